@@ -1,0 +1,60 @@
+"""Say in one line which package is missing, and let torchvision import on CPU.
+
+Both concern the environment, not the method: they run once, when
+:mod:`amt_mm.registry` is first imported.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+# What `pip install amt_mm` brings, by import name and distribution.
+_RUNTIME = {
+    'torchvision': 'torchvision',
+    'mmengine': 'onedl-mmengine',
+    'mmcv': 'onedl-mmcv',
+    'mmpretrain': 'onedl-mmpretrain',
+}
+
+
+def check_dependencies(modules: dict[str, str] | None = None) -> None:
+    """Raise one clear line if a package that pre-training needs is missing.
+
+    Args:
+        modules: Import name -> distribution name. Defaults to the packages
+            that pre-training needs.
+
+    Raises:
+        ImportError: Names every missing package and the command to install them.
+    """
+    modules = _RUNTIME if modules is None else modules
+    missing = [dist for name, dist in modules.items() if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f'amt_mm needs {", ".join(missing)}, which is not installed. Run `make install` in a '
+            'clone of amt_mm, or `pip install -r requirements/mminstall.txt '
+            '-c requirements/constraints.txt`.')
+
+
+def declare_torchvision_operators() -> None:
+    """Let ``import torchvision`` work where its compiled operators cannot load.
+
+    The torchvision wheel on PyPI is built for CUDA. Beside a CPU-only torch its
+    extension does not load, and ``import torchvision`` dies with "operator
+    torchvision::nms does not exist" although nothing here calls that operator.
+    Declaring the two schemas (without an implementation: a call still fails)
+    is enough. Nothing happens where torchvision imports by itself.
+    """
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError as error:
+        if 'torchvision::' not in str(error):
+            raise
+        library = torch.library.Library('torchvision', 'FRAGMENT')
+        library.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        library.define('qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        # Definitions live as long as the library object does.
+        declare_torchvision_operators.library = library
+        import torchvision  # noqa: F401

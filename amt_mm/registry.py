@@ -1,0 +1,29 @@
+"""The registries of amt_mm, children of MMEngine's roots.
+
+A config names a class of this package as ``type='amt_mm.Name'``. MMEngine then
+imports this module by itself, so no config needs ``custom_imports``, and
+``_base_ = 'amt_mm::mae/...'`` finds the configs that the package carries.
+"""
+
+from .dependencies import check_dependencies, declare_torchvision_operators
+
+check_dependencies()
+declare_torchvision_operators()
+
+from mmengine import registry as root  # noqa: E402
+from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
+from mmengine.registry import Registry  # noqa: E402
+
+# Lets mmengine resolve `amt_mm::path/to/config.py`.
+MODULE2PACKAGE['amt_mm'] = 'amt_mm'
+
+# Backbones, necks, heads, algorithms and data preprocessors.
+MODELS = Registry('model', parent=root.MODELS, locations=['amt_mm.models'])
+# Mask generators.
+TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, locations=['amt_mm.models'])
+DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets'])
+TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.datasets'])
+HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
+RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
+
+__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS']
