@@ -1,0 +1,189 @@
+"""Mask generators: weights of the tokens in, a MaskPlan out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from amt_mm.errors import InputError
+
+from .plan import MaskPlan
+from .ranking import rank_by_sampling, rank_uniform
+from .ratios import check_ratios, split_counts
+
+
+class MaskGenerator(ABC):
+    """Decides what is masked, thrown and visible, from one weight a token.
+
+    A subclass says how guided plans are made. Without weights, as before the
+    first refresh of the saliency, every generator masks at random by the ratio
+    of the host method and throws nothing: random masking is the warm-up.
+
+    Args:
+        mask_ratio: Share r of masked tokens in guided plans.
+        throw_ratio: Share t of thrown tokens in guided plans.
+        warmup_mask_ratio: Share of masked tokens without weights: the host's own
+            ratio, which need not be ``mask_ratio`` (MAE .75, SimMIM .60).
+            Defaults to ``mask_ratio``.
+        unit: Side of the blocks that share one fate, in tokens: 1 for MAE, 2 for
+            SimMIM's 32 pixels with patches of 16.
+        rounding: ``'floor'`` (MAE) or ``'ceil'`` (SimMIM), see
+            :func:`~amt_mm.masking.ratios.split_counts`.
+
+    Raises:
+        InputError: Ratios that leave nothing masked or nothing visible.
+    """
+
+    needs_weights = True
+
+    def __init__(self, mask_ratio: float, throw_ratio: float = 0.0,
+                 warmup_mask_ratio: float | None = None, unit: int = 1,
+                 rounding: str = 'floor') -> None:
+        check_ratios(mask_ratio, throw_ratio)
+        self.mask_ratio = mask_ratio
+        self.throw_ratio = throw_ratio
+        self.warmup_mask_ratio = mask_ratio if warmup_mask_ratio is None else warmup_mask_ratio
+        check_ratios(self.warmup_mask_ratio)
+        if not isinstance(unit, int) or unit < 1:
+            raise InputError(f'unit={unit!r} must be a whole number of tokens, at least 1')
+        if rounding not in ('floor', 'ceil'):
+            raise InputError(f"rounding={rounding!r} is unknown: use 'floor' or 'ceil'")
+        self.unit = unit
+        self.rounding = rounding
+
+    def __call__(self, batch_size: int, grid: tuple[int, int], weights: Tensor | None = None,
+                 device: torch.device | str = 'cpu',
+                 generator: torch.Generator | None = None) -> MaskPlan:
+        """Make the plan of a batch.
+
+        Args:
+            batch_size: Number of samples B.
+            grid: Rows and columns of tokens, ``(h, w)``.
+            weights: Weight of each token, ``(B, h * w)``, or None while no
+                saliency is known. Rows that cannot guide (not finite, flat) fall
+                back to chance.
+            device: Where the plan is made if there are no weights.
+            generator: Source of chance. Defaults to torch's own of the device.
+
+        Raises:
+            InputError: ``unit`` does not divide the grid, or weights of another shape.
+        """
+        rows, columns = grid
+        if rows % self.unit or columns % self.unit:
+            raise InputError(f'a grid of {rows}x{columns} tokens is not divided by '
+                             f'unit={self.unit}; change the image size, patch size or unit')
+        units = rows // self.unit, columns // self.unit
+        if weights is None or not self.needs_weights:
+            device = device if weights is None else weights.device
+            plan = self.random_plan(batch_size, units, device, generator)
+        else:
+            if weights.shape != (batch_size, rows * columns):
+                raise InputError(f'weights of shape {tuple(weights.shape)} do not fit {batch_size} '
+                                 f'samples of {rows}x{columns} tokens')
+            plan = self.guided_plan(self._sum_units(weights, grid), units, generator)
+        return plan.units_to_tokens(self.unit)
+
+    def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
+                    generator: torch.Generator | None) -> MaskPlan:
+        """The host's own random masking, for the warm-up."""
+        num_masked, _ = split_counts(units[0] * units[1], self.warmup_mask_ratio,
+                                     rounding=self.rounding)
+        order = rank_uniform(batch_size, units[0] * units[1], device, generator)
+        return MaskPlan.from_order(order, num_masked, 0, units)
+
+    @abstractmethod
+    def guided_plan(self, weights: Tensor, units: tuple[int, int],
+                    generator: torch.Generator | None) -> MaskPlan:
+        """The plan of a batch whose weights are known.
+
+        Args:
+            weights: One weight a unit, ``(B, number of units)``.
+            units: Rows and columns of units.
+            generator: Source of chance.
+        """
+
+    def _sum_units(self, weights: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Weights of units from weights of tokens: their sum, ``(B, number of units)``."""
+        if self.unit == 1:
+            return weights
+        rows, columns = grid[0] // self.unit, grid[1] // self.unit
+        blocks = weights.reshape(-1, rows, self.unit, columns, self.unit)
+        return blocks.sum(dim=(2, 4)).flatten(1)
+
+
+class RandomMaskGenerator(MaskGenerator):
+    """Random masking and, with ``throw_ratio``, random throwing; no weights used.
+
+    Args:
+        mask_ratio: Share of masked tokens. Defaults to MAE's .75.
+        throw_ratio: Share of thrown tokens. Defaults to 0. The control
+            "random throw" of AMT's Table 4 is ``mask_ratio=.45, throw_ratio=.40``.
+        **kwargs: See :class:`MaskGenerator`.
+    """
+
+    needs_weights = False
+
+    def __init__(self, mask_ratio: float = 0.75, throw_ratio: float = 0.0, **kwargs) -> None:
+        if kwargs.pop('warmup_mask_ratio', None) is not None:
+            raise InputError('RandomMaskGenerator has no warm-up: leave warmup_mask_ratio out')
+        super().__init__(mask_ratio, throw_ratio, **kwargs)
+
+    def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
+                    generator: torch.Generator | None) -> MaskPlan:
+        """Random plan by the generator's own two ratios."""
+        num_units = units[0] * units[1]
+        counts = split_counts(num_units, self.mask_ratio, self.throw_ratio, self.rounding)
+        return MaskPlan.from_order(
+            rank_uniform(batch_size, num_units, device, generator), *counts, units)
+
+    def guided_plan(self, weights: Tensor, units: tuple[int, int],
+                    generator: torch.Generator | None) -> MaskPlan:
+        """The same as without weights."""
+        return self.random_plan(len(weights), units, weights.device, generator)
+
+
+class AMTMaskGenerator(MaskGenerator):
+    """Attention-driven masking and throwing (AMT, AAAI 2023, eq. 5 and 6).
+
+    Tokens are ranked by sampling with the saliency as weight: highly attended
+    ones tend to come first but may come last. The first ``r N`` are masked. Of
+    the others ``t N`` are thrown, the rest stays visible. With ``throw_ratio=0``
+    this is attention-driven masking alone (AM).
+
+    Args:
+        mask_ratio: Masking ratio r. Defaults to .45, the paper's for MAE.
+        throw_ratio: Throwing ratio t. Defaults to .40, the paper's for MAE.
+        throw: What is thrown of the tokens that are not masked (Table 4):
+            ``'middle'``, the next in the ranking (the paper's choice); ``'low'``,
+            the end of the ranking, so that the middle stays visible; ``'random'``,
+            any of them.
+        warmup_mask_ratio: Random masking before the first refresh. Defaults to
+            .75, MAE's own ratio.
+        **kwargs: See :class:`MaskGenerator`.
+    """
+
+    THROWS = ('middle', 'low', 'random')
+
+    def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
+                 warmup_mask_ratio: float = 0.75, **kwargs) -> None:
+        super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
+        if throw not in self.THROWS:
+            raise InputError(f'throw={throw!r} is unknown: use one of {", ".join(self.THROWS)}')
+        self.throw = throw
+
+    def guided_plan(self, weights: Tensor, units: tuple[int, int],
+                    generator: torch.Generator | None) -> MaskPlan:
+        """Rank by weighted sampling, then cut."""
+        num_units = units[0] * units[1]
+        num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
+                                              self.rounding)
+        order = rank_by_sampling(weights, generator)
+        masked, rest = order[:, :num_masked], order[:, num_masked:]
+        if self.throw == 'low':
+            rest = rest.flip(1)
+        elif self.throw == 'random':
+            shuffle = rank_uniform(len(rest), rest.shape[1], rest.device, generator)
+            rest = rest.gather(1, shuffle)
+        return MaskPlan.from_order(torch.cat([masked, rest], dim=1), num_masked, num_thrown, units)
