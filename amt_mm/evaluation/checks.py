@@ -1,0 +1,59 @@
+"""What every classifier on frozen features asks of its input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+
+
+def check_features(name: str, features: Tensor, width: int | None = None) -> None:
+    """Raise InputError unless ``features`` are (n, D), n and D at least 1, and finite.
+
+    Args:
+        name: How the message calls them.
+        features: The features.
+        width: The D they must have. Default: any.
+    """
+    if features.ndim != 2 or features.numel() == 0 or not features.is_floating_point():
+        raise InputError(
+            f'{name} have shape {tuple(features.shape)} and type {features.dtype}; '
+            'they must be (images, width) numbers of a floating type, at least one image'
+        )
+    if width is not None and features.shape[1] != width:
+        raise InputError(
+            f'{name} are {features.shape[1]} wide, those for training {width}; '
+            'take both from one model'
+        )
+    finite = torch.isfinite(features).all(dim=1)
+    if not finite.all():
+        first = int((~finite).nonzero()[0])
+        raise InputError(
+            f'{name}: image {first} has a feature that is not finite '
+            f'({int((~finite).sum())} of {len(features)} images); has the training diverged?'
+        )
+
+
+def check_labels(name: str, labels: Tensor, count: int, num_classes: int | None = None) -> int:
+    """Raise InputError unless ``labels`` are ``count`` classes from 0.
+
+    Args:
+        name: How the message calls them.
+        labels: (n,) integers.
+        count: The n they must have.
+        num_classes: All labels must be below it. Default: the highest plus one.
+
+    Returns:
+        The number of classes.
+    """
+    if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(
+            f'{name} have shape {tuple(labels.shape)} and type {labels.dtype}; '
+            f'they must be {count} integers, one an image'
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        limit = 'up' if num_classes is None else str(num_classes - 1)
+        raise InputError(f'{name} reach from {low} to {high}; classes count from 0 to {limit}')
+    return high + 1 if num_classes is None else num_classes
