@@ -1,0 +1,48 @@
+"""Concatenation that keeps one index a sample."""
+
+from __future__ import annotations
+
+from mmengine.dataset import ConcatDataset as _ConcatDataset
+from mmengine.dataset import RepeatDataset
+
+from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class ConcatDataset(_ConcatDataset):
+    """MMEngine's concatenation with ``sample_idx`` counted over the whole.
+
+    MMEngine restarts ``sample_idx`` at 0 in each child, so two samples would
+    share one saliency map.
+
+    Args:
+        *args: See :class:`mmengine.dataset.ConcatDataset`.
+        **kwargs: See :class:`mmengine.dataset.ConcatDataset`.
+
+    Raises:
+        InputError: A child repeats its samples; repeat the whole instead.
+    """
+
+    def full_init(self) -> None:
+        """Initialise all children."""
+        if any(isinstance(child, RepeatDataset) for child in self.datasets):
+            raise InputError('ConcatDataset of a RepeatDataset gives one sample several indices: '
+                             'put RepeatDataset around amt_mm.ConcatDataset instead')
+        super().full_init()
+
+    def get_data_info(self, idx: int) -> dict:
+        """Data information with the global index."""
+        info = super().get_data_info(idx)
+        info['sample_idx'] = idx
+        return info
+
+    def __getitem__(self, idx: int) -> dict:
+        """One packed sample with the global index."""
+        data = super().__getitem__(idx)
+        child, _ = self._get_ori_dataset_idx(idx)
+        first = 0 if child == 0 else self.cumulative_sizes[child - 1]
+        sample = data['data_samples']
+        # The child may have replaced a broken image: count from the index it really took.
+        sample.set_metainfo({'sample_idx': first + sample.sample_idx})
+        return data

@@ -1,0 +1,47 @@
+"""Random resized crop that says where it cut."""
+
+from __future__ import annotations
+
+import numpy as np
+from mmcv.transforms.utils import cache_randomness
+from mmpretrain.datasets import RandomResizedCrop
+
+from amt_mm.errors import InputError
+from amt_mm.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomResizedCropWithBox(RandomResizedCrop):
+    """mmpretrain's random resized crop, drawn the same, with its box recorded.
+
+    **Required keys:** img. **Modified keys:** img, img_shape.
+
+    **Added keys:** crop_box, ``(x0, y0, x1, y1)`` relative to the image as this
+    transform found it, so that the crop covers ``[x0 W, x1 W) x [y0 H, y1 H)``.
+
+    Args:
+        scale: Output size: an int for a square, or ``(height, width)``.
+        **kwargs: See :class:`mmpretrain.datasets.RandomResizedCrop`.
+
+    Raises:
+        InputError: The image was flipped before: the box would count from the
+            wrong side.
+    """
+
+    @cache_randomness
+    def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
+        """Draw ``(offset_h, offset_w, target_h, target_w)`` and keep it for the box."""
+        self._drawn = super().rand_crop_params(img)
+        return self._drawn
+
+    def transform(self, results: dict) -> dict:
+        """Crop, resize, and add ``crop_box``."""
+        if results.get('flip'):
+            raise InputError('RandomFlip stands before RandomResizedCropWithBox in the pipeline: '
+                             'put it after, so that the crop box counts from the right side')
+        height, width = results['img'].shape[:2]
+        results = super().transform(results)
+        top, left, crop_height, crop_width = self._drawn
+        results['crop_box'] = (left / width, top / height, (left + crop_width) / width,
+                               (top + crop_height) / height)
+        return results

@@ -1,0 +1,95 @@
+"""The training set seen whole: every image once, in order, uncropped."""
+
+from __future__ import annotations
+
+import copy
+import os
+import zlib
+from collections.abc import Iterator
+
+from mmcv.transforms import Compose, Resize
+from mmengine.dataset import ConcatDataset as _AnyConcat
+from mmpretrain.datasets import PackInputs
+from torch.utils.data import Dataset
+
+from amt_mm.errors import InputError
+from amt_mm.saliency import fingerprint
+
+from .concat import ConcatDataset
+from .crop import RandomResizedCropWithBox
+
+
+def base_dataset(dataset: Dataset) -> Dataset:
+    """The data set under wrappers that repeat or reorder its samples.
+
+    Raises:
+        InputError: A concatenation whose samples share indices.
+    """
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if isinstance(dataset, _AnyConcat) and not isinstance(dataset, ConcatDataset):
+        raise InputError("ConcatDataset gives samples of different children the same sample_idx: "
+                         "write type='amt_mm.ConcatDataset' instead")
+    return dataset
+
+
+def whole_image_view(dataset: Dataset) -> Dataset:
+    """A copy of a training set whose samples are whole images, always the same.
+
+    The pipeline is the training one up to its crop (loading and the like), then a
+    plain resize to the crop's output size, so that the map's grid is the model's.
+
+    Args:
+        dataset: Training set with ``RandomResizedCropWithBox`` in its pipeline.
+
+    Returns:
+        A view that shares the data; item i is sample i.
+
+    Raises:
+        InputError: No recording crop in the pipeline.
+    """
+    dataset = base_dataset(dataset)
+    view = copy.copy(dataset)
+    if isinstance(view, ConcatDataset):
+        view.datasets = [whole_image_view(child) for child in view.datasets]
+        return view
+    transforms = dataset.pipeline.transforms
+    crops = [i for i, t in enumerate(transforms) if isinstance(t, RandomResizedCropWithBox)]
+    if not crops:
+        raise InputError(
+            "the training pipeline has no 'amt_mm.RandomResizedCropWithBox': guided masking must "
+            'know where each crop was cut (the overlays under configs/_base_/amt put it there)')
+    crop = transforms[crops[0]]
+    height, width = crop.scale
+    view.pipeline = Compose([
+        *transforms[:crops[0]],
+        Resize(scale=(width, height), interpolation=crop.interpolation, backend=crop.backend),
+        PackInputs(meta_keys=('sample_idx', )),
+    ])
+    view.test_mode = True  # a broken image stops instead of becoming another sample
+    return view
+
+
+def dataset_fingerprint(dataset: Dataset) -> str:
+    """Identity of a data set: number, names and order of its samples.
+
+    Names are paths relative to the data root, so that a moved data set stays
+    itself; samples without a path count by their pixels.
+    """
+    return fingerprint(_names(base_dataset(dataset)))
+
+
+def _names(dataset: Dataset) -> Iterator[str]:
+    if isinstance(dataset, ConcatDataset):
+        for child in dataset.datasets:
+            yield from _names(base_dataset(child))
+        return
+    root = getattr(dataset, 'data_root', None)
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        if 'img_path' not in info:
+            yield str(zlib.crc32(info['img'].tobytes()))
+        elif root and info['img_path'].startswith(str(root)):
+            yield os.path.relpath(info['img_path'], root)
+        else:
+            yield info['img_path']

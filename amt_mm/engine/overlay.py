@@ -1,0 +1,125 @@
+"""Turn a baseline config into a guided one by one more ``_base_`` file.
+
+MMEngine refuses two bases that set the same key, and both a MAE config and what
+AMT adds to it set ``model``. So an overlay file keeps its wishes under one key of
+its own, ``overlay``, and they are merged when the runner is made:
+
+- a ``type`` in the overlay replaces the type in the config (MAE -> amt_mm.AMTMAE);
+- any other field only fills a gap, so what the user's own file says wins;
+- ``drop`` lists fields (dotted paths) that the new types have no use for;
+- ``transforms`` maps a transform of the training pipeline to its substitute;
+- ``hooks`` joins ``custom_hooks``, hook by hook, by type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmengine.config import Config, ConfigDict
+
+from amt_mm.errors import InputError
+
+
+def apply_overlay(cfg: Config) -> Config:
+    """Merge ``cfg.overlay`` into the rest of the config, in place.
+
+    Args:
+        cfg: Any config; one without ``overlay`` is left as it is.
+
+    Returns:
+        The same config, without ``overlay``.
+
+    Raises:
+        InputError: The overlay names a field or transform that the config lacks.
+    """
+    if 'overlay' not in cfg:
+        return cfg
+    overlay = cfg.pop('overlay')
+    transforms, hooks = overlay.pop('transforms', {}), overlay.pop('hooks', [])
+    for path in overlay.pop('drop', ()):
+        _drop(cfg, path)
+    # Both places are usual; the runner would read only one of them.
+    if 'data_preprocessor' in cfg.get('model', {}):
+        own = cfg.model.pop('data_preprocessor')
+        _fill(own, cfg.get('data_preprocessor', ConfigDict()))
+        cfg.data_preprocessor = own
+    for key, wishes in overlay.items():
+        if key not in cfg:
+            raise InputError(f'the overlay changes `{key}`, which the config does not have: an '
+                             'overlay stands beside a complete baseline in _base_')
+        _merge(cfg[key], wishes)
+    if transforms:
+        _replace_transforms(cfg, dict(transforms))
+    for hook in hooks:
+        _add_hook(cfg, hook)
+    _mend_collate(cfg)
+    return cfg
+
+
+def _merge(config: ConfigDict, wishes: ConfigDict) -> None:
+    for key, value in wishes.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            _merge(config[key], value)
+        elif key == 'type' or key not in config:
+            config[key] = value
+
+
+def _drop(config: ConfigDict, path: str) -> None:
+    *parents, last = path.split('.')
+    for name in parents:
+        config = config.get(name, {})
+    config.pop(last, None)
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            _fill(config[key], value)
+        else:
+            config.setdefault(key, value)
+
+
+def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
+    found = set()
+    for pipeline in _pipelines(cfg.train_dataloader.dataset):
+        for transform in pipeline:
+            name = transform['type'].split('.')[-1]
+            if name in substitutes:
+                transform['type'] = substitutes[name]
+                found.add(name)
+    missing = set(substitutes) - found
+    already = {t['type'] for p in _pipelines(cfg.train_dataloader.dataset) for t in p}
+    missing = {name for name in missing if substitutes[name] not in already}
+    if missing:
+        raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '
+                         'overlay replaces: guided masking must know where each crop was cut')
+
+
+def _pipelines(dataset: ConfigDict) -> Iterator[list]:
+    """Training pipelines of a data set and of those it wraps."""
+    if 'pipeline' in dataset:
+        yield dataset.pipeline
+    if 'dataset' in dataset:
+        yield from _pipelines(dataset.dataset)
+    for child in dataset.get('datasets', ()):
+        yield from _pipelines(child)
+
+
+def _add_hook(cfg: Config, hook: ConfigDict) -> None:
+    hooks = cfg.setdefault('custom_hooks', [])
+    for own in hooks:
+        if own['type'].split('.')[-1] == hook['type'].split('.')[-1]:
+            _fill(own, hook)
+            return
+    hooks.append(hook)
+
+
+def _mend_collate(cfg: Config) -> None:
+    """Drop the scope that MMEngine writes into an inherited ``collate_fn``.
+
+    A config that inherits ``mmpretrain::...`` gets ``_scope_`` put into each typed
+    dict; the runner hands what is left of this one to the function as an argument.
+    """
+    collate = cfg.get('train_dataloader', {}).get('collate_fn')
+    if isinstance(collate, dict):
+        collate.pop('_scope_', None)

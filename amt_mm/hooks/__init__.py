@@ -1,0 +1,7 @@
+"""Hooks for MMEngine's runner, one verb each."""
+
+from .epoch_seed_hook import EpochSeedHook
+from .progress_bar_hook import ProgressBarHook
+from .saliency_update_hook import SaliencyUpdateHook
+
+__all__ = ['EpochSeedHook', 'ProgressBarHook', 'SaliencyUpdateHook']

@@ -1,0 +1,50 @@
+"""ProgressBarHook: one live line with epoch, loss and time left."""
+
+from __future__ import annotations
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from amt_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ProgressBarHook(Hook):
+    """Show the course of training on a terminal; silent where output is a file.
+
+    Log lines of MMEngine are printed above the bar.
+
+    Args:
+        interval: Iterations between two readings of the loss, which waits for
+            the device. Defaults to 10.
+    """
+
+    priority = 'LOWEST'
+
+    def __init__(self, interval: int = 10) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Open the bar."""
+        self._bar = tqdm(total=runner.max_iters, initial=runner.iter, unit='step', smoothing=0.05,
+                         disable=None if is_main_process() else True)
+        self._redirect = logging_redirect_tqdm([runner.logger])
+        if not self._bar.disable:
+            self._redirect.__enter__()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Move on by one step."""
+        self._bar.update()
+        if not self._bar.disable and self.every_n_train_iters(runner, self.interval):
+            self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')
+            self._bar.set_postfix(loss=f'{float(outputs["loss"]):.4f}')
+
+    def after_train(self, runner: Runner) -> None:
+        """Close the bar."""
+        if not self._bar.disable:
+            self._redirect.__exit__(None, None, None)
+        self._bar.close()

@@ -1,0 +1,280 @@
+"""MAE as a host: encoder, decoder, head and algorithm that follow a MaskPlan.
+
+Each class is mmpretrain's own with one method changed, under the same parameter
+names, so checkpoints go both ways. Thrown tokens are never computed: patches are
+embedded after throwing, the decoder sees visible and masked tokens only, pixels
+are predicted for masked tokens only.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmpretrain.models import (
+    MAE,
+    MAEPretrainDecoder,
+    MAEPretrainHead,
+    MAEViT,
+    VisionTransformer,
+    build_2d_sincos_position_embedding,
+)
+from torch import Tensor
+from torch.nn import functional as F
+
+from amt_mm.errors import InputError
+from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
+from amt_mm.registry import MODELS
+
+
+def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
+    """Fixed sine-cosine embedding of [CLS] and of each patch, rows first.
+
+    mmpretrain's function walks the grid column by column; on a square grid nobody
+    can tell, elsewhere tokens would get each other's position. Handing it the
+    transposed grid gives the row-by-row order, and the same values on a square.
+
+    Args:
+        grid: Rows and columns ``(h, w)``.
+        width: Embedding dimensions, divisible by 4.
+
+    Returns:
+        ``(1, 1 + h * w, width)``, zeros for [CLS].
+    """
+    return build_2d_sincos_position_embedding((grid[1], grid[0]), width, cls_token=True).float()
+
+
+@MODELS.register_module()
+class AMTMAEViT(MAEViT):
+    """MAE's encoder on the visible tokens of a plan; any grid, also non-square.
+
+    Args:
+        **kwargs: See :class:`mmpretrain.models.MAEViT`. ``mask_ratio`` is not
+            among them: the mask generator has it.
+
+    Raises:
+        InputError: The patch does not divide the image, or ``mask_ratio`` is given.
+    """
+
+    def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
+                 **kwargs) -> None:
+        if 'mask_ratio' in kwargs:
+            raise InputError('model.backbone.mask_ratio has no effect here: set '
+                             'data_preprocessor.mask_generator.mask_ratio')
+        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.grid = patch_grid(*size, patch_size)
+        self.patch_size = patch_size
+        super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
+
+    def init_weights(self) -> None:
+        """Initialise as MAE does, with positions for any grid."""
+        VisionTransformer.init_weights(self)
+        self.pos_embed.data.copy_(sincos_position_embedding(self.grid, self.embed_dims))
+        weight = self.patch_embed.projection.weight.data
+        torch.nn.init.xavier_uniform_(weight.flatten(1))
+        torch.nn.init.normal_(self.cls_token, std=.02)
+
+    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
+        """Encode whole images, nothing masked.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            mask: Always None; named as mmpretrain calls it.
+
+        Returns:
+            What ``out_type`` and ``out_indices`` say; by default one tensor of
+            all tokens, ``(B, 1 + N, D)``.
+        """
+        return VisionTransformer.forward(self, images)
+
+    def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
+        """Embed and encode the visible tokens alone.
+
+        Args:
+            patches: Pixels of all patches, ``(B, N, P * P * C)``.
+            plan: Which tokens are visible.
+
+        Returns:
+            [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``.
+        """
+        projection = self.patch_embed.projection
+        # The convolution's kernel as a matrix over (row, column, channel), as patchify orders.
+        weight = projection.weight.permute(0, 2, 3, 1).flatten(1)
+        tokens = F.linear(take_tokens(patches, plan.visible), weight, projection.bias)
+        tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
+        cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.ln1(tokens) if self.final_norm else tokens
+
+
+@MODELS.register_module()
+class AMTMAEDecoder(MAEPretrainDecoder):
+    """MAE's decoder on visible and masked tokens; predicts the masked ones.
+
+    Args:
+        grid: Rows and columns of the encoder's patches.
+        **kwargs: See :class:`mmpretrain.models.MAEPretrainDecoder`;
+            ``num_patches`` is the product of ``grid``.
+    """
+
+    def __init__(self, grid: tuple[int, int], **kwargs) -> None:
+        super().__init__(**{**kwargs, 'num_patches': grid[0] * grid[1]})
+        self.grid = tuple(grid)
+
+    def init_weights(self) -> None:
+        """Initialise as MAE does, with positions for any grid."""
+        # MAE's own method knows square grids only; its parent's is the general part.
+        super(MAEPretrainDecoder, self).init_weights()
+        width = self.decoder_pos_embed.shape[-1]
+        self.decoder_pos_embed.data.copy_(sincos_position_embedding(self.grid, width))
+        torch.nn.init.normal_(self.mask_token, std=.02)
+
+    def forward(self, latent: Tensor, plan: MaskPlan) -> Tensor:
+        """Predict the masked patches.
+
+        Args:
+            latent: [CLS] and visible tokens in the plan's order,
+                ``(B, 1 + n_visible, D)``.
+            plan: Where the visible tokens stand and which are masked.
+
+        Returns:
+            ``(B, n_masked, P * P * C)`` in the order of ``plan.masked``.
+        """
+        tokens = self.decoder_embed(latent)  # (B, 1 + n_visible, D_dec)
+        masked = self.mask_token.to(tokens.dtype).expand(*plan.masked.shape, -1)
+        positions = torch.cat([torch.zeros_like(plan.visible[:, :1]),
+                               plan.visible + 1, plan.masked + 1], dim=1)
+        tokens = torch.cat([tokens, masked], dim=1) + F.embedding(
+            positions, self.decoder_pos_embed[0])
+        for block in self.decoder_blocks:
+            tokens = block(tokens)
+        return self.decoder_pred(self.decoder_norm(tokens[:, -plan.masked.shape[1]:]))
+
+
+@MODELS.register_module()
+class AMTMAEHead(MAEPretrainHead):
+    """MAE's pixel loss, on masked patches alone and on any grid.
+
+    Args:
+        **kwargs: See :class:`mmpretrain.models.MAEPretrainHead`.
+    """
+
+    def loss(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Mean loss over the masked patches of the batch.
+
+        Args:
+            pred: ``(B, n_masked, P * P * C)``.
+            target: Pixels of the same patches, of the same shape.
+
+        Returns:
+            Scalar. Its divisor is the number of masked patches; thrown ones are
+            neither in the sum nor in the divisor.
+        """
+        return self.loss_module(pred, self.normalize_patches(target))
+
+    def normalize_patches(self, patches: Tensor) -> Tensor:
+        """Each patch to mean 0 and variance 1 if ``norm_pix``; unchanged otherwise."""
+        if not self.norm_pix:
+            return patches
+        var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        return (patches - mean) / (var + 1e-6).sqrt()
+
+    def denormalize_patches(self, pred: Tensor, patches: Tensor) -> Tensor:
+        """Bring predictions back to pixel values by the statistics of the true patches."""
+        if not self.norm_pix:
+            return pred
+        var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+        return pred * (var + 1e-6).sqrt() + mean
+
+
+@MODELS.register_module()
+class AMTMAE(MAE):
+    """MAE that masks and throws as a plan says (He et al. 2022; Liu et al. 2023).
+
+    With a random plan and nothing thrown, loss and gradients are MAE's.
+
+    Args:
+        backbone: Config of :class:`AMTMAEViT`.
+        neck: Config of :class:`AMTMAEDecoder`. ``grid``, ``num_patches``,
+            ``patch_size``, ``in_chans`` and ``embed_dim`` follow the backbone where absent.
+        head: Config of :class:`AMTMAEHead`. ``patch_size`` and ``in_channels``
+            follow the backbone where absent.
+        **kwargs: See :class:`mmpretrain.models.MAE`.
+
+    Raises:
+        InputError: A size in neck or head that contradicts the backbone.
+    """
+
+    def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs) -> None:
+        backbone = MODELS.build(backbone)
+        channels = backbone.patch_embed.projection.in_channels
+        neck = _follow_backbone('neck', neck, grid=backbone.grid,
+                                num_patches=backbone.grid[0] * backbone.grid[1],
+                                patch_size=backbone.patch_size, in_chans=channels,
+                                embed_dim=backbone.embed_dims)
+        head = _follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
+        super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
+                         **kwargs)
+        self.data_preprocessor.patch_size = backbone.patch_size
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor',
+                plan: MaskPlan | None = None) -> dict | tuple:
+        """Entry of MMEngine; see :meth:`loss` (mode 'loss') and the backbone ('tensor')."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples, plan)
+        return super().forward(inputs, data_samples, mode)
+
+    def loss(self, inputs: Tensor, data_samples: list | None, plan: MaskPlan) -> dict:
+        """Reconstruction loss of the masked patches.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            data_samples: Not used.
+            plan: Which token is which.
+
+        Returns:
+            ``{'loss': scalar}``.
+        """
+        patches = self._patchify(inputs)
+        pred = self.neck(self.backbone.encode(patches, plan), plan)
+        return {'loss': self.head.loss(pred, take_tokens(patches, plan.masked))}
+
+    @torch.no_grad()
+    def reconstruct(self, inputs: Tensor, plan: MaskPlan) -> Tensor:
+        """Images with the masked patches as predicted, all others as they are.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            plan: Which token is which.
+
+        Returns:
+            ``(B, C, H, W)``, still normalised as ``inputs``.
+        """
+        patches = self._patchify(inputs)
+        pred = self.neck(self.backbone.encode(patches, plan), plan)
+        pred = self.head.denormalize_patches(pred, take_tokens(patches, plan.masked))
+        patches = place_tokens(pred.to(patches.dtype), plan.masked, patches)
+        return unpatchify(patches, plan.grid, self.backbone.patch_size)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of whole images, nothing masked; see the backbone's forward."""
+        return self.backbone(inputs)
+
+    def _patchify(self, inputs: Tensor) -> Tensor:
+        grid = patch_grid(*inputs.shape[-2:], self.backbone.patch_size)
+        if grid != self.backbone.grid:
+            raise InputError(
+                f'the images have {grid[0]}x{grid[1]} patches, the model was made for '
+                f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
+                'to the size of the crops')
+        return patchify(inputs, self.backbone.patch_size)
+
+
+def _follow_backbone(part: str, cfg: dict, **sizes) -> dict:
+    """Fill in the sizes that the backbone decides; refuse others."""
+    for name, size in sizes.items():
+        given = cfg.get(name, size)
+        if (tuple(given) if isinstance(size, tuple) else given) != size:
+            raise InputError(f'model.{part}.{name}={given} contradicts the backbone, '
+                             f'which has {size}: leave it out')
+    return {**cfg, **sizes}

@@ -1,0 +1,24 @@
+# AMT on MAE, as an overlay: one more line in `_base_` of any MAE config, ours or mmpretrain's.
+# Liu, Gui, Luo, "Good helper is around you: Attention-driven Masked Image Modeling", AAAI 2023.
+# How it is merged: amt_mm/engine/overlay.py. What your own file says wins over what stands here.
+runner_type = 'amt_mm.OverlayRunner'
+overlay = dict(
+    model=dict(
+        type='amt_mm.AMTMAE',
+        backbone=dict(type='amt_mm.AMTMAEViT'),
+        neck=dict(type='amt_mm.AMTMAEDecoder'),
+        head=dict(type='amt_mm.AMTMAEHead')),
+    data_preprocessor=dict(
+        type='amt_mm.AMTDataPreprocessor',
+        mask_generator=dict(
+            type='amt_mm.AMTMaskGenerator',
+            mask_ratio=0.45,  # Table 1, 45/40: 88 of 196 patches are predicted
+            throw_ratio=0.40,  # 78 are never computed, 30 stay visible
+            warmup_mask_ratio=0.75)),  # MAE's own, until the first refresh
+    drop=['model.backbone.mask_ratio'],  # the mask generator has it
+    transforms=dict(
+        RandomResizedCrop='amt_mm.RandomResizedCropWithBox',
+        PackInputs='amt_mm.PackInputsWithBox'),
+    hooks=[
+        dict(type='amt_mm.EpochSeedHook'),
+        dict(type='amt_mm.SaliencyUpdateHook', begin=40, interval=40)])
