@@ -1,0 +1,214 @@
+"""Any folder of images, with or without class subfolders."""
+
+from __future__ import annotations
+
+import hashlib
+import os.path as osp
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from mmengine.fileio import get_file_backend
+from mmengine.logging import MMLogger
+from mmpretrain.datasets import CustomDataset
+from rich.console import Console
+from rich.progress import track
+
+from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
+
+from .loading import LoadImage
+
+EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
+              '.tiff', '.webp', '.gif', '.avif', '.jp2')
+_TRAIN_FOLDERS = ('train', 'training')
+_VAL_FOLDERS = ('val', 'valid', 'validation')
+_TEST_FOLDERS = ('test', 'testing')
+
+
+@DATASETS.register_module()
+class ImageFolder(CustomDataset):
+    """The images below a folder; its subfolders, if there are any, are the classes.
+
+    Three layouts are told apart by themselves::
+
+        root/a.jpg               no labels
+        root/cat/a.jpg           label by the first subfolder; deeper ones count as part of it
+        root/train/cat/a.jpg     the same below `train` and `val` (and `test`, which is left out)
+
+    Hidden files and folders (a leading dot) are left out, extensions are compared
+    without regard to case, and the order is that of the sorted relative paths.
+    Classes are numbered over all images found, so ``split='train'`` and
+    ``split='val'`` of one folder agree on them.
+
+    Args:
+        data_root: The folder.
+        data_prefix: A folder below ``data_root``. Defaults to ''.
+        split: ``'train'``, ``'val'`` or ``'all'``. Defaults to ``'all'``. Folders
+            named train and val decide where both exist and nothing else but test
+            stands beside them; otherwise each image falls into one of the two by
+            a hash of its relative path, so that it stays there when others are
+            added or removed.
+        val_fraction: Expected share of ``'val'`` where the hash decides, in (0, 1).
+            Defaults to 0.2.
+        with_label: Defaults to None: by the layout. False takes every image below
+            the folder without labels, whatever the layout; True refuses a folder
+            without class subfolders.
+        extensions: Endings of the files to take. Defaults to what
+            :class:`amt_mm.datasets.LoadImage` reads.
+        skip_unreadable: Decode every file once at start and leave out, with a
+            warning for each, those that cannot be read. Defaults to False: it takes
+            as long as reading the data set once, and an unreadable file stops the
+            run with its name anyway.
+        **kwargs: Of :class:`mmpretrain.datasets.CustomDataset`: ``pipeline``,
+            ``metainfo``, ``classes``, ``indices``, ``test_mode``, ``lazy_init``, ...
+
+    Raises:
+        InputError: The folder is missing, holds no image (or none that can be
+            read, or none in the split), mixes images and class folders, or the
+            classes given are not as many as its subfolders.
+    """
+
+    def __init__(self,
+                 data_root: str = '',
+                 data_prefix: str | dict = '',
+                 split: str = 'all',
+                 val_fraction: float = 0.2,
+                 with_label: bool | None = None,
+                 extensions: Sequence[str] = EXTENSIONS,
+                 skip_unreadable: bool = False,
+                 **kwargs) -> None:
+        if split not in ('all', 'train', 'val'):
+            raise InputError(f"split={split!r}: give 'all', 'train' or 'val'.")
+        if not 0 < val_fraction < 1:
+            raise InputError(f'val_fraction={val_fraction}: give a number between 0 and 1.')
+        if not data_root and not data_prefix:
+            raise InputError('data_root is empty: give the folder that holds the images.')
+        self.split = split
+        self.val_fraction = val_fraction
+        self.skip_unreadable = skip_unreadable
+        super().__init__(
+            data_root=osp.expanduser(data_root),
+            data_prefix=data_prefix,
+            ann_file='',
+            with_label=with_label,
+            extensions=extensions,
+            **kwargs)
+
+    @property
+    def _folder(self) -> str:
+        """The folder as messages name it; MMEngine adds a slash to it."""
+        return self.img_prefix.rstrip('/')
+
+    def _find_samples(self) -> list:
+        """List the images of the split, as the parent's ``load_data_list`` takes them.
+
+        Returns:
+            Relative paths, or pairs of relative path and label.
+        """
+        paths = self._list_images()
+        in_split_folders = self._has_split_folders(paths)
+        # With split folders the class is one level further down.
+        level = 1 if in_split_folders else 0
+        if in_split_folders:
+            paths = [p for p in paths if p[0] not in _TEST_FOLDERS]
+        labels = self._find_labels(paths, level)
+        if in_split_folders:
+            own = {'all': _TRAIN_FOLDERS + _VAL_FOLDERS, 'train': _TRAIN_FOLDERS,
+                   'val': _VAL_FOLDERS}[self.split]
+            chosen = [p[0] in own for p in paths]
+        else:
+            chosen = [self.split in ('all', self._hashed_split(p)) for p in paths]
+        samples = [('/'.join(p), labels[p[level]]) if self.with_label else '/'.join(p)
+                   for p, take in zip(paths, chosen, strict=True) if take]
+        if not samples:
+            raise InputError(
+                f'{self._folder}: none of its {len(paths)} images falls into '
+                f"split={self.split!r}; change val_fraction={self.val_fraction} or use 'all'.")
+        return self._readable(samples) if self.skip_unreadable else samples
+
+    def _list_images(self) -> list[tuple[str, ...]]:
+        """Relative path of every image below the folder, in parts, in sorted order."""
+        backend = get_file_backend(self.img_prefix, enable_singleton=True)
+        if not backend.isdir(self._folder):
+            what = 'is not a folder' if backend.exists(self._folder) else 'does not exist'
+            raise InputError(f'{self._folder}: {what}; give the folder that holds the images.')
+        files = (tuple(file.replace('\\', '/').split('/')) for file in backend.list_dir_or_file(
+            self.img_prefix, list_dir=False, list_file=True, recursive=True))
+        paths = sorted(parts for parts in files if self.is_valid_file(parts[-1])
+                       and not any(part.startswith('.') for part in parts))
+        if not paths:
+            raise InputError(f'{self._folder}: no image in this folder or below it; looked for '
+                             f'{" ".join(sorted(self.extensions))}.')
+        return paths
+
+    @staticmethod
+    def _has_split_folders(paths: list[tuple[str, ...]]) -> bool:
+        """Whether the top level consists of a train, a val and perhaps a test folder."""
+        # An image directly in the root counts by its own name here, and so refutes it.
+        top = {p[0] for p in paths}
+        return (not top.isdisjoint(_TRAIN_FOLDERS) and not top.isdisjoint(_VAL_FOLDERS)
+                and top <= {*_TRAIN_FOLDERS, *_VAL_FOLDERS, *_TEST_FOLDERS})
+
+    def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
+        """Settle ``with_label`` and the classes by the layout.
+
+        Args:
+            paths: Relative paths in parts.
+            level: Which part names the class.
+
+        Returns:
+            Class folder -> label; empty without labels.
+        """
+        if self.with_label is False:
+            return {}
+        loose = [p for p in paths if len(p) == level + 1]
+        if loose and (self.with_label or len(loose) < len(paths)):
+            raise InputError(
+                f'{self._folder}: {"/".join(loose[0])} lies beside or without class '
+                'subfolders; move it into one, or give with_label=False to use all images '
+                'without labels.')
+        self.with_label = not loose
+        if loose:
+            return {}
+        classes = sorted({p[level] for p in paths})
+        if self.CLASSES is None:
+            self._metainfo['classes'] = tuple(classes)
+        elif len(self.CLASSES) != len(classes):
+            raise InputError(f'{self._folder}: {len(classes)} class subfolders, but '
+                             f'{len(self.CLASSES)} classes are given.')
+        self.folder_to_idx = {name: label for label, name in enumerate(classes)}
+        return self.folder_to_idx
+
+    def _hashed_split(self, path: tuple[str, ...]) -> str:
+        """Draw train or val for an image, by its relative path alone."""
+        digest = hashlib.sha256('/'.join(path).encode('utf-8', 'surrogateescape')).digest()
+        return 'val' if int.from_bytes(digest[:8], 'big') < self.val_fraction * 2**64 else 'train'
+
+    def _readable(self, samples: list) -> list:
+        """Leave out the samples that cannot be decoded, and say which."""
+        logger = MMLogger.get_current_instance()
+        backend = get_file_backend(self.img_prefix, enable_singleton=True)
+        loader = LoadImage()
+
+        def fault(sample: str | tuple[str, int]) -> str | None:
+            name = sample[0] if self.with_label else sample
+            try:
+                loader({'img_path': backend.join_path(self.img_prefix, name)})
+            except InputError as error:
+                return str(error)
+            return None
+
+        # Decoding releases the GIL, so threads use all cores.
+        with ThreadPoolExecutor() as pool:
+            faults = list(track(
+                pool.map(fault, samples), description='Checking images', total=len(samples),
+                console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+        readable = [s for s, message in zip(samples, faults, strict=True) if message is None]
+        for message in filter(None, faults):
+            logger.warning(f'Left out: {message}')
+        if not readable:
+            raise InputError(f'{self._folder}: none of its {len(samples)} images can be read.')
+        logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
+                    f'{len(samples) - len(readable)} left out.')
+        return readable

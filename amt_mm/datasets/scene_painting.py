@@ -1,0 +1,216 @@
+"""Painting of scenes: one textured object, whose mask is known, on a cluttered background."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+# More textures than shapes: networks learn a texture well before an outline, and a short run
+# should have something to show.
+SHAPES = ('disc', 'star')
+TEXTURES = ('stripes', 'checks', 'dots', 'zigzag', 'rings')
+# Difference of the two colours of a texture in each channel, drawn from these ranges.
+OBJECT_CONTRAST = (110, 200)
+PATCH_CONTRAST = (40, 110)
+# Share of the image that an object covers: drawn from this range, much as in
+# photographs of single objects. Objects shrink where they would not fit into a narrow image.
+OBJECT_AREA = (0.10, 0.33)
+# cv2 takes vertices in fixed point: this many fractional bits.
+_FRACTION_BITS = 6
+# Subpixels a side, to measure how much of a pixel an outline covers.
+_FINE = 8
+
+
+def _ring(count: int, radii: tuple[float, ...] = (1.0,)) -> np.ndarray:
+    """Points (count, 2) at even angles about the origin, their distances in rotation."""
+    angles = np.arange(count) * (2 * np.pi / count)
+    distances = np.resize(radii, count)
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1) * distances[:, None]
+
+
+# Vertices (V, 2) about the origin; `_paint_object` scales them to the area it needs.
+OUTLINES = {
+    'disc': _ring(48),
+    'star': _ring(10, (1.0, 0.45)),
+}
+
+
+def paint_scene(rng: np.random.Generator, label: int,
+                size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Paint one scene.
+
+    Args:
+        rng: Source of everything that is drawn.
+        label: Class, ``len(TEXTURES) * shape + texture``.
+        size: Height and width in pixels.
+
+    Returns:
+        ``uint8`` BGR image of shape ``(H, W, 3)`` and ``bool`` object mask ``(H, W)``.
+    """
+    canvas = _paint_background(rng, size)
+    mask = _paint_object(rng, canvas, label)
+    _light(rng, canvas)
+    return np.clip(canvas, 0, 255).astype(np.uint8), mask
+
+
+def _paint_background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Paint clouds of colour, blobs, strokes and patches of texture: (H, W, 3) float32."""
+    height, width = size
+    side = min(size)
+    corner = np.array([width, height])
+    # Two octaves of smooth noise stand for gradients and coarse structure.
+    coarse = rng.uniform(60, 190, 3) + rng.normal(0, 45, (3, 3, 3))
+    coarse = cv2.resize(coarse, (9, 9), interpolation=cv2.INTER_CUBIC)
+    coarse = (coarse + rng.normal(0, 20, (9, 9, 3))).astype(np.float32)
+    canvas = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+    blobs = int(rng.integers(8, 15))
+    centres = (rng.random((blobs, 2)) * corner).astype(int).tolist()
+    axes = np.rint(side * rng.uniform(0.03, 0.14, (blobs, 2))).astype(int).tolist()
+    turns = rng.integers(0, 180, blobs).tolist()
+    colours = rng.uniform(20, 235, (blobs, 3)).tolist()
+    for blob in zip(centres, axes, turns, colours, strict=True):
+        cv2.ellipse(canvas, *blob[:3], 0, 360, blob[3], cv2.FILLED)
+
+    strokes = int(rng.integers(5, 10))
+    steps = side * rng.normal(0, 0.16, (strokes, 5, 2))
+    steps[:, 0] = rng.random((strokes, 2)) * corner
+    paths = _fixed_point(np.cumsum(steps, axis=1))
+    widths = rng.integers(1, max(2, side // 24) + 1, strokes).tolist()
+    colours = rng.uniform(20, 235, (strokes, 3)).tolist()
+    for path, thickness, colour in zip(paths, widths, colours, strict=True):
+        cv2.polylines(canvas, [path], False, colour, thickness, cv2.LINE_8, _FRACTION_BITS)
+
+    for _ in range(rng.integers(3, 6)):
+        axes = np.diag(side * rng.uniform(0.06, 0.13, 2))
+        vertices = OUTLINES['disc'] @ axes @ _rotation(rng.uniform(0, np.pi))
+        _fill_texture(rng, canvas, vertices + rng.random(2) * corner,
+                      int(rng.integers(len(TEXTURES))), PATCH_CONTRAST)
+    return canvas
+
+
+def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int) -> np.ndarray:
+    """Paint the object of a class into the canvas, and return its (H, W) bool mask."""
+    height, width = canvas.shape[:2]
+    shape, texture = divmod(label, len(TEXTURES))
+    vertices = OUTLINES[SHAPES[shape]]
+    stretch = rng.uniform(0.85, 1.18)
+    turn = rng.uniform(0, 2 * np.pi)
+    vertices = vertices @ np.diag([stretch, 1 / stretch]) @ _rotation(turn)
+    vertices *= np.sqrt(rng.uniform(*OBJECT_AREA) * height * width / _area(vertices))
+    # A pixel of margin keeps the whole outline inside.
+    room = np.array([width - 3, height - 3])
+    vertices *= min(1, (room / np.ptp(vertices, axis=0)).min())
+    vertices -= vertices.min(axis=0)
+    vertices += 1 + rng.uniform(0, 1, 2) * (room - np.ptp(vertices, axis=0))
+    coverage = _fill_texture(rng, canvas, vertices, texture, OBJECT_CONTRAST)
+    return coverage >= 128
+
+
+def _light(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Shade the canvas in one direction and add sensor noise, in place."""
+    height, width = canvas.shape[:2]
+    slope = rng.uniform(-0.35, 0.35, 2)
+    across = np.linspace(-1, 1, width, dtype=np.float32) * np.float32(slope[0])
+    down = np.linspace(-1, 1, height, dtype=np.float32) * np.float32(slope[1])
+    canvas *= (np.float32(rng.uniform(0.8, 1.15)) + down[:, None] + across)[:, :, None]
+    noise = rng.standard_normal(canvas.shape, dtype=np.float32)
+    noise *= np.float32(rng.uniform(4, 12))
+    canvas += noise
+
+
+def _fill_texture(rng: np.random.Generator, canvas: np.ndarray, vertices: np.ndarray,
+                  texture: int, contrast: tuple[float, float]) -> np.ndarray:
+    """Fill a polygon with two colours in a texture.
+
+    Args:
+        rng: Draws colours, period, direction and phase.
+        canvas: Float image ``(H, W, 3)``, changed in place.
+        vertices: Polygon ``(V, 2)`` of x, y in pixels.
+        texture: Index into ``TEXTURES``.
+        contrast: Range of the difference of the two colours in a channel, 0..255.
+
+    Returns:
+        Coverage of each pixel by the polygon, ``uint8 (H, W)``, 255 = whole.
+    """
+    height, width = canvas.shape[:2]
+    left, top = np.clip(np.floor(vertices.min(axis=0)) - 1, 0, (width, height)).astype(int)
+    right, bottom = np.clip(np.ceil(vertices.max(axis=0)) + 2, 0, (width, height)).astype(int)
+    coverage = np.zeros((height, width), np.uint8)
+    if left == right or top == bottom:
+        return coverage
+    coverage[top:bottom, left:right] = _cover(vertices - (left, top), bottom - top, right - left)
+
+    period = min(height, width) * rng.uniform(0.10, 0.15)
+    x = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(vertices[:, 0].mean())
+    y = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(vertices[:, 1].mean())
+    wave = _wave(rng, TEXTURES[texture], x, y, period)
+    # Steep but not binary, so that edges are not jagged.
+    share = np.clip(wave * 2 + 0.5, 0, 1)[:, :, None]
+
+    # Each channel rises or falls by itself: neither colour is the brighter one as a rule.
+    difference = rng.uniform(*contrast, 3)
+    low = 15 + rng.random(3) * (225 - difference)
+    high = low + difference
+    swap = rng.random(3) < 0.5
+    first = np.where(swap, high, low).astype(np.float32)
+    second = np.where(swap, low, high).astype(np.float32)
+    alpha = coverage[top:bottom, left:right, None] * np.float32(1 / 255)
+    region = canvas[top:bottom, left:right]
+    region += alpha * (first + share * (second - first) - region)
+    return coverage
+
+
+def _wave(rng: np.random.Generator, texture: str, x: np.ndarray, y: np.ndarray,
+          period: float) -> np.ndarray:
+    """Draw direction and phase of a texture, and evaluate it: (H, W), about -1..1.
+
+    Args:
+        rng: Source of direction and phase.
+        texture: One of ``TEXTURES``.
+        x: Columns ``(1, W)``, from the middle of what is filled.
+        y: Rows ``(H, 1)``, likewise.
+        period: In pixels.
+    """
+    phase = rng.uniform(0, 2 * np.pi, 2).astype(np.float32)
+    frequency = np.float32(2 * np.pi / period)
+    if texture == 'rings':
+        return np.sin(np.hypot(x, y) * frequency + phase[0])
+    axes = (frequency * _rotation(rng.uniform(0, np.pi))).astype(np.float32)
+    u = axes[0, 0] * x + (axes[0, 1] * y + phase[0])
+    if texture == 'stripes':
+        return np.sin(u)
+    v = axes[1, 0] * x + (axes[1, 1] * y + phase[1])
+    if texture == 'checks':
+        return 2 * np.sin(u) * np.sin(v)
+    if texture == 'dots':
+        return np.sin(u) + np.sin(v) - 0.5
+    # The inner arcsin(sin) is a triangle wave, which bends stripes into chevrons.
+    return np.sin(u + 1.6 * np.arcsin(np.sin(0.6 * v)))
+
+
+def _cover(vertices: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Share of each pixel that a polygon covers: (H, W) uint8, 255 = whole."""
+    # cv2's own antialiasing widens a polygon by half a pixel or more; so fill it finely, then
+    # average. Pixel centres lie at whole numbers.
+    fine = np.zeros((height * _FINE, width * _FINE), np.uint8)
+    vertices = (vertices + 0.5) * _FINE - 0.5
+    cv2.fillPoly(fine, [_fixed_point(vertices)], 255, cv2.LINE_8, _FRACTION_BITS)
+    return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _fixed_point(vertices: np.ndarray) -> np.ndarray:
+    """Round x, y to the fixed point numbers that cv2 draws with."""
+    return np.rint(vertices * 2**_FRACTION_BITS).astype(np.int32)
+
+
+def _rotation(turn: float) -> np.ndarray:
+    """Matrix (2, 2) that turns row vectors."""
+    cosine, sine = np.cos(turn), np.sin(turn)
+    return np.array([[cosine, sine], [-sine, cosine]])
+
+
+def _area(vertices: np.ndarray) -> float:
+    """Area of a simple polygon, by the shoelace formula."""
+    x, y = vertices.T
+    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2

@@ -1,0 +1,226 @@
+import copy
+import hashlib
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amt_mm.datasets import ImageFolder
+from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
+
+
+def make(root, names):
+    """Write a small image under each name, of the kind that its extension says."""
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(np.full((6, 9, 3), number, np.uint8))
+        Image.init()
+        image.save(path, format=Image.EXTENSION[path.suffix.lower()])
+    return root
+
+
+def names(dataset):
+    prefix = dataset.img_prefix.rstrip('/') + '/'
+    paths = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    assert all(path.startswith(prefix) for path in paths)
+    return [path[len(prefix):] for path in paths]
+
+
+def test_flat_folder_has_no_labels(tmp_path):
+    make(tmp_path, ['b.png', 'a.JPG', 'c.webp', 'd.Gif', 'e.TIFF', 'f.jpeg'])
+    (tmp_path / 'notes.txt').write_text('no image')
+    dataset = ImageFolder(data_root=str(tmp_path))
+    assert names(dataset) == ['a.JPG', 'b.png', 'c.webp', 'd.Gif', 'e.TIFF', 'f.jpeg']
+    assert not dataset.with_label and dataset.CLASSES is None
+    assert set(dataset.get_data_info(0)) == {'img_path', 'sample_idx'}
+
+
+def test_subfolders_are_classes_however_deep(tmp_path):
+    make(tmp_path, ['dog/z.png', 'dog/old/deep/y.png', 'cat/x.png', 'ant/2020/w.png'])
+    (tmp_path / 'empty').mkdir()
+    dataset = ImageFolder(data_root=str(tmp_path))
+    assert names(dataset) == ['ant/2020/w.png', 'cat/x.png', 'dog/old/deep/y.png', 'dog/z.png']
+    assert dataset.CLASSES == ('ant', 'cat', 'dog')
+    assert dataset.get_gt_labels().tolist() == [0, 1, 2, 2]
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    make(tmp_path, ['cat/a.png', 'cat/.b.png', '.thumbs/c.png', 'cat/.cache/d.png'])
+    (tmp_path / '.e.png').write_bytes((tmp_path / 'cat/a.png').read_bytes())
+    assert names(ImageFolder(data_root=str(tmp_path))) == ['cat/a.png']
+
+
+def test_mixed_layout_names_an_example(tmp_path):
+    make(tmp_path, ['cat/a.png', 'loose.png'])
+    with pytest.raises(InputError, match='loose.png lies beside') as error:
+        ImageFolder(data_root=str(tmp_path))
+    assert '\n' not in str(error.value)
+    dataset = ImageFolder(data_root=str(tmp_path), with_label=False)
+    assert names(dataset) == ['cat/a.png', 'loose.png']
+    assert 'gt_label' not in dataset.get_data_info(0)
+
+
+def test_labels_required_of_a_flat_folder(tmp_path):
+    make(tmp_path, ['a.png'])
+    with pytest.raises(InputError, match='class subfolders'):
+        ImageFolder(data_root=str(tmp_path), with_label=True)
+
+
+def test_folder_missing_empty_or_a_file(tmp_path):
+    (tmp_path / 'notes.txt').write_text('no image')
+    with pytest.raises(InputError, match=r'no image in this folder.*\.jpg .*\.webp') as error:
+        ImageFolder(data_root=str(tmp_path))
+    assert str(tmp_path) in str(error.value)
+    with pytest.raises(InputError, match='nowhere: does not exist'):
+        ImageFolder(data_root=str(tmp_path / 'nowhere'))
+    with pytest.raises(InputError, match='notes.txt: is not a folder'):
+        ImageFolder(data_root=str(tmp_path / 'notes.txt'))
+    with pytest.raises(InputError, match='data_root is empty'):
+        ImageFolder()
+
+
+@pytest.mark.parametrize('argument', [{'split': 'valid'}, {'val_fraction': 0}, {'val_fraction': 1}])
+def test_arguments_out_of_range(tmp_path, argument):
+    with pytest.raises(InputError, match=next(iter(argument))):
+        ImageFolder(data_root=str(make(tmp_path, ['a.png'])), **argument)
+
+
+def test_classes_given(tmp_path):
+    make(tmp_path, ['n01/a.png', 'n02/b.png'])
+    assert ImageFolder(data_root=str(tmp_path), classes=['cat', 'dog']).CLASSES == ('cat', 'dog')
+    with pytest.raises(InputError, match='2 class subfolders, but 3 classes'):
+        ImageFolder(data_root=str(tmp_path), classes=['cat', 'dog', 'ant'])
+
+
+def test_hashed_split_partitions_and_is_stable(tmp_path):
+    files = [f'{"ab"[i % 2]}/{i:03d}.png' for i in range(300)]
+    make(tmp_path, files[:200])
+    parts = {s: names(ImageFolder(data_root=str(tmp_path), split=s)) for s in ('train', 'val')}
+    assert sorted(parts['train'] + parts['val']) == sorted(files[:200])
+    # Binomial: 40 expected, standard deviation 5.7.
+    assert 20 < len(parts['val']) < 60
+    digests = [hashlib.sha256(file.encode()).hexdigest() for file in parts['val']]
+    assert all(int(digest, 16) / 2**256 < 0.2 for digest in digests)
+
+    make(tmp_path, files[200:])
+    (tmp_path / files[0]).unlink()
+    for split, before in parts.items():
+        after = set(names(ImageFolder(data_root=str(tmp_path), split=split)))
+        assert set(before) - {files[0]} <= after
+
+
+def test_labels_agree_between_splits(tmp_path):
+    # Of the single image of the first class only one split can hold it.
+    make(tmp_path, ['ant/0.png', *(f'{c}/{i}.png' for c in ('cat', 'dog') for i in range(30))])
+    for split in ('train', 'val'):
+        dataset = ImageFolder(data_root=str(tmp_path), split=split)
+        assert dataset.CLASSES == ('ant', 'cat', 'dog')
+        for name, label in zip(names(dataset), dataset.get_gt_labels(), strict=True):
+            assert dataset.CLASSES[label] == name.split('/')[0]
+
+
+def test_empty_split(tmp_path):
+    make(tmp_path, ['a.png'])
+    outcomes = []
+    for split in ('train', 'val'):
+        try:
+            outcomes.append(len(ImageFolder(data_root=str(tmp_path), split=split)))
+        except InputError as error:
+            assert 'none of its 1 images falls into split=' in str(error)
+            outcomes.append(0)
+    assert sum(outcomes) == 1
+
+
+@pytest.mark.parametrize('val', ['val', 'valid', 'validation'])
+def test_split_folders_decide(tmp_path, val):
+    make(tmp_path, ['train/cat/a.png', 'train/dog/b.png', f'{val}/dog/c.png', 'test/dog/d.png'])
+
+    def read(split):
+        # Serialising collects garbage, which is what takes the time here.
+        dataset = ImageFolder(data_root=str(tmp_path), split=split, serialize_data=False)
+        assert dataset.CLASSES == ('cat', 'dog')
+        return list(zip(names(dataset), dataset.get_gt_labels(), strict=True))
+
+    train, held_out = [('train/cat/a.png', 0), ('train/dog/b.png', 1)], [(f'{val}/dog/c.png', 1)]
+    assert read('train') == train
+    assert read('val') == held_out
+    assert read('all') == train + held_out
+
+
+def test_split_folders_without_classes(tmp_path):
+    make(tmp_path, ['train/a.png', 'val/b.png'])
+    dataset = ImageFolder(data_root=str(tmp_path), split='val')
+    assert names(dataset) == ['val/b.png'] and dataset.CLASSES is None
+
+
+def test_class_named_train_is_no_split(tmp_path):
+    make(tmp_path, ['train/a.png', 'bus/b.png', 'val/c.png'])
+    assert ImageFolder(data_root=str(tmp_path)).CLASSES == ('bus', 'train', 'val')
+
+
+class Lines(logging.Handler):
+    """Collects what is logged; MMLogger does not propagate to pytest's own handler."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append((record.levelname, record.getMessage()))
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    from mmengine.logging import MMLogger
+    handler = Lines()
+    logger = MMLogger.get_current_instance()
+    monkeypatch.setattr(logger, 'handlers', [*logger.handlers, handler])
+    logger.setLevel('INFO')
+    return handler.lines
+
+
+def test_skip_unreadable(tmp_path, logged):
+    make(tmp_path, [f'{c}/{i}.png' for c in ('cat', 'dog') for i in range(4)])
+    (tmp_path / 'cat/2.png').write_bytes(b'')
+    content = (tmp_path / 'dog/0.png').read_bytes()
+    (tmp_path / 'dog/0.png').write_bytes(content[:40])
+    dataset = ImageFolder(data_root=str(tmp_path), skip_unreadable=True)
+    assert names(dataset) == ['cat/0.png', 'cat/1.png', 'cat/3.png',
+                              'dog/1.png', 'dog/2.png', 'dog/3.png']
+    assert dataset.get_gt_labels().tolist() == [0, 0, 0, 1, 1, 1]
+    warnings = [line for level, line in logged if level == 'WARNING']
+    assert len(warnings) == 2
+    assert 'cat/2.png' in warnings[0] and 'empty' in warnings[0]
+    assert 'dog/0.png' in warnings[1]
+    assert '6 of 8 images are readable, 2 left out' in logged[-1][1]
+
+
+def test_all_unreadable(tmp_path):
+    (tmp_path / 'a.png').write_bytes(b'')
+    (tmp_path / 'b.jpg').write_bytes(b'text')
+    with pytest.raises(InputError, match='none of its 2 images can be read'):
+        ImageFolder(data_root=str(tmp_path), skip_unreadable=True)
+
+
+def test_unreadable_file_stops_by_default(tmp_path):
+    make(tmp_path, ['a.png'])
+    (tmp_path / 'b.jpg').write_bytes(b'')
+    dataset = ImageFolder(data_root=str(tmp_path), pipeline=[{'type': 'amt_mm.LoadImage'}])
+    assert dataset[0]['img'].shape == (6, 9, 3)
+    with pytest.raises(InputError, match='b.jpg: .*empty'):
+        dataset[1]
+
+
+def test_builds_from_config_and_takes_subsets(tmp_path, monkeypatch):
+    make(tmp_path / 'photos', ['cat/a.png', 'dog/b.png', 'dog/c.png'])
+    monkeypatch.setenv('HOME', str(tmp_path))
+    dataset = DATASETS.build({'type': 'amt_mm.ImageFolder', 'data_root': '~/photos',
+                              'indices': [2, 0], 'lazy_init': True})
+    view = copy.copy(dataset)
+    view.full_init()
+    assert names(view) == ['dog/c.png', 'cat/a.png']
+    prefixed = ImageFolder(data_root=str(tmp_path), data_prefix='photos')
+    assert names(prefixed) == ['cat/a.png', 'dog/b.png', 'dog/c.png']
