@@ -10,6 +10,15 @@ from amt_mm.errors import InputError
 from amt_mm.evaluation import accuracy, fit_linear_probe
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    # Thousands of tiny steps: a second thread only waits, for long if others use its core.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def features_of(count, seed, classes=5, width=24):
     """Correlated features far from zero mean and unit variance, as a ViT's are."""
     shared = torch.Generator().manual_seed(7)
@@ -44,7 +53,7 @@ def test_agrees_with_scikit_learn(l2):
 def test_the_default_tolerance_is_tight_enough():
     train, labels = features_of(300, seed=0)
     test, _ = features_of(200, seed=1)
-    loose, tight = (fit_linear_probe(train, labels, tolerance=t) for t in (1e-5, 1e-8))
+    loose, tight = (fit_linear_probe(train, labels, tolerance=t) for t in (1e-5, 1e-7))
     difference = loose.logits(test).softmax(1) - tight.logits(test).softmax(1)
     assert difference.abs().max() < 1e-2
     assert (loose.predict(test) == tight.predict(test)).double().mean() >= 0.99

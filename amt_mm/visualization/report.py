@@ -1,0 +1,240 @@
+"""One self-contained HTML page that shows what a run did."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..masking.plan import MASKED, THROWN, VISIBLE
+from .colours import colour_table
+from .curves import CurvePlot, render_plot
+from .pictures import plan_picture
+from .report_style import STYLE
+from .tables import MISSING, table_cells
+
+METHOD = (
+    'A masked autoencoder learns to see without labels: it hides most patches of an image and '
+    'learns to paint them from the few that stay visible. Which patches are hidden is usually '
+    'left to chance.',
+    'AMT (attention-driven masking and throwing, AAAI 2023) asks the model itself. Every few '
+    'epochs it looks at the whole image and notes where its own attention goes. Patches with '
+    'much attention tend to be masked and must be predicted; those in the middle are thrown away, '
+    'which saves time; those with little attention mostly stay visible. Patches are drawn at '
+    'random with these odds, so the plan of one image differs each time.',
+)
+_QUALITIES = (88, 78, 65, 50, 35)
+# More in a line would be too small to see tokens.
+_MAX_COLUMNS = 9
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and the short words under it.
+
+    Attributes:
+        caption: Such as ``'attention, epoch 40'``.
+        image: (H, W, 3) uint8 RGB, or None where there is none.
+    """
+
+    caption: str
+    image: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """Everything about one image; None where a picture does not exist.
+
+    Attributes:
+        name: What to call the image.
+        image: (H, W, 3) uint8 RGB, as all the others.
+        saliency: One picture a refresh, in order.
+        plan: From :func:`amt_mm.visualization.plan_picture`.
+        reconstruction: From :func:`amt_mm.visualization.paste_reconstruction`.
+    """
+
+    name: str
+    image: np.ndarray | None
+    saliency: Sequence[Picture] = ()
+    plan: np.ndarray | None = None
+    reconstruction: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of the page.
+
+    Attributes:
+        title: Heading of the page.
+        rows: Results, one mapping a model, as :func:`amt_mm.visualization.table_cells`.
+        columns: Heading of each column, in order.
+        formats: Number format of columns.
+        notes: Sentences under the table: what it allows to conclude, and what not.
+        plots: Curves, such as the loss.
+        gallery: Pictures, one row an image.
+        details: Name and value of whatever makes the run repeatable: command,
+            seconds, versions. A value of several lines, such as the config,
+            is folded away.
+        explanation: Paragraphs under the title. Default: the method in plain words.
+    """
+
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    columns: Mapping[str, str]
+    formats: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    plots: Sequence[CurvePlot] = ()
+    gallery: Sequence[GalleryRow] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+    explanation: Sequence[str] = METHOD
+
+
+def render(report: Report, max_bytes: int = 2_000_000) -> str:
+    """Return the page as HTML that needs no other file and asks for nothing.
+
+    Pictures are JPEG, at the best of five qualities that keeps the page small.
+
+    Args:
+        report: The content; all text is escaped.
+        max_bytes: Upper limit of the page in UTF-8. Default 2 MB, which mails and
+            phones take.
+
+    Raises:
+        InputError: If the page is too large at the lowest quality.
+    """
+    for quality in _QUALITIES:
+        page = _page(report, quality)
+        size = len(page.encode())
+        if size <= max_bytes:
+            return page
+    raise InputError(
+        f'the report takes {size} bytes, more than {max_bytes}; '
+        'show fewer or smaller images, or shorten the details'
+    )
+
+
+def _page(report: Report, quality: int) -> str:
+    sections = [_results(report)]
+    if report.plots:
+        labels = [curve.label for plot in report.plots for curve in plot.curves]
+        plots = ''.join(render_plot(plot, labels) for plot in report.plots)
+        sections.append(f'<section><h2>Training</h2><div class="plots">{plots}</div></section>')
+    if report.gallery:
+        rows = ''.join(_gallery_row(row, quality) for row in report.gallery)
+        sections.append(
+            '<section><h2>What the model attends to, and what it must predict</h2>'
+            f'{_legend(report.gallery)}{rows}</section>'
+        )
+    if report.details:
+        details = ''.join(_detail(name, value) for name, value in report.details.items())
+        sections.append(f'<section><h2>Details</h2><dl class="details">{details}</dl></section>')
+    explanation = ''.join(f'<p>{escape(text)}</p>' for text in report.explanation)
+    title = escape(report.title)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Makes sure of it: the browser itself refuses to load anything from elsewhere.
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<link rel="icon" href="data:,"><title>{title}</title>'
+        f'<style>{STYLE}</style></head>\n'
+        f'<body><main><header><h1>{title}</h1>{explanation}</header>\n'
+        + '\n'.join(sections)
+        + '\n</main></body></html>\n'
+    )
+
+
+def _results(report: Report) -> str:
+    head = ''.join(f'<th scope="col">{escape(text)}</th>' for text in report.columns.values())
+    body = []
+    for cells in table_cells(report.rows, report.columns, report.formats):
+        first, *others = map(escape, cells)
+        body.append(
+            f'<tr><th scope="row">{first}</th>'
+            + ''.join(f'<td>{cell}</td>' for cell in others)
+            + '</tr>'
+        )
+    notes = ''.join(f'<p class="note">{escape(text)}</p>' for text in report.notes)
+    return (
+        '<section><h2>Results</h2><div class="scroll"><table>'
+        f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+        f'{notes}</section>'
+    )
+
+
+def _gallery_row(row: GalleryRow, quality: int) -> str:
+    def figures(*pictures: Picture) -> str:
+        return ''.join(_figure(row.name, picture, quality) for picture in pictures)
+
+    refreshes = ''
+    if row.saliency:
+        # Together, so that a phone can show them in a line of their own.
+        refreshes = f'<div class="refreshes">{figures(*row.saliency)}</div>'
+    height, width = (1, 1) if row.image is None else row.image.shape[:2]
+    ratio = f'{width}/{height}'
+    columns = min(len(row.saliency) + 3, _MAX_COLUMNS)
+    return (
+        f'<article><h3>{escape(row.name)}</h3><div class="strip" '
+        f'style="--columns:{columns};--ratio:{ratio}">'
+        + figures(Picture('image', row.image))
+        + refreshes
+        + figures(Picture('plan', row.plan), Picture('reconstruction', row.reconstruction))
+        + '</div></article>'
+    )
+
+
+def _figure(name: str, picture: Picture, quality: int) -> str:
+    caption = escape(picture.caption)
+    if picture.image is None:
+        content = f'<div class="missing">{MISSING}</div>'
+    else:
+        content = _image(picture.image, f'{name}: {picture.caption}', quality)
+    return f'<figure>{content}<figcaption>{caption}</figcaption></figure>'
+
+
+def _image(image: np.ndarray, description: str, quality: int) -> str:
+    height, width = image.shape[:2]
+    buffer = io.BytesIO()
+    # Colour at full resolution: halved, it smears over the borders of small tokens.
+    Image.fromarray(image).save(buffer, 'JPEG', quality=quality, subsampling=0, optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return (
+        f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" '
+        f'alt="{escape(description)}">'
+    )
+
+
+def _legend(gallery: Sequence[GalleryRow]) -> str:
+    """Return the three looks, drawn as in the pictures, and the colours of attention."""
+    patch = next((row.image for row in gallery if row.image is not None), None)
+    if patch is None:
+        patch = np.full((2, 2, 3), 128, dtype=np.uint8)
+    looks = []
+    for state, word, meaning in (
+        (VISIBLE, 'visible', 'the encoder sees it'),
+        (MASKED, 'masked', 'hidden, to be predicted'),
+        (THROWN, 'thrown', 'left out altogether'),
+    ):
+        sample = np.asarray(Image.fromarray(patch).resize((48, 48)))
+        drawn = plan_picture(sample, np.full(4, state), (2, 2))
+        looks.append(f'<li>{_image(drawn, "", 90)}<span><b>{word}</b> {meaning}</span></li>')
+    stops = ','.join(f'rgb({r} {g} {b})' for r, g, b in colour_table()[::51].tolist())
+    looks.append(
+        f'<li><i class="ramp" style="background:linear-gradient(90deg,{stops})"></i>'
+        '<span><b>attention</b> low to high, in each image</span></li>'
+    )
+    return f'<ul class="legend">{"".join(looks)}</ul>'
+
+
+def _detail(name: str, value: str) -> str:
+    name, text = escape(name), escape(str(value))
+    if '\n' in text.strip():
+        text = f'<details><summary>show</summary><pre>{text}</pre></details>'
+    return f'<dt>{name}</dt><dd>{text}</dd>'

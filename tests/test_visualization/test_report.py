@@ -1,0 +1,127 @@
+import base64
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from amt_mm.errors import InputError
+from amt_mm.visualization import Curve, CurvePlot, GalleryRow, Picture, Report, render
+
+VOID = {'meta', 'link', 'img', 'line', 'path', 'br'}
+
+
+class Page(HTMLParser):
+    """Tags with attributes, text, and whether every tag is closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.texts, self.open = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def images(self):
+        return [attrs for tag, attrs in self.tags if tag == 'img']
+
+
+def picture(seed, height=30, width=50):
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def report(**change):
+    content = {
+        'title': 'AMT <quickstart>',
+        'rows': [{'model': 'random init', 'knn': 21.04}, {'model': 'MAE <i>co</i>', 'steps': 0.5}],
+        'columns': {'model': 'model', 'knn': 'k-NN, % > 0', 'steps': 'seconds a step'},
+        'formats': {'knn': '.1f', 'steps': '.3f'},
+        'notes': ['"One" seed <only>.'],
+        'plots': [CurvePlot('Loss', 'epoch', 'loss', [Curve('<AMT>', [1, 2], [0.5, 0.4])])],
+        'gallery': [
+            GalleryRow(
+                '<b>1</b>',
+                picture(0),
+                [Picture('epoch "4"', picture(1)), Picture('epoch 8', None)],
+                picture(2),
+                None,
+            ),
+            GalleryRow('2', None),
+        ],
+        'details': {'command': 'make <quickstart>', 'config': 'a = 1\nb = "</pre>"'},
+    }
+    return Report(**{**content, **change})
+
+
+def test_everything_is_on_the_page_and_escaped():
+    text = render(report())
+    page = Page(text)
+    for expected in (
+        'AMT <quickstart>', 'random init', 'MAE <i>co</i>', '21.0', '0.500', 'k-NN, % > 0',
+        '"One" seed <only>.', '<AMT>', '<b>1</b>', 'epoch "4"', 'epoch 8', 'make <quickstart>',
+        'visible', 'masked', 'thrown', 'plan', 'reconstruction',
+    ):  # fmt: skip
+        assert any(expected in found for found in page.texts), expected
+    assert any('b = "</pre>"' in found for found in page.texts)
+    # Two cells of the table, one refresh, one reconstruction, three of the second row.
+    assert page.texts.count('–') == 7
+    assert 'masked autoencoder' in text
+
+
+def test_pictures_are_inside_and_show_what_was_given():
+    images = Page(render(report())).images()
+    alts = [image['alt'] for image in images]
+    assert alts == ['', '', '', '<b>1</b>: image', '<b>1</b>: epoch "4"', '<b>1</b>: plan']
+    assert (images[3]['width'], images[3]['height']) == ('50', '30')
+    smooth = np.linspace(0, 255, 60 * 40 * 3).reshape(60, 40, 3).astype(np.uint8)
+    found = Page(render(report(gallery=[GalleryRow('x', smooth)]))).images()[-1]
+    kind, data = found['src'].split(',')
+    assert kind == 'data:image/jpeg;base64'
+    decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    assert np.abs(decoded.astype(int) - smooth).max() < 12
+
+
+def test_nothing_is_asked_from_elsewhere():
+    text = render(report())
+    page = Page(text)
+    assert 'http:' not in text and 'https:' not in text and '@import' not in text
+    assert not re.search(r'url\(', text)
+    assert not any(tag == 'script' for tag, _ in page.tags)
+    for _, attrs in page.tags:
+        for name in ('src', 'href'):
+            assert attrs.get(name, 'data:').startswith('data:')
+    assert 'prefers-color-scheme:dark' in text and 'width=device-width' in text
+
+
+def test_empty_sections_are_left_out():
+    text = render(report(plots=[], gallery=[], details={}, notes=[], explanation=['Short.']))
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count('h2') == 1
+    assert 'Short.' in page.texts and 'masked autoencoder' not in text
+
+
+def test_the_page_keeps_below_its_limit():
+    gallery = [
+        GalleryRow(str(i), picture(i, 96, 96), plan=picture(i + 50, 96, 96)) for i in range(8)
+    ]
+    best = len(render(report(gallery=gallery)).encode())
+    limit = best * 2 // 3
+    assert len(render(report(gallery=gallery), limit).encode()) <= limit
+    with pytest.raises(InputError, match='fewer or smaller images'):
+        render(report(gallery=gallery), 20_000)
