@@ -8,7 +8,8 @@ its own, ``overlay``, and they are merged when the runner is made:
 - any other field only fills a gap, so what the user's own file says wins;
 - ``drop`` lists fields (dotted paths) that the new types have no use for;
 - ``transforms`` maps a transform of the training pipeline to its substitute;
-- ``hooks`` joins ``custom_hooks``, hook by hook, by type.
+- ``hooks`` names hooks, as ``default_hooks`` does, so that a variant changes one field of
+  one; they join ``custom_hooks``, where the user's own of the same type win.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def apply_overlay(cfg: Config) -> Config:
     if 'overlay' not in cfg:
         return cfg
     overlay = cfg.pop('overlay')
-    transforms, hooks = overlay.pop('transforms', {}), overlay.pop('hooks', [])
+    transforms, hooks = overlay.pop('transforms', {}), overlay.pop('hooks', {})
     for path in overlay.pop('drop', ()):
         _drop(cfg, path)
     # Both places are usual; the runner would read only one of them.
@@ -50,7 +51,7 @@ def apply_overlay(cfg: Config) -> Config:
         _merge(cfg[key], wishes)
     if transforms:
         _replace_transforms(cfg, dict(transforms))
-    for hook in hooks:
+    for hook in hooks.values():
         _add_hook(cfg, hook)
     _mend_collate(cfg)
     return cfg

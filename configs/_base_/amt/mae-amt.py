@@ -19,6 +19,7 @@ overlay = dict(
     transforms=dict(
         RandomResizedCrop='amt_mm.RandomResizedCropWithBox',
         PackInputs='amt_mm.PackInputsWithBox'),
-    hooks=[
-        dict(type='amt_mm.EpochSeedHook'),
-        dict(type='amt_mm.SaliencyUpdateHook', begin=40, interval=40)])
+    hooks=dict(
+        seed=dict(type='amt_mm.EpochSeedHook'),
+        keys=dict(type='amt_mm.CheckpointKeysHook'),
+        saliency=dict(type='amt_mm.SaliencyUpdateHook', begin=40, interval=40)))

@@ -4,4 +4,7 @@ overlay = dict(
     data_preprocessor=dict(
         mask_generator=dict(
             _delete_=True, type='amt_mm.RandomMaskGenerator', mask_ratio=0.75, throw_ratio=0.0)),
-    hooks=[dict(type='amt_mm.EpochSeedHook')])
+    hooks=dict(
+        _delete_=True,
+        seed=dict(type='amt_mm.EpochSeedHook'),
+        keys=dict(type='amt_mm.CheckpointKeysHook')))

@@ -1,0 +1,172 @@
+"""Train configs over seeds, judge each encoder, and lay the results side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from amt_mm.errors import InputError
+
+from .checkpoint import load_backbone
+from .overlay import apply_overlay
+
+# Results that differ between seeds, in the order of the table, with their headings.
+MEASURES = {
+    'knn': 'k-NN',
+    'linear_mean': 'linear, mean token',
+    'linear_cls': 'linear, [CLS]',
+    'attention_on_object': 'attention on object',
+    'object_area': 'object area',
+    'seconds_per_step': 's a step',
+}
+TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'}
+
+
+def tools_folder() -> Path:
+    """Where tools/ lies: in a clone, or under ``.mim`` of an installed package."""
+    return _carried('tools')
+
+
+def configs_folder() -> Path:
+    """Where configs/ lies: in a clone, or under ``.mim`` of an installed package."""
+    return _carried('configs')
+
+
+def _carried(name: str) -> Path:
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package.parent / name, package / '.mim' / name):
+        if folder.is_dir() and (folder.parent / 'model-index.yml').is_file():
+            return folder
+    raise InputError(f'{name}/ is neither in the clone nor in the installed package: '
+                     'reinstall amt_mm')
+
+
+def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | None = None,
+        threads: int | None = None, quiet: bool = False) -> dict:
+    """Train one config with one seed, unless that was done, and judge its encoder.
+
+    Training is a process of its own (``tools/train.py``), resumed where it broke off.
+
+    Args:
+        config: Config file.
+        seed: Random seed of training.
+        work_dir: Folder of this run; ``result.json`` there ends it.
+        options: Entries for ``--cfg-options``.
+        threads: CPU threads of the process. Defaults to torch's choice.
+        quiet: Send the output of training to ``train.log`` in ``work_dir``.
+
+    Returns:
+        The measures of this run.
+
+    Raises:
+        RuntimeError: Training failed.
+    """
+    result_file = work_dir / 'result.json'
+    if result_file.is_file():
+        return json.loads(result_file.read_text())
+    options = dict(options or {})
+    cfg = resolved(config, options)
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    if not checkpoint.is_file():
+        _train(config, work_dir, {**options, 'randomness.seed': str(seed)}, threads, quiet)
+    result = judge_checkpoint(cfg, checkpoint)
+    result['seconds_per_step'] = seconds_per_step(work_dir)
+    result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
+    return json.loads(result_file.read_text())
+
+
+def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
+    """Read a config, apply options and its overlay, and enter its scope."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(dict(options or {}))
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    return apply_overlay(cfg)
+
+
+def build_model(cfg: Config, seed: int = 0) -> nn.Module:
+    """Build and initialise the model of a resolved config, on the best device there is."""
+    set_random_seed(seed)
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    model.init_weights()
+    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
+
+
+def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0) -> dict:
+    """Judge the encoder of a checkpoint, or, without one, a random one of ``seed``."""
+    # Needs data sets; comparison itself is imported by tools that only train.
+    from amt_mm.evaluation.judge import judge
+    model = build_model(cfg, seed)
+    if checkpoint is not None:
+        load_backbone(model, checkpoint)
+    return {**judge(model, cfg), **tokens_per_image(model)}
+
+
+def tokens_per_image(model: nn.Module) -> dict[str, int]:
+    """Tokens that encoder and decoder see of an image in the guided phase."""
+    grid = model.backbone.grid
+    plan = model.data_preprocessor.mask_generator(1, grid, torch.ones(1, grid[0] * grid[1]))
+    visible, masked = 1 + plan.visible.shape[1], plan.masked.shape[1]
+    return {'encoder_tokens': visible, 'decoder_tokens': visible + masked}
+
+
+def seconds_per_step(work_dir: Path) -> float | None:
+    """Median time of a step over the second half of training, from MMEngine's scalars."""
+    times = [record['time'] for record in scalars(work_dir) if 'time' in record]
+    return statistics.median(times[len(times) // 2:]) if times else None
+
+
+def scalars(work_dir: Path) -> list[dict]:
+    """All scalars that MMEngine wrote in a work_dir, in the order of the runs."""
+    records = []
+    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
+        records += [json.loads(line) for line in file.read_text().splitlines()]
+    return records
+
+
+def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
+    """Mean and, from two seeds on, standard deviation of each measure, as table cells."""
+    cells: dict[str, str | float] = {}
+    for name in MEASURES:
+        values = [result[name] for result in results if result.get(name) is not None]
+        digits = 3 if name == 'seconds_per_step' else 1
+        if len(values) > 1:
+            cells[name] = (f'{statistics.mean(values):.{digits}f} '
+                           f'± {statistics.stdev(values):.{digits}f}')
+        elif values:
+            cells[name] = f'{values[0]:.{digits}f}'
+    for name in TOKENS:
+        cells[name] = results[0].get(name)
+    return cells
+
+
+def _train(config: str, work_dir: Path, options: Mapping[str, str], threads: int | None,
+           quiet: bool) -> None:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(tools_folder() / 'train.py'), config, '--work-dir',
+               str(work_dir), '--resume', '--cfg-options',
+               *(f'{key}={value}' for key, value in options.items())]
+    environment = {**os.environ}
+    if threads is not None:
+        environment['OMP_NUM_THREADS'] = str(threads)
+    log = open(work_dir / 'train.log', 'a') if quiet else None  # noqa: SIM115
+    try:
+        process = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
+    finally:
+        if log:
+            log.close()
+    if process.returncode:
+        where = f', see {work_dir / "train.log"}' if quiet else ''
+        raise RuntimeError(f'training of {config} in {work_dir} failed with status '
+                           f'{process.returncode}{where}')

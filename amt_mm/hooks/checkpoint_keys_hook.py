@@ -1,0 +1,40 @@
+"""CheckpointKeysHook: no checkpoint that loads nothing."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from amt_mm.engine.checkpoint import check_filled
+from amt_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointKeysHook(Hook):
+    """Stop when ``load_from`` or ``resume`` names a checkpoint that does not fit.
+
+    MMEngine loads what matches and logs the rest; a checkpoint of which nothing
+    matches "loads" as well, and training goes on from random weights.
+
+    Raises:
+        InputError: Less than 95 % of the encoder would be filled.
+    """
+
+    # Before hooks that take state of their own from the checkpoint.
+    priority = 'VERY_HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare names and shapes before anything is copied."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        state = checkpoint.get('state_dict', checkpoint)
+        state = {key.removeprefix('module.'): value for key, value in state.items()}
+        own = {key: value for key, value in model.state_dict().items()
+               if key.startswith('backbone.')}
+        fits = [key for key, value in own.items()
+                if key in state and state[key].shape == value.shape]
+        found = [key for key in state if key.startswith('backbone.')]
+        check_filled(runner._load_from or runner.work_dir, own, fits, found)
+        missing = [key for key in own if key not in fits]
+        runner.logger.info(f'Checkpoint fills {len(fits)} of {len(own)} entries of the backbone'
+                           + (f', not {", ".join(missing)}' if missing else ''))

@@ -1,0 +1,80 @@
+"""Gallery of a guided run: images, their saliency over the refreshes, a plan, what is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmpretrain.registry import DATASETS
+from torch import nn
+
+from amt_mm.datasets import whole_image_view
+from amt_mm.saliency import SaliencyStore, resample
+
+from .pictures import (
+    denormalise,
+    paste_reconstruction,
+    plan_picture,
+    saliency_overlay,
+    upscale,
+)
+from .report import GalleryRow, Picture
+
+# Pixels a token in the pictures: an 8-pixel patch can still be read on a phone.
+_CELL = 20
+
+
+def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
+            seed: int = 0) -> list[GalleryRow]:
+    """Show some training images as the run saw them.
+
+    Args:
+        model: The trained model, on any device.
+        cfg: Its resolved config.
+        maps: Map files of the refreshes, in order.
+        count: Number of images, spread evenly over the data set.
+        seed: Of the plans shown.
+
+    Returns:
+        One row an image.
+    """
+    view = whole_image_view(DATASETS.build(cfg.train_dataloader.dataset))
+    chosen = np.linspace(0, len(view) - 1, min(count, len(view))).round().astype(int).tolist()
+    inputs = model.data_preprocessor(default_collate([view[i] for i in chosen]))['inputs']
+    stores = [SaliencyStore(path) for path in maps]
+    saliency = [store.lookup(torch.tensor(chosen)) for store in stores]
+    grid = model.backbone.grid
+    whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(chosen), -1)
+    generator = torch.Generator().manual_seed(seed)
+    weights = resample(saliency[-1], whole, grid) if saliency else None
+    plan = model.data_preprocessor.mask_generator(len(chosen), grid, weights, generator=generator)
+    states = plan.states().numpy()
+    device = inputs.device
+    on_device = type(plan)(plan.masked.to(device), plan.thrown.to(device),
+                           plan.visible.to(device), grid)
+    model.eval()
+    predicted = model.reconstruct(inputs, on_device).cpu()
+    rows = []
+    for row, index in enumerate(chosen):
+        image = _picture(model, inputs[row].cpu(), grid)
+        rows.append(GalleryRow(
+            name=Path(str(view.get_data_info(index).get('img_path', f'sample {index}'))).name,
+            image=image,
+            saliency=[Picture(f'after epoch {store.step}',
+                              saliency_overlay(image, each[row].numpy()))
+                      for store, each in zip(stores, saliency, strict=True)],
+            plan=plan_picture(image, states[row], grid),
+            reconstruction=paste_reconstruction(
+                image, _picture(model, predicted[row], grid), states[row], grid)))
+    return rows
+
+
+def _picture(model: nn.Module, image: torch.Tensor, grid: tuple[int, int]) -> np.ndarray:
+    preprocessor = model.data_preprocessor
+    pixels = denormalise(image, preprocessor.mean.flatten().tolist(),
+                         preprocessor.std.flatten().tolist())
+    return upscale(pixels, grid, _CELL, smooth=True)

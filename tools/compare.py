@@ -1,0 +1,75 @@
+"""Pre-train configs over several seeds and compare their encoders in one table.
+
+Each run has a folder of its own, <work-dir>/<config>/seed_<n>; finished runs are
+not repeated and broken ones resumed, so the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tqdm import tqdm
+
+import amt_mm.registry  # noqa: F401
+from amt_mm.engine import comparison, launch
+from amt_mm.visualization import write_table
+
+EXAMPLE = """
+example:
+  python tools/compare.py configs/clothing/*.py --seeds 0 1 2 --jobs 2 --work-dir work_dirs/clothing
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', help='config files with `probe`')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='default: 0')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
+                        help='default: %(default)s')
+    parser.add_argument('--jobs', type=int, default=1,
+                        help='runs at a time; with more than one, each gets one CPU thread and '
+                        'writes to train.log in its folder (default: 1)')
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+                        metavar='KEY=VALUE', help='settings for all configs')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run everything and write the table."""
+    args = parse_args()
+    with launch.one_line_errors():
+        for config in args.configs:
+            launch.require_file(config, 'config')
+        jobs = [(config, seed) for seed in args.seeds for config in args.configs]
+
+        def one(job: tuple[str, int]) -> dict:
+            config, seed = job
+            folder = args.work_dir / Path(config).stem / f'seed_{seed}'
+            return comparison.run(config, seed, folder, args.cfg_options,
+                                  threads=1 if args.jobs > 1 else None, quiet=args.jobs > 1)
+
+        with ThreadPoolExecutor(args.jobs) as pool:
+            results = dict(zip(jobs, tqdm(pool.map(one, jobs), total=len(jobs), unit='run',
+                                          disable=None), strict=True))
+        cfg = comparison.resolved(args.configs[0], args.cfg_options)
+        untrained = [comparison.judge_checkpoint(cfg, None, seed) for seed in args.seeds]
+        rows = [{'recipe': 'random init', **comparison.summarise(untrained),
+                 **dict.fromkeys(comparison.TOKENS)}]
+        rows += [{'recipe': Path(config).stem,
+                  **comparison.summarise([results[config, seed] for seed in args.seeds])}
+                 for config in args.configs]
+        columns = {'recipe': 'pre-training', **comparison.MEASURES, **comparison.TOKENS}
+        used = {name: head for name, head in columns.items()
+                if any(row.get(name) is not None for row in rows)}
+        rows = [{name: row[name] for name in used if name in row} for row in rows]
+        markdown, data = write_table(args.work_dir / 'table', rows, used)
+        print(markdown.read_text())
+        print(f'{len(args.seeds)} seeds, mean ± standard deviation. Also in {markdown} and {data}')
+
+
+if __name__ == '__main__':
+    main()
