@@ -1,0 +1,299 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: from the command line to a runner."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.hub import get_config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import distributed
+
+from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
+from ..errors import InputError
+
+
+class CfgOptions(DictAction):
+    """``KEY=VALUE`` pairs as mmengine reads them; a malformed pair is a usage error."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Collect the pairs in the namespace."""
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (ValueError, AssertionError) as error:
+            raise argparse.ArgumentError(
+                self, f'expected KEY=VALUE with balanced brackets, got {" ".join(values)!r}'
+            ) from error
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing have in common."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
+                        'the config, else ./work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+                        help='replace settings of the config: model.backbone.arch=small '
+                        'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]"')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='what started the processes; dist_*.sh and slurm_train.sh set it '
+                        '(default: none, one process)')
+    # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
+                        help=argparse.SUPPRESS)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print an :class:`InputError` as one line and exit with status 2.
+
+    Everything else is a fault of the program and keeps its traceback.
+    """
+    try:
+        yield
+    except InputError as error:
+        # From a worker of a data loader the message arrives with the worker's traceback in front.
+        line = str(error).strip().splitlines()[-1].removeprefix('amt_mm.errors.InputError: ')
+        _say('error', line)
+        sys.exit(2)
+
+
+def _say(kind: str, text: str) -> None:
+    rank = os.environ.get('RANK', '0')
+    print(kind if rank == '0' else f'{kind} (rank {rank})', text, sep=': ', file=sys.stderr)
+
+
+def warn(text: str) -> None:
+    """Print a warning, once however many processes there are."""
+    if os.environ.get('RANK', '0') == '0':
+        _say('warning', text)
+
+
+def load_config(path: str, args: argparse.Namespace) -> Config:
+    """Read a config and apply the shared arguments.
+
+    Args:
+        path: A file, or ``package::path/to/config.py`` for a config that an
+            installed package carries (``amt_mm::mae/...``, ``mmpretrain::mae/...``).
+        args: Parsed arguments of :func:`add_shared_arguments`.
+
+    Returns:
+        The config with ``work_dir`` and ``launcher`` set and its data loaders
+        completed.
+
+    Raises:
+        InputError: No such file or package, a config that cannot be read, or
+            options that do not fit it.
+    """
+    cfg = _read_config(path)
+    _merge_options(cfg, args.cfg_options or {})
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = f'./work_dirs/{Path(path.rpartition("::")[2]).stem}'
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    _complete_dataloaders(cfg)
+    return cfg
+
+
+def _read_config(path: str) -> Config:
+    if '::' in path:
+        package = path.partition('::')[0]
+        # Checked here, because mmengine would pip install a package that it does not find.
+        if package not in MODULE2PACKAGE or find_spec(package) is None:
+            raise InputError(f'config {path}: no package {package} with configs is installed')
+        if not re.fullmatch(r'\w+::\w+/.+', path):
+            raise InputError(f'config {path}: write PACKAGE::FOLDER/NAME.py')
+        read = get_config
+    else:
+        require_file(path, 'config')
+        read = Config.fromfile
+    try:
+        return read(path)
+    except SyntaxError as error:
+        raise InputError(f'config {path} is not valid Python: {error}') from error
+    except (OSError, ModuleNotFoundError) as error:
+        # A base that is not there, or an unknown kind of file.
+        raise InputError(f'config {path}: {error}') from error
+    except KeyError as error:
+        if 'Duplicate key' not in str(error):
+            raise
+        raise InputError(f'config {path}: {error.args[0]}') from error
+
+
+def require_file(path: str, role: str) -> None:
+    """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass."""
+    if '://' not in path and not Path(path).is_file():
+        raise InputError(f'{role} {path}: there is no such file')
+
+
+def _merge_options(cfg: Config, options: Mapping) -> None:
+    for key in options:
+        # What an overlay sets is part of the config, although it is merged later.
+        if all(_unknown_part(node, key) for node in (cfg, cfg.get('overlay', {}))):
+            part, known = _unknown_part(cfg, key)
+            close = get_close_matches(part, known, n=1)
+            hint = f'; did you mean {close[0]}?' if close else ''
+            warn(f'--cfg-options {key}: the config has no {part} there, it is added{hint}')
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        # The last is how mmengine says that one number of a list cannot be replaced.
+        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
+                         'of numbers as a whole)') from error
+
+
+def _unknown_part(node: object, key: str) -> tuple[str, list[str]] | None:
+    """First part of a dotted key that is not there, and what is there instead."""
+    for part in key.split('.'):
+        children = dict(enumerate(node)) if isinstance(node, (list, tuple)) else node
+        if not isinstance(children, (Config, Mapping)):
+            return part, []
+        name = int(part) if children is not node and part.isdigit() else part
+        if name not in children:
+            return part, [str(child) for child in children]
+        node = children[name]
+    return None
+
+
+def _complete_dataloaders(cfg: Config) -> None:
+    """Add what mmpretrain's own tool adds to a loader, and mend what does not run."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not isinstance(loader, Mapping):
+            continue
+        # Configs of mmpretrain count on these; those of mmdet need mmengine's defaults.
+        if cfg.get('default_scope') == 'mmpretrain':
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+            loader.setdefault('pin_memory', get_device() != 'cpu')
+            loader.setdefault('persistent_workers', True)
+        # torch refuses to keep workers alive where there are none.
+        if loader.get('num_workers', 0) == 0:
+            loader['persistent_workers'] = False
+        # Inherited from `mmpretrain::...`, the function is given the scope as an argument.
+        if isinstance(loader.get('collate_fn'), Mapping):
+            loader['collate_fn'].pop('_scope_', None)
+
+
+def prepare_processes(cfg: Config) -> None:
+    """Check the launcher, and start the process group where mmengine cannot.
+
+    mmengine needs an accelerator for that: it selects a CUDA device without
+    asking, and gives one to the model's wrapper. On a machine without, the
+    group is started here with gloo (mmengine leaves a running one alone) and
+    the wrapper is configured for the CPU.
+
+    Args:
+        cfg: The config, with ``launcher``. On a CPU, ``model_wrapper_cfg`` is
+            completed in place.
+
+    Raises:
+        InputError: The environment is not what the launcher gives, or there
+            are fewer GPUs than processes.
+    """
+    if cfg.launcher == 'none':
+        if 'TORCHELASTIC_RUN_ID' in os.environ and int(os.environ['WORLD_SIZE']) > 1:
+            raise InputError(f'{os.environ["WORLD_SIZE"]} processes were started, but --launcher '
+                             'is none: they would not know of each other; add --launcher pytorch')
+        return
+    needed = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+    if needed[cfg.launcher] not in os.environ:
+        raise InputError(f'--launcher {cfg.launcher}: {needed[cfg.launcher]} is not set; start '
+                         'the processes by tools/dist_train.sh, dist_test.sh or slurm_train.sh')
+    if get_device() == 'cpu':
+        _prepare_cpu_processes(cfg)
+    elif cfg.launcher == 'pytorch' and get_device() == 'cuda':
+        local_rank, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+        if local_rank >= gpus:
+            raise InputError(f'process {local_rank} of this machine has no GPU of its own: there '
+                             f'are {gpus}; start at most {gpus} processes')
+
+
+def _prepare_cpu_processes(cfg: Config) -> None:
+    if cfg.launcher != 'pytorch':
+        raise InputError(f'--launcher {cfg.launcher} needs a GPU for each process; without GPUs '
+                         'use tools/dist_train.sh CONFIG NUM_PROCESSES')
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    options = {'timeout': timedelta(seconds=dist_cfg['timeout'])} if 'timeout' in dist_cfg else {}
+    distributed.init_process_group('gloo', **options)
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+
+
+def use_full_precision_on_cpu(cfg: Config) -> None:
+    """Turn mixed precision off, with a warning, where mmengine's cannot run."""
+    wrapper = cfg.get('optim_wrapper')
+    if get_device() == 'cpu' and wrapper and wrapper.get('type') == 'AmpOptimWrapper':
+        wrapper.type = 'OptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            wrapper.pop(key, None)
+        warn('mixed precision needs a GPU; this run computes in fp32')
+
+
+class CheckpointMatchHook(Hook):
+    """Refuse a checkpoint that has no parameter of the model.
+
+    mmengine loads such a checkpoint "with missing keys" and goes on from
+    random weights.
+
+    Args:
+        name: What the message calls the checkpoint.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare names and shapes, as mmengine does: without a leading ``module.``.
+
+        Raises:
+            InputError: No parameter has the name and shape of one of the model.
+        """
+        theirs = {key.removeprefix('module.'): value.shape
+                  for key, value in checkpoint.get('state_dict', checkpoint).items()
+                  if hasattr(value, 'shape')}
+        ours = {key.removeprefix('module.'): value.shape
+                for key, value in runner.model.state_dict().items()}
+        if not any(theirs.get(key) == shape for key, shape in ours.items()):
+            raise InputError(
+                f'checkpoint {self.name} holds nothing of this model: its first parameter is '
+                f'{next(iter(theirs), "missing")}, the model\'s is {next(iter(ours), "missing")}')
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, of ``runner_type`` where the config names one.
+
+    Args:
+        cfg: A config that :func:`load_config` and :func:`prepare_processes`
+            have dealt with.
+
+    Returns:
+        A runner that refuses a checkpoint which matches no parameter.
+    """
+    runner = RUNNERS.build(cfg)
+    runner.register_hook(CheckpointMatchHook(cfg.get('load_from') or 'of the last run'))
+    return runner
+
+
+def end_processes() -> None:
+    """Leave the process group, so that no process is reported as lost."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Train with one process per GPU, or with several processes on a machine without GPUs.
+#
+#   tools/dist_train.sh CONFIG NUM_PROCESSES [arguments of train.py]
+#
+# NUM_PROCESSES counts those of one machine. Environment:
+#   NNODES NODE_RANK MASTER_ADDR PORT   for several machines (PORT: 29500 there, any free one here)
+#   OMP_NUM_THREADS                     threads of a process (default: cores / NUM_PROCESSES)
+#   PYTHON                              interpreter (default: the active environment's, or .venv's)
+set -euo pipefail
+
+if [ $# -lt 2 ]; then
+    echo "usage: $0 CONFIG NUM_PROCESSES [arguments of train.py]" >&2
+    exit 2
+fi
+config=$1
+processes=$2
+shift 2
+# shellcheck source=tools/launch_processes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launch_processes.sh"
+launch_processes "$processes" train.py "$config" "$@"

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Sourced by dist_train.sh, dist_test.sh and slurm_train.sh.
+
+# An interpreter that was chosen, by name or by an active environment, goes before .venv.
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        echo "$PYTHON"
+    elif [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$1/.venv/bin/python" ]; then
+        echo "$1/.venv/bin/python"
+    else
+        echo python
+    fi
+}
+
+# launch_processes NUM_PROCESSES TOOL ARGUMENTS...
+launch_processes() {
+    local processes=$1 tool=$2 root cores
+    shift 2
+    if ! [[ $processes =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: NUM_PROCESSES is a number of at least 1, not '$processes'" >&2
+        exit 2
+    fi
+    root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # Left to itself, torchrun gives each process one thread.
+    cores=$(getconf _NPROCESSORS_ONLN)
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}
+    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+
+    local rendezvous
+    if [ "${NNODES:-1}" = 1 ] && [ -z "${PORT:-}" ]; then
+        # A free port, and an address that needs no name service.
+        rendezvous=(--standalone --local-addr 127.0.0.1)
+    else
+        rendezvous=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
+            --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
+    fi
+    exec "$(find_python "$root")" -m torch.distributed.run "${rendezvous[@]}" \
+        --nproc-per-node "$processes" "$root/tools/$tool" "$@" --launcher pytorch
+}

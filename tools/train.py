@@ -1,0 +1,98 @@
+"""Train a model from a config: pre-training, fine-tuning, probing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import find_latest_checkpoint
+
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+
+EXAMPLES = """
+examples:
+  python tools/train.py CONFIG
+  python tools/train.py CONFIG --resume --work-dir work_dirs/first
+  python tools/train.py CONFIG --auto-scale-lr --cfg-options train_dataloader.batch_size=64
+  python tools/train.py amt_mm::mae/NAME.py --cfg-options randomness.seed=1
+  tools/dist_train.sh CONFIG 8 --amp
+
+Bad input ends in one line and exit status 2.
+"""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py for one that an '
+                        'installed package carries')
+    launch.add_shared_arguments(parser)
+    parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
+                        help='go on from a checkpoint; without a name, from the last one in the '
+                        'work folder (or from the start if there is none)')
+    parser.add_argument('--amp', action='store_true',
+                        help='compute in mixed precision (needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate by the batch size of all processes over '
+                        'auto_scale_lr.base_batch_size of the config')
+    return parser.parse_args(argv)
+
+
+def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Enter ``--resume``, ``--amp`` and ``--auto-scale-lr`` in the config.
+
+    Raises:
+        InputError: The config or the machine cannot do what is asked for.
+    """
+    for section in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+        if cfg.get(section) is None:
+            raise InputError(f'config {args.config} has no {section}: nothing to train')
+    if args.amp:
+        if get_device() == 'cpu':
+            raise InputError('--amp needs a GPU, and there is none here; leave it out')
+        if cfg.optim_wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper',
+                                                                 'AmpOptimWrapper'):
+            raise InputError(f'--amp cannot replace optim_wrapper.type={cfg.optim_wrapper.type}')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise InputError(f'--auto-scale-lr: config {args.config} has no '
+                             'auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    start = cfg.get('load_from')
+    if start is None and cfg.get('resume'):
+        start = find_latest_checkpoint(cfg.work_dir)
+        if start is None:
+            launch.warn(f'no checkpoint in {cfg.work_dir} to go on from: this run starts anew')
+    if start is not None:
+        launch.require_file(start, 'checkpoint')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train."""
+    args = parse_args(argv)
+    with launch.one_line_errors():
+        cfg = launch.load_config(args.config, args)
+        apply_training_arguments(cfg, args)
+        launch.use_full_precision_on_cpu(cfg)
+        launch.prepare_processes(cfg)
+        launch.build_runner(cfg).train()
+        launch.end_processes()
+
+
+if __name__ == '__main__':
+    main()
