@@ -1,0 +1,59 @@
+"""load_backbone: what fits is loaded, what does not fit stops with the reason."""
+
+import pytest
+import torch
+from torch import nn
+
+from amt_mm.engine.checkpoint import check_filled, load_backbone
+from amt_mm.errors import InputError
+
+
+class Model(nn.Module):
+
+    def __init__(self, width=4, depth=3):
+        super().__init__()
+        self.backbone = nn.Sequential(*[nn.Linear(width, width) for _ in range(depth)])
+
+
+def save(path, state):
+    torch.save({'state_dict': state, 'meta': {}}, path)
+    return path
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_every_entry_is_loaded(tmp_path, prefix):
+    source, target = Model(), Model()
+    path = save(tmp_path / 'a.pth', {prefix + k: v for k, v in source.state_dict().items()})
+    load_backbone(target, path)
+    for mine, theirs in zip(target.parameters(), source.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(('state', 'reason'), [
+    ({'head.weight': torch.zeros(2)}, 'no entry named `backbone.`'),
+    (Model(width=5).state_dict(), 'another size or depth'),
+    (Model(depth=1).state_dict(), 'another size or depth'),
+    ({f'backbone.blocks.{i}.weight': torch.zeros(2) for i in range(9)}, 'another architecture'),
+])
+def test_a_checkpoint_that_does_not_fit_stops_and_changes_nothing(tmp_path, state, reason):
+    model = Model()
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(InputError, match=reason) as error:
+        load_backbone(model, save(tmp_path / 'a.pth', state))
+    assert 'a.pth' in str(error.value) and '\n' not in str(error.value)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match='none.pth: no such checkpoint'):
+        load_backbone(Model(), tmp_path / 'none.pth')
+
+
+@pytest.mark.parametrize(('filled', 'passes'), [(100, True), (95, True), (94, False), (0, False)])
+def test_threshold_is_95_per_cent(filled, passes):
+    own = [f'k{i}' for i in range(100)]
+    if passes:
+        check_filled('x', own, own[:filled], own)
+    else:
+        with pytest.raises(InputError, match=f'fills {filled} of 100'):
+            check_filled('x', own, own[:filled], own)

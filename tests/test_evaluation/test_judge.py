@@ -1,0 +1,63 @@
+"""judge: an encoder that sees the answer is judged perfect, a blind one at chance."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+import amt_mm.datasets  # noqa: F401
+from amt_mm.evaluation.judge import judge
+from amt_mm.models import AMTMAEViT
+
+PIPELINE = [dict(type='Resize', scale=(32, 24)), dict(type='PackInputs')]
+
+
+@pytest.fixture
+def cfg():
+    init_default_scope('mmpretrain')
+    scenes = dict(type='amt_mm.SceneDataset', image_size=(48, 64), pipeline=PIPELINE)
+    return Config(dict(probe=dict(train=dict(num_samples=120, split='train', **scenes),
+                                  test=dict(num_samples=57, split='test', **scenes))))
+
+
+class Oracle(nn.Module):
+    """Gives each image the token of its label, which it knows by counting."""
+
+    def __init__(self, knows):
+        super().__init__()
+        self.backbone = AMTMAEViT(
+            arch=dict(embed_dims=12, num_layers=1, num_heads=3, feedforward_channels=12),
+            img_size=(24, 32), patch_size=8)
+        self.knows, self.seen = knows, 0
+
+    def data_preprocessor(self, batch):
+        labels = torch.cat([sample.gt_label for sample in batch['data_samples']])
+        images = batch['inputs'].float()
+        if self.knows:
+            images = images * 0
+            images[torch.arange(len(labels)), 0, 0, labels] = 1
+        return {'inputs': images}
+
+    def extract_feat(self, images):
+        answer = images[:, 0, 0, :12] if self.knows else torch.ones(len(images), 12)
+        return (answer[:, None].expand(-1, 13, -1), )
+
+
+def test_an_encoder_that_knows_is_perfect(cfg):
+    result = judge(Oracle(knows=True), cfg, k=5)
+    assert result['knn'] == result['linear_cls'] == result['linear_mean'] == 100
+
+
+def test_a_blind_encoder_is_at_chance(cfg):
+    result = judge(Oracle(knows=False), cfg, k=5)
+    # Features are all the same: one class for all, and classes take turns over 57 images.
+    for name in ('knn', 'linear_cls', 'linear_mean'):
+        assert result[name] < 20
+
+
+def test_attention_is_measured_where_there_are_masks(cfg):
+    result = judge(Oracle(knows=False), cfg)
+    assert 10 < result['object_area'] < 33
+    # An untrained encoder attends nearly anywhere, and nowhere more than everywhere.
+    assert .3 * result['object_area'] < result['attention_on_object'] < 3 * result['object_area']
