@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mmengine.dataset import ConcatDataset as _ConcatDataset
-from mmengine.dataset import RepeatDataset
 
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
@@ -21,20 +20,22 @@ class ConcatDataset(_ConcatDataset):
         **kwargs: See :class:`mmengine.dataset.ConcatDataset`.
 
     Raises:
-        InputError: A child repeats its samples; repeat the whole instead.
+        InputError: A child repeats or reorders samples; wrap the whole instead.
     """
 
     def full_init(self) -> None:
         """Initialise all children."""
-        if any(isinstance(child, RepeatDataset) for child in self.datasets):
-            raise InputError('ConcatDataset of a RepeatDataset gives one sample several indices: '
-                             'put RepeatDataset around amt_mm.ConcatDataset instead')
+        for child in self.datasets:
+            if hasattr(child, 'dataset'):  # RepeatDataset, ClassBalancedDataset, KFoldDataset
+                name = type(child).__name__
+                raise InputError(f'ConcatDataset of a {name} gives one sample several indices: '
+                                 f'put the {name} around amt_mm.ConcatDataset instead')
         super().full_init()
 
     def get_data_info(self, idx: int) -> dict:
         """Data information with the global index."""
         info = super().get_data_info(idx)
-        info['sample_idx'] = idx
+        info['sample_idx'] = idx % len(self)
         return info
 
     def __getitem__(self, idx: int) -> dict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import RandomResizedCrop
 
 from amt_mm.errors import InputError
@@ -28,7 +27,6 @@ class RandomResizedCropWithBox(RandomResizedCrop):
             wrong side.
     """
 
-    @cache_randomness
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
         """Draw ``(offset_h, offset_w, target_h, target_w)`` and keep it for the box."""
         self._drawn = super().rand_crop_params(img)

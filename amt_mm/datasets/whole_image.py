@@ -81,8 +81,13 @@ def dataset_fingerprint(dataset: Dataset) -> str:
 
 def _names(dataset: Dataset) -> Iterator[str]:
     if isinstance(dataset, ConcatDataset):
-        for child in dataset.datasets:
-            yield from _names(base_dataset(child))
+        # Two folders may hold the same names: where they lie beside each other tells them apart.
+        children = [base_dataset(child) for child in dataset.datasets]
+        roots = [os.path.abspath(getattr(child, 'data_root', None) or '') for child in children]
+        common = os.path.commonpath(roots)
+        for child, root in zip(children, roots, strict=True):
+            for name in _names(child):
+                yield os.path.join(os.path.relpath(root, common), name)
         return
     root = getattr(dataset, 'data_root', None)
     for index in range(len(dataset)):

@@ -4,7 +4,8 @@ MMEngine refuses two bases that set the same key, and both a MAE config and what
 AMT adds to it set ``model``. So an overlay file keeps its wishes under one key of
 its own, ``overlay``, and they are merged when the runner is made:
 
-- a ``type`` in the overlay replaces the type in the config (MAE -> amt_mm.AMTMAE);
+- a ``type`` in the overlay replaces the type in the config (MAE -> amt_mm.AMTMAE), but
+  a part for which the user has chosen another class of amt_mm stays as it is;
 - any other field only fills a gap, so what the user's own file says wins;
 - ``drop`` lists fields (dotted paths) that the new types have no use for;
 - ``transforms`` maps a transform of the training pipeline to its substitute;
@@ -58,6 +59,9 @@ def apply_overlay(cfg: Config) -> Config:
 
 
 def _merge(config: ConfigDict, wishes: ConfigDict) -> None:
+    chosen = config.get('type', '')
+    if chosen.startswith('amt_mm.') and chosen != wishes.get('type', chosen):
+        return
     for key, value in wishes.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             _merge(config[key], value)
@@ -107,7 +111,13 @@ def _pipelines(dataset: ConfigDict) -> Iterator[list]:
 
 
 def _add_hook(cfg: Config, hook: ConfigDict) -> None:
-    hooks = cfg.setdefault('custom_hooks', [])
+    if 'type' not in hook:
+        raise InputError(f'a hook of the overlay has no type, only {dict(hook)}: this overlay has '
+                         'no hook of that name to change')
+    # Config.setdefault would hand out a copy.
+    if not cfg.get('custom_hooks'):
+        cfg.custom_hooks = []
+    hooks = cfg.custom_hooks
     for own in hooks:
         if own['type'].split('.')[-1] == hook['type'].split('.')[-1]:
             _fill(own, hook)

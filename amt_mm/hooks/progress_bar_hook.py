@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -33,7 +35,11 @@ class ProgressBarHook(Hook):
                          disable=None if is_main_process() else True)
         self._redirect = logging_redirect_tqdm([runner.logger])
         if not self._bar.disable:
+            level = min((handler.level for handler in runner.logger.handlers
+                         if type(handler) is logging.StreamHandler), default=logging.NOTSET)
             self._redirect.__enter__()
+            # tqdm's own handler, which comes last, would let every level through.
+            runner.logger.handlers[-1].setLevel(level)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -41,7 +47,7 @@ class ProgressBarHook(Hook):
         self._bar.update()
         if not self._bar.disable and self.every_n_train_iters(runner, self.interval):
             self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')
-            self._bar.set_postfix(loss=f'{float(outputs["loss"]):.4f}')
+            self._bar.set_postfix(loss=f'{float(outputs["loss"].detach()):.4f}')
 
     def after_train(self, runner: Runner) -> None:
         """Close the bar."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,7 +105,7 @@ class SaliencyUpdateHook(Hook):
         if step == 0:
             return
         if self._reference:
-            path = self._find(runner, self._reference['file'])
+            path = self._take_up(runner)
             preprocessor.store = SaliencyStore(path, self._fingerprint)
             runner.logger.info(f'Saliency of step {preprocessor.store.step} taken up from {path}')
         elif step > self.begin and not self.is_due(step):
@@ -127,7 +128,8 @@ class SaliencyUpdateHook(Hook):
         """Name the maps in use."""
         store = _unwrap(runner.model).data_preprocessor.store
         checkpoint[_CHECKPOINT_KEY] = store and {
-            'file': store.path.name, 'step': store.step, 'fingerprint': store.fingerprint}
+            'file': store.path.name, 'step': store.step, 'fingerprint': store.fingerprint,
+            'crc32': store.crc32}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which maps the checkpoint was trained with."""
@@ -163,8 +165,9 @@ class SaliencyUpdateHook(Hook):
         training = runner.train_dataloader
         loader = DataLoader(
             view, batch_size=self.batch_size or training.batch_size,
-            # Equal shares; the last ones are filled up with first samples again.
-            sampler=DefaultSampler(view, shuffle=False, round_up=True),
+            # Equal shares; the last ones are filled up with first samples again. Without a seed,
+            # though it never shuffles, it would take one from the stream training goes on with.
+            sampler=DefaultSampler(view, shuffle=False, seed=0, round_up=True),
             num_workers=training.num_workers if self.num_workers is None else self.num_workers,
             collate_fn=default_collate, pin_memory=training.pin_memory,
             # Else the loader would draw its base seed from the stream that training goes on with.
@@ -212,16 +215,35 @@ class SaliencyUpdateHook(Hook):
     def _folder(runner: Runner) -> Path:
         return Path(runner.work_dir) / 'saliency'
 
-    def _find(self, runner: Runner, name: str) -> Path:
-        """The map file of a checkpoint: in the work_dir, or beside the checkpoint itself."""
-        folders = [self._folder(runner)]
+    def _take_up(self, runner: Runner) -> Path:
+        """The maps that the checkpoint was trained with, in this run's own folder.
+
+        They lie there already, or beside the checkpoint that was named: then they
+        are copied, so that the checkpoints of this run find them too.
+        """
+        name, crc32 = self._reference['file'], self._reference['crc32']
+        own = self._folder(runner) / name
+        places = [own]
         if isinstance(runner._load_from, (str, os.PathLike)):
-            folders.append(Path(runner._load_from).parent / 'saliency')
-        for folder in folders:
-            if (folder / name).is_file():
-                return folder / name
-        raise InputError(f'the checkpoint was trained with the saliency maps {name}, which are not '
-                         f'in {" or ".join(map(str, folders))}: copy the file there')
+            places.append(Path(runner._load_from).parent / 'saliency' / name)
+        found = [place for place in places if place.is_file()]
+        if not found:
+            raise InputError(f'the checkpoint was trained with the saliency maps {name}, which are '
+                             f'not in {" or ".join(str(p.parent) for p in places)}: copy the file '
+                             'there')
+        right = [place for place in found
+                 if SaliencyStore(place, self._fingerprint).crc32 == crc32]
+        if not right:
+            raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
+                             'trained with; another run has written to this folder')
+        if right[0] != own and is_main_process():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            temporary = own.with_name(own.name + '.tmp')
+            shutil.copyfile(right[0], temporary)
+            os.replace(temporary, own)
+        # Outside the condition: a late rank may find the copy already there.
+        barrier()
+        return own
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

@@ -235,6 +235,9 @@ class AMTMAE(MAE):
         Returns:
             ``{'loss': scalar}``.
         """
+        if plan is None:
+            raise InputError('the batch has no mask plan: it is made by '
+                             "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
         patches = self._patchify(inputs)
         pred = self.neck(self.backbone.encode(patches, plan), plan)
         return {'loss': self.head.loss(pred, take_tokens(patches, plan.masked))}

@@ -15,6 +15,9 @@ from amt_mm.errors import InputError
 
 from .normalize import min_max
 
+# Parts by which attention differs from a softmax of the projected queries and keys.
+_OTHER_ATTENTION = ('q_bias', 'relative_position_bias_table', 'rel_pos_bias', 'rope')
+
 
 class _Reached(Exception):
     """Carries the last block's input out of the forward pass."""
@@ -80,6 +83,14 @@ def _last_block(vit: nn.Module) -> nn.Module:
             'known for mmpretrain (`layers`) and timm (`blocks`) vision transformers')
     if getattr(vit, 'cls_token', None) is None:
         raise InputError(f'{type(vit).__name__} has no [CLS] token, so no [CLS] attention')
+    prefix = getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
+    if prefix > 1:
+        raise InputError(f'{type(vit).__name__} has {prefix} tokens before its patches: [CLS] '
+                         'attention is known for [CLS] alone, without distillation or registers')
+    others = [name for name in _OTHER_ATTENTION if getattr(block.attn, name, None) is not None]
+    if others or getattr(vit, 'rel_pos_bias', None) is not None:
+        raise InputError(f'{type(vit).__name__} adds {(others or ["rel_pos_bias"])[0]} to its '
+                         'attention, which the plain softmax of queries and keys leaves out')
     return block
 
 

@@ -56,6 +56,7 @@ class SaliencyStore:
         grid: Rows and columns of each map.
         fingerprint: Identity of the data set the maps belong to.
         step: Epoch or iteration at which the maps were made.
+        crc32: Checksum of header and maps.
 
     Raises:
         InputError: No such file, a file of another kind, a damaged one, or maps
@@ -69,10 +70,6 @@ class SaliencyStore:
         self.grid: tuple[int, int] = tuple(header['grid'])
         self.fingerprint: str = header['fingerprint']
         self.step: int = header['step']
-        if fingerprint is not None and fingerprint != self.fingerprint:
-            raise InputError(
-                f'{self.path}: these maps belong to another data set ({self.fingerprint}, this one '
-                f'is {fingerprint}); use the work_dir of this data set, or start without resuming')
         dtype, shape = np.dtype(header['dtype']), (self.num_samples, *self.grid)
         size = _HEADER_BYTES + int(np.prod(shape)) * dtype.itemsize
         if self.path.stat().st_size != size:
@@ -80,8 +77,13 @@ class SaliencyStore:
                              f'({self.path.stat().st_size} bytes instead of {size})')
         self._scale = _SCALE[header['dtype']]
         self._maps = np.memmap(self.path, dtype=dtype, mode='r', offset=_HEADER_BYTES, shape=shape)
-        if _checksum(self._maps) != header['crc32']:
+        self.crc32: int = header['crc32']
+        if _checksum(header, self._maps) != self.crc32:
             raise InputError(f'{self.path}: checksum differs, the file is damaged')
+        if fingerprint is not None and fingerprint != self.fingerprint:
+            raise InputError(
+                f'{self.path}: these maps belong to another data set ({self.fingerprint}, this one '
+                f'is {fingerprint}); use the work_dir of this data set, or start without resuming')
 
     def lookup(self, sample_idx: Tensor) -> Tensor:
         """Maps of some samples.
@@ -161,7 +163,8 @@ class SaliencyWriter:
         if len(missing):
             raise RuntimeError(f'{len(missing)} of {len(self._written)} samples got no map, '
                                f'the first is sample {missing[0]}')
-        header = json.dumps({**self._header, 'crc32': _checksum(self._maps)}).encode()
+        crc32 = _checksum(self._header, self._maps)
+        header = json.dumps({**self._header, 'crc32': crc32}).encode()
         self._maps.flush()
         with open(self._temporary, 'r+b') as file:
             file.write((MAGIC + header).ljust(_HEADER_BYTES))
@@ -196,8 +199,9 @@ def _read_header(path: Path) -> dict:
     return header
 
 
-def _checksum(maps: np.ndarray, rows: int = 16384) -> int:
-    crc = 0
+def _checksum(header: dict, maps: np.ndarray, rows: int = 16384) -> int:
+    """CRC of the header's fields, but for the checksum itself, and of the maps."""
+    crc = zlib.crc32(json.dumps([header[name] for name in _FIELDS if name != 'crc32']).encode())
     for start in range(0, len(maps), rows):
         crc = zlib.crc32(np.ascontiguousarray(maps[start:start + rows]), crc)
     return crc

@@ -66,7 +66,7 @@ def streams(monkeypatch, seed=3, epoch=0, rank=0, workers=2):
     monkeypatch.setattr(epoch_seed_hook, 'get_rank', lambda: rank)
     loader = SimpleNamespace(num_workers=workers, persistent_workers=False, worker_init_fn=None)
     EpochSeedHook().before_train_epoch(
-        SimpleNamespace(seed=seed, epoch=epoch, train_dataloader=loader))
+        SimpleNamespace(seed=seed, epoch=epoch, train_dataloader=loader, train_loop=None))
 
     def draw():
         return random.random(), np.random.rand(), torch.rand(()).item()
@@ -99,4 +99,4 @@ def test_persistent_workers_are_warned_of_once(toy_runner, monkeypatch, loader, 
     texts = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))
     runner.train()
-    assert sum('persistent_workers' in text for text in texts) == said
+    assert sum('persistent workers' in text for text in texts) == said

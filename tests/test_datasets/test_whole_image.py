@@ -1,0 +1,230 @@
+import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import BaseDataset, RepeatDataset, default_collate
+from mmpretrain.datasets import CustomDataset
+from torch.utils.data import DataLoader
+
+from amt_mm.datasets import ConcatDataset, dataset_fingerprint, whole_image_view
+from amt_mm.errors import InputError
+
+CROP = dict(type='amt_mm.RandomResizedCropWithBox', scale=(16, 24), crop_ratio_range=(.2, 1.))
+FLIP = dict(type='RandomFlip', prob=.5)
+PACK = dict(type='amt_mm.PackInputsWithBox')
+PIPELINE = [dict(type='LoadImageFromFile'), CROP, FLIP, PACK]
+
+
+def paint(folder, greys, size=(20, 30)):
+    """Flat images whose grey says which image it is."""
+    for grey in greys:
+        path = folder / f'{grey:03d}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), np.full((*size, 3), grey, np.uint8))
+    return folder
+
+
+def custom(folder, pipeline=PIPELINE, **kwargs):
+    # Serializing would collect garbage each time, which takes longer than all the rest.
+    return CustomDataset(data_root=str(folder), with_label=False, pipeline=pipeline,
+                         serialize_data=False, **kwargs)
+
+
+def grey(data):
+    values = data['inputs'].unique()
+    assert len(values) == 1
+    return int(values)
+
+
+def test_every_image_once_in_order_and_whole(tmp_path):
+    dataset = custom(paint(tmp_path, [9, 5, 200, 77]))
+    view = whole_image_view(dataset)
+    assert len(view) == 4
+    for index, wanted in enumerate([5, 9, 77, 200]):
+        data = view[index]
+        assert data['inputs'].shape == (3, 16, 24)
+        assert data['data_samples'].sample_idx == index
+        assert grey(data) == wanted
+
+
+@pytest.mark.parametrize(('interpolation', 'flag'), [('bilinear', cv2.INTER_LINEAR),
+                                                     ('bicubic', cv2.INTER_CUBIC)])
+@pytest.mark.parametrize(('scale', 'wanted'), [(16, (16, 16)), ((16, 24), (16, 24)),
+                                               ((40, 8), (40, 8))])
+def test_pixels_are_the_whole_image_resized(tmp_path, scale, wanted, interpolation, flag):
+    image = np.random.default_rng(0).integers(0, 256, (21, 33, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    crop = dict(CROP, scale=scale, interpolation=interpolation)
+    dataset = custom(tmp_path, [dict(type='LoadImageFromFile'), crop, FLIP, PACK])
+    view = whole_image_view(dataset)
+    found = view[0]['inputs'].permute(1, 2, 0).numpy()
+    height, width = wanted
+    np.testing.assert_array_equal(found, cv2.resize(image, (width, height), interpolation=flag))
+    for _ in range(3):
+        assert torch.equal(view[0]['inputs'], view[0]['inputs'])
+
+
+def test_the_training_set_stays_as_it_was(tmp_path):
+    dataset = custom(paint(tmp_path, range(1, 4)))
+    before = list(dataset.pipeline.transforms)
+    view = whole_image_view(dataset)
+    view[0]
+    assert dataset.pipeline.transforms == before
+    assert dataset.test_mode is False
+    assert view.data_list is dataset.data_list, 'the list of samples is shared'
+    assert 'crop_box' in dataset[0]['data_samples']
+    assert 'crop_box' not in view[0]['data_samples']
+
+
+def test_transforms_before_the_crop_are_kept(tmp_path):
+    # The crop's box counts from what they leave.
+    image = np.zeros((20, 40, 3), np.uint8)
+    image[:, 10:30] = 255
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    cut = dict(type='CenterCrop', crop_size=20)
+    dataset = custom(tmp_path, [dict(type='LoadImageFromFile'), cut, CROP, FLIP, PACK])
+    assert whole_image_view(dataset)[0]['inputs'].min() == 255
+
+
+def test_a_pipeline_without_the_recording_crop_is_refused(tmp_path):
+    plain = [dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=16), FLIP,
+             dict(type='PackInputs')]
+    dataset = custom(paint(tmp_path, [1]), plain)
+    with pytest.raises(InputError, match='RandomResizedCropWithBox') as caught:
+        whole_image_view(dataset)
+    assert '\n' not in str(caught.value)
+
+
+def test_an_unreadable_image_stops_and_is_not_replaced(tmp_path):
+    # Trap 2: the map of another image must not be written in its row.
+
+    def give_up(results):
+        return None if results['img'].max() == 2 else results
+
+    dataset = custom(paint(tmp_path, [1, 2, 3]), [PIPELINE[0], give_up, *PIPELINE[1:]])
+    view = whole_image_view(dataset)
+    assert [grey(view[0]), grey(view[2])] == [1, 3]
+    assert grey(dataset[1]) in (1, 3), 'training goes on with another'
+    with pytest.raises(Exception, match='should not get `None`'):
+        view[1]
+
+
+def wrap(kind, tmp_path):
+    one, two = paint(tmp_path / 'one', range(1, 12)), paint(tmp_path / 'two', range(101, 106))
+    if kind == 'plain':
+        return custom(one)
+    if kind == 'subset':
+        return custom(one, indices=[7, 2, 9])
+    if kind == 'first few':
+        return custom(one, indices=4)
+    if kind == 'get_subset':
+        return custom(one).get_subset([3, 8, 0, 1])
+    if kind == 'repeated':
+        return RepeatDataset(custom(one), times=3)
+    both = dict(type='amt_mm.ConcatDataset', datasets=[custom(two), custom(one, indices=[5, 1])])
+    if kind == 'joined':
+        return ConcatDataset(both['datasets'])
+    return RepeatDataset(both, times=2)
+
+
+@pytest.mark.parametrize(('kind', 'workers'), [
+    ('plain', 0), ('subset', 2), ('first few', 0), ('get_subset', 0), ('repeated', 0),
+    ('joined', 0), ('joined and repeated', 2)])
+def test_sample_idx_of_a_crop_names_its_own_whole_image(tmp_path, kind, workers):
+    # Trap 2: under shuffling, subsets, repetition and concatenation, with a last partial batch.
+    dataset = wrap(kind, tmp_path)
+    view = whole_image_view(dataset)
+    whole = [grey(view[index]) for index in range(len(view))]
+    assert [view[i]['data_samples'].sample_idx for i in range(len(view))] == list(range(len(view)))
+    assert len(set(whole)) == len(whole), 'every image once'
+    loader = DataLoader(dataset, 4, shuffle=True, collate_fn=default_collate, num_workers=workers,
+                        generator=torch.Generator().manual_seed(0))
+    seen = []
+    for batch in loader:
+        for image, sample in zip(batch['inputs'], batch['data_samples'], strict=True):
+            assert whole[sample.sample_idx] == int(image.unique())
+            seen.append(sample.sample_idx)
+    assert len(seen) == len(dataset)
+    assert seen != sorted(seen)
+    assert set(seen) == set(range(len(view)))
+
+
+def test_fingerprint_changes_with_names_order_and_count(tmp_path):
+    folder = paint(tmp_path / 'images', range(1, 6))
+    variants = {'all': custom(folder), 'fewer': custom(folder, indices=4),
+                'others': custom(folder, indices=[0, 1, 2, 4]),
+                'reordered': custom(folder, indices=[4, 3, 2, 1, 0]),
+                'joined': ConcatDataset([custom(folder), custom(folder)])}
+    prints = {name: dataset_fingerprint(dataset) for name, dataset in variants.items()}
+    (folder / '003.png').rename(folder / '003a.png')
+    prints['renamed'] = dataset_fingerprint(custom(folder))
+    (folder / 'b').mkdir()
+    (folder / '003a.png').rename(folder / 'b' / '003.png')
+    prints['moved inside'] = dataset_fingerprint(custom(folder))
+    assert len(set(prints.values())) == len(prints), prints
+
+
+def test_fingerprint_stays_when_the_root_folder_moves(tmp_path, monkeypatch):
+    folder = paint(tmp_path / 'here', range(1, 6))
+    before = dataset_fingerprint(custom(folder))
+    assert dataset_fingerprint(custom(folder)) == before
+    assert dataset_fingerprint(custom(f'{folder}/')) == before
+    moved = folder.rename(tmp_path / 'there')
+    assert dataset_fingerprint(custom(moved)) == before
+    monkeypatch.chdir(tmp_path)
+    assert dataset_fingerprint(custom('there')) == before
+    assert dataset_fingerprint(custom('./there/')) == before
+
+
+def test_fingerprint_does_not_depend_on_pipeline_or_repetition(tmp_path):
+    folder = paint(tmp_path, range(1, 6))
+    before = dataset_fingerprint(custom(folder))
+    other = [dict(type='LoadImageFromFile'), dict(CROP, scale=8), PACK]
+    assert dataset_fingerprint(custom(folder, other)) == before
+    assert dataset_fingerprint(RepeatDataset(custom(folder), times=2)) == before
+    assert dataset_fingerprint(whole_image_view(custom(folder))) == before
+
+
+def test_fingerprint_sees_the_order_of_joined_folders_with_equal_names(tmp_path):
+    # Cameras and exports number their files alike: 001.png is in both.
+    one, two = custom(paint(tmp_path / 'one', range(1, 5))), custom(
+        paint(tmp_path / 'two', range(1, 5)))
+    assert (dataset_fingerprint(ConcatDataset([one, two]))
+            != dataset_fingerprint(ConcatDataset([two, one])))
+
+
+def test_fingerprint_of_joined_folders_stays_when_all_move_together(tmp_path):
+    paint(tmp_path / 'here' / 'one', range(1, 5))
+    paint(tmp_path / 'here' / 'two', range(1, 5))
+
+    def joined(root):
+        return dataset_fingerprint(ConcatDataset([custom(root / 'one'), custom(root / 'two')]))
+
+    before = joined(tmp_path / 'here')
+    assert joined((tmp_path / 'here').rename(tmp_path / 'there')) == before
+
+
+class InMemory(BaseDataset):
+    """Samples without a path, as CIFAR's."""
+
+    def __init__(self, greys, **kwargs):
+        self.greys = greys
+        super().__init__(serialize_data=False, **kwargs)
+
+    def load_data_list(self):
+        return [dict(img=np.full((8, 8, 3), grey, np.uint8)) for grey in self.greys]
+
+
+def test_samples_without_a_path_count_by_their_pixels():
+    prints = [dataset_fingerprint(InMemory(greys))
+              for greys in ([1, 2, 3], [1, 2, 3], [1, 3, 2], [1, 2, 4], [1, 2])]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 4
+
+
+def test_samples_without_a_path_have_a_view():
+    view = whole_image_view(InMemory([4, 7], pipeline=[dict(CROP, scale=16), FLIP, PACK]))
+    assert [grey(view[i]) for i in range(2)] == [4, 7]
+    assert view[1]['inputs'].shape == (3, 16, 16)
