@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -294,6 +295,15 @@ def build_runner(cfg: Config) -> Runner:
 
 
 def end_processes() -> None:
-    """Leave the process group, so that no process is reported as lost."""
-    if distributed.is_initialized():
-        distributed.destroy_process_group()
+    """Leave the process group together, once all work is done.
+
+    A thread of gloo that still holds a tensor when the interpreter shuts down
+    aborts a process that has succeeded (pytorch pull request 179291). It lets
+    go a moment after the last exchange, and nothing tells when.
+    """
+    if not distributed.is_initialized():
+        return
+    distributed.barrier()
+    if distributed.get_backend() == 'gloo':
+        time.sleep(0.2)
+    distributed.destroy_process_group()
