@@ -1,12 +1,13 @@
-"""Say in one line which package is missing, and let torchvision import on CPU.
+"""Say in one line which package is missing, and let the stack import without noise on CPU.
 
-Both concern the environment, not the method: they run once, when
+This concerns the environment, not the method: it runs once, when
 :mod:`amt_mm.registry` is first imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import warnings
 
 import torch
 
@@ -58,3 +59,8 @@ def declare_torchvision_operators() -> None:
         # Definitions live as long as the library object does.
         declare_torchvision_operators.library = library
         import torchvision  # noqa: F401
+
+
+def silence_missing_operator() -> None:
+    """Drop mmcv's warning that an operator is not compiled, which nothing here uses."""
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')

@@ -50,7 +50,8 @@ def main() -> None:
             config, seed = job
             folder = args.work_dir / Path(config).stem / f'seed_{seed}'
             return comparison.run(config, seed, folder, args.cfg_options,
-                                  threads=1 if args.jobs > 1 else None, quiet=args.jobs > 1)
+                                  threads=1 if args.jobs > 1 else None,
+                                  show=() if args.jobs > 1 else None)
 
         with ThreadPoolExecutor(args.jobs) as pool:
             results = dict(zip(jobs, tqdm(pool.map(one, jobs), total=len(jobs), unit='run',

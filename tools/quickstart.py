@@ -25,6 +25,9 @@ from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
 
+# Log lines of training that a newcomer sees; the live bar shows the rest where there is a terminal.
+_SHOWN = ('Saliency refreshed', 'ERROR')
+_SHOWN_IN_FILES = (*_SHOWN, 'Epoch(train)')
 _CONFIG = 'quickstart/{}_vit-mini-p8_1xb128-coslr-24e_{}.py'
 
 
@@ -69,7 +72,8 @@ def quickstart(args: argparse.Namespace) -> None:
     results = {'random init': comparison.judge_checkpoint(cfg, None, args.seed)}
     for number, (name, config) in enumerate(configs.items(), start=2):
         say(f'{number}/4  {name}: {config.stem}')
-        results[name] = comparison.run(str(config), args.seed, work_dir / config.stem, options)
+        results[name] = comparison.run(str(config), args.seed, work_dir / config.stem, options,
+                                       show=_SHOWN if sys.stderr.isatty() else _SHOWN_IN_FILES)
 
     say('4/4  table and page')
     rows = [{'recipe': name, **comparison.summarise([result])} for name, result in results.items()]

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmpretrain.registry import MODELS
 from torch import nn
+from tqdm import tqdm
 
 from amt_mm.errors import InputError
 
@@ -24,11 +26,11 @@ from .overlay import apply_overlay
 
 # Results that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
-    'knn': 'k-NN',
-    'linear_mean': 'linear, mean token',
-    'linear_cls': 'linear, [CLS]',
-    'attention_on_object': 'attention on object',
-    'object_area': 'object area',
+    'knn': 'k-NN, %',
+    'linear_mean': 'linear on mean token, %',
+    'linear_cls': 'linear on [CLS], %',
+    'attention_on_object': 'attention on object, %',
+    'object_area': 'object area, %',
     'seconds_per_step': 's a step',
 }
 TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'}
@@ -54,7 +56,7 @@ def _carried(name: str) -> Path:
 
 
 def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | None = None,
-        threads: int | None = None, quiet: bool = False) -> dict:
+        threads: int | None = None, show: Sequence[str] | None = None) -> dict:
     """Train one config with one seed, unless that was done, and judge its encoder.
 
     Training is a process of its own (``tools/train.py``), resumed where it broke off.
@@ -65,7 +67,9 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | Non
         work_dir: Folder of this run; ``result.json`` there ends it.
         options: Entries for ``--cfg-options``.
         threads: CPU threads of the process. Defaults to torch's choice.
-        quiet: Send the output of training to ``train.log`` in ``work_dir``.
+        show: Write what training logs to ``train.log`` in ``work_dir`` and print
+            only the lines that contain one of these; the progress bar stays.
+            Defaults to None: print everything.
 
     Returns:
         The measures of this run.
@@ -80,7 +84,7 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | Non
     cfg = resolved(config, options)
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
-        _train(config, work_dir, {**options, 'randomness.seed': str(seed)}, threads, quiet)
+        _train(config, work_dir, {**options, 'randomness.seed': str(seed)}, threads, show)
     result = judge_checkpoint(cfg, checkpoint)
     result['seconds_per_step'] = seconds_per_step(work_dir)
     result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
@@ -97,6 +101,8 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
 
 def build_model(cfg: Config, seed: int = 0) -> nn.Module:
     """Build and initialise the model of a resolved config, on the best device there is."""
+    # MMEngine logs how each parameter was initialised: hundreds of lines, here of no use.
+    MMLogger.get_current_instance().setLevel('WARNING')
     set_random_seed(seed)
     model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     model.init_weights()
@@ -152,7 +158,7 @@ def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
 
 
 def _train(config: str, work_dir: Path, options: Mapping[str, str], threads: int | None,
-           quiet: bool) -> None:
+           show: Sequence[str] | None) -> None:
     work_dir.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(tools_folder() / 'train.py'), config, '--work-dir',
                str(work_dir), '--resume', '--cfg-options',
@@ -160,13 +166,23 @@ def _train(config: str, work_dir: Path, options: Mapping[str, str], threads: int
     environment = {**os.environ}
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
-    log = open(work_dir / 'train.log', 'a') if quiet else None  # noqa: SIM115
-    try:
-        process = subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
-    finally:
-        if log:
-            log.close()
-    if process.returncode:
-        where = f', see {work_dir / "train.log"}' if quiet else ''
-        raise RuntimeError(f'training of {config} in {work_dir} failed with status '
-                           f'{process.returncode}{where}')
+    if show is None:
+        status = subprocess.run(command, env=environment, check=False).returncode
+    else:
+        status = _run_logged(command, environment, work_dir / 'train.log', show)
+    if status:
+        where = '' if show is None else f', see {work_dir / "train.log"}'
+        raise RuntimeError(f'training of {config} in {work_dir} failed with status {status}{where}')
+
+
+def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,
+                show: Sequence[str]) -> int:
+    """Run a command; its standard output goes to ``log``, some lines of it to ours too."""
+    with open(log, 'a') as file, subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            file.write(line)
+            if any(text in line for text in show):
+                # Over a progress bar on the same terminal.
+                tqdm.write(line.rstrip())
+    return process.returncode

@@ -44,7 +44,7 @@ def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
 def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
     config = str(comparison.configs_folder() / QUICKSTART)
     options = {**TINY, 'overlay.hooks.saliency.begin': 1, 'overlay.hooks.saliency.interval': 1}
-    result = comparison.run(config, 1, tmp_path, options, threads=1, quiet=True)
+    result = comparison.run(config, 1, tmp_path, options, threads=1, show=())
     # 8x8 patches at .45/.40: 28 masked, 26 thrown, 10 visible; [CLS] besides.
     assert (result['encoder_tokens'], result['decoder_tokens']) == (11, 39)
     assert 0 <= result['knn'] <= 100 and 0 <= result['linear_mean'] <= 100
@@ -65,5 +65,5 @@ def test_random_encoders_differ_by_seed_and_repeat():
 def test_failed_training_is_an_error(tmp_path):
     config = str(comparison.configs_folder() / QUICKSTART)
     with pytest.raises(RuntimeError, match='train.log'):
-        comparison.run(config, 0, tmp_path, {**TINY, 'train_dataloader.batch_size': 0}, quiet=True)
+        comparison.run(config, 0, tmp_path, {**TINY, 'train_dataloader.batch_size': 0}, show=())
     assert not (tmp_path / 'result.json').exists()

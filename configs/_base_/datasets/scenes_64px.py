@@ -1,4 +1,4 @@
-# Generated scenes: one textured object of 12 classes on clutter, with its exact mask; painted
+# Generated scenes: one textured object of 10 classes on clutter, with its exact mask; painted
 # from a seed in a few seconds, no download.
 _base_ = './pretrain_64px.py'
 

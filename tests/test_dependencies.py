@@ -1,0 +1,27 @@
+"""A missing package is named with the command that installs it; the rest loads in silence."""
+
+import subprocess
+import sys
+
+import pytest
+
+from amt_mm.dependencies import check_dependencies
+
+
+def test_missing_packages_are_named_with_the_command():
+    with pytest.raises(ImportError, match='no-such-dist, other-dist.*make install') as error:
+        check_dependencies({'no_such_module': 'no-such-dist', 'torch': 'torch',
+                            'neither_this': 'other-dist'})
+    assert '\n' not in str(error.value) and 'torch,' not in str(error.value)
+
+
+def test_what_is_installed_passes():
+    check_dependencies()
+
+
+def test_mmpretrain_imports_after_the_registry_without_a_warning():
+    done = subprocess.run(
+        [sys.executable, '-c', 'import amt_mm.registry, mmpretrain.models, torchvision'],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 'MultiScaleDeformableAttention' not in done.stderr
