@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import _load_checkpoint
-from torch import nn
+from torch import Tensor, nn
 
 from amt_mm.errors import InputError
 
@@ -15,13 +15,12 @@ from amt_mm.errors import InputError
 MIN_FILLED = 0.95
 
 
-def load_backbone(model: nn.Module, path: str | os.PathLike, prefix: str = 'backbone.') -> None:
+def load_backbone(model: nn.Module, path: str | os.PathLike) -> None:
     """Load the encoder of a checkpoint, loudly.
 
     Args:
         model: A model with the encoder in ``backbone``.
         path: Checkpoint of this toolbox or of mmpretrain.
-        prefix: What the encoder's entries begin with in the checkpoint.
 
     Raises:
         InputError: No such file, or it fills less than 95 % of the encoder.
@@ -29,42 +28,43 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, prefix: str = 'back
     if not os.path.isfile(path):
         raise InputError(f'{path}: no such checkpoint')
     checkpoint = _load_checkpoint(str(path), map_location='cpu')
-    state = {key.removeprefix('module.').removeprefix(prefix): value
-             for key, value in checkpoint.get('state_dict', checkpoint).items()
-             if key.removeprefix('module.').startswith(prefix)}
-    own = model.backbone.state_dict()
-    fits = {key: value for key, value in state.items()
-            if key in own and own[key].shape == value.shape}
-    check_filled(path, own, fits, state)
-    model.backbone.load_state_dict(fits, strict=False)
-    MMLogger.get_current_instance().info(
-        f'{path}: {len(fits)} of {len(own)} entries of the backbone loaded, '
-        f'{len(state) - len(fits)} of the checkpoint not used')
+    fits = check_filled(path, model.state_dict(), checkpoint.get('state_dict', checkpoint))
+    model.load_state_dict(fits, strict=False)
+    MMLogger.get_current_instance().info(f'{path}: {len(fits)} entries of the backbone loaded')
 
 
-def check_filled(path: str | os.PathLike, own: Iterable[str], fits: Iterable[str],
-                 found: Iterable[str]) -> None:
+def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapping[str, Tensor],
+                 prefix: str = 'backbone.') -> dict[str, Tensor]:
     """Refuse a checkpoint that leaves the encoder as it was.
 
     Args:
         path: Named in the message.
-        own: Entries that the encoder has.
-        fits: Those of them that the checkpoint has in the same shape.
-        found: All entries that the checkpoint has for an encoder.
+        own: State of the model.
+        state: State in the checkpoint; a leading ``module.`` of DDP does not count.
+        prefix: Beginning of the entries that must be filled; '' for all.
+
+    Returns:
+        The entries with this beginning that fit by name and shape.
 
     Raises:
         InputError: Less than 95 % fit; with the likely reason.
     """
-    own, fits, found = set(own), set(fits), set(found)
+    part = prefix.rstrip('.') or 'model'
+    own = {key: value for key, value in own.items() if key.startswith(prefix)}
+    found = {key.removeprefix('module.'): value for key, value in state.items()}
+    found = {key: value for key, value in found.items()
+             if key.startswith(prefix) and hasattr(value, 'shape')}
+    fits = {key: value for key, value in found.items()
+            if key in own and own[key].shape == value.shape}
     if len(fits) >= MIN_FILLED * len(own):
-        return
+        return fits
     if not found:
-        reason = 'it has no entry named `backbone.`: is it a checkpoint of another kind of model?'
-    elif own & found:
-        example = sorted((own & found) - fits or own - found)[0]
-        reason = (f'its encoder is of another size or depth (see `{example}`): use the config that '
+        reason = (f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of '
+                  'model?')
+    elif own.keys() & found.keys():
+        example = sorted((own.keys() & found.keys()) - fits.keys() or own.keys() - found.keys())[0]
+        reason = (f'its {part} is of another size or depth (see `{example}`): use the config that '
                   'it was trained with')
     else:
-        reason = (f'its names are of another architecture (`{sorted(found)[0]}`, here '
-                  f'`{sorted(own)[0]}`)')
-    raise InputError(f'{path}: fills {len(fits)} of {len(own)} entries of the backbone; {reason}')
+        reason = (f'its names are of another architecture (`{min(found)}`, here `{min(own)}`)')
+    raise InputError(f'{path}: fills {len(fits)} of {len(own)} entries of the {part}; {reason}')

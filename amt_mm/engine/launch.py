@@ -18,7 +18,6 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.device import get_device
-from mmengine.hooks import Hook
 from mmengine.hub import get_config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -26,6 +25,7 @@ from torch import distributed
 
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
 from ..errors import InputError
+from ..hooks import CheckpointKeysHook
 
 
 class CfgOptions(DictAction):
@@ -249,36 +249,6 @@ def use_full_precision_on_cpu(cfg: Config) -> None:
         warn('mixed precision needs a GPU; this run computes in fp32')
 
 
-class CheckpointMatchHook(Hook):
-    """Refuse a checkpoint that has no parameter of the model.
-
-    mmengine loads such a checkpoint "with missing keys" and goes on from
-    random weights.
-
-    Args:
-        name: What the message calls the checkpoint.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare names and shapes, as mmengine does: without a leading ``module.``.
-
-        Raises:
-            InputError: No parameter has the name and shape of one of the model.
-        """
-        theirs = {key.removeprefix('module.'): value.shape
-                  for key, value in checkpoint.get('state_dict', checkpoint).items()
-                  if hasattr(value, 'shape')}
-        ours = {key.removeprefix('module.'): value.shape
-                for key, value in runner.model.state_dict().items()}
-        if not any(theirs.get(key) == shape for key, shape in ours.items()):
-            raise InputError(
-                f'checkpoint {self.name} holds nothing of this model: its first parameter is '
-                f'{next(iter(theirs), "missing")}, the model\'s is {next(iter(ours), "missing")}')
-
-
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
@@ -287,10 +257,11 @@ def build_runner(cfg: Config) -> Runner:
             have dealt with.
 
     Returns:
-        A runner that refuses a checkpoint which matches no parameter.
+        A runner that refuses a checkpoint which does not fit.
     """
     runner = RUNNERS.build(cfg)
-    runner.register_hook(CheckpointMatchHook(cfg.get('load_from') or 'of the last run'))
+    if not any(isinstance(hook, CheckpointKeysHook) for hook in runner.hooks):
+        runner.register_hook(CheckpointKeysHook())
     return runner
 
 

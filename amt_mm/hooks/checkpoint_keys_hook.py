@@ -15,7 +15,9 @@ class CheckpointKeysHook(Hook):
     """Stop when ``load_from`` or ``resume`` names a checkpoint that does not fit.
 
     MMEngine loads what matches and logs the rest; a checkpoint of which nothing
-    matches "loads" as well, and training goes on from random weights.
+    matches "loads" as well, and training goes on from random weights. The encoder
+    decides, for that is what goes from one task to the next; a model without
+    ``backbone`` is compared whole. The tools add this hook to every run.
 
     Raises:
         InputError: Less than 95 % of the encoder would be filled.
@@ -27,14 +29,11 @@ class CheckpointKeysHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes before anything is copied."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        state = checkpoint.get('state_dict', checkpoint)
-        state = {key.removeprefix('module.'): value for key, value in state.items()}
-        own = {key: value for key, value in model.state_dict().items()
-               if key.startswith('backbone.')}
-        fits = [key for key, value in own.items()
-                if key in state and state[key].shape == value.shape]
-        found = [key for key in state if key.startswith('backbone.')]
-        check_filled(runner._load_from or runner.work_dir, own, fits, found)
-        missing = [key for key in own if key not in fits]
-        runner.logger.info(f'Checkpoint fills {len(fits)} of {len(own)} entries of the backbone'
+        own = model.state_dict()
+        prefix = 'backbone.' if any(key.startswith('backbone.') for key in own) else ''
+        fits = check_filled(runner._load_from or runner.work_dir, own,
+                            checkpoint.get('state_dict', checkpoint), prefix)
+        missing = [key for key in own if key.startswith(prefix) and key not in fits]
+        runner.logger.info(f'Checkpoint fills {len(fits)} of {len(fits) + len(missing)} entries of '
+                           f'the {prefix.rstrip(".") or "model"}'
                            + (f', not {", ".join(missing)}' if missing else ''))

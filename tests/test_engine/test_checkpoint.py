@@ -30,7 +30,7 @@ def test_every_entry_is_loaded(tmp_path, prefix):
 
 
 @pytest.mark.parametrize(('state', 'reason'), [
-    ({'head.weight': torch.zeros(2)}, 'no entry named `backbone.`'),
+    ({'head.weight': torch.zeros(2)}, 'no entry named `backbone'),
     (Model(width=5).state_dict(), 'another size or depth'),
     (Model(depth=1).state_dict(), 'another size or depth'),
     ({f'backbone.blocks.{i}.weight': torch.zeros(2) for i in range(9)}, 'another architecture'),
@@ -51,9 +51,12 @@ def test_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize(('filled', 'passes'), [(100, True), (95, True), (94, False), (0, False)])
 def test_threshold_is_95_per_cent(filled, passes):
-    own = [f'k{i}' for i in range(100)]
+    own = {f'backbone.k{i}': torch.zeros(i + 1) for i in range(100)}
+    own['head.k'] = torch.zeros(1)  # not asked for
+    state = {key: value if i < filled else torch.zeros(0) for i, (key, value)
+             in enumerate(own.items())}
     if passes:
-        check_filled('x', own, own[:filled], own)
+        assert list(check_filled('x', own, state)) == list(own)[:filled]
     else:
-        with pytest.raises(InputError, match=f'fills {filled} of 100'):
-            check_filled('x', own, own[:filled], own)
+        with pytest.raises(InputError, match=f'fills {filled} of 100 entries of the backbone'):
+            check_filled('x', own, state)

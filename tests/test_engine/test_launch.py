@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 import torch
-from torch import nn
 from torch._utils import ExceptionWrapper
 
 from amt_mm.engine import launch
@@ -275,35 +274,6 @@ def test_a_group_on_cpu(tmp_path, monkeypatch):
     assert cfg.model_wrapper_cfg == dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
         find_unused_parameters=True, static_graph=True)
-
-
-# --- checkpoints -------------------------------------------------------------------------------
-
-
-class Holder:
-    """As much of a runner as the hook looks at."""
-
-    def __init__(self):
-        self.model = nn.Sequential(nn.Linear(3, 5))
-
-
-@pytest.mark.parametrize('state', [
-    {'0.weight': torch.ones(5, 3), 'other': torch.ones(1)},
-    {'module.0.bias': torch.ones(5)},
-])
-def test_a_checkpoint_of_the_model_passes(state):
-    launch.CheckpointMatchHook('x.pth').after_load_checkpoint(Holder(), {'state_dict': state})
-    launch.CheckpointMatchHook('x.pth').after_load_checkpoint(Holder(), state)
-
-
-@pytest.mark.parametrize('state', [
-    {'backbone.0.weight': torch.ones(5, 3)},
-    {'0.weight': torch.ones(3, 5)},
-    {},
-])
-def test_a_checkpoint_of_another_model_is_refused(state):
-    with pytest.raises(InputError, match='checkpoint x.pth holds nothing of this model'):
-        launch.CheckpointMatchHook('x.pth').after_load_checkpoint(Holder(), {'state_dict': state})
 
 
 def test_a_missing_package_is_one_line(tmp_path):

@@ -366,3 +366,26 @@ def test_training_without_a_plan_says_what_is_missing(toy_mae):
     cfg['data_preprocessor'] = dict(type='SelfSupDataPreprocessor')
     with pytest.raises(InputError, match='AMTDataPreprocessor'):
         MODELS.build(cfg).loss(make_images(), None, None)
+
+
+@pytest.mark.parametrize('arch', ['deit-tiny', 'deit-small', 'b', 'l', 'h'])
+@pytest.mark.parametrize(('size', 'patch'), [(224, 16), (224, 14), ((96, 160), 8)])
+def test_every_size_of_transformer_takes_any_grid(arch, size, patch):
+    """ViT-T, S, B, L and H, on the meta device: shapes without the memory."""
+    with torch.device('meta'):
+        model = MODELS.build(dict(
+            type='amt_mm.AMTMAE', backbone=dict(
+                type='amt_mm.AMTMAEViT', arch=arch, img_size=size, patch_size=patch),
+            neck=dict(type='amt_mm.AMTMAEDecoder'), head=dict(
+                type='amt_mm.AMTMAEHead', norm_pix=True,
+                loss=dict(type='PixelReconstructionLoss', criterion='L2')),
+            data_preprocessor=dict(type='amt_mm.AMTDataPreprocessor',
+                                   mask_generator=dict(type='amt_mm.AMTMaskGenerator'))))
+        height, width = (size, size) if isinstance(size, int) else size
+        grid = height // patch, width // patch
+        plan = MaskPlan.from_order(torch.zeros(2, grid[0] * grid[1], dtype=torch.long), 5, 4, grid)
+        patches = torch.zeros(2, grid[0] * grid[1], patch * patch * 3)
+        pred = model.neck(model.backbone.encode(patches, plan), plan)
+    assert pred.shape == (2, 5, patch * patch * 3)
+    images = torch.zeros(2, 3, height, width, device='meta')
+    assert model.loss(images, None, plan)['loss'].dim() == 0

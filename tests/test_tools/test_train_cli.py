@@ -232,7 +232,7 @@ def test_train_refuses(task, in_folder, capsys):
                                         'auto_scale_lr=None')
     torch.save({'state_dict': {'encoder.weight': torch.ones(1)}}, 'foreign.pth')
     message = refused(capsys, train, line, '--cfg-options', 'load_from=foreign.pth')
-    assert 'foreign.pth holds nothing of this model' in message
+    assert 'foreign.pth: fills 0 of 1 entries of the model' in message
     assert 'encoder.weight' in message
     # The last checkpoint is recorded, but gone.
     Path('gone').mkdir()
@@ -249,7 +249,7 @@ def test_test_refuses(task, in_folder, capsys):
     test = load_tool('test')
     assert 'no_such.pth' in refused(capsys, test, task / 'line.py', 'no_such.pth')
     torch.save({'weight': torch.ones(2)}, 'shape.pth')
-    assert 'shape.pth holds nothing' in refused(capsys, test, task / 'line.py', 'shape.pth')
+    assert 'shape.pth: fills 0 of 1' in refused(capsys, test, task / 'line.py', 'shape.pth')
     Path('pretrain.py').write_text("model = dict(type='Slope')")
     assert 'no test_dataloader' in refused(capsys, test, 'pretrain.py', 'shape.pth')
 
