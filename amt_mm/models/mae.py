@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from mmpretrain.models import (
-    MAE,
     MAEPretrainDecoder,
     MAEPretrainHead,
     MAEViT,
@@ -21,8 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amt_mm.errors import InputError
-from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
+from amt_mm.masking import MaskPlan, patch_grid, take_tokens
 from amt_mm.registry import MODELS
+
+from .host import Host, follow_backbone
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -188,7 +189,7 @@ class AMTMAEHead(MAEPretrainHead):
 
 
 @MODELS.register_module()
-class AMTMAE(MAE):
+class AMTMAE(Host):
     """MAE that masks and throws as a plan says (He et al. 2022; Liu et al. 2023).
 
     With a random plan and nothing thrown, loss and gradients are MAE's.
@@ -208,76 +209,14 @@ class AMTMAE(MAE):
     def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs) -> None:
         backbone = MODELS.build(backbone)
         channels = backbone.patch_embed.projection.in_channels
-        neck = _follow_backbone('neck', neck, grid=backbone.grid,
-                                num_patches=backbone.grid[0] * backbone.grid[1],
-                                patch_size=backbone.patch_size, in_chans=channels,
-                                embed_dim=backbone.embed_dims)
-        head = _follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
+        neck = follow_backbone('neck', neck, grid=backbone.grid,
+                               num_patches=backbone.grid[0] * backbone.grid[1],
+                               patch_size=backbone.patch_size, in_chans=channels,
+                               embed_dim=backbone.embed_dims)
+        head = follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
-        self.data_preprocessor.patch_size = backbone.patch_size
 
-    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor',
-                plan: MaskPlan | None = None) -> dict | tuple:
-        """Entry of MMEngine; see :meth:`loss` (mode 'loss') and the backbone ('tensor')."""
-        if mode == 'loss':
-            return self.loss(inputs, data_samples, plan)
-        return super().forward(inputs, data_samples, mode)
-
-    def loss(self, inputs: Tensor, data_samples: list | None, plan: MaskPlan) -> dict:
-        """Reconstruction loss of the masked patches.
-
-        Args:
-            inputs: Normalised crops, ``(B, C, H, W)``.
-            data_samples: Not used.
-            plan: Which token is which.
-
-        Returns:
-            ``{'loss': scalar}``.
-        """
-        if plan is None:
-            raise InputError('the batch has no mask plan: it is made by '
-                             "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
-        patches = self._patchify(inputs)
-        pred = self.neck(self.backbone.encode(patches, plan), plan)
-        return {'loss': self.head.loss(pred, take_tokens(patches, plan.masked))}
-
-    @torch.no_grad()
-    def reconstruct(self, inputs: Tensor, plan: MaskPlan) -> Tensor:
-        """Images with the masked patches as predicted, all others as they are.
-
-        Args:
-            inputs: Normalised crops, ``(B, C, H, W)``.
-            plan: Which token is which.
-
-        Returns:
-            ``(B, C, H, W)``, still normalised as ``inputs``.
-        """
-        patches = self._patchify(inputs)
-        pred = self.neck(self.backbone.encode(patches, plan), plan)
-        pred = self.head.denormalize_patches(pred, take_tokens(patches, plan.masked))
-        patches = place_tokens(pred.to(patches.dtype), plan.masked, patches)
-        return unpatchify(patches, plan.grid, self.backbone.patch_size)
-
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features of whole images, nothing masked; see the backbone's forward."""
-        return self.backbone(inputs)
-
-    def _patchify(self, inputs: Tensor) -> Tensor:
-        grid = patch_grid(*inputs.shape[-2:], self.backbone.patch_size)
-        if grid != self.backbone.grid:
-            raise InputError(
-                f'the images have {grid[0]}x{grid[1]} patches, the model was made for '
-                f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
-                'to the size of the crops')
-        return patchify(inputs, self.backbone.patch_size)
-
-
-def _follow_backbone(part: str, cfg: dict, **sizes) -> dict:
-    """Fill in the sizes that the backbone decides; refuse others."""
-    for name, size in sizes.items():
-        given = cfg.get(name, size)
-        if (tuple(given) if isinstance(size, tuple) else given) != size:
-            raise InputError(f'model.{part}.{name}={given} contradicts the backbone, '
-                             f'which has {size}: leave it out')
-    return {**cfg, **sizes}
+    def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
+        """Pixels of the masked patches, by the decoder."""
+        return self.neck(tokens, plan)

@@ -1,0 +1,141 @@
+"""What a masked image modelling method must give to be masked and thrown by a plan."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from torch import Tensor
+
+from amt_mm.errors import InputError
+from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
+
+
+class Host(BaseSelfSupervisor):
+    """A method that predicts masked tokens from visible ones, as a plan says.
+
+    A host gives three things, and everything else here follows: its ``backbone``
+    encodes by a plan (``encode(patches, plan)``), :meth:`predict` turns the
+    encoder's tokens into predictions of the masked ones, and :meth:`target` says
+    what they should be. Thrown tokens must enter none of the three. How to add
+    one: ``docs/add_a_host.md``.
+
+    The ``backbone`` must also have ``grid`` (rows and columns of patches),
+    ``patch_size`` in pixels, and a forward on images alone in which every token
+    is visible, for saliency and for features.
+
+    Args:
+        *args: See :class:`mmpretrain.models.selfsup.base.BaseSelfSupervisor`.
+        **kwargs: See there.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.data_preprocessor.patch_size = self.backbone.patch_size
+
+    @abstractmethod
+    def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
+        """Predict the masked tokens.
+
+        Args:
+            tokens: What ``backbone.encode`` gave.
+            plan: Which token is which.
+
+        Returns:
+            ``(B, n_masked, D)`` in the order of ``plan.masked``.
+        """
+
+    def target(self, inputs: Tensor, patches: Tensor, plan: MaskPlan) -> Tensor:
+        """What the masked tokens should be; by default their pixels.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            patches: The same in patches, ``(B, N, P * P * C)``.
+            plan: Which token is which.
+
+        Returns:
+            ``(B, n_masked, D)`` in the order of ``plan.masked``.
+        """
+        return take_tokens(patches, plan.masked)
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor',
+                plan: MaskPlan | None = None) -> dict | tuple:
+        """Entry of MMEngine; see :meth:`loss` (mode 'loss') and :meth:`extract_feat` ('tensor')."""
+        if mode == 'loss':
+            return self.loss(inputs, data_samples, plan)
+        return super().forward(inputs, data_samples, mode)
+
+    def loss(self, inputs: Tensor, data_samples: list | None, plan: MaskPlan) -> dict:
+        """Loss of the masked tokens.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            data_samples: Not used.
+            plan: Which token is which.
+
+        Returns:
+            ``{'loss': scalar}``.
+        """
+        if plan is None:
+            raise InputError('the batch has no mask plan: it is made by '
+                             "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
+        patches = self.patchify(inputs)
+        pred = self.predict(self.backbone.encode(patches, plan), plan)
+        return {'loss': self.head.loss(pred, self.target(inputs, patches, plan))}
+
+    @torch.no_grad()
+    def reconstruct(self, inputs: Tensor, plan: MaskPlan) -> Tensor:
+        """Images with the masked patches as predicted, all others as they are.
+
+        For hosts that predict pixels.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            plan: Which token is which.
+
+        Returns:
+            ``(B, C, H, W)``, still normalised as ``inputs``.
+        """
+        patches = self.patchify(inputs)
+        pred = self.predict(self.backbone.encode(patches, plan), plan)
+        pred = self.head.denormalize_patches(pred, take_tokens(patches, plan.masked))
+        patches = place_tokens(pred.to(patches.dtype), plan.masked, patches)
+        return unpatchify(patches, plan.grid, self.backbone.patch_size)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Features of whole images, nothing masked; see the backbone's forward."""
+        return self.backbone(inputs)
+
+    def patchify(self, inputs: Tensor) -> Tensor:
+        """Cut crops into patches of the backbone's grid, ``(B, N, P * P * C)``.
+
+        Raises:
+            InputError: The crops are of another size than the backbone was made for.
+        """
+        grid = patch_grid(*inputs.shape[-2:], self.backbone.patch_size)
+        if grid != self.backbone.grid:
+            raise InputError(
+                f'the images have {grid[0]}x{grid[1]} patches, the model was made for '
+                f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
+                'to the size of the crops')
+        return patchify(inputs, self.backbone.patch_size)
+
+
+def follow_backbone(part: str, cfg: dict, **sizes) -> dict:
+    """Fill in the sizes that the backbone decides; refuse others.
+
+    Args:
+        part: ``'neck'`` or ``'head'``, for the message.
+        cfg: Its config.
+        **sizes: Field -> what the backbone says.
+
+    Raises:
+        InputError: The config says something else.
+    """
+    for name, size in sizes.items():
+        given = cfg.get(name, size)
+        if (tuple(given) if isinstance(size, tuple) else given) != size:
+            raise InputError(f'model.{part}.{name}={given} contradicts the backbone, '
+                             f'which has {size}: leave it out')
+    return {**cfg, **sizes}
