@@ -9,17 +9,14 @@ plan is part of the step. Synthetic images: loading is not measured.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 import amt_mm.registry  # noqa: F401
-from amt_mm.engine import comparison, launch
-from amt_mm.masking import patch_grid
-from amt_mm.models import AMTDataPreprocessor
+from amt_mm.engine import launch
+from amt_mm.engine.timing import Contestant, race, ratios
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -43,48 +40,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Contestant:
-    """A config's model, ready to take steps.
-
-    Args:
-        config: Config file.
-        batch_size: Images a step.
-    """
-
-    def __init__(self, config: str, batch_size: int) -> None:
-        cfg = comparison.resolved(config)
-        self.name = Path(config).stem
-        self.model = comparison.build_model(cfg).train()
-        self.device = next(self.model.parameters()).device
-        size = self.model.backbone.img_size
-        self.images = torch.randn(batch_size, 3, *size, device=self.device)
-        preprocessor = self.model.data_preprocessor
-        self.generator = None
-        if isinstance(preprocessor, AMTDataPreprocessor):
-            self.generator = preprocessor.mask_generator
-            self.grid = patch_grid(*size, preprocessor.patch_size)
-            self.weights = torch.rand(batch_size, self.grid[0] * self.grid[1], device=self.device)
-
-    def step(self, bf16: bool) -> float:
-        """Seconds of one plan, forward and backward."""
-        self.model.zero_grad(set_to_none=True)
-        self._wait()
-        start = time.perf_counter()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            if self.generator is None:
-                loss = self.model.loss(self.images, None)['loss']
-            else:
-                plan = self.generator(len(self.images), self.grid, self.weights)
-                loss = self.model.loss(self.images, None, plan)['loss']
-        loss.backward()
-        self._wait()
-        return time.perf_counter() - start
-
-    def _wait(self) -> None:
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize()
-
-
 def main() -> None:
     """Measure and print the table."""
     args = parse_args()
@@ -92,11 +47,9 @@ def main() -> None:
         for config in args.configs:
             launch.require_file(config, 'config')
         contestants = [Contestant(config, args.batch_size) for config in args.configs]
-        times = np.array([[each.step(args.bf16) for each in contestants]
-                          for _ in tqdm(range(args.warm_up + args.rounds), disable=None)])
-    low, median, high = np.quantile(times[args.warm_up:], [.25, .5, .75], axis=0)
-    # Within a round the machine is nearly the same for all: its ratios spread least.
-    ratio = np.median(times[args.warm_up:] / times[args.warm_up:, :1], axis=0)
+        times = race(contestants, args.rounds, args.warm_up, args.bf16)
+    low, median, high = np.quantile(times, [.25, .5, .75], axis=0)
+    ratio = ratios(times)
     rows = [{'config': each.name, 'median': median[i], 'low': low[i], 'high': high[i],
              'ratio': ratio[i], 'images': args.batch_size / median[i]}
             for i, each in enumerate(contestants)]

@@ -1,0 +1,88 @@
+"""What a training step costs: tokens and multiply-adds, by formula and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from amt_mm.masking import MaskPlan
+from amt_mm.models import Host
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of the forward pass of one image, in the guided phase of a guided config.
+
+    Attributes:
+        encoder_tokens: Tokens in the encoder's blocks, [CLS] included.
+        decoder_tokens: Tokens in the decoder's blocks; 0 if it has none.
+        formula: Multiply-adds by formula.
+        counted: Multiply-adds of the matrix products that torch runs.
+    """
+
+    encoder_tokens: int
+    decoder_tokens: int
+    formula: int
+    counted: int
+
+
+def cost(cfg: Config) -> Cost:
+    """Cost of a resolved config's model; computed on the meta device, without its memory.
+
+    Args:
+        cfg: Config after its overlay; its model is a :class:`Host` or mmpretrain's MAE.
+    """
+    with torch.device('meta'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    backbone = model.backbone
+    height, width = backbone.patch_resolution
+    num_tokens = height * width
+    if isinstance(model, Host):
+        generator = model.data_preprocessor.mask_generator
+        plan = generator(1, (height, width), torch.ones(1, num_tokens))
+        visible, masked = plan.visible.shape[1], plan.masked.shape[1]
+        plan = MaskPlan(*(ids.to('meta') for ids in (plan.masked, plan.thrown, plan.visible)),
+                        plan.grid)
+        arguments, embedded, predicted = (plan, ), visible, masked
+    else:  # mmpretrain's MAE embeds every patch and predicts every token, [CLS] too
+        visible = int(num_tokens * (1 - backbone.mask_ratio))
+        masked = num_tokens - visible
+        arguments, embedded, predicted = (), num_tokens, num_tokens + 1
+
+    decoder = getattr(model.neck, 'decoder_blocks', None)
+    encoder_tokens = 1 + visible + (0 if decoder else masked)
+    decoder_tokens = 1 + visible + masked if decoder else 0
+    images = torch.zeros(1, 3, *backbone.img_size, device='meta')
+    with FlopCounterMode(display=False) as counter, torch.device('meta'):
+        model.loss(images, None, *arguments)
+
+    projection = backbone.patch_embed.projection
+    formula = embedded * projection.weight.numel()
+    formula += blocks_cost(backbone.layers, encoder_tokens)
+    if decoder:
+        formula += encoder_tokens * model.neck.decoder_embed.weight.numel()
+        formula += blocks_cost(decoder, decoder_tokens)
+        formula += predicted * model.neck.decoder_pred.weight.numel()
+    else:
+        last = [module for module in model.neck.modules() if isinstance(module, nn.Linear)][-1]
+        formula += predicted * last.weight.numel()
+    # torch counts a multiply-add as two operations.
+    return Cost(encoder_tokens, decoder_tokens, formula, counter.get_total_flops() // 2)
+
+
+def blocks_cost(blocks: nn.ModuleList, tokens: int) -> int:
+    """Multiply-adds of a stack of transformer blocks: ``L (12 n d^2 + 2 n^2 d)``.
+
+    Args:
+        blocks: L blocks of width d; an MLP of another width than 4 d counts as it is.
+        tokens: Tokens n.
+    """
+    width = blocks[0].embed_dims
+    hidden = blocks[0].ffn.feedforward_channels
+    per_block = tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width
+    return len(blocks) * per_block

@@ -1,0 +1,42 @@
+"""Multiply-adds: the formula by hand, and what torch counts."""
+
+import pytest
+
+from amt_mm.engine import comparison
+from amt_mm.engine.cost import blocks_cost, cost
+
+MAE = 'mae/{}_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
+
+
+def blocks(tokens, width, layers):
+    return layers * (12 * tokens * width**2 + 2 * tokens**2 * width)
+
+
+# ViT-B/16 at 224, decoder 8 x 512: embed, encoder, to the decoder's width, decoder, pixels.
+BY_HAND = {
+    'mae': ((50, 197), 196 * 768 * 768 + blocks(50, 768, 12) + 50 * 768 * 512
+            + blocks(197, 512, 8) + 197 * 512 * 768),
+    'mae-am': ((50, 197), 49 * 768 * 768 + blocks(50, 768, 12) + 50 * 768 * 512
+               + blocks(197, 512, 8) + 147 * 512 * 768),
+    'mae-amt': ((31, 119), 30 * 768 * 768 + blocks(31, 768, 12) + 31 * 768 * 512
+                + blocks(119, 512, 8) + 88 * 512 * 768),
+}
+
+
+@pytest.mark.parametrize('name', BY_HAND)
+def test_mae_costs_what_the_arithmetic_says(name):
+    found = cost(comparison.resolved(str(comparison.configs_folder() / MAE.format(name))))
+    tokens, wanted = BY_HAND[name]
+    assert (found.encoder_tokens, found.decoder_tokens) == tokens
+    assert found.formula == wanted
+    assert found.counted == wanted  # torch counts the products that really run
+
+
+def test_the_ratio_is_the_limit_of_the_arithmetic():
+    assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.596, abs=5e-4)
+
+
+def test_blocks_of_another_mlp_width():
+    from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
+    layers = [TransformerEncoderLayer(12, 3, 30) for _ in range(2)]
+    assert blocks_cost(layers, 7) == 2 * (7 * (4 * 144 + 2 * 12 * 30) + 2 * 49 * 12)

@@ -1,0 +1,74 @@
+"""Print what configs cost: tokens, multiply-adds by formula and counted, seconds a step.
+
+The first config is the reference of all ratios. Multiply-adds are those of the forward
+pass of one image, in the guided phase of a guided config; seconds are those of forward
+and backward of one batch, all configs measured in turn (see benchmark.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import amt_mm.registry  # noqa: F401
+from amt_mm.engine import comparison, launch
+from amt_mm.engine.cost import cost
+from amt_mm.engine.timing import Contestant, race, ratios
+from amt_mm.visualization import write_table
+
+EXAMPLE = """
+example:
+  python tools/analysis_tools/cost_table.py --rounds 7 \\
+    configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py \\
+    configs/mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', help='config files; the first is the reference')
+    parser.add_argument('--rounds', type=int, default=0,
+                        help='measured rounds; 0 (default) leaves seconds out')
+    parser.add_argument('--batch-size', type=int, default=16, help='default: 16')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/cost'),
+                        help='write the table to OUT.md and OUT.json (default: %(default)s)')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compute, measure and print."""
+    args = parse_args()
+    with launch.one_line_errors():
+        for config in args.configs:
+            launch.require_file(config, 'config')
+        costs = [cost(comparison.resolved(config)) for config in args.configs]
+        rows = [{'config': Path(config).stem, 'encoder': each.encoder_tokens,
+                 'decoder': each.decoder_tokens or None, 'formula': each.formula / 1e9,
+                 'counted': each.counted / 1e9, 'ratio': each.counted / costs[0].counted}
+                for config, each in zip(args.configs, costs, strict=True)]
+        columns = {'config': 'config', 'encoder': 'encoder tokens', 'decoder': 'decoder tokens',
+                   'formula': 'GMAC by formula', 'counted': 'GMAC counted', 'ratio': 'ratio'}
+        formats = {'formula': '.3f', 'counted': '.3f', 'ratio': '.3f'}
+        if args.rounds:
+            contestants = [Contestant(config, args.batch_size) for config in args.configs]
+            times = race(contestants, args.rounds)
+            for row, median, ratio in zip(rows, np.median(times, axis=0), ratios(times),
+                                          strict=True):
+                row.update(seconds=median, measured=ratio)
+            columns.update(seconds='s a step', measured='ratio measured')
+            formats.update(seconds='.3f', measured='.3f')
+    markdown, data = write_table(args.out, rows, columns, formats)
+    print(markdown.read_text())
+    if args.rounds:
+        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, fp32, '
+              f'{contestants[0].device.type}, {torch.get_num_threads()} threads.')
+    print(f'Also in {markdown} and {data}')
+
+
+if __name__ == '__main__':
+    main()
