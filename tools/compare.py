@@ -44,6 +44,7 @@ def main() -> None:
     with launch.one_line_errors():
         for config in args.configs:
             launch.require_file(config, 'config')
+            comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))
         jobs = [(config, seed) for seed in args.seeds for config in args.configs]
 
         def one(job: tuple[str, int]) -> dict:

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         cfg.load_from, cfg.resume = args.checkpoint, False
         launch.use_full_precision_on_cpu(cfg)
         launch.prepare_processes(cfg)
-        launch.build_runner(cfg).test()
+        launch.build_runner(cfg, whole=True).test()
         launch.end_processes()
 
 

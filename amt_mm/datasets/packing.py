@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmpretrain.datasets import PackInputs
 
 from amt_mm.errors import InputError
@@ -15,16 +17,18 @@ class PackInputsWithBox(PackInputs):
     mmpretrain's parent leaves absent meta keys out without a word.
 
     Args:
-        meta_keys: Defaults to what the preprocessor reads and the image's path.
+        meta_keys: What to pack besides what the preprocessor reads. Defaults to
+            the image's path.
         **kwargs: See :class:`mmpretrain.datasets.PackInputs`.
 
     Raises:
         InputError: No ``crop_box`` or no ``sample_idx`` reached this transform.
     """
 
-    def __init__(self, meta_keys: tuple[str, ...] = ('sample_idx', 'img_path', 'crop_box', 'flip',
-                                                     'flip_direction'), **kwargs) -> None:
-        super().__init__(meta_keys=meta_keys, **kwargs)
+    NEEDED = ('sample_idx', 'crop_box', 'flip', 'flip_direction')
+
+    def __init__(self, meta_keys: Sequence[str] = ('img_path', ), **kwargs) -> None:
+        super().__init__(meta_keys=tuple(dict.fromkeys([*meta_keys, *self.NEEDED])), **kwargs)
 
     def transform(self, results: dict) -> dict:
         """Pack; see the class."""

@@ -47,7 +47,7 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
         The entries with this beginning that fit by name and shape.
 
     Raises:
-        InputError: Less than 95 % fit; with the likely reason.
+        InputError: Less than 95 % fit, or the patch embedding does not; with the likely reason.
     """
     part = prefix.rstrip('.') or 'model'
     own = {key: value for key, value in own.items() if key.startswith(prefix)}
@@ -55,16 +55,25 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
     found = {key: value for key, value in found.items()
              if key.startswith(prefix) and hasattr(value, 'shape')}
     fits = {key: value for key, value in found.items()
-            if key in own and own[key].shape == value.shape}
-    if len(fits) >= MIN_FILLED * len(own):
+            if key in own and _fits(key, value, own[key])}
+    # A patch embedding of random weights spoils all that is built on it.
+    stem = [key for key in own if '.patch_embed.' in key and key not in fits]
+    if len(fits) >= MIN_FILLED * len(own) and not stem:
         return fits
     if not found:
         reason = (f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of '
                   'model?')
     elif own.keys() & found.keys():
         example = sorted((own.keys() & found.keys()) - fits.keys() or own.keys() - found.keys())[0]
-        reason = (f'its {part} is of another size or depth (see `{example}`): use the config that '
-                  'it was trained with')
+        reason = (f'its {part} is of another width, depth or patch size (see `{example}`): use the '
+                  'config that it was trained with')
     else:
         reason = (f'its names are of another architecture (`{min(found)}`, here `{min(own)}`)')
     raise InputError(f'{path}: fills {len(fits)} of {len(own)} entries of the {part}; {reason}')
+
+
+def _fits(key: str, value: Tensor, own: Tensor) -> bool:
+    """Same shape; position embeddings may count other positions: they are resized in loading."""
+    if key.endswith('pos_embed'):
+        return value.shape[-1] == own.shape[-1]
+    return value.shape == own.shape

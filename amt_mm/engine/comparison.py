@@ -55,17 +55,19 @@ def _carried(name: str) -> Path:
                      'reinstall amt_mm')
 
 
-def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | None = None,
+def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
         threads: int | None = None, show: Sequence[str] | None = None) -> dict:
     """Train one config with one seed, unless that was done, and judge its encoder.
 
     Training is a process of its own (``tools/train.py``), resumed where it broke off.
+    What it trains is the merged config, which lies in ``work_dir`` as ``config.py``:
+    a folder serves one setting alone, so no result is taken for another's.
 
     Args:
         config: Config file.
         seed: Random seed of training.
         work_dir: Folder of this run; ``result.json`` there ends it.
-        options: Entries for ``--cfg-options``.
+        options: Entries as for ``--cfg-options``.
         threads: CPU threads of the process. Defaults to torch's choice.
         show: Write what training logs to ``train.log`` in ``work_dir`` and print
             only the lines that contain one of these; the progress bar stays.
@@ -75,20 +77,52 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping[str, str] | Non
         The measures of this run.
 
     Raises:
+        InputError: ``work_dir`` holds a run of other settings, or training refused
+            its input.
         RuntimeError: Training failed.
     """
+    cfg = resolved(config, {**(options or {}), 'randomness.seed': seed})
+    check_comparable(config, cfg)
+    _claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return json.loads(result_file.read_text())
-    options = dict(options or {})
-    cfg = resolved(config, options)
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
-        _train(config, work_dir, {**options, 'randomness.seed': str(seed)}, threads, show)
+        _train(work_dir, threads, show)
     result = judge_checkpoint(cfg, checkpoint)
     result['seconds_per_step'] = seconds_per_step(work_dir)
     result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
     return json.loads(result_file.read_text())
+
+
+def check_comparable(config: str, cfg: Config) -> None:
+    """Refuse at once a config that could be trained but not judged.
+
+    Args:
+        config: Its file, for the message.
+        cfg: The resolved config.
+
+    Raises:
+        InputError: No ``probe``, or training that does not count epochs.
+    """
+    if 'probe' not in cfg:
+        raise InputError(f'{config} has no `probe`, the labelled images to judge an encoder by: '
+                         'see configs/_base_/datasets/clothing_64px.py')
+    if 'max_epochs' not in cfg.train_cfg:
+        raise InputError(f'{config} has no train_cfg.max_epochs: runs are compared by epochs')
+
+
+def _claim(work_dir: Path, cfg: Config) -> None:
+    """Write the config that this folder is for, or refuse if it is for another one."""
+    file, text = work_dir / 'config.py', cfg.pretty_text
+    if file.is_file():
+        if file.read_text() != text:
+            raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
+                             '--work-dir, or remove it')
+        return
+    work_dir.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
 
 
 def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
@@ -157,12 +191,11 @@ def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
     return cells
 
 
-def _train(config: str, work_dir: Path, options: Mapping[str, str], threads: int | None,
-           show: Sequence[str] | None) -> None:
-    work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(tools_folder() / 'train.py'), config, '--work-dir',
-               str(work_dir), '--resume', '--cfg-options',
-               *(f'{key}={value}' for key, value in options.items())]
+def _train(work_dir: Path, threads: int | None, show: Sequence[str] | None) -> None:
+    command = [sys.executable, str(tools_folder() / 'train.py'), str(work_dir / 'config.py'),
+               '--work-dir', str(work_dir)]
+    if (work_dir / 'last_checkpoint').is_file():
+        command.append('--resume')
     environment = {**os.environ}
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
@@ -170,9 +203,11 @@ def _train(config: str, work_dir: Path, options: Mapping[str, str], threads: int
         status = subprocess.run(command, env=environment, check=False).returncode
     else:
         status = _run_logged(command, environment, work_dir / 'train.log', show)
+    if status == 2:
+        raise InputError(f'{work_dir}: training refused its input, see the line above')
     if status:
         where = '' if show is None else f', see {work_dir / "train.log"}'
-        raise RuntimeError(f'training of {config} in {work_dir} failed with status {status}{where}')
+        raise RuntimeError(f'training in {work_dir} failed with status {status}{where}')
 
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,

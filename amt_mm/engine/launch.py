@@ -46,7 +46,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
                         'the config, else ./work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-                        help='replace settings of the config: model.backbone.arch=small '
+                        help='replace settings of the config: model.backbone.arch=deit-small '
                         'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started the processes; dist_*.sh and slurm_train.sh set it '
@@ -249,18 +249,21 @@ def use_full_precision_on_cpu(cfg: Config) -> None:
         warn('mixed precision needs a GPU; this run computes in fp32')
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: Config, whole: bool = False) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
     Args:
         cfg: A config that :func:`load_config` and :func:`prepare_processes`
             have dealt with.
+        whole: Whether a checkpoint must fill the whole model, not the encoder alone.
 
     Returns:
         A runner that refuses a checkpoint which does not fit.
     """
     runner = RUNNERS.build(cfg)
-    if not any(isinstance(hook, CheckpointKeysHook) for hook in runner.hooks):
+    if whole:
+        runner.register_hook(CheckpointKeysHook(whole=True))
+    elif not any(isinstance(hook, CheckpointKeysHook) for hook in runner.hooks):
         runner.register_hook(CheckpointKeysHook())
     return runner
 

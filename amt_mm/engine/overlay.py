@@ -4,8 +4,9 @@ MMEngine refuses two bases that set the same key, and both a MAE config and what
 AMT adds to it set ``model``. So an overlay file keeps its wishes under one key of
 its own, ``overlay``, and they are merged when the runner is made:
 
-- a ``type`` in the overlay replaces the type in the config (MAE -> amt_mm.AMTMAE), but
-  a part for which the user has chosen another class of amt_mm stays as it is;
+- a ``type`` in the overlay says what becomes of which class (``{'MAE': 'amt_mm.AMTMAE'}``);
+  any other class is refused, but a part for which the user has chosen one of amt_mm
+  stays as it is. A plain string replaces any class;
 - any other field only fills a gap, so what the user's own file says wins;
 - ``drop`` lists fields (dotted paths) that the new types have no use for;
 - ``transforms`` maps a transform of the training pipeline to its substitute;
@@ -59,13 +60,26 @@ def apply_overlay(cfg: Config) -> Config:
 
 
 def _merge(config: ConfigDict, wishes: ConfigDict) -> None:
-    chosen = config.get('type', '')
-    if chosen.startswith('amt_mm.') and chosen != wishes.get('type', chosen):
+    wishes = dict(wishes)
+    chosen, wanted = config.get('type', ''), wishes.pop('type', None)
+    if isinstance(wanted, dict):
+        if chosen.split('.')[-1] in wanted:
+            wanted = wanted[chosen.split('.')[-1]]
+        elif chosen.startswith('amt_mm.') or not chosen:
+            wanted = next(iter(wanted.values()))
+        else:
+            old, new = next(iter(wanted.items()))
+            raise InputError(f'the overlay turns {old} into {new}, but the config has '
+                             f'type={chosen!r} there: derive your class from {new} and register '
+                             'it under amt_mm')
+    if wanted and chosen.startswith('amt_mm.') and chosen != wanted:
         return
+    if wanted:
+        config['type'] = wanted
     for key, value in wishes.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             _merge(config[key], value)
-        elif key == 'type' or key not in config:
+        elif key not in config:
             config[key] = value
 
 

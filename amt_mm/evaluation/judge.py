@@ -12,7 +12,7 @@ from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from amt_mm.saliency import cls_saliency
+from amt_mm.saliency import cls_attention
 
 from .accuracy import accuracy
 from .attention_on_object import attention_on_object
@@ -23,6 +23,7 @@ from .linear_probe import fit_linear_probe
 # Strengths of the penalty that the linear probe chooses among, on a held-out part of the
 # training images: with some thousands of images the best one differs between encoders.
 _L2 = (1e-4, 1e-3, 1e-2, 1e-1)
+_L2_OF_FEW = 1e-2  # where no class has five images to choose by
 
 
 def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
@@ -36,9 +37,10 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
 
     Returns:
         Per cent: ``knn`` (on mean-pooled tokens), ``linear_cls``, ``linear_mean``
-        where the images have labels; ``attention_on_object`` (share of the saliency
-        on the object) and ``object_area`` (what a uniform map would reach) where
-        the test set has masks.
+        where the images have labels; ``attention_on_object`` (share of the last
+        block's [CLS] attention to patches that falls on the object, mean over heads,
+        as it is and not stretched to [0, 1]) and ``object_area`` (what even attention
+        would reach) where the test set has masks.
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
@@ -47,7 +49,8 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         result.update(_probe(_features(model, train), labels[0], _features(model, test),
                              labels[1], k))
     if hasattr(test, 'object_mask'):
-        maps = torch.cat([cls_saliency(model.backbone, images) for images in _batches(model, test)])
+        maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
+                          for images in _batches(model, test)])
         masks = torch.from_numpy(np.stack([test.object_mask(i) for i in range(len(test))]))
         summary = attention_on_object(maps.unflatten(1, model.backbone.grid), masks).summary()
         result.update(attention_on_object=100 * summary['share'],
@@ -59,17 +62,28 @@ def _probe(train: dict[str, Tensor], train_labels: Tensor, test: dict[str, Tenso
            test_labels: Tensor, k: int) -> dict[str, float]:
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
-    # Every fifth training image chooses the penalty; then all of them are fitted with it.
-    held_out = torch.arange(len(train_labels)) % 5 == 4
+    # Every fifth training image of a class chooses the penalty; all of them are fitted with it.
+    held_out = _number_in_class(train_labels) % 5 == 4
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     for name in ('cls', 'mean'):
-        chosen = fit_linear_probe(
-            train[name][~held_out], train_labels[~held_out], l2=_L2,
-            val_features=train[name][held_out], val_labels=train_labels[held_out],
-            num_classes=classes)
-        probe = fit_linear_probe(train[name], train_labels, l2=chosen.l2, num_classes=classes)
+        l2 = _L2_OF_FEW
+        if held_out.any():
+            l2 = fit_linear_probe(
+                train[name][~held_out], train_labels[~held_out], l2=_L2,
+                val_features=train[name][held_out], val_labels=train_labels[held_out],
+                num_classes=classes).l2
+        probe = fit_linear_probe(train[name], train_labels, l2=l2, num_classes=classes)
         result[f'linear_{name}'] = accuracy(probe.predict(test[name]), test_labels)
     return result
+
+
+def _number_in_class(labels: Tensor) -> Tensor:
+    """Count each image within its class, from 0, in the order of the data set."""
+    order = labels.argsort(stable=True)
+    first = torch.searchsorted(labels[order], labels)  # where its class begins
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    return place - first
 
 
 def _labels(dataset: Dataset) -> Tensor | None:

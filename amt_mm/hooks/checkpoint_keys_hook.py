@@ -19,18 +19,26 @@ class CheckpointKeysHook(Hook):
     decides, for that is what goes from one task to the next; a model without
     ``backbone`` is compared whole. The tools add this hook to every run.
 
+    Args:
+        whole: Compare the whole model, head and all: for testing, where a head of
+            random weights would be scored. Defaults to False.
+
     Raises:
-        InputError: Less than 95 % of the encoder would be filled.
+        InputError: Less than 95 % would be filled.
     """
 
     # Before hooks that take state of their own from the checkpoint.
     priority = 'VERY_HIGH'
 
+    def __init__(self, whole: bool = False) -> None:
+        self.whole = whole
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes before anything is copied."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         own = model.state_dict()
-        prefix = 'backbone.' if any(key.startswith('backbone.') for key in own) else ''
+        encoder = not self.whole and any(key.startswith('backbone.') for key in own)
+        prefix = 'backbone.' if encoder else ''
         fits = check_filled(runner._load_from or runner.work_dir, own,
                             checkpoint.get('state_dict', checkpoint), prefix)
         missing = [key for key in own if key.startswith(prefix) and key not in fits]

@@ -43,9 +43,18 @@ def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
     return build_2d_sincos_position_embedding((grid[1], grid[0]), width, cls_token=True).float()
 
 
+def _pretrained(init_cfg: dict | list | None) -> bool:
+    """Whether the weights were just loaded, so that nothing may be drawn over them."""
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
+
+
 @MODELS.register_module()
 class AMTMAEViT(MAEViT):
     """MAE's encoder on the visible tokens of a plan; any grid, also non-square.
+
+    ``arch`` names sizes as mmpretrain does: ViT-T ``'deit-tiny'``, ViT-S
+    ``'deit-small'`` (its ``'small'`` is another network, 768 wide), ViT-B ``'base'``,
+    ViT-L ``'large'``, ViT-H ``'huge'``.
 
     Args:
         **kwargs: See :class:`mmpretrain.models.MAEViT`. ``mask_ratio`` is not
@@ -68,6 +77,8 @@ class AMTMAEViT(MAEViT):
     def init_weights(self) -> None:
         """Initialise as MAE does, with positions for any grid."""
         VisionTransformer.init_weights(self)
+        if _pretrained(self.init_cfg):
+            return
         self.pos_embed.data.copy_(sincos_position_embedding(self.grid, self.embed_dims))
         weight = self.patch_embed.projection.weight.data
         torch.nn.init.xavier_uniform_(weight.flatten(1))
@@ -126,6 +137,8 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         """Initialise as MAE does, with positions for any grid."""
         # MAE's own method knows square grids only; its parent's is the general part.
         super(MAEPretrainDecoder, self).init_weights()
+        if _pretrained(self.init_cfg):
+            return
         width = self.decoder_pos_embed.shape[-1]
         self.decoder_pos_embed.data.copy_(sincos_position_embedding(self.grid, width))
         torch.nn.init.normal_(self.mask_token, std=.02)

@@ -64,3 +64,11 @@ def test_the_first_sample_and_the_whole_image_are_nothing_missing():
 def test_labels_pass_as_in_the_parent():
     data = PackInputsWithBox()(results(gt_label=3))
     assert data['data_samples'].gt_label.tolist() == [3]
+
+
+def test_meta_keys_of_ones_own_come_besides_what_is_needed():
+    sample = PackInputsWithBox(meta_keys=['ori_shape']).transform(dict(
+        img=np.zeros((4, 6, 3), np.uint8), sample_idx=3, crop_box=(0, 0, 1, 1), flip=True,
+        flip_direction='horizontal', ori_shape=(4, 6), img_path='x'))['data_samples']
+    assert set(sample.metainfo_keys()) == {
+        'ori_shape', 'sample_idx', 'crop_box', 'flip', 'flip_direction'}

@@ -31,8 +31,8 @@ def test_every_entry_is_loaded(tmp_path, prefix):
 
 @pytest.mark.parametrize(('state', 'reason'), [
     ({'head.weight': torch.zeros(2)}, 'no entry named `backbone'),
-    (Model(width=5).state_dict(), 'another size or depth'),
-    (Model(depth=1).state_dict(), 'another size or depth'),
+    (Model(width=5).state_dict(), 'another width, depth or patch size'),
+    (Model(depth=1).state_dict(), 'another width, depth or patch size'),
     ({f'backbone.blocks.{i}.weight': torch.zeros(2) for i in range(9)}, 'another architecture'),
 ])
 def test_a_checkpoint_that_does_not_fit_stops_and_changes_nothing(tmp_path, state, reason):
@@ -60,3 +60,25 @@ def test_threshold_is_95_per_cent(filled, passes):
     else:
         with pytest.raises(InputError, match=f'fills {filled} of 100 entries of the backbone'):
             check_filled('x', own, state)
+
+
+def vit(patch_size, img_size):
+    from amt_mm.models import AMTMAEViT
+    model = nn.Module()
+    model.backbone = AMTMAEViT(img_size=img_size, patch_size=patch_size, arch=dict(
+        embed_dims=12, num_layers=4, num_heads=3, feedforward_channels=24))
+    return model
+
+
+def test_another_patch_size_is_refused_though_nearly_all_entries_fit(tmp_path):
+    path = save(tmp_path / 'p8.pth', vit(8, 32).state_dict())
+    with pytest.raises(InputError, match='patch size.*patch_embed.projection.weight'):
+        load_backbone(vit(4, 16), path)
+
+
+def test_positions_are_resized_to_another_image_size(tmp_path):
+    source, target = vit(8, 32), vit(8, 64)
+    nn.init.constant_(source.backbone.pos_embed, 3.)
+    load_backbone(target, save(tmp_path / 'small.pth', source.state_dict()))
+    assert target.backbone.pos_embed.shape == (1, 65, 12)
+    assert torch.allclose(target.backbone.pos_embed, torch.tensor(3.))

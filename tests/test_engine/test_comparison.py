@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from amt_mm.engine import comparison
+from amt_mm.errors import InputError
 
 TINY = {
     'train_dataloader.batch_size': 8,
@@ -53,6 +54,11 @@ def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
         'epoch_1.amtmap', 'epoch_2.amtmap']
     (tmp_path / 'result.json').write_text(json.dumps({'knn': -1}))
     assert comparison.run(config, 1, tmp_path, options) == {'knn': -1}
+    # The same folder under other settings must not pass for them.
+    with pytest.raises(InputError, match='run of other settings'):
+        comparison.run(config, 1, tmp_path, {**options, 'train_cfg.max_epochs': 4})
+    with pytest.raises(InputError, match='run of other settings'):
+        comparison.run(config, 2, tmp_path, options)
 
 
 def test_random_encoders_differ_by_seed_and_repeat():
@@ -60,6 +66,13 @@ def test_random_encoders_differ_by_seed_and_repeat():
     first, again, other = (comparison.build_model(cfg, seed).backbone.layers[0].attn.qkv.weight
                            for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_config_that_cannot_be_judged_is_refused_before_training(tmp_path):
+    config = str(comparison.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
+    with pytest.raises(InputError, match='no `probe`'):
+        comparison.run(config, 0, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
 
 
 def test_failed_training_is_an_error(tmp_path):

@@ -49,7 +49,8 @@ def test_types_are_replaced_and_other_fields_stay():
     assert [model.type, model.backbone.type, model.neck.type, model.head.type] == [
         f'amt_mm.AMTMAE{part}' for part in ('', 'ViT', 'Decoder', 'Head')]
     assert model.backbone == dict(type='amt_mm.AMTMAEViT', arch='b')
-    assert model.neck.embed_dim == 768 and model.head.norm_pix
+    # Sizes that follow the backbone go, so that one option changes them all.
+    assert 'embed_dim' not in model.neck and model.head.norm_pix
     assert cfg.data_preprocessor.type == 'amt_mm.AMTDataPreprocessor'
     assert cfg.data_preprocessor.mean == [1, 2, 3] and cfg.data_preprocessor.to_rgb
     generator = cfg.data_preprocessor.mask_generator
@@ -240,3 +241,8 @@ def test_changing_a_hook_that_the_overlay_does_not_have_is_refused():
     cfg = Config(dict(overlay=dict(hooks=dict(saliency=dict(begin=3)))))
     with pytest.raises(InputError, match='no type.*begin'):
         apply_overlay(cfg)
+
+
+def test_a_class_that_the_overlay_does_not_know_is_refused_and_not_replaced():
+    with pytest.raises(InputError, match="MAEViT into amt_mm.AMTMAEViT.*'MyViT'"):
+        overlaid({**BASELINE, 'model': {**BASELINE['model'], 'backbone': dict(type='MyViT')}})

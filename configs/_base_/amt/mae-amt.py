@@ -4,18 +4,23 @@
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     model=dict(
-        type='amt_mm.AMTMAE',
-        backbone=dict(type='amt_mm.AMTMAEViT'),
-        neck=dict(type='amt_mm.AMTMAEDecoder'),
-        head=dict(type='amt_mm.AMTMAEHead')),
+        type=dict(MAE='amt_mm.AMTMAE'),
+        backbone=dict(type=dict(MAEViT='amt_mm.AMTMAEViT')),
+        neck=dict(type=dict(MAEPretrainDecoder='amt_mm.AMTMAEDecoder')),
+        head=dict(type=dict(MAEPretrainHead='amt_mm.AMTMAEHead'))),
     data_preprocessor=dict(
-        type='amt_mm.AMTDataPreprocessor',
+        type=dict(SelfSupDataPreprocessor='amt_mm.AMTDataPreprocessor'),
         mask_generator=dict(
             type='amt_mm.AMTMaskGenerator',
             mask_ratio=0.45,  # Table 1, 45/40: 88 of 196 patches are predicted
             throw_ratio=0.40,  # 78 are never computed, 30 stay visible
             warmup_mask_ratio=0.75)),  # MAE's own, until the first refresh
-    drop=['model.backbone.mask_ratio'],  # the mask generator has it
+    drop=[
+        'model.backbone.mask_ratio',  # the mask generator has it
+        # These follow the backbone, so that one option changes its size.
+        'model.neck.embed_dim', 'model.neck.num_patches', 'model.neck.patch_size',
+        'model.head.patch_size'
+    ],
     transforms=dict(
         RandomResizedCrop='amt_mm.RandomResizedCropWithBox',
         PackInputs='amt_mm.PackInputsWithBox'),

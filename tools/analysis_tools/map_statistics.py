@@ -1,0 +1,107 @@
+"""What the saliency maps of a run are like, refresh by refresh.
+
+Prints, for each map file: how even the maps are (entropy), how much of them lies on the
+border of the image, how much position alone explains, how much they agree with the
+refresh before, and how often AMT would leave each patch of the whole image visible.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from amt_mm.masking import AMTMaskGenerator
+from amt_mm.saliency import SaliencyStore, entropy
+from amt_mm.visualization import write_table
+
+EXAMPLE = """
+example:
+  python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path, help='folder of .amtmap files of one run')
+    parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
+    parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
+    parser.add_argument('--draws', type=int, default=200,
+                        help='plans drawn for each of 256 images (default: 200)')
+    parser.add_argument('--out', type=Path, help='write the table to OUT.md and OUT.json '
+                        '(default: statistics, in the folder)')
+    return parser.parse_args()
+
+
+def border_share(maps: Tensor) -> tuple[float, float]:
+    """Share of the maps' mass in the outermost ring of cells, and that ring's share of cells."""
+    border = torch.ones(maps.shape[1:], dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    total = maps.sum(dim=(1, 2)).clamp_min(1e-12)
+    share = (maps * border).sum(dim=(1, 2)) / total
+    return float(share.mean()), float(border.float().mean())
+
+
+def explained_by_position(maps: Tensor) -> float:
+    """Share of the variance over cells and images that the mean map explains."""
+    centred = maps - maps.mean()
+    return float((maps.mean(dim=0) - maps.mean()).square().mean() / centred.square().mean())
+
+
+def rank_correlation(maps: Tensor, others: Tensor) -> float:
+    """Mean over images of Spearman's correlation between two sets of maps."""
+    first, second = (each.flatten(1).argsort(1).argsort(1).float() for each in (maps, others))
+    first, second = (each - each.mean(dim=1, keepdim=True) for each in (first, second))
+    scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
+    return float(((first * second).sum(1) / scale).mean())
+
+
+def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> Tensor:
+    """How often a plan leaves each cell of each image visible, ``(images, cells)``."""
+    grid = tuple(maps.shape[1:])
+    source = torch.Generator().manual_seed(0)
+    weights = maps.flatten(1)
+    counts = torch.zeros_like(weights)
+    for _ in range(draws):
+        plan = generator(len(weights), grid, weights, generator=source)
+        counts += plan.states() == 0
+    return counts / draws
+
+
+def main() -> None:
+    """Read the maps and print the table."""
+    args = parse_args()
+    files = sorted(args.folder.glob('*.amtmap'), key=lambda path: SaliencyStore(path).step)
+    if not files:
+        raise SystemExit(f'error: no .amtmap file in {args.folder}')
+    generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio)
+    rows, before = [], None
+    for file in files:
+        store = SaliencyStore(file)
+        maps = store.lookup(torch.arange(store.num_samples))
+        share, uniform = border_share(maps)
+        some = maps[torch.linspace(0, len(maps) - 1, min(256, len(maps))).long()]
+        seen = visible_frequency(some, generator, args.draws)
+        rows.append({
+            'step': store.step, 'entropy': float(entropy(maps.flatten(1)).mean()),
+            'border': f'{share:.2f} ({uniform:.2f})', 'position': explained_by_position(maps),
+            'agreement': None if before is None else rank_correlation(maps, before),
+            'never': float((seen < 0.01).float().mean()),
+            'often': float((seen > 0.5).float().mean())})
+        before = maps
+    columns = {'step': 'refresh at', 'entropy': 'entropy, of uniform',
+               'border': 'mass on border (of uniform)', 'position': 'explained by position',
+               'agreement': 'rank correlation with the refresh before',
+               'never': 'patches visible under 1 % of the time', 'often': 'over 50 %'}
+    formats = {'entropy': '.3f', 'position': '.2f', 'agreement': '.2f', 'never': '.1%',
+               'often': '.1%'}
+    markdown, _ = write_table(args.out or args.folder / 'statistics', rows, columns, formats)
+    print(markdown.read_text())
+
+
+if __name__ == '__main__':
+    main()
