@@ -18,6 +18,13 @@ from amt_mm.saliency import fingerprint
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
 
+# Transforms of mmcv and mmpretrain that change which part of the image a pixel shows.
+_MOVE_PIXELS = {
+    'Resize', 'ResizeEdge', 'RandomResize', 'RandomChoiceResize', 'Pad', 'CenterCrop', 'RandomCrop',
+    'RandomResizedCrop', 'RandomResizedCropWithBox', 'EfficientNetRandomCrop', 'Rotate', 'Shear',
+    'Translate', 'AutoAugment', 'RandAugment'
+}
+
 
 def base_dataset(dataset: Dataset) -> Dataset:
     """The data set under wrappers that repeat or reorder its samples.
@@ -46,7 +53,8 @@ def whole_image_view(dataset: Dataset) -> Dataset:
         A view that shares the data; item i is sample i.
 
     Raises:
-        InputError: No recording crop in the pipeline.
+        InputError: No recording crop in the pipeline, chance before it, or a
+            transform after it that moves pixels: then map and crop would not match.
     """
     dataset = base_dataset(dataset)
     view = copy.copy(dataset)
@@ -59,6 +67,8 @@ def whole_image_view(dataset: Dataset) -> Dataset:
         raise InputError(
             "the training pipeline has no 'amt_mm.RandomResizedCropWithBox': guided masking must "
             'know where each crop was cut (the overlays under configs/_base_/amt put it there)')
+    _check_still(transforms[:crops[0]])
+    _check_in_place(transforms[crops[0] + 1:])
     crop = transforms[crops[0]]
     height, width = crop.scale
     view.pipeline = Compose([
@@ -68,6 +78,22 @@ def whole_image_view(dataset: Dataset) -> Dataset:
     ])
     view.test_mode = True  # a broken image stops instead of becoming another sample
     return view
+
+
+def _check_still(transforms: list) -> None:
+    for transform in transforms:
+        if getattr(transform, '_methods_with_randomness', None):
+            raise InputError(f'{type(transform).__name__} stands before RandomResizedCropWithBox '
+                             'in the training pipeline: saliency is that of the image as it is, so '
+                             'put what changes it by chance after the crop')
+
+
+def _check_in_place(transforms: list) -> None:
+    for transform in transforms:
+        if type(transform).__name__ in _MOVE_PIXELS:
+            raise InputError(f'{type(transform).__name__} stands after RandomResizedCropWithBox in '
+                             'the training pipeline and moves pixels, which the crop box does not '
+                             'tell: only RandomFlip may')
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:

@@ -228,3 +228,27 @@ def test_samples_without_a_path_have_a_view():
     view = whole_image_view(InMemory([4, 7], pipeline=[dict(CROP, scale=16), FLIP, PACK]))
     assert [grey(view[i]) for i in range(2)] == [4, 7]
     assert view[1]['inputs'].shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize('transform', [
+    dict(type='ColorJitter', brightness=.4), dict(type='RandomGrayscale'), FLIP,
+    dict(type='RandomCrop', crop_size=8)])
+def test_chance_before_the_crop_is_refused(tmp_path, transform):
+    dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], transform, CROP, PACK])
+    with pytest.raises(InputError, match=f'{transform["type"]} stands before'):
+        whole_image_view(dataset)
+
+
+@pytest.mark.parametrize('transform', [
+    dict(type='Resize', scale=8), dict(type='Rotate', magnitude_range=(0, 9)), CROP])
+def test_what_moves_pixels_after_the_crop_is_refused(tmp_path, transform):
+    dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], CROP, transform, FLIP, PACK])
+    with pytest.raises(InputError, match='stands after'):
+        whole_image_view(dataset)
+
+
+def test_a_resize_before_and_colours_after_the_crop_pass(tmp_path):
+    dataset = custom(paint(tmp_path, [9]), [
+        PIPELINE[0], dict(type='Resize', scale=(30, 20)), CROP, FLIP,
+        dict(type='ColorJitter', brightness=.4), PACK])
+    assert grey(whole_image_view(dataset)[0]) == 9
