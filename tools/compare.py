@@ -7,12 +7,18 @@ not repeated and broken ones resumed, so the same command goes on where it stopp
 from __future__ import annotations
 
 import argparse
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
 from tqdm import tqdm
 
-import amt_mm.registry  # noqa: F401
 from amt_mm.engine import comparison, launch
 from amt_mm.visualization import write_table
 

@@ -14,12 +14,17 @@ import sys
 import time
 from pathlib import Path
 
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
 import mmengine
 import mmpretrain
 import torch
 
 import amt_mm
-import amt_mm.registry  # noqa: F401
 from amt_mm.engine import comparison, launch
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table

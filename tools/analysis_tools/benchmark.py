@@ -9,12 +9,18 @@ plan is part of the step. Synthetic images: loading is not measured.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
 
 import numpy as np
 import torch
 
-import amt_mm.registry  # noqa: F401
 from amt_mm.engine import launch
 from amt_mm.engine.timing import Contestant, race, ratios
 from amt_mm.visualization import write_table

@@ -8,12 +8,18 @@ and backward of one batch, all configs measured in turn (see benchmark.py).
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
 
 import numpy as np
 import torch
 
-import amt_mm.registry  # noqa: F401
 from amt_mm.engine import comparison, launch
 from amt_mm.engine.cost import cost
 from amt_mm.engine.timing import Contestant, race, ratios

@@ -8,7 +8,14 @@ refresh before, and how often AMT would leave each patch of the whole image visi
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
 
 import torch
 from torch import Tensor
