@@ -1,7 +1,15 @@
 """Give the mask generators of :mod:`amt_mm.masking` their names in configs."""
 
-from amt_mm.masking import AMTMaskGenerator, RandomMaskGenerator
+from amt_mm.masking import (
+    AMTMaskGenerator,
+    AnnealedMaskGenerator,
+    BlockMaskGenerator,
+    GridMaskGenerator,
+    LowAttendedMaskGenerator,
+    RandomMaskGenerator,
+)
 from amt_mm.registry import TASK_UTILS
 
-for _generator in (RandomMaskGenerator, AMTMaskGenerator):
+for _generator in (RandomMaskGenerator, AMTMaskGenerator, AnnealedMaskGenerator,
+                   BlockMaskGenerator, GridMaskGenerator, LowAttendedMaskGenerator):
     TASK_UTILS.register_module(module=_generator)

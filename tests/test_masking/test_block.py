@@ -1,0 +1,125 @@
+"""Block-wise masking against a slow loop that lays one rectangle after another."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import label
+
+from amt_mm.errors import InputError
+from amt_mm.masking import BlockMaskGenerator, RandomMaskGenerator
+
+HOSTS = [((14, 14), dict()), ((5, 7), dict()), ((14, 14), dict(unit=2, rounding='ceil')),
+         ((6, 10), dict(unit=2, rounding='ceil'))]
+
+
+def slow_mask(rows, columns, number, smallest, chance):
+    """Blocks until there are enough tokens; the last one is cut from its one or other end."""
+    mask = np.zeros((rows, columns), dtype=bool)
+    upwards = chance.random() < .5
+    while mask.sum() < number:
+        area = chance.uniform(smallest, number)
+        aspect = math.exp(chance.uniform(math.log(.3), math.log(1 / .3)))
+        height = min(max(round(math.sqrt(area * aspect)), 1), rows)
+        width = min(max(round(math.sqrt(area / aspect)), 1), columns)
+        top, left = chance.randint(0, rows - height), chance.randint(0, columns - width)
+        cells = [(top + i, left + j) for i in range(height) for j in range(width)]
+        for cell in reversed(cells) if upwards else cells:
+            if mask.sum() < number:
+                mask[cell] = True
+    return mask
+
+
+def components(mask):
+    return label(mask)[1]
+
+
+@pytest.mark.parametrize(('grid', 'host'), HOSTS)
+@pytest.mark.parametrize('ratios', [(.75, 0), (.45, .40), (.9, 0)])
+def test_counts_are_those_of_random_masking(grid, host, ratios):
+    for batch_size in (1, 3):
+        plan = BlockMaskGenerator(*ratios, **host)(batch_size, grid)
+        wanted = RandomMaskGenerator(*ratios, **host)(batch_size, grid)
+        plan.check()
+        for kind in ('masked', 'thrown', 'visible'):
+            assert getattr(plan, kind).shape == getattr(wanted, kind).shape
+        assert plan.grid == grid
+
+
+@pytest.mark.parametrize(('rows', 'columns', 'ratio', 'min_block'), [
+    (5, 7, .45, 4), (14, 14, .40, 16), (9, 4, .75, 1)])
+def test_the_law_is_that_of_laying_blocks_one_by_one(rows, columns, ratio, min_block):
+    draws, slow_draws = 2500, 1000
+    number = math.floor(rows * columns * ratio)
+    plan = BlockMaskGenerator(ratio, min_block=min_block)(
+        draws, (rows, columns), generator=torch.Generator().manual_seed(0))
+    found = (plan.states() == 1).reshape(draws, rows, columns).numpy()
+    chance = random.Random(1)
+    wanted = np.stack([slow_mask(rows, columns, number, min_block, chance)
+                       for _ in range(slow_draws)])
+    error = np.sqrt(.25 / draws + .25 / slow_draws)
+    assert np.abs(found.mean(0) - wanted.mean(0)).max() < 5 * error
+    # Not only each token: pairs of neighbours, and in how many pieces the mask lies.
+    below = [(m[:, 1:] & m[:, :-1]).mean(0) for m in (found, wanted)]
+    beside = [(m[:, :, 1:] & m[:, :, :-1]).mean(0) for m in (found, wanted)]
+    assert np.abs(below[0] - below[1]).max() < 5 * error
+    assert np.abs(beside[0] - beside[1]).max() < 5 * error
+    pieces = [np.array([components(m) for m in masks[:1000]]) for masks in (found, wanted)]
+    spread = np.sqrt(sum(p.var() / len(p) for p in pieces))
+    assert abs(pieces[0].mean() - pieces[1].mean()) < 5 * spread
+
+
+def test_marginals_are_symmetric_and_higher_in_the_middle():
+    draws = 4000
+    plan = BlockMaskGenerator(.40)(draws, (6, 8), generator=torch.Generator().manual_seed(2))
+    share = (plan.states() == 1).float().mean(0).reshape(6, 8)
+    # Half a turn maps cut ends onto each other; 5 standard errors of a difference.
+    assert (share - share.flip(0, 1)).abs().max() < 5 * (.5 / draws)**.5
+    assert share[2:4, 3:5].min() > share[[0, 0, -1, -1], [0, -1, 0, -1]].max() + .1
+
+
+def test_the_mask_lies_in_blocks_not_in_crumbs():
+    plan = BlockMaskGenerator(.45)(200, (14, 14), generator=torch.Generator().manual_seed(3))
+    chance = RandomMaskGenerator(.45)(200, (14, 14), generator=torch.Generator().manual_seed(3))
+    pieces, crumbs = ([components(m) for m in (p.states() == 1).reshape(-1, 14, 14).numpy()]
+                      for p in (plan, chance))
+    # A block may be cut in two by others, not more often: each has at least 16 tokens.
+    assert max(pieces) <= 88 // 16 + 1
+    assert np.mean(pieces) < 2 and 5 * np.mean(pieces) < np.mean(crumbs)
+
+
+def test_units_are_blocks_of_the_host_and_the_smallest_is_counted_in_tokens():
+    plan = BlockMaskGenerator(.60, unit=2, rounding='ceil')(
+        300, (14, 14), generator=torch.Generator().manual_seed(4))
+    states = plan.states().reshape(300, 7, 2, 7, 2)
+    assert torch.equal(states, states[:, :, :1, :, :1].expand_as(states))
+    found = states[:, :, 0, :, 0] == 1
+    chance = random.Random(5)
+    wanted = np.stack([slow_mask(7, 7, 30, 4, chance) for _ in range(700)]).mean(0)
+    assert np.abs(found.float().mean(0).numpy() - wanted).max() < 5 * (.25 / 300 + .25 / 700)**.5
+
+
+def test_what_no_block_reaches_is_filled_up_by_chance(monkeypatch):
+    monkeypatch.setattr('amt_mm.masking.block._NUM_BLOCKS', 1)
+    generator = torch.Generator().manual_seed(6)
+    plan = BlockMaskGenerator(.8, min_block=1)(4000, (5, 7), generator=generator)
+    plan.check()
+    share = (plan.states() == 1).float().mean(0)
+    # By the order of the ids alone, the ends would differ.
+    assert abs(float(share[0] - share[-1])) < 5 * (.5 / 4000)**.5
+    assert share.min() > .5
+
+
+def test_a_seed_gives_the_plan_again_and_another_one_does_not():
+    plans = [BlockMaskGenerator()(3, (5, 7), generator=torch.Generator().manual_seed(s)).states()
+             for s in (7, 7, 8)]
+    assert torch.equal(plans[0], plans[1]) and not torch.equal(plans[0], plans[2])
+
+
+def test_bad_arguments_are_named():
+    with pytest.raises(InputError, match='min_block=0'):
+        BlockMaskGenerator(min_block=0)
+    with pytest.raises(InputError, match='sum to 1'):
+        BlockMaskGenerator(.6, .4)
