@@ -55,3 +55,4 @@ def main(argv: list[str] | None = None) -> None:
 
 if __name__ == '__main__':
     main()
+    launch.exit_after_gloo()

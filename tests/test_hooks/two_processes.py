@@ -13,13 +13,13 @@ import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from amt_mm.engine.launch import prepare_processes  # noqa: E402
+from amt_mm.engine import launch  # noqa: E402
 from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook  # noqa: E402
 
 
 def main(folder):
     cfg = Config(dict(launcher='pytorch'))
-    prepare_processes(cfg)
+    launch.prepare_processes(cfg)
     recorder = conftest.PlanRecorder()
     images = conftest.ToyImages(conftest.noise_images(7), conftest.toy_pipeline())
     runner = Runner(
@@ -48,3 +48,4 @@ def main(folder):
 
 if __name__ == '__main__':
     main(sys.argv[1])
+    launch.exit_after_gloo()
