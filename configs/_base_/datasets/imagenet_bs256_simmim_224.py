@@ -1,0 +1,21 @@
+# ImageNet-1K as SimMIM crops it: .67 to 1 of the image, bilinear. mmpretrain's data set file draws
+# the mask in the pipeline and crops 192 pixels for Swin; here the plan is made in the preprocessor.
+_base_ = 'mmpretrain::_base_/datasets/imagenet_bs256_simmim_192.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale=224,
+        crop_ratio_range=(0.67, 1.0),
+        backend='pillow',
+        interpolation='bilinear'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs')
+]
+# Workers start anew each epoch, so that EpochSeedHook seeds them and a resumed run is exact.
+# `_delete_` drops a scope entry that the runner would hand to the function.
+train_dataloader = dict(
+    persistent_workers=False,
+    collate_fn=dict(_delete_=True, type='default_collate'),
+    dataset=dict(pipeline=train_pipeline))
