@@ -4,5 +4,11 @@ from . import mask_generators  # noqa: F401
 from .data_preprocessor import AMTDataPreprocessor
 from .host import Host
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
+from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
+from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
 
-__all__ = ['AMTDataPreprocessor', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead', 'AMTMAEViT', 'Host']
+__all__ = [
+    'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
+    'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
+    'AMTSimMIMHead', 'AMTSimMIMViT', 'Host'
+]

@@ -1,0 +1,10 @@
+# The control without attention: random masking and, by `throw_ratio`, random throwing.
+_base_ = './maskfeat-amt.py'
+overlay = dict(
+    data_preprocessor=dict(
+        mask_generator=dict(
+            _delete_=True, type='amt_mm.RandomMaskGenerator', mask_ratio=0.40, throw_ratio=0.0)),
+    hooks=dict(
+        _delete_=True,
+        seed=dict(type='amt_mm.EpochSeedHook'),
+        keys=dict(type='amt_mm.CheckpointKeysHook')))
