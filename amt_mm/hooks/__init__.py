@@ -2,7 +2,12 @@
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .epoch_seed_hook import EpochSeedHook
+from .mask_progress_hook import MaskProgressHook
 from .progress_bar_hook import ProgressBarHook
 from .saliency_update_hook import SaliencyUpdateHook
+from .token_loss_hook import TokenLossHook
 
-__all__ = ['CheckpointKeysHook', 'EpochSeedHook', 'ProgressBarHook', 'SaliencyUpdateHook']
+__all__ = [
+    'CheckpointKeysHook', 'EpochSeedHook', 'MaskProgressHook', 'ProgressBarHook',
+    'SaliencyUpdateHook', 'TokenLossHook'
+]

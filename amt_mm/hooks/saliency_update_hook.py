@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from mmengine.dataset import DefaultSampler, default_collate
@@ -23,6 +20,8 @@ from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencyStore, SaliencyWriter, cls_saliency, entropy
+
+from .map_reference import maps_folder, refer_to, take_up_maps
 
 _CHECKPOINT_KEY = 'amt_saliency'
 
@@ -105,7 +104,7 @@ class SaliencyUpdateHook(Hook):
         if step == 0:
             return
         if self._reference:
-            path = self._take_up(runner)
+            path = take_up_maps(runner, self._reference, self._fingerprint)
             preprocessor.store = SaliencyStore(path, self._fingerprint)
             runner.logger.info(f'Saliency of step {preprocessor.store.step} taken up from {path}')
         elif step > self.begin and not self.is_due(step):
@@ -127,9 +126,7 @@ class SaliencyUpdateHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Name the maps in use."""
         store = _unwrap(runner.model).data_preprocessor.store
-        checkpoint[_CHECKPOINT_KEY] = store and {
-            'file': store.path.name, 'step': store.step, 'fingerprint': store.fingerprint,
-            'crc32': store.crc32}
+        checkpoint[_CHECKPOINT_KEY] = store and refer_to(store)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which maps the checkpoint was trained with."""
@@ -141,7 +138,7 @@ class SaliencyUpdateHook(Hook):
         model = _unwrap(runner.model)
         view = whole_image_view(runner.train_dataloader.dataset)
         grid = model.backbone.patch_resolution
-        path = self._folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
+        path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
         writer = None
         if is_main_process():
             writer = SaliencyWriter(path, len(view), grid, self._fingerprint, step, self.dtype)
@@ -210,40 +207,6 @@ class SaliencyUpdateHook(Hook):
         runner.visualizer.add_scalars(
             {'saliency/entropy': evenness, 'saliency/flat_maps': flat,
              'saliency/fallbacks': fallbacks, 'saliency/seconds': seconds}, step=runner.iter)
-
-    @staticmethod
-    def _folder(runner: Runner) -> Path:
-        return Path(runner.work_dir) / 'saliency'
-
-    def _take_up(self, runner: Runner) -> Path:
-        """The maps that the checkpoint was trained with, in this run's own folder.
-
-        They lie there already, or beside the checkpoint that was named: then they
-        are copied, so that the checkpoints of this run find them too.
-        """
-        name, crc32 = self._reference['file'], self._reference['crc32']
-        own = self._folder(runner) / name
-        places = [own]
-        if isinstance(runner._load_from, (str, os.PathLike)):
-            places.append(Path(runner._load_from).parent / 'saliency' / name)
-        found = [place for place in places if place.is_file()]
-        if not found:
-            raise InputError(f'the checkpoint was trained with the saliency maps {name}, which are '
-                             f'not in {" or ".join(str(p.parent) for p in places)}: copy the file '
-                             'there')
-        right = [place for place in found
-                 if SaliencyStore(place, self._fingerprint).crc32 == crc32]
-        if not right:
-            raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
-                             'trained with; another run has written to this folder')
-        if right[0] != own and is_main_process():
-            own.parent.mkdir(parents=True, exist_ok=True)
-            temporary = own.with_name(own.name + '.tmp')
-            shutil.copyfile(right[0], temporary)
-            os.replace(temporary, own)
-        # Outside the condition: a late rank may find the copy already there.
-        barrier()
-        return own
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

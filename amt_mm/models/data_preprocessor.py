@@ -9,7 +9,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskGenerator, patch_grid, usable_rows
 from amt_mm.registry import MODELS, TASK_UTILS
-from amt_mm.saliency import SaliencyStore, resample
+from amt_mm.saliency import LossMap, SaliencyStore, resample
 
 
 @MODELS.register_module()
@@ -30,7 +30,8 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
     Attributes:
         store: Saliency of the training set, or None before the first refresh
             (random masking). Set by
-            :class:`~amt_mm.hooks.SaliencyUpdateHook`; no buffer, so neither
+            :class:`~amt_mm.hooks.SaliencyUpdateHook` or, maps of losses, by
+            :class:`~amt_mm.hooks.TokenLossHook`; no buffer, so neither
             checkpoints nor DDP nor EMA copy it.
         patch_size: Side of a patch in pixels; set by the model.
         fallbacks: Number of samples planned by chance although maps were there,
@@ -42,7 +43,7 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         if isinstance(mask_generator, dict):
             mask_generator = TASK_UTILS.build(mask_generator)
         self.mask_generator = mask_generator
-        self.store: SaliencyStore | None = None
+        self.store: SaliencyStore | LossMap | None = None
         self.patch_size: int | None = None
         self.fallbacks = torch.zeros((), dtype=torch.int64)
 
@@ -74,12 +75,28 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         """Saliency of each patch of each crop, ``(B, h * w)``, or None in the warm-up."""
         if self.store is None or not self.mask_generator.needs_weights:
             return None
-        maps = self.store.lookup(_gather_meta(samples, 'sample_idx', torch.int64))
-        boxes = _oriented_boxes(samples)
+        sample_idx, boxes = crops_of(samples)
+        maps = self.store.lookup(sample_idx)
         maps = maps.to(self.device, non_blocking=True)
         weights = resample(maps, boxes.to(self.device, non_blocking=True), grid)
         self.fallbacks = self.fallbacks.to(self.device) + (~usable_rows(weights)).sum()
         return weights
+
+
+def crops_of(samples: list) -> tuple[Tensor, Tensor]:
+    """Which part of which sample each crop shows.
+
+    Args:
+        samples: Data samples of a batch.
+
+    Returns:
+        Indices ``(B,)`` int64, and boxes ``(x0, y0, x1, y1)`` relative to the
+        whole image, read backwards along each flipped axis, ``(B, 4)``.
+
+    Raises:
+        InputError: The training pipeline recorded no crop.
+    """
+    return _gather_meta(samples, 'sample_idx', torch.int64), _oriented_boxes(samples)
 
 
 def _gather_meta(samples: list, name: str, dtype: torch.dtype) -> Tensor:

@@ -28,7 +28,13 @@ class Host(BaseSelfSupervisor):
     Args:
         *args: See :class:`mmpretrain.models.selfsup.base.BaseSelfSupervisor`.
         **kwargs: See there.
+
+    Attributes:
+        report_token_losses: Whether :meth:`loss` also tells the loss of each
+            token. Set by :class:`~amt_mm.hooks.TokenLossHook`; False by default.
     """
+
+    report_token_losses = False
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -75,14 +81,40 @@ class Host(BaseSelfSupervisor):
             plan: Which token is which.
 
         Returns:
-            ``{'loss': scalar}``.
+            ``{'loss': scalar}`` and, with ``report_token_losses``, ``per_token``:
+            :meth:`token_losses`. Its key has no "loss" in it, so MMEngine, which
+            sums all that have, leaves it out of the loss.
         """
         if plan is None:
             raise InputError('the batch has no mask plan: it is made by '
                              "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
         patches = self.patchify(inputs)
         pred = self.predict(self.backbone.encode(patches, plan), plan)
-        return {'loss': self.head.loss(pred, self.target(inputs, patches, plan))}
+        target = self.target(inputs, patches, plan)
+        losses = {'loss': self.head.loss(pred, target)}
+        if self.report_token_losses:
+            losses['per_token'] = self.token_losses(pred, target)
+        return losses
+
+    @torch.no_grad()
+    def token_losses(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Loss of each masked token: what the head says of this token alone.
+
+        For heads whose loss is the mean over tokens of what it is of one; others
+        override this.
+
+        Args:
+            pred: ``(B, n_masked, D)``.
+            target: The same shape.
+
+        Returns:
+            ``(B, n_masked)`` fp32, without gradient.
+        """
+        def one(pred: Tensor, target: Tensor) -> Tensor:
+            return self.head.loss(pred[None, None], target[None, None])
+
+        each = torch.vmap(one)(pred.detach().flatten(0, 1), target.flatten(0, 1))
+        return each.float().unflatten(0, pred.shape[:2])
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, plan: MaskPlan) -> Tensor:
@@ -137,5 +169,5 @@ def follow_backbone(part: str, cfg: dict, **sizes) -> dict:
         given = cfg.get(name, size)
         if (tuple(given) if isinstance(size, tuple) else given) != size:
             raise InputError(f'model.{part}.{name}={given} contradicts the backbone, '
-                             f'which has {size}: leave it out')
+                             f'which has {size}: set it to {size} or leave it out')
     return {**cfg, **sizes}

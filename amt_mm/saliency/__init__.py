@@ -1,11 +1,12 @@
 """Where the scores come from and live, in torch and numpy alone."""
 
 from .attention import cls_attention, cls_saliency
+from .loss_map import LossMap
 from .normalize import entropy, min_max
 from .resample import resample
 from .store import SaliencyStore, SaliencyWriter, fingerprint
 
 __all__ = [
-    'SaliencyStore', 'SaliencyWriter', 'cls_attention', 'cls_saliency', 'entropy', 'fingerprint',
-    'min_max', 'resample'
+    'LossMap', 'SaliencyStore', 'SaliencyWriter', 'cls_attention', 'cls_saliency', 'entropy',
+    'fingerprint', 'min_max', 'resample'
 ]

@@ -1,0 +1,156 @@
+"""TokenLossHook: guide masks by the losses that training computes anyway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.errors import InputError
+from amt_mm.models import AMTDataPreprocessor, Host
+from amt_mm.models.data_preprocessor import crops_of
+from amt_mm.registry import HOOKS
+from amt_mm.saliency import LossMap, SaliencyStore
+
+from .map_reference import maps_folder, refer_to, take_up_maps
+from .saliency_update_hook import SaliencyUpdateHook
+
+_CHECKPOINT_KEY = 'amt_token_losses'
+
+
+@HOOKS.register_module()
+class TokenLossHook(Hook):
+    """Keep a map of each sample's losses, token by token, and guide the masks by it.
+
+    After HPM (Wang et al., "Hard Patches Mining for Masked Image Modeling", CVPR
+    2023), with the reconstruction's own losses in place of predicted ones: no
+    further forward pass and no further decoder. What is predicted badly is more
+    likely masked, by whatever generator reads weights (AMT's, the annealed one).
+
+    Losses are taken up from the first iteration on; masks follow them from
+    ``begin``, and are random by the host's ratio before. Each process holds all
+    maps and takes up the losses of all processes, so they are the same everywhere.
+    Beside every checkpoint its maps are saved in ``<work_dir>/saliency``, and the
+    checkpoint names them. Of these files as many are kept as ``CheckpointHook``
+    keeps checkpoints by its ``max_keep_ckpts``, and one more.
+
+    Args:
+        begin: Guidance begins after this many epochs (or iterations). Defaults to
+            40, when AMT's begins.
+        by_epoch: Count epochs; False counts iterations, for iteration-based loops.
+        momentum: Share of the old value that a masked cell keeps; see
+            :class:`~amt_mm.saliency.loss_map.LossMap`. Defaults to .9.
+
+    Raises:
+        InputError: ``begin`` below 0 or ``momentum`` out of range; at the start of
+            training, a model, data preprocessor or generator that has no use for
+            the maps, or a SaliencyUpdateHook beside this one; on resume, a map
+            file that is gone, damaged, or of another data set.
+    """
+
+    def __init__(self, begin: int = 40, by_epoch: bool = True, momentum: float = 0.9) -> None:
+        if begin < 0:
+            raise InputError(f'begin={begin} must be at least 0')
+        if not 0 <= momentum < 1:
+            raise InputError(f'momentum={momentum} must be at least 0 and less than 1')
+        self.begin = begin
+        self.by_epoch = by_epoch
+        self.momentum = momentum
+        self._reference: dict | None = None
+        self._packed: Tensor | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Check what is needed, ask the model for its losses; on resume, take up the maps."""
+        model = _unwrap(runner.model)
+        self._check(runner, model)
+        dataset = runner.train_dataloader.dataset
+        self._fingerprint = dataset_fingerprint(dataset)
+        self.maps = LossMap(len(base_dataset(dataset)), model.backbone.grid, self.momentum)
+        if runner.iter > 0:
+            if self._reference:
+                path = take_up_maps(runner, self._reference, self._fingerprint)
+                self.maps.load(SaliencyStore(path, self._fingerprint))
+                runner.logger.info(f'Maps of losses taken up from {path}')
+            else:
+                runner.logger.warning('The checkpoint names no maps of losses: they begin empty, '
+                                      'and samples are masked at random until they are seen again')
+        model.report_token_losses = True
+        self._handle = model.register_forward_hook(self._note, with_kwargs=True)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+                          ) -> None:
+        """Let the maps guide, once guidance has begun."""
+        if (runner.epoch if self.by_epoch else runner.iter) >= self.begin:
+            _unwrap(runner.model).data_preprocessor.store = self.maps
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Take up this iteration's losses, of all processes."""
+        # Not before: the backward pass is under way by now, and no device waits for this.
+        packed = torch.cat(all_gather(self._packed)).cpu()
+        sample_idx, boxes, rest = packed.split([1, 4, packed.shape[1] - 5], dim=1)
+        ids, losses = rest.chunk(2, dim=1)
+        self.maps.update(sample_idx[:, 0].long(), boxes.float(),
+                         _unwrap(runner.model).backbone.grid, ids.long(), losses.float())
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        self._handle.remove()
+        _unwrap(runner.model).report_token_losses = False
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save the maps beside the checkpoint and name them in it."""
+        path = maps_folder(runner) / f'losses_{self.maps.step}.amtmap'
+        checkpoint[_CHECKPOINT_KEY] = refer_to(self.maps.save(path, self._fingerprint))
+        for old in self._outdated(runner, path.parent):
+            old.unlink()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember which maps the checkpoint was trained with."""
+        self._reference = checkpoint.get(_CHECKPOINT_KEY)
+
+    def _note(self, model: Host, args: tuple, kwargs: dict, output: dict | tuple) -> None:
+        """Keep what the model said of its tokens: (index, box, ids, losses) a sample."""
+        if not isinstance(output, dict) or 'per_token' not in output:
+            return
+        losses, plan = output.pop('per_token'), kwargs['plan']
+        sample_idx, boxes = crops_of(kwargs['data_samples'])
+        crops = torch.cat([sample_idx[:, None].double(), boxes.double()], dim=1)
+        # One array to gather; double precision holds every index.
+        self._packed = torch.cat([crops.to(losses.device, non_blocking=True),
+                                  plan.masked.double(), losses.double()], dim=1)
+
+    @staticmethod
+    def _outdated(runner: Runner, folder: Path) -> list[Path]:
+        """Map files whose checkpoints CheckpointHook no longer keeps."""
+        keep = next((hook.max_keep_ckpts for hook in runner.hooks
+                     if isinstance(hook, CheckpointHook)), -1)
+        # By age, not by number: a run resumed from an older checkpoint counts from there.
+        files = sorted(folder.glob('losses_*.amtmap'), key=lambda path: path.stat().st_mtime_ns)
+        # The oldest checkpoint goes only after the new one is there.
+        return files[:-(keep + 1)] if keep > 0 else []
+
+    @staticmethod
+    def _check(runner: Runner, model: nn.Module) -> None:
+        preprocessor = model.data_preprocessor
+        if not isinstance(model, Host) or not isinstance(preprocessor, AMTDataPreprocessor):
+            raise InputError('TokenLossHook needs a host method of amt_mm with data_preprocessor.'
+                             f"type='amt_mm.AMTDataPreprocessor', not {type(model).__name__} with "
+                             f'{type(preprocessor).__name__}')
+        generator = preprocessor.mask_generator
+        if not generator.needs_weights:
+            raise InputError(f'TokenLossHook: {type(generator).__name__} uses no weights; set '
+                             "mask_generator.type='amt_mm.AMTMaskGenerator', or leave the hook out")
+        if any(isinstance(hook, SaliencyUpdateHook) for hook in runner.hooks):
+            raise InputError('TokenLossHook and SaliencyUpdateHook would both guide the masks: '
+                             'leave one of them out')
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
