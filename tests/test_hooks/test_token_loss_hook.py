@@ -1,5 +1,8 @@
 """TokenLossHook: which losses reach which map, when they guide, and what a resumed run does."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +164,20 @@ def test_a_set_up_that_has_no_use_for_it_is_named(toy_runner, toy_mae, preproces
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match='begin=|momentum='):
         TokenLossHook(**settings)
+
+
+@pytest.mark.slow
+def test_two_processes_hold_the_same_maps_of_all_samples(tmp_path):
+    """7 samples for 2 processes, of which each sees 4 an epoch."""
+    script = Path(__file__).parent / 'two_processes_token_loss.py'
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+         str(script), str(tmp_path)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
+    assert [rank['step'] for rank in ranks] == [4, 4]
+    assert torch.equal(ranks[0]['maps'], ranks[1]['maps'])
+    assert ((ranks[0]['maps'] != .5).flatten(1).sum(dim=1) > 0).all()
+    # The file of the last checkpoint holds them too, written by one process.
+    assert torch.equal(maps_of(tmp_path / 'saliency' / 'losses_4.amtmap'), ranks[0]['maps'])
