@@ -8,7 +8,7 @@ from mmpretrain.models import MFFViT
 from torch.nn import functional as F
 
 from amt_mm.masking import AMTMaskGenerator, take_tokens
-from amt_mm.models import AMTMAE, AMTMAEViT
+from amt_mm.models import AMTMAE, AMTMAEViT, embed_patches
 
 
 @MODELS.register_module()
@@ -17,9 +17,7 @@ class MFFHostViT(AMTMAEViT, MFFViT):
 
     def encode(self, patches, plan):
         """Embed and encode the visible patches alone, then fuse: (B, 1 + n_visible, D)."""
-        kernel = self.patch_embed.projection  # as a matrix over (row, column, channel):
-        weight = kernel.weight.permute(0, 2, 3, 1).flatten(1)
-        tokens = F.linear(take_tokens(patches, plan.visible), weight, kernel.bias)
+        tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
         cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         tokens, levels = torch.cat([cls_token, tokens], dim=1), []

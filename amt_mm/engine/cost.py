@@ -48,18 +48,25 @@ def cost(cfg: Config) -> Cost:
         visible, masked = plan.visible.shape[1], plan.masked.shape[1]
         plan = MaskPlan(*(ids.to('meta') for ids in (plan.masked, plan.thrown, plan.visible)),
                         plan.grid)
-        arguments, embedded, predicted = (plan, ), visible, masked
+        embedded, predicted = visible, masked
+
+        def forward(images: torch.Tensor) -> None:
+            # Without the target, which is no part of the network (MaskFeat's is HOG).
+            model.predict(model.backbone.encode(model.patchify(images), plan), plan)
     else:  # mmpretrain's MAE embeds every patch and predicts every token, [CLS] too
         visible = int(num_tokens * (1 - backbone.mask_ratio))
         masked = num_tokens - visible
-        arguments, embedded, predicted = (), num_tokens, num_tokens + 1
+        embedded, predicted = num_tokens, num_tokens + 1
+
+        def forward(images: torch.Tensor) -> None:
+            model.loss(images, None)
 
     decoder = getattr(model.neck, 'decoder_blocks', None)
     encoder_tokens = 1 + visible + (0 if decoder else masked)
     decoder_tokens = 1 + visible + masked if decoder else 0
     images = torch.zeros(1, 3, *backbone.img_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.device('meta'):
-        model.loss(images, None, *arguments)
+        forward(images)
 
     projection = backbone.patch_embed.projection
     formula = embedded * projection.weight.numel()
@@ -69,8 +76,9 @@ def cost(cfg: Config) -> Cost:
         formula += blocks_cost(decoder, decoder_tokens)
         formula += predicted * model.neck.decoder_pred.weight.numel()
     else:
-        last = [module for module in model.neck.modules() if isinstance(module, nn.Linear)][-1]
-        formula += predicted * last.weight.numel()
+        # One linear layer, or a convolution of one pixel that is one.
+        matrix, = (weight for weight in model.neck.parameters() if weight.dim() > 1)
+        formula += predicted * matrix.numel()
     # torch counts a multiply-add as two operations.
     return Cost(encoder_tokens, decoder_tokens, formula, counter.get_total_flops() // 2)
 

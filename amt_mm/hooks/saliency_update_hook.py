@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import torch
 from mmengine.dataset import DefaultSampler, default_collate
-from mmengine.dist import all_gather, barrier, is_main_process
+from mmengine.dist import all_gather, all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -92,6 +92,10 @@ class SaliencyUpdateHook(Hook):
         if not isinstance(preprocessor, AMTDataPreprocessor):
             raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
                              f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
+        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
+                             'and interval in iterations, in SaliencyUpdateHook '
+                             '(overlay.hooks.saliency)')
         dataset = runner.train_dataloader.dataset
         whole_image_view(dataset)  # tells at once if the pipeline cannot serve
         self._fingerprint = dataset_fingerprint(dataset)
@@ -123,6 +127,13 @@ class SaliencyUpdateHook(Hook):
         if not self.by_epoch and self.is_due(runner.iter):
             self.refresh(runner, runner.iter)
 
+    def after_train(self, runner: Runner) -> None:
+        """Say how many crops fell back to chance after the last refresh."""
+        fallbacks = _take_fallbacks(runner)
+        if fallbacks:
+            runner.logger.warning(f'{fallbacks} crops were planned by chance since the last '
+                                  'refresh: their maps are flat or not finite')
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Name the maps in use."""
         store = _unwrap(runner.model).data_preprocessor.store
@@ -137,7 +148,7 @@ class SaliencyUpdateHook(Hook):
         start = time.perf_counter()
         model = _unwrap(runner.model)
         view = whole_image_view(runner.train_dataloader.dataset)
-        grid = model.backbone.patch_resolution
+        grid = model.backbone.grid
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
         writer = None
         if is_main_process():
@@ -152,9 +163,10 @@ class SaliencyUpdateHook(Hook):
             writer.commit()
         barrier()
         model.data_preprocessor.store = SaliencyStore(path, self._fingerprint)
+        fallbacks = _take_fallbacks(runner)
         if writer:
             self._report(runner, step, len(view), time.perf_counter() - start,
-                         evenness / len(view), flat)
+                         evenness / len(view), flat, fallbacks)
 
     def _maps(self, runner: Runner, model: nn.Module, view: torch.utils.data.Dataset
               ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -193,12 +205,9 @@ class SaliencyUpdateHook(Hook):
         return index[order], maps[order]
 
     def _report(self, runner: Runner, step: int, images: int, seconds: float, evenness: float,
-                flat: int) -> None:
+                flat: int, fallbacks: int) -> None:
         self._seconds += seconds
         share = self._seconds / max(time.perf_counter() - self._start, 1e-9)
-        preprocessor = _unwrap(runner.model).data_preprocessor
-        fallbacks = int(preprocessor.fallbacks)
-        preprocessor.fallbacks = torch.zeros_like(preprocessor.fallbacks)
         runner.logger.info(
             f'Saliency refreshed before {"epoch" if self.by_epoch else "iteration"} {step + 1}: '
             f'{images} images in {seconds:.1f} s ({share:.1%} of training so far), '
@@ -207,6 +216,15 @@ class SaliencyUpdateHook(Hook):
         runner.visualizer.add_scalars(
             {'saliency/entropy': evenness, 'saliency/flat_maps': flat,
              'saliency/fallbacks': fallbacks, 'saliency/seconds': seconds}, step=runner.iter)
+
+
+def _take_fallbacks(runner: Runner) -> int:
+    """Number of crops planned by chance in all processes; counting starts anew."""
+    preprocessor = _unwrap(runner.model).data_preprocessor
+    total = preprocessor.fallbacks.to(preprocessor.device, copy=True)
+    all_reduce(total)
+    preprocessor.fallbacks = torch.zeros_like(total)
+    return int(total)
 
 
 def _unwrap(model: nn.Module) -> nn.Module:

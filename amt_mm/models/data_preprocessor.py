@@ -24,8 +24,14 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
 
     Args:
         mask_generator: A mask generator or its config (registry ``TASK_UTILS``).
-        **kwargs: mean, std, channel order, padding: see
-            :class:`mmpretrain.models.SelfSupDataPreprocessor`.
+        non_blocking: Do not wait for copies to the device; pays with pinned memory.
+            Defaults to True, unlike mmpretrain's.
+        **kwargs: mean, std and channel order: see
+            :class:`mmpretrain.models.SelfSupDataPreprocessor`. Crops have one size,
+            so there is no padding.
+
+    Raises:
+        InputError: A ``pad_size_divisor`` other than 1.
 
     Attributes:
         store: Saliency of the training set, or None before the first refresh
@@ -38,8 +44,12 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
             because theirs was flat or not finite, ``()`` int64.
     """
 
-    def __init__(self, mask_generator: MaskGenerator | dict, **kwargs) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, mask_generator: MaskGenerator | dict, non_blocking: bool = True,
+                 **kwargs) -> None:
+        super().__init__(non_blocking=non_blocking, **kwargs)
+        if self.pad_size_divisor != 1:
+            raise InputError('data_preprocessor.pad_size_divisor has no effect here: crops have '
+                             'one size; leave it out')
         if isinstance(mask_generator, dict):
             mask_generator = TASK_UTILS.build(mask_generator)
         self.mask_generator = mask_generator
@@ -61,15 +71,32 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         """
         # Data samples stay where they are: casting them copies each one for nothing.
         samples = data.get('data_samples')
-        result = super().forward({'inputs': data['inputs'], 'data_samples': None}, training)
-        result['data_samples'] = samples
+        inputs = self.normalize(data['inputs'])
+        result = {'inputs': inputs, 'data_samples': samples}
         if training:
-            inputs = result['inputs']
             grid = patch_grid(*inputs.shape[-2:], self.patch_size)
             with torch.no_grad():
                 weights = self.weights(samples, grid)
                 result['plan'] = self.mask_generator(len(inputs), grid, weights, inputs.device)
         return result
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images on the device, in the model's channel order, normalised.
+
+        As the parent does it, but for its channel order by a list of indices, which
+        would be copied to the device at each step, and waited for.
+
+        Args:
+            images: ``(B, 3, H, W)`` uint8.
+
+        Returns:
+            ``(B, 3, H, W)`` fp32.
+        """
+        images = images.to(self.device, non_blocking=self._non_blocking)
+        if self._channel_conversion:
+            images = images.flip(1)
+        images = images.float()
+        return (images - self.mean) / self.std if self._enable_normalize else images
 
     def weights(self, samples: list, grid: tuple[int, int]) -> Tensor | None:
         """Saliency of each patch of each crop, ``(B, h * w)``, or None in the warm-up."""
@@ -77,8 +104,10 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
             return None
         sample_idx, boxes = crops_of(samples)
         maps = self.store.lookup(sample_idx)
-        maps = maps.to(self.device, non_blocking=True)
-        weights = resample(maps, boxes.to(self.device, non_blocking=True), grid)
+        if self.device.type == 'cuda':  # a copy from pageable memory waits for the device
+            maps, boxes = maps.pin_memory(), boxes.pin_memory()
+        weights = resample(maps.to(self.device, non_blocking=True),
+                           boxes.to(self.device, non_blocking=True), grid)
         self.fallbacks = self.fallbacks.to(self.device) + (~usable_rows(weights)).sum()
         return weights
 

@@ -6,7 +6,8 @@ from abc import abstractmethod
 
 import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
@@ -152,6 +153,20 @@ class Host(BaseSelfSupervisor):
                 f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
                 'to the size of the crops')
         return patchify(inputs, self.backbone.patch_size)
+
+
+def embed_patches(projection: nn.Conv2d, patches: Tensor) -> Tensor:
+    """Embed patches by a patch embedding's convolution, as one matrix product.
+
+    Args:
+        projection: Convolution whose kernel and stride are the patch.
+        patches: Pixels, each patch a vector of (row, column, channel), ``(B, n, P * P * C)``.
+
+    Returns:
+        ``(B, n, D)``.
+    """
+    weight = projection.weight.permute(0, 2, 3, 1).flatten(1)
+    return F.linear(patches, weight, projection.bias)
 
 
 def follow_backbone(part: str, cfg: dict, **sizes) -> dict:

@@ -23,7 +23,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, take_tokens
 from amt_mm.registry import MODELS
 
-from .host import Host, follow_backbone
+from .host import Host, embed_patches, follow_backbone
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -107,10 +107,7 @@ class AMTMAEViT(MAEViT):
         Returns:
             [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``.
         """
-        projection = self.patch_embed.projection
-        # The convolution's kernel as a matrix over (row, column, channel), as patchify orders.
-        weight = projection.weight.permute(0, 2, 3, 1).flatten(1)
-        tokens = F.linear(take_tokens(patches, plan.visible), weight, projection.bias)
+        tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
         cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))

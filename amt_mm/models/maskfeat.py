@@ -18,7 +18,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, take_tokens
 from amt_mm.registry import MODELS
 
-from .host import Host, follow_backbone
+from .host import Host, embed_patches, follow_backbone
 
 
 @MODELS.register_module()
@@ -68,10 +68,7 @@ class AMTMaskFeatViT(MaskFeatViT):
             [CLS], masked and visible tokens in the plan's order,
             ``(B, 1 + n_masked + n_visible, D)``.
         """
-        projection = self.patch_embed.projection
-        # The convolution's kernel as a matrix over (row, column, channel), as patchify orders.
-        weight = projection.weight.permute(0, 2, 3, 1).flatten(1)
-        visible = F.linear(take_tokens(patches, plan.visible), weight, projection.bias)
+        visible = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         masked = self.mask_token.expand(*plan.masked.shape, -1)
         cls_token = self.cls_token.expand(len(visible), -1, -1)
         positions = torch.cat([torch.zeros_like(plan.visible[:, :1]),

@@ -17,12 +17,12 @@ class Watch(Hook):
         self.seen.append(runner.model.data_preprocessor.mask_generator.progress)
 
 
-def run(toy_runner, toy_mae, name, **changes):
+def run(toy_runner, toy_mae, name, by_epoch=True, **changes):
     watch = Watch()
     model = toy_mae(build=False, data_preprocessor=dict(
         mask_generator=dict(type='amt_mm.AnnealedMaskGenerator')))
-    runner = toy_runner(name, [MaskProgressHook(), SaliencyUpdateHook(1), watch], model=model,
-                        **changes)
+    hooks = [MaskProgressHook(), SaliencyUpdateHook(1, by_epoch=by_epoch), watch]
+    runner = toy_runner(name, hooks, model=model, **changes)
     runner.train()
     return runner, watch.seen
 
@@ -38,7 +38,7 @@ def test_progress_runs_from_0_to_1_and_a_resumed_run_has_the_same(toy_runner, to
 
 def test_a_single_iteration_has_a_progress_too(toy_runner, toy_mae):
     loop = dict(type='IterBasedTrainLoop', max_iters=1)
-    _, seen = run(toy_runner, toy_mae, 'one', train_cfg=loop)
+    _, seen = run(toy_runner, toy_mae, 'one', by_epoch=False, train_cfg=loop)
     assert seen == [0]
 
 

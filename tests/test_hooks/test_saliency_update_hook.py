@@ -491,3 +491,21 @@ def test_trap_10_two_processes_give_the_map_of_one(toy_runner, tmp_path):
     assert not set(plans[0]['crop_box']) & set(plans[1]['crop_box'])
     for name, value in plans[0]['weights'].items():
         assert torch.equal(value, plans[1]['weights'][name]), name
+
+
+def test_epochs_in_a_loop_that_counts_iterations_are_refused(toy_runner):
+    """Else the calendar would never come round, and masks stay random to the end."""
+    runner = toy_runner(hooks=[SaliencyUpdateHook(begin=2)],
+                        train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))
+    with pytest.raises(InputError, match='by_epoch=False'):
+        runner.train()
+
+
+def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
+    runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9)], epochs=1)
+    monkeypatch.setattr(module, 'cls_saliency', lambda vit, images, normalize: torch.zeros(
+        len(images), 35))
+    texts = []
+    monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))
+    runner.train()
+    assert sum(text.startswith('7 crops were planned by chance') for text in texts) == 1

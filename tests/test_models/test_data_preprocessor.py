@@ -288,3 +288,18 @@ def test_workers_ship_a_few_numbers_and_no_map(toy_images):
     assert set(sample.metainfo_keys()) <= {'sample_idx', 'crop_box', 'flip', 'flip_direction',
                                            'img_path'}
     assert not list(sample.keys()) and len(sample.crop_box) == 4
+
+
+def test_normalisation_is_mmpretrains():
+    from mmpretrain.models import SelfSupDataPreprocessor
+    settings = dict(mean=[120., 110, 100], std=[60., 50, 40], to_rgb=True)
+    images = torch.randint(0, 256, (3, 3, 8, 16), dtype=torch.uint8)
+    ours = AMTDataPreprocessor(dict(type='amt_mm.RandomMaskGenerator'), **settings)
+    theirs = SelfSupDataPreprocessor(**settings)
+    batch = dict(inputs=images, data_samples=None)
+    assert torch.equal(ours(batch)['inputs'], theirs(batch)['inputs'])
+
+
+def test_padding_is_refused():
+    with pytest.raises(InputError, match='pad_size_divisor'):
+        AMTDataPreprocessor(dict(type='amt_mm.RandomMaskGenerator'), pad_size_divisor=32)
