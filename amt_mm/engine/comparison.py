@@ -60,7 +60,7 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
     """Train one config with one seed, unless that was done, and judge its encoder.
 
     Training is a process of its own (``tools/train.py``), resumed where it broke off.
-    What it trains is the merged config, which lies in ``work_dir`` as ``config.py``:
+    What it trains is the merged config, which lies in ``settings`` of ``work_dir``:
     a folder serves one setting alone, so no result is taken for another's.
 
     Args:
@@ -115,14 +115,19 @@ def check_comparable(config: str, cfg: Config) -> None:
 
 def _claim(work_dir: Path, cfg: Config) -> None:
     """Write the config that this folder is for, or refuse if it is for another one."""
-    file, text = work_dir / 'config.py', cfg.pretty_text
+    file, text = _settings(work_dir), cfg.pretty_text
     if file.is_file():
         if file.read_text() != text:
             raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
                              '--work-dir, or remove it')
         return
-    work_dir.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
+
+
+def _settings(work_dir: Path) -> Path:
+    # In a folder of its own: the runner dumps its config under the same name in work_dir.
+    return work_dir / 'settings' / 'config.py'
 
 
 def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
@@ -192,7 +197,7 @@ def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
 
 
 def _train(work_dir: Path, threads: int | None, show: Sequence[str] | None) -> None:
-    command = [sys.executable, str(tools_folder() / 'train.py'), str(work_dir / 'config.py'),
+    command = [sys.executable, str(tools_folder() / 'train.py'), str(_settings(work_dir)),
                '--work-dir', str(work_dir)]
     if (work_dir / 'last_checkpoint').is_file():
         command.append('--resume')
