@@ -24,7 +24,8 @@ from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example:
-  python tools/compare.py configs/clothing/*.py --seeds 0 1 2 --jobs 2 --work-dir work_dirs/clothing
+  python tools/compare.py configs/clothing/mae_*-30e_clothing.py configs/clothing/mae-*-30e_*.py \
+    --seeds 0 1 2 --jobs 2 --work-dir work_dirs/clothing
 """
 
 
@@ -32,7 +33,8 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files with `probe`')
+    parser.add_argument('configs', nargs='+',
+                        help='config files with `probe`; differences are taken to the first')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='default: 0')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
                         help='default: %(default)s')
@@ -77,6 +79,22 @@ def main() -> None:
         markdown, data = write_table(args.work_dir / 'table', rows, used)
         print(markdown.read_text())
         print(f'{len(args.seeds)} seeds, mean ± standard deviation. Also in {markdown} and {data}')
+        if len(args.seeds) > 1 and len(args.configs) > 1:
+            print_differences(args, results)
+
+
+def print_differences(args: argparse.Namespace, results: dict[tuple[str, int], dict]) -> None:
+    """Print and write how each recipe differs from the first, seed by seed."""
+    first, *others = args.configs
+    rows = [{'recipe': Path(config).stem, **comparison.paired_differences(
+        [results[config, seed] for seed in args.seeds],
+        [results[first, seed] for seed in args.seeds])} for config in others]
+    columns = {'recipe': f'minus {Path(first).stem}',
+               **{name: comparison.MEASURES[name] for name in rows[0] if name != 'recipe'}}
+    markdown, data = write_table(args.work_dir / 'differences', rows, columns)
+    print(f'\n{markdown.read_text()}')
+    print('Paired over seeds, mean ± half of the 95 % confidence interval. '
+          f'Also in {markdown} and {data}')
 
 
 if __name__ == '__main__':

@@ -120,8 +120,8 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: dict[str, Path
         title='amt_mm quickstart: does the encoder look at what matters?',
         rows=rows, columns=columns,
         notes=[
-            'One run with one seed on a small model: enough to see the method work, too little to '
-            'rank recipes. docs/results.md has several seeds.',
+            'One short run with one seed on a small model: enough to see how the method works, too '
+            'little to learn the classes well or to rank recipes. docs/results.md has several seeds.',
             'The two losses are not comparable once guidance begins: AMT predicts other patches '
             'than MAE, the ones that it attends to.',
         ],

@@ -80,3 +80,13 @@ def test_failed_training_is_an_error(tmp_path):
     with pytest.raises(RuntimeError, match='train.log'):
         comparison.run(config, 0, tmp_path, {**TINY, 'train_dataloader.batch_size': 0}, show=())
     assert not (tmp_path / 'result.json').exists()
+
+
+def test_differences_are_paired_by_seed():
+    from scipy.stats import ttest_rel
+    ours = [{'knn': 30., 'linear_cls': 1.}, {'knn': 33.}, {'knn': 35.}]
+    theirs = [{'knn': 31.}, {'knn': 35.5}, {'knn': 36.}]
+    wanted = ttest_rel([30, 33, 35], [31, 35.5, 36]).confidence_interval(.95)
+    cells = comparison.paired_differences(ours, theirs)
+    assert cells == {'knn': f'-1.5 ± {(wanted.high - wanted.low) / 2:.1f}'}
+    assert comparison.paired_differences(ours[:1], theirs[:1]) == {}
