@@ -121,7 +121,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: dict[str, Path
         rows=rows, columns=columns,
         notes=[
             'One short run with one seed on a small model: enough to see how the method works, too '
-            'little to learn the classes well or to rank recipes. docs/results.md has several seeds.',
+            'little to learn the classes or to rank recipes. docs/results.md has several seeds.',
             'The two losses are not comparable once guidance begins: AMT predicts other patches '
             'than MAE, the ones that it attends to.',
         ],
