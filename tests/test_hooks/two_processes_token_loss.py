@@ -13,13 +13,13 @@ import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from amt_mm.engine.launch import end_processes, prepare_processes  # noqa: E402
+from amt_mm.engine import launch  # noqa: E402
 from amt_mm.hooks import EpochSeedHook, TokenLossHook  # noqa: E402
 
 
 def main(folder):
     cfg = Config(dict(launcher='pytorch'))
-    prepare_processes(cfg)
+    launch.prepare_processes(cfg)
     hook = TokenLossHook(begin=1)
     images = conftest.ToyImages(conftest.noise_images(7), conftest.toy_pipeline())
     runner = Runner(
@@ -37,8 +37,9 @@ def main(folder):
     runner.train()
     torch.save(dict(maps=hook.maps.lookup(torch.arange(7)), step=hook.maps.step),
                f'{folder}/rank{distributed.get_rank()}.pt')
-    end_processes()
+    launch.end_processes()
 
 
 if __name__ == '__main__':
     main(sys.argv[1])
+    launch.exit_after_gloo()
