@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from amt_mm.engine.checkpoint import check_filled
 from amt_mm.registry import HOOKS
+
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -35,7 +36,7 @@ class CheckpointKeysHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare names and shapes before anything is copied."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner)
         own = model.state_dict()
         encoder = not self.whole and any(key.startswith('backbone.') for key in own)
         prefix = 'backbone.' if encoder else ''

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
+
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -39,5 +40,5 @@ class MaskProgressHook(Hook):
 
 
 def _generator(runner: Runner) -> object:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner)
     return getattr(model.data_preprocessor, 'mask_generator', None)

@@ -9,7 +9,6 @@ import torch
 from mmengine.dataset import DefaultSampler, default_collate
 from mmengine.dist import all_gather, all_reduce, barrier, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -22,6 +21,7 @@ from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencyStore, SaliencyWriter, cls_saliency, entropy
 
 from .map_reference import maps_folder, refer_to, take_up_maps
+from .unwrapped import unwrapped
 
 _CHECKPOINT_KEY = 'amt_saliency'
 
@@ -88,7 +88,7 @@ class SaliencyUpdateHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check what guidance needs; on resume, take up the checkpoint's maps."""
-        preprocessor = _unwrap(runner.model).data_preprocessor
+        preprocessor = unwrapped(runner).data_preprocessor
         if not isinstance(preprocessor, AMTDataPreprocessor):
             raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
                              f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
@@ -136,7 +136,7 @@ class SaliencyUpdateHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Name the maps in use."""
-        store = _unwrap(runner.model).data_preprocessor.store
+        store = unwrapped(runner).data_preprocessor.store
         checkpoint[_CHECKPOINT_KEY] = store and refer_to(store)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -146,7 +146,7 @@ class SaliencyUpdateHook(Hook):
     def refresh(self, runner: Runner, step: int) -> None:
         """Make new maps of all training images and hand them to the preprocessor."""
         start = time.perf_counter()
-        model = _unwrap(runner.model)
+        model = unwrapped(runner)
         view = whole_image_view(runner.train_dataloader.dataset)
         grid = model.backbone.grid
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
@@ -220,12 +220,8 @@ class SaliencyUpdateHook(Hook):
 
 def _take_fallbacks(runner: Runner) -> int:
     """Number of crops planned by chance in all processes; counting starts anew."""
-    preprocessor = _unwrap(runner.model).data_preprocessor
+    preprocessor = unwrapped(runner).data_preprocessor
     total = preprocessor.fallbacks.to(preprocessor.device, copy=True)
     all_reduce(total)
     preprocessor.fallbacks = torch.zeros_like(total)
     return int(total)
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_gather
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from amt_mm.saliency import LossMap, SaliencyStore
 
 from .map_reference import maps_folder, refer_to, take_up_maps
 from .saliency_update_hook import SaliencyUpdateHook
+from .unwrapped import unwrapped
 
 _CHECKPOINT_KEY = 'amt_token_losses'
 
@@ -67,7 +67,7 @@ class TokenLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check what is needed, ask the model for its losses; on resume, take up the maps."""
-        model = _unwrap(runner.model)
+        model = unwrapped(runner)
         self._check(runner, model)
         dataset = runner.train_dataloader.dataset
         self._fingerprint = dataset_fingerprint(dataset)
@@ -87,7 +87,7 @@ class TokenLossHook(Hook):
                           ) -> None:
         """Let the maps guide, once guidance has begun."""
         if (runner.epoch if self.by_epoch else runner.iter) >= self.begin:
-            _unwrap(runner.model).data_preprocessor.store = self.maps
+            unwrapped(runner).data_preprocessor.store = self.maps
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
@@ -97,12 +97,12 @@ class TokenLossHook(Hook):
         sample_idx, boxes, rest = packed.split([1, 4, packed.shape[1] - 5], dim=1)
         ids, losses = rest.chunk(2, dim=1)
         self.maps.update(sample_idx[:, 0].long(), boxes.float(),
-                         _unwrap(runner.model).backbone.grid, ids.long(), losses.float())
+                         unwrapped(runner).backbone.grid, ids.long(), losses.float())
 
     def after_train(self, runner: Runner) -> None:
         """Leave the model as it was."""
         self._handle.remove()
-        _unwrap(runner.model).report_token_losses = False
+        unwrapped(runner).report_token_losses = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the maps beside the checkpoint and name them in it."""
@@ -150,7 +150,3 @@ class TokenLossHook(Hook):
         if any(isinstance(hook, SaliencyUpdateHook) for hook in runner.hooks):
             raise InputError('TokenLossHook and SaliencyUpdateHook would both guide the masks: '
                              'leave one of them out')
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

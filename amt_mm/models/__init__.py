@@ -2,7 +2,7 @@
 
 from . import mask_generators  # noqa: F401
 from .data_preprocessor import AMTDataPreprocessor
-from .host import Host, embed_patches
+from .host import Host, HostViT, embed_patches
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
@@ -10,5 +10,6 @@ from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
 __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
-    'AMTSimMIMHead', 'AMTSimMIMViT', 'Host', 'embed_patches'
+    'AMTSimMIMHead', 'AMTSimMIMViT', 'Host', 'HostViT',
+    'embed_patches'
 ]

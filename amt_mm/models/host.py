@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
+from mmpretrain.models import VisionTransformer
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -153,6 +154,43 @@ class Host(BaseSelfSupervisor):
                 f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
                 'to the size of the crops')
         return patchify(inputs, self.backbone.patch_size)
+
+
+class HostViT:
+    """What the encoders of hosts share; stands before mmpretrain's class among the bases.
+
+    Args:
+        img_size: Height and width of the crops in pixels, one number for a square.
+        patch_size: Side of a patch in pixels.
+        **kwargs: Of mmpretrain's class.
+
+    Attributes:
+        grid: Rows and columns of patches.
+        patch_size: As given.
+
+    Raises:
+        InputError: The patch does not divide the image.
+    """
+
+    def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
+                 **kwargs) -> None:
+        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.grid = patch_grid(*size, patch_size)
+        self.patch_size = patch_size
+        super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
+
+    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
+        """Encode whole images, nothing masked.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            mask: Always None; named as mmpretrain calls it.
+
+        Returns:
+            What ``out_type`` and ``out_indices`` say; by default one tensor of
+            all tokens, ``(B, 1 + N, D)``.
+        """
+        return VisionTransformer.forward(self, images)
 
 
 def embed_patches(projection: nn.Conv2d, patches: Tensor) -> Tensor:

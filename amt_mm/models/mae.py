@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from amt_mm.errors import InputError
-from amt_mm.masking import MaskPlan, patch_grid, take_tokens
+from amt_mm.masking import MaskPlan, take_tokens
 from amt_mm.registry import MODELS
 
-from .host import Host, embed_patches, follow_backbone
+from .host import Host, HostViT, embed_patches, follow_backbone
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -49,7 +49,7 @@ def _pretrained(init_cfg: dict | list | None) -> bool:
 
 
 @MODELS.register_module()
-class AMTMAEViT(MAEViT):
+class AMTMAEViT(HostViT, MAEViT):
     """MAE's encoder on the visible tokens of a plan; any grid, also non-square.
 
     ``arch`` names sizes as mmpretrain does: ViT-T ``'deit-tiny'``, ViT-S
@@ -64,15 +64,11 @@ class AMTMAEViT(MAEViT):
         InputError: The patch does not divide the image, or ``mask_ratio`` is given.
     """
 
-    def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 **kwargs) -> None:
+    def __init__(self, **kwargs) -> None:
         if 'mask_ratio' in kwargs:
             raise InputError('model.backbone.mask_ratio has no effect here: set '
                              'data_preprocessor.mask_generator.mask_ratio')
-        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        self.grid = patch_grid(*size, patch_size)
-        self.patch_size = patch_size
-        super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
+        super().__init__(**kwargs)
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with positions for any grid."""
@@ -83,19 +79,6 @@ class AMTMAEViT(MAEViT):
         weight = self.patch_embed.projection.weight.data
         torch.nn.init.xavier_uniform_(weight.flatten(1))
         torch.nn.init.normal_(self.cls_token, std=.02)
-
-    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
-        """Encode whole images, nothing masked.
-
-        Args:
-            images: ``(B, C, H, W)``.
-            mask: Always None; named as mmpretrain calls it.
-
-        Returns:
-            What ``out_type`` and ``out_indices`` say; by default one tensor of
-            all tokens, ``(B, 1 + N, D)``.
-        """
-        return VisionTransformer.forward(self, images)
 
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
         """Embed and encode the visible tokens alone.

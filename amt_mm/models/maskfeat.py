@@ -10,19 +10,19 @@ from __future__ import annotations
 import math
 
 import torch
-from mmpretrain.models import HOGGenerator, MaskFeatViT, VisionTransformer
+from mmpretrain.models import HOGGenerator, MaskFeatViT
 from torch import Tensor
 from torch.nn import functional as F
 
 from amt_mm.errors import InputError
-from amt_mm.masking import MaskPlan, patch_grid, take_tokens
+from amt_mm.masking import MaskPlan, take_tokens
 from amt_mm.registry import MODELS
 
-from .host import Host, embed_patches, follow_backbone
+from .host import Host, HostViT, embed_patches, follow_backbone
 
 
 @MODELS.register_module()
-class AMTMaskFeatViT(MaskFeatViT):
+class AMTMaskFeatViT(HostViT, MaskFeatViT):
     """MaskFeat's encoder on the masked and visible tokens of a plan; any grid.
 
     No loss reads the output of [CLS], here as in the original: its attention in the last
@@ -36,26 +36,6 @@ class AMTMaskFeatViT(MaskFeatViT):
     Raises:
         InputError: The patch does not divide the image.
     """
-
-    def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 **kwargs) -> None:
-        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-        self.grid = patch_grid(*size, patch_size)
-        self.patch_size = patch_size
-        super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
-
-    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
-        """Encode whole images, nothing masked.
-
-        Args:
-            images: ``(B, C, H, W)``.
-            mask: Always None; named as mmpretrain calls it.
-
-        Returns:
-            What ``out_type`` and ``out_indices`` say; by default one tensor of
-            all tokens, ``(B, 1 + N, D)``.
-        """
-        return VisionTransformer.forward(self, images)
 
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
         """Encode visible tokens together with mask tokens at the masked positions.
