@@ -30,5 +30,8 @@ DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.datasets'])
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
+LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
 
-__all__ = ['DATASETS', 'HOOKS', 'MODELS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS']
+__all__ = [
+    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
+]
