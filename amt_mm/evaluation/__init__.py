@@ -6,7 +6,7 @@ Needs torch only.
 from .accuracy import accuracy
 from .attention_on_object import ObjectAttention, attention_on_object
 from .features import extract_features
-from .knn import knn_classify
+from .knn import knn_classify, knn_rank
 from .linear_probe import LinearProbe, fit_linear_probe
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     'extract_features',
     'fit_linear_probe',
     'knn_classify',
+    'knn_rank',
 ]

@@ -26,7 +26,8 @@ def check_features(name: str, features: Tensor, width: int | None = None) -> Non
             f'{name} are {features.shape[1]} wide, those for training {width}; '
             'take both from one model'
         )
-    finite = torch.isfinite(features).all(dim=1)
+    # In parts, for a gallery of a million images fills the memory but once.
+    finite = torch.cat([torch.isfinite(part).all(dim=1) for part in features.split(2**14)])
     if not finite.all():
         first = int((~finite).nonzero()[0])
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,10 @@ from .checks import check_features, check_labels
 # product: two copies of one image then tie exactly on every device.
 _COSINE_STEPS = 2**22
 _INDEX_SPAN = 2**32
+# Below every key of a training image.
+_NO_KEY = torch.iinfo(torch.int64).min
 # Votes are integers, whose sum does not depend on the order of addition.
-_VOTE_STEPS = 2**40
+_VOTE_BITS = 40
 
 
 def knn_classify(
@@ -27,29 +29,74 @@ def knn_classify(
     k: int | Sequence[int] = 20,
     temperature: float = 0.07,
     num_classes: int | None = None,
-    chunk: int = 2**24,
+    chunk: int = 2**22,
 ) -> Tensor | dict[int, Tensor]:
     """Classify test images by the votes of their nearest training images.
+
+    See :func:`knn_rank`, of whose ranking this is the first class.
+
+    Args:
+        train_features: See there, as for the other arguments.
+        train_labels: See there.
+        test_features: See there.
+        k: Number of voters, or several numbers, which share one search. Default
+            20, which DINO (Caron et al., ICCV 2021, section 3.2) found best
+            throughout.
+        temperature: See there.
+        num_classes: See there.
+        chunk: See there.
+
+    Returns:
+        (M,) predicted classes, int64; for several k a dictionary from k to them.
+
+    Raises:
+        InputError: See there.
+    """
+    asked = [k] if isinstance(k, int) else list(k)
+    ranks = knn_rank(
+        train_features, train_labels, test_features, asked, temperature, num_classes, 1, chunk
+    )
+    predictions = {one: rank[:, 0] for one, rank in ranks.items()}
+    return predictions[k] if isinstance(k, int) else predictions
+
+
+def knn_rank(
+    train_features: Tensor,
+    train_labels: Tensor,
+    test_features: Tensor,
+    ks: Sequence[int] = (10, 20, 100, 200),
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+    top: int = 5,
+    chunk: int = 2**22,
+) -> dict[int, Tensor]:
+    """Rank classes for test images by the votes of their nearest training images.
 
     Neighbours are the training images of largest cosine similarity; each votes
     for its class with weight ``exp(similarity / temperature)``. Of two equally
     similar images the earlier one counts as nearer, of two classes with equal
     votes the lower one wins, so the answer is the same on every device.
 
+    The search runs on the device of the test features. The training features
+    stay where they are and visit it part by part, each part once: 1.28 million
+    of them need not fit on a GPU.
+
     Args:
-        train_features: (N, D) features, of any floating type.
+        train_features: (N, D) features, of any floating type, on any device.
         train_labels: (N,) integer classes from 0.
-        test_features: (M, D) features, on the same device.
-        k: Number of voters, or several numbers, which share one search. Default
-            20, which DINO (Caron et al., ICCV 2021, section 3.2) found best
-            throughout. A k above N means all N images and is warned of.
+        test_features: (M, D) features, of any floating type.
+        ks: Numbers of voters, which share one search. Default those of DINO. A k
+            above N means all N images and is warned of.
         temperature: Default .07, that of DINO.
         num_classes: Number of classes. Default: the highest label plus one.
-        chunk: Similarities held in memory at a time. The default, 2^24, takes
-            about 400 MB whatever N and M are.
+        top: How many classes to name. Default 5.
+        chunk: Similarities held in memory at a time. The default, 2^22, takes
+            about 100 MB whatever N and M are; to that comes the list of neighbours,
+            8 bytes for each of M x the largest k.
 
     Returns:
-        (M,) predicted classes, int64; for several k a dictionary from k to them.
+        For each k (M, top) classes, int64, most votes first; -1 where fewer
+        classes have a vote.
 
     Raises:
         InputError: If shapes disagree, a feature is not finite, a label is out
@@ -58,50 +105,96 @@ def knn_classify(
     check_features('train_features', train_features)
     check_features('test_features', test_features, train_features.shape[1])
     num_classes = check_labels('train_labels', train_labels, len(train_features), num_classes)
-    asked = [k] if isinstance(k, int) else list(k)
-    if not asked or min(asked) < 1:
-        raise InputError(f'k is {k}; give at least one k, each 1 or more')
+    ks = list(ks)
+    if not ks or min(ks) < 1:
+        raise InputError(f'k is {ks}; give at least one k, each 1 or more')
     if not temperature > 0:
         raise InputError(f'temperature is {temperature}; it must be above 0')
-    if max(asked) > len(train_features):
+    if max(ks) > len(train_features):
         warnings.warn(
-            f'k-NN with k = {max(asked)} uses all {len(train_features)} training images there are',
+            f'k-NN with k = {max(ks)} uses all {len(train_features)} training images there are',
             stacklevel=2,
         )
 
-    train = F.normalize(train_features.float(), dim=1)
-    test = F.normalize(test_features.float(), dim=1)
-    labels = train_labels.to(train.device)
-    rows = max(1, chunk // len(train))
-    parts: dict[int, list[Tensor]] = {one: [] for one in asked}
-    for queries in test.split(rows):
-        cosines, neighbours = _nearest(queries @ train.T, min(max(asked), len(train)))
-        # Relative to the nearest neighbour, so that no vote overflows.
-        votes = torch.exp((cosines - cosines[:, :1]) / temperature)  # (m, k)
-        votes = (votes * _VOTE_STEPS).round().long()
-        classes = labels[neighbours]  # (m, k)
-        for one in asked:
-            ballot = votes.new_zeros(len(queries), num_classes)
-            ballot.scatter_add_(1, classes[:, :one], votes[:, :one])
-            # argmax of a sort that keeps order: the lowest class wins a tie.
-            parts[one].append(ballot.sort(dim=1, descending=True, stable=True).indices[:, 0])
-    predictions = {one: torch.cat(found) for one, found in parts.items()}
-    return predictions[k] if isinstance(k, int) else predictions
+    most = min(max(ks), len(train_features))
+    neighbours = _nearest(train_features, test_features, most, chunk)  # (M, most)
+    labels = train_labels.to(neighbours.device)
+    rows = max(1, chunk // max(most, num_classes))
+    parts: dict[int, list[Tensor]] = {one: [] for one in ks}
+    for keys in neighbours.split(rows):
+        columns = (-keys) % _INDEX_SPAN
+        cosines = (keys + columns).double() / (_COSINE_STEPS * _INDEX_SPAN)  # (m, most)
+        for one, ranks in _vote(cosines, labels[columns], ks, temperature, num_classes, top):
+            parts[one].append(ranks)
+    return {one: torch.cat(found) for one, found in parts.items()}
 
 
-def _nearest(cosines: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest cosines of each row and their columns, ties by column.
+def _vote(
+    cosines: Tensor,
+    classes: Tensor,
+    ks: Sequence[int],
+    temperature: float,
+    num_classes: int,
+    top: int,
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield each k and its (m, top) classes by votes.
 
     Args:
-        cosines: (m, N) similarities in [-1, 1].
+        cosines: (m, k) similarities, float64, the nearest first.
+        classes: (m, k) classes of these neighbours.
+        ks: Numbers of voters.
+        temperature: Of the votes.
+        num_classes: Number of classes.
+        top: How many to name.
+    """
+    # The sum of all votes and, below it, the class must fit into one integer of 63 bits.
+    span = 1 << num_classes.bit_length()
+    bits = min(_VOTE_BITS, 62 - cosines.shape[1].bit_length() - num_classes.bit_length())
+    # Relative to the nearest neighbour, so that no vote overflows.
+    votes = torch.exp((cosines - cosines[:, :1]) / temperature)
+    votes = (votes * 2**bits).round().long()  # (m, k)
+    numbers = torch.arange(num_classes, device=votes.device)
+    for one in ks:
+        ballot = votes.new_zeros(len(votes), num_classes)
+        ballot.scatter_add_(1, classes[:, :one], votes[:, :one])
+        # No two keys alike: the lowest class wins a tie.
+        best = (ballot * span - numbers).topk(min(top, num_classes), dim=1).values
+        ranks = (-best) % span
+        ranks = torch.where(best + ranks > 0, ranks, -1)
+        yield one, F.pad(ranks, (0, top - ranks.shape[1]), value=-1)
+
+
+def _nearest(train: Tensor, test: Tensor, k: int, chunk: int) -> Tensor:
+    """Find the k training images of largest cosine for each test image, ties by index.
+
+    Args:
+        train: (N, D) features.
+        test: (M, D) features.
         k: At most N.
+        chunk: Similarities held at a time.
 
     Returns:
-        (m, k) similarities, float64, and (m, k) columns, int64.
+        (M, k) keys, int64, descending. One integer holds both: the similarity
+        above, the index of the training image, negative, below.
     """
-    # One integer holds both keys: the similarity above, the column below.
-    keys = (cosines * _COSINE_STEPS).round().long() * _INDEX_SPAN
-    keys -= torch.arange(cosines.shape[1], device=cosines.device)
-    keys = keys.topk(k, dim=1).values  # (m, k), no two alike
-    columns = (-keys) % _INDEX_SPAN
-    return (keys + columns).double() / (_COSINE_STEPS * _INDEX_SPAN), columns
+    device = test.device
+    columns = max(1, min(len(train), 2**14, chunk))
+    rows = max(1, min(len(test), chunk // columns))
+    best = torch.full((len(test), k), _NO_KEY, device=device)
+    # Made once: to allocate them anew for each part takes longer than the search.
+    cosines = torch.empty(rows * columns, device=device)
+    keys = torch.empty(rows * columns, dtype=torch.int64, device=device)
+    for first in range(0, len(train), columns):
+        gallery = F.normalize(train[first:first + columns].to(device).float(), dim=1)
+        numbers = torch.arange(first, first + len(gallery), device=device)
+        for start in range(0, len(test), rows):
+            queries = F.normalize(test[start:start + rows].float(), dim=1)
+            shape = len(queries), len(gallery)
+            found = cosines[:shape[0] * shape[1]].view(shape)
+            torch.matmul(queries, gallery.T, out=found)
+            key = keys[:shape[0] * shape[1]].view(shape)
+            key.copy_(found.mul_(_COSINE_STEPS).round_()).mul_(_INDEX_SPAN).sub_(numbers)
+            nearest = key.topk(min(k, shape[1]), dim=1).values
+            known = best[start:start + rows]
+            best[start:start + rows] = torch.cat([known, nearest], dim=1).topk(k, dim=1).values
+    return best

@@ -5,6 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
 from amt_mm.evaluation import knn_classify
+from amt_mm.evaluation.knn import knn_rank
 
 
 def clusters(count, width, classes, spread, seed):
@@ -86,6 +87,62 @@ def test_a_tiny_temperature_does_not_overflow():
     assert torch.equal(knn_classify(train, labels, train, 20, temperature=1e-4), labels)
 
 
+def ranked_by_hand(train, labels, test, k, temperature, top):
+    """Votes image by image, in plain Python; classes without a vote are -1."""
+    ranks = []
+    for image in test.double():
+        cosines = [float(image @ other / image.norm() / other.norm()) for other in train.double()]
+        nearest = sorted(range(len(train)), key=lambda i: -cosines[i])[:k]
+        votes = {}
+        for i in nearest:
+            votes[int(labels[i])] = votes.get(int(labels[i]), 0) + np.exp(cosines[i] / temperature)
+        best = sorted(votes, key=lambda c: -votes[c])[:top]
+        ranks.append(best + [-1] * (top - len(best)))
+    return torch.tensor(ranks)
+
+
+@pytest.mark.parametrize('chunk', [2**22, 100, 7])
+def test_classes_are_ranked_by_votes_and_those_without_are_left_out(chunk):
+    train, labels = clusters(53, 6, 9, 2.0, seed=11)
+    test, _ = clusters(17, 6, 9, 2.0, seed=12)
+    # k = 4 cannot name five classes, k = 53 can.
+    found = knn_rank(train, labels, test, (1, 4, 53), temperature=0.3, chunk=chunk)
+    for k, ranks in found.items():
+        assert torch.equal(ranks, ranked_by_hand(train, labels, test, k, 0.3, 5)), k
+    assert (found[4] == -1).any(dim=1).all() and (found[53] >= 0).all()
+    # More places than classes.
+    wide = knn_rank(train, labels, test, [53], top=12, chunk=chunk)[53]
+    assert wide.shape == (17, 12) and (wide[:, 9:] == -1).all()
+
+
+def test_many_classes_and_voters_do_not_overflow():
+    """2^17 classes and as many voters: 40 bits of votes would not fit above the class."""
+    classes = 2**17
+    labels = torch.arange(classes)
+    labels[1::2] = 7
+    train = torch.ones(classes, 1).double()
+    found = knn_rank(train, labels, torch.ones(2, 1), [classes], num_classes=classes)[classes]
+    assert found.tolist() == [[7, 0, 2, 4, 6]] * 2
+
+
+def test_training_features_may_be_in_half_precision_and_in_parts():
+    train, labels = clusters(20000, 8, 30, 0.5, seed=13)  # more than one part of 2^14
+    test, test_labels = clusters(31, 8, 30, 0.5, seed=14)
+    found = knn_rank(train.half(), labels, test, (5, 300))
+    for k in (5, 300):
+        wanted = sklearn_predictions(train.half().float(), labels, test, k, 0.07)
+        assert torch.equal(found[k][:, 0], wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_the_training_features_may_stay_on_the_cpu():
+    train, labels = clusters(300, 16, 5, 2.0, seed=9)
+    test, _ = clusters(100, 16, 5, 2.0, seed=10)
+    found = knn_classify(train, labels, test.cuda())
+    assert found.is_cuda
+    assert torch.equal(found.cpu(), knn_classify(train, labels, test))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_the_gpu_gives_the_same():
     train, labels = clusters(300, 16, 5, 2.0, seed=9)
@@ -97,7 +154,7 @@ def test_the_gpu_gives_the_same():
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        ({'k': 0}, 'k is 0'),
+        ({'k': 0}, r'k is \[0\]'),
         ({'k': []}, 'at least one k'),
         ({'temperature': 0.0}, 'temperature'),
         ({'train_labels': torch.tensor([0, 1])}, 'train_labels'),
