@@ -25,7 +25,7 @@ import mmpretrain
 import torch
 
 import amt_mm
-from amt_mm.engine import comparison, launch
+from amt_mm.engine import comparison, jobs, launch
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
@@ -68,7 +68,7 @@ def quickstart(args: argparse.Namespace) -> None:
         for key in ('train_dataloader.dataset', 'probe.train', 'probe.test'):
             options[f'{key}.data_root'] = str(args.data.resolve())
         work_dir = work_dir / args.data.resolve().name
-    configs = {name: comparison.configs_folder() / _CONFIG.format(recipe, kind)
+    configs = {name: jobs.configs_folder() / _CONFIG.format(recipe, kind)
                for name, recipe in (('MAE', 'mae'), ('MAE + AMT', 'mae-amt'))}
 
     say(f'1/4  random init: judging an untrained encoder on '
@@ -113,7 +113,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: dict[str, Path
     maps = sorted((folder / 'saliency').glob('*.amtmap'), key=lambda path: path.stat().st_mtime)
     curves = []
     for name, each in configs.items():
-        records = [r for r in comparison.scalars(work_dir / each.stem) if 'loss' in r]
+        records = [r for r in jobs.scalars(work_dir / each.stem) if 'loss' in r]
         curves.append(Curve(name, [r['step'] for r in records], [r['loss'] for r in records]))
     count = len(maps)
     report = Report(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,11 +15,11 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmpretrain.registry import MODELS
 from torch import nn
-from tqdm import tqdm
 
 from amt_mm.errors import InputError
 
 from .checkpoint import load_backbone
+from .jobs import claim, run_tool, scalars
 from .overlay import apply_overlay
 
 # Results that differ between seeds, in the order of the table, with their headings.
@@ -37,25 +34,6 @@ MEASURES = {
 # 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom; the last one serves for more.
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
 TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'}
-
-
-def tools_folder() -> Path:
-    """Where tools/ lies: in a clone, or under ``.mim`` of an installed package."""
-    return _carried('tools')
-
-
-def configs_folder() -> Path:
-    """Where configs/ lies: in a clone, or under ``.mim`` of an installed package."""
-    return _carried('configs')
-
-
-def _carried(name: str) -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / name, package / '.mim' / name):
-        if folder.is_dir() and (folder.parent / 'model-index.yml').is_file():
-            return folder
-    raise InputError(f'{name}/ is neither in the clone nor in the installed package: '
-                     'reinstall amt_mm')
 
 
 def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
@@ -86,13 +64,14 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
     """
     cfg = resolved(config, {**(options or {}), 'randomness.seed': seed})
     check_comparable(config, cfg)
-    _claim(work_dir, cfg)
+    settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return json.loads(result_file.read_text())
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
-        _train(work_dir, threads, show)
+        resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
+        run_tool('train', [settings], resume, work_dir, threads=threads, show=show)
     result = judge_checkpoint(cfg, checkpoint)
     result['seconds_per_step'] = seconds_per_step(work_dir)
     result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
@@ -114,23 +93,6 @@ def check_comparable(config: str, cfg: Config) -> None:
                          'see configs/_base_/datasets/clothing_64px.py')
     if 'max_epochs' not in cfg.train_cfg:
         raise InputError(f'{config} has no train_cfg.max_epochs: runs are compared by epochs')
-
-
-def _claim(work_dir: Path, cfg: Config) -> None:
-    """Write the config that this folder is for, or refuse if it is for another one."""
-    file, text = _settings(work_dir), cfg.pretty_text
-    if file.is_file():
-        if file.read_text() != text:
-            raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
-                             '--work-dir, or remove it')
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-
-
-def _settings(work_dir: Path) -> Path:
-    # In a folder of its own: the runner dumps its config under the same name in work_dir.
-    return work_dir / 'settings' / 'config.py'
 
 
 def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
@@ -175,14 +137,6 @@ def seconds_per_step(work_dir: Path) -> float | None:
     return statistics.median(times[len(times) // 2:]) if times else None
 
 
-def scalars(work_dir: Path) -> list[dict]:
-    """All scalars that MMEngine wrote in a work_dir, in the order of the runs."""
-    records = []
-    for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in file.read_text().splitlines()]
-    return records
-
-
 def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
     """Mean and, from two seeds on, standard deviation of each measure, as table cells."""
     cells: dict[str, str | float] = {}
@@ -220,35 +174,3 @@ def paired_differences(results: Sequence[Mapping], reference: Sequence[Mapping]
         width = _T95[min(len(differences) - 1, len(_T95)) - 1] * error
         cells[name] = f'{statistics.mean(differences):+.1f} ± {width:.1f}'
     return cells
-
-
-def _train(work_dir: Path, threads: int | None, show: Sequence[str] | None) -> None:
-    command = [sys.executable, str(tools_folder() / 'train.py'), str(_settings(work_dir)),
-               '--work-dir', str(work_dir)]
-    if (work_dir / 'last_checkpoint').is_file():
-        command.append('--resume')
-    environment = {**os.environ}
-    if threads is not None:
-        environment['OMP_NUM_THREADS'] = str(threads)
-    if show is None:
-        status = subprocess.run(command, env=environment, check=False).returncode
-    else:
-        status = _run_logged(command, environment, work_dir / 'train.log', show)
-    if status == 2:
-        raise InputError(f'{work_dir}: training refused its input, see the line above')
-    if status:
-        where = '' if show is None else f', see {work_dir / "train.log"}'
-        raise RuntimeError(f'training in {work_dir} failed with status {status}{where}')
-
-
-def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,
-                show: Sequence[str]) -> int:
-    """Run a command; its standard output goes to ``log``, some lines of it to ours too."""
-    with open(log, 'a') as file, subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout:
-            file.write(line)
-            if any(text in line for text in show):
-                # Over a progress bar on the same terminal.
-                tqdm.write(line.rstrip())
-    return process.returncode

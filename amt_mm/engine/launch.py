@@ -26,6 +26,7 @@ from torch import distributed
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook
+from .overlay import SPECIAL
 
 
 class CfgOptions(DictAction):
@@ -144,7 +145,8 @@ def require_file(path: str, role: str) -> None:
 def _merge_options(cfg: Config, options: Mapping) -> None:
     for key in options:
         # What an overlay sets is part of the config, although it is merged later.
-        if all(_unknown_part(node, key) for node in (cfg, cfg.get('overlay', {}))):
+        if (all(_unknown_part(node, key) for node in (cfg, cfg.get('overlay', {})))
+                and key.removeprefix('overlay.') not in SPECIAL):
             part, known = _unknown_part(cfg, key)
             close = get_close_matches(part, known, n=1)
             hint = f'; did you mean {close[0]}?' if close else ''

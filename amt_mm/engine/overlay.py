@@ -11,7 +11,9 @@ its own, ``overlay``, and they are merged when the runner is made:
 - ``drop`` lists fields (dotted paths) that the new types have no use for;
 - ``transforms`` maps a transform of the training pipeline to its substitute;
 - ``hooks`` names hooks, as ``default_hooks`` does, so that a variant changes one field of
-  one; they join ``custom_hooks``, where the user's own of the same type win.
+  one; they join ``custom_hooks``, where the user's own of the same type win;
+- ``labelled`` is a data set for a protocol: see :mod:`amt_mm.engine.labelled`;
+- ``image_size`` is for the whole config: see :mod:`amt_mm.engine.image_size`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,12 @@ from collections.abc import Iterator
 from mmengine.config import Config, ConfigDict
 
 from amt_mm.errors import InputError
+
+from .image_size import set_image_size
+from .labelled import apply_labelled
+
+# Fields of an overlay that are not sections of the config.
+SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
 
 
 def apply_overlay(cfg: Config) -> Config:
@@ -38,9 +46,11 @@ def apply_overlay(cfg: Config) -> Config:
     if 'overlay' not in cfg:
         return cfg
     overlay = cfg.pop('overlay')
-    transforms, hooks = overlay.pop('transforms', {}), overlay.pop('hooks', {})
-    for path in overlay.pop('drop', ()):
+    special = {name: overlay.pop(name, None) for name in SPECIAL}
+    for path in special['drop'] or ():
         _drop(cfg, path)
+    if special['labelled']:
+        apply_labelled(cfg, special['labelled'])
     # Both places are usual; the runner would read only one of them.
     if 'data_preprocessor' in cfg.get('model', {}):
         own = cfg.model.pop('data_preprocessor')
@@ -51,9 +61,11 @@ def apply_overlay(cfg: Config) -> Config:
             raise InputError(f'the overlay changes `{key}`, which the config does not have: an '
                              'overlay stands beside a complete baseline in _base_')
         _merge(cfg[key], wishes)
-    if transforms:
-        _replace_transforms(cfg, dict(transforms))
-    for hook in hooks.values():
+    if special['transforms']:
+        _replace_transforms(cfg, dict(special['transforms']))
+    if special['image_size']:
+        set_image_size(cfg, special['image_size'])
+    for hook in (special['hooks'] or {}).values():
         _add_hook(cfg, hook)
     _mend_collate(cfg)
     return cfg

@@ -1,6 +1,7 @@
 """Hooks for MMEngine's runner, one verb each."""
 
 from .checkpoint_keys_hook import CheckpointKeysHook
+from .class_count_hook import ClassCountHook
 from .epoch_seed_hook import EpochSeedHook
 from .mask_progress_hook import MaskProgressHook
 from .progress_bar_hook import ProgressBarHook
@@ -8,6 +9,6 @@ from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'EpochSeedHook', 'MaskProgressHook', 'ProgressBarHook',
+    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'MaskProgressHook', 'ProgressBarHook',
     'SaliencyUpdateHook', 'TokenLossHook'
 ]

@@ -1,4 +1,4 @@
-"""Host methods and the data preprocessor, registered for configs."""
+"""Host methods, the data preprocessor, the classifier, registered for configs."""
 
 from . import mask_generators  # noqa: F401
 from .data_preprocessor import AMTDataPreprocessor
@@ -6,10 +6,11 @@ from .host import Host, HostViT, embed_patches
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
+from .vit_classifier import ViTClassifier
 
 __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
     'AMTSimMIMHead', 'AMTSimMIMViT', 'Host', 'HostViT',
-    'embed_patches'
+    'ViTClassifier', 'embed_patches'
 ]

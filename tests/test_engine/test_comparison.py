@@ -6,7 +6,7 @@ import statistics
 import pytest
 import torch
 
-from amt_mm.engine import comparison
+from amt_mm.engine import comparison, jobs
 from amt_mm.errors import InputError
 
 TINY = {
@@ -43,7 +43,7 @@ def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
-    config = str(comparison.configs_folder() / QUICKSTART)
+    config = str(jobs.configs_folder() / QUICKSTART)
     options = {**TINY, 'overlay.hooks.saliency.begin': 1, 'overlay.hooks.saliency.interval': 1}
     result = comparison.run(config, 1, tmp_path, options, threads=1, show=())
     # 8x8 patches at .45/.40: 28 masked, 26 thrown, 10 visible; [CLS] besides.
@@ -62,21 +62,21 @@ def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
 
 
 def test_random_encoders_differ_by_seed_and_repeat():
-    cfg = comparison.resolved(str(comparison.configs_folder() / QUICKSTART))
+    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART))
     first, again, other = (comparison.build_model(cfg, seed).backbone.layers[0].attn.qkv.weight
                            for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_a_config_that_cannot_be_judged_is_refused_before_training(tmp_path):
-    config = str(comparison.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
+    config = str(jobs.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
     with pytest.raises(InputError, match='no `probe`'):
         comparison.run(config, 0, tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
 
 
 def test_failed_training_is_an_error(tmp_path):
-    config = str(comparison.configs_folder() / QUICKSTART)
+    config = str(jobs.configs_folder() / QUICKSTART)
     with pytest.raises(RuntimeError, match='train.log'):
         comparison.run(config, 0, tmp_path, {**TINY, 'train_dataloader.batch_size': 0}, show=())
     assert not (tmp_path / 'result.json').exists()

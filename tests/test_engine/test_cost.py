@@ -2,7 +2,7 @@
 
 import pytest
 
-from amt_mm.engine import comparison
+from amt_mm.engine import comparison, jobs
 from amt_mm.engine.cost import blocks_cost, cost
 
 MAE = 'mae/{}_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
@@ -25,7 +25,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize('name', BY_HAND)
 def test_mae_costs_what_the_arithmetic_says(name):
-    found = cost(comparison.resolved(str(comparison.configs_folder() / MAE.format(name))))
+    found = cost(comparison.resolved(str(jobs.configs_folder() / MAE.format(name))))
     tokens, wanted = BY_HAND[name]
     assert (found.encoder_tokens, found.decoder_tokens) == tokens
     assert found.formula == wanted

@@ -1,0 +1,74 @@
+"""Change the size of the images throughout a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mmengine.config import Config, ConfigDict
+
+from amt_mm.errors import InputError
+
+_CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox')
+
+
+def set_image_size(cfg: Config, size: int) -> None:
+    """Set the side of the square images that the model sees.
+
+    Random crops and centre crops get the new side, the edge that an image is
+    resized to before its centre crop grows or shrinks in proportion, an image that
+    is resized as a whole gets the new side, and so does the backbone.
+
+    Args:
+        cfg: The config, changed in place.
+        size: Pixels.
+
+    Raises:
+        InputError: Not a positive number, or a pipeline in which nothing sets a size.
+    """
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f'overlay.image_size={size!r}: give the side of the square images in '
+                         'pixels (for others, change the pipelines)')
+    for pipeline in pipelines(cfg):
+        if not _resize(pipeline, size):
+            names = ', '.join(transform['type'] for transform in pipeline)
+            raise InputError(f'overlay.image_size={size}: nothing in the pipeline {names} sets '
+                             'the size of an image')
+    cfg.model.backbone.img_size = size
+
+
+def pipelines(cfg: Config) -> Iterator[list]:
+    """Every pipeline of a config's loaders, those of wrapped data sets too."""
+    loaders = [cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test')]
+    loaders.append((cfg.get('test_cfg') or {}).get('train_dataloader'))
+    seen = set()
+    for loader in loaders:
+        for pipeline in _of_dataset(loader.get('dataset', {}) if loader else {}):
+            # Validation and test may share one.
+            if id(pipeline) not in seen:
+                seen.add(id(pipeline))
+                yield pipeline
+
+
+def _of_dataset(dataset: Mapping) -> Iterator[list]:
+    if 'pipeline' in dataset:
+        yield dataset['pipeline']
+    for child in (*dataset.get('datasets', ()), dataset.get('dataset')):
+        if child:
+            yield from _of_dataset(child)
+
+
+def _resize(pipeline: list[ConfigDict], size: int) -> bool:
+    by_name = {transform['type'].split('.')[-1]: transform for transform in pipeline}
+    changed = False
+    for name in _CROPS:
+        if name in by_name:
+            by_name[name]['scale'], changed = size, True
+    if 'CenterCrop' in by_name:
+        crop = by_name['CenterCrop']
+        if 'ResizeEdge' in by_name:
+            edge = by_name['ResizeEdge']
+            edge['scale'] = round(edge['scale'] * size / crop['crop_size'])
+        crop['crop_size'], changed = size, True
+    elif 'Resize' in by_name:
+        by_name['Resize']['scale'], changed = (size, size), True
+    return changed

@@ -1,0 +1,9 @@
+# Your own images in class folders; tested on val/, or on every fifth image where there is none.
+#   --cfg-options overlay.labelled.dataset.data_root=FOLDER overlay.labelled.num_classes=37
+runner_type = 'amt_mm.OverlayRunner'
+overlay = dict(
+    labelled=dict(
+        num_classes=10,
+        dataset=dict(type='amt_mm.ImageFolder', data_root='data/folder', with_label=True),
+        train=dict(split='train'),
+        test=dict(split='val')))

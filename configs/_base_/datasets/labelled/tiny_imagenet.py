@@ -1,0 +1,10 @@
+# Tiny ImageNet: 100,000 + 10,000 images of 64 pixels, 200 classes; the test set has no labels, so
+# the validation set stands for it.
+#   python tools/dataset_tools/download_dataset.py tiny-imagenet --root data
+runner_type = 'amt_mm.OverlayRunner'
+overlay = dict(
+    labelled=dict(
+        num_classes=200,
+        dataset=dict(type='amt_mm.TinyImageNet', data_root='data/tiny-imagenet-200'),
+        train=dict(split='train'),
+        test=dict(split='val')))

@@ -1,0 +1,17 @@
+# Fine-tuning as SimMIM does it for ViT-B (SimMIM, section 4.1): as MAE's, with learning rate
+# 1.25e-3 per 512 images, batch 2048, 20 warm-up epochs, gradients clipped at 5.
+_base_ = './finetune.py'
+
+train_dataloader = dict(batch_size=256)
+optim_wrapper = dict(optimizer=dict(lr=5e-3), clip_grad=dict(max_norm=5.0))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=5e-4, end=20, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=80,
+        eta_min=2e-6,
+        begin=20,
+        end=100,
+        convert_to_iter_based=True)
+]
+auto_scale_lr = dict(base_batch_size=2048)

@@ -1,0 +1,33 @@
+# Linear probing as AMT and MAE do it (AMT, section 4.1; MAE, table 10): a linear head on [CLS]
+# behind a batch norm without affine, the backbone frozen; LARS, learning rate .1 per 256 images,
+# 90 epochs of which 10 warm up, no weight decay, crops and flips only.
+_base_ = './training_224px.py'
+
+model = dict(
+    frozen=True,
+    neck=dict(type='ClsBatchNormNeck'),
+    head=dict(
+        type='VisionTransformerClsHead',
+        loss=dict(type='CrossEntropyLoss'),
+        init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.01)]))
+
+train_pipeline = [
+    dict(type='amt_mm.LoadImage'),
+    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs')
+]
+train_dataloader = dict(batch_size=2048, dataset=dict(pipeline=train_pipeline))
+
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    optimizer=dict(type='LARS', lr=6.4, weight_decay=0.0, momentum=0.9),
+    # As in MAE: the trust ratio is for matrices.
+    paramwise_cfg=dict(custom_keys={'bias': dict(lars_exclude=True)}))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-4, end=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=80, begin=10, end=90, convert_to_iter_based=True)
+]
+train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)
+# 8 GPUs with 2048 images each.
+auto_scale_lr = dict(base_batch_size=16384)

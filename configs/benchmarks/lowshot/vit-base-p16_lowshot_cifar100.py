@@ -1,0 +1,6 @@
+# Low-shot on CIFAR-100. The paper has no figure.
+#   python tools/test.py THIS_CONFIG CHECKPOINT
+_base_ = [
+    '../../_base_/protocols/lowshot.py',
+    '../../_base_/datasets/labelled/cifar100.py',
+]
