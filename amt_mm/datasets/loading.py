@@ -44,8 +44,11 @@ class LoadImage(LoadImageFromFile):
     A JPEG whose data have a hole in the middle but a proper end cannot be told
     from a sound one by either decoder, and is read.
 
-    Required keys: ``img_path``. Added keys: ``img``, ``img_shape``, ``ori_shape``
-    (both ``(height, width)``, after the EXIF orientation).
+    A sample that brings its ``img`` (of a data set that holds images itself, such
+    as CIFAR's) passes, so that one pipeline serves all data sets.
+
+    Required keys: ``img_path`` or ``img``. Added keys: ``img``, ``img_shape``,
+    ``ori_shape`` (both ``(height, width)``, after the EXIF orientation).
 
     Args:
         to_float32: Return ``float32`` (values still 0..255). Defaults to False,
@@ -67,7 +70,7 @@ class LoadImage(LoadImageFromFile):
             to_float32=to_float32, ignore_empty=ignore_empty, backend_args=backend_args)
 
     def transform(self, results: dict) -> dict | None:
-        """Read ``results['img_path']``.
+        """Read ``results['img_path']``, unless ``results['img']`` is there.
 
         Args:
             results: One sample's data.
@@ -76,21 +79,27 @@ class LoadImage(LoadImageFromFile):
             The same dict with ``img``, ``img_shape`` and ``ori_shape``; None where
             the file cannot be read and ``ignore_empty`` is set.
         """
-        path = results['img_path']
-        # Decoders raise whatever they like on broken bytes (IndexError, struct.error,
-        # SyntaxError, ...): here each of them means that this file cannot be read.
-        try:
-            image = decode_image(fileio.get(path, backend_args=self.backend_args))
-        except Exception as error:
-            if self.ignore_empty:
+        image = results.get('img')
+        if image is None:
+            image = self._read(results['img_path'])
+            if image is None:
                 return None
-            raise InputError(f'{path}: not readable as an image: {_reason(error)}. Replace or '
-                             'remove the file.') from error
         if self.to_float32:
             image = image.astype(np.float32)
         results['img'] = image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
+
+    def _read(self, path: str) -> np.ndarray | None:
+        # Decoders raise whatever they like on broken bytes (IndexError, struct.error,
+        # SyntaxError, ...): here each of them means that this file cannot be read.
+        try:
+            return decode_image(fileio.get(path, backend_args=self.backend_args))
+        except Exception as error:
+            if self.ignore_empty:
+                return None
+            raise InputError(f'{path}: not readable as an image: {_reason(error)}. Replace or '
+                             'remove the file.') from error
 
 
 def decode_image(content: bytes) -> np.ndarray:

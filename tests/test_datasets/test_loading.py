@@ -321,3 +321,13 @@ def test_as_fast_as_mmcv(tmp_path, name, side):
             loader(data)
             seconds[kind].append(time.perf_counter() - start)
     assert min(seconds[LoadImage]) < 1.1 * min(seconds[LoadImageFromFile])
+
+
+def test_an_image_that_is_there_passes():
+    image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    results = LoadImage()({'img': image, 'img_path': 'nowhere.png'})
+    assert results['img'] is image
+    assert results['img_shape'] == results['ori_shape'] == (5, 7)
+    results = LoadImage(to_float32=True)({'img': image})
+    assert results['img'].dtype == np.float32
+    np.testing.assert_array_equal(results['img'], image)

@@ -1,0 +1,123 @@
+"""Unpacking an archive: nothing outside its folder, and the whole of it or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
+
+from amt_mm.errors import InputError
+
+from .fetching import byte_progress
+
+# What the readers raise on damaged bytes.
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def unpack(archive: Path, folder: str, root: Path) -> None:
+    """Unpack one folder of a tar or zip archive to ``root/folder``.
+
+    Every member is written by its bytes alone: no links, devices, owners or
+    permissions. What lies in the archive beside ``folder`` is left out.
+
+    Args:
+        archive: A ``.zip``, or a ``.tar`` with whatever compression.
+        folder: Name of the archive's folder; must not be in ``root`` yet.
+        root: Where the folder is to be.
+
+    Raises:
+        InputError: The archive is damaged, has no such folder, or a member of
+            it is a link or device or would be written elsewhere.
+    """
+    with staging(root / folder) as target, open_archive(archive) as file:
+        members = _zip_members if zipfile.is_zipfile(archive) else tar_members
+        for name, content in members(file):
+            parts = member_parts(name)
+            if parts[0] == folder:
+                write_member(target.joinpath(*parts[1:]), content)
+        if not any(target.iterdir()):
+            raise InputError(f'{archive}: has no folder {folder}: it is another file')
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` that takes its place when all has gone well.
+
+    What an interrupted run has left of it is removed.
+    """
+    partial = folder.with_name(f'.{folder.name}.partial')
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def open_archive(archive: Path) -> Iterator[BinaryIO]:
+    """Open an archive with a bar that follows the reading; damage is an :class:`InputError`."""
+    with byte_progress() as progress:
+        try:
+            with progress.open(archive, 'rb', description=f'Unpacking {archive.name}') as file:
+                yield file
+        except _DAMAGE as error:
+            # tarfile lists, line by line, what else the file is not.
+            reason = str(error).partition('\n')[0].rstrip(':')
+            raise InputError(f'{archive}: damaged ({reason or type(error).__name__}); delete it '
+                             'and fetch it again') from error
+
+
+def tar_members(file: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
+    """Names and contents of a tar archive in their order; the content of a folder is None."""
+    with tarfile.open(fileobj=file, mode='r:*') as tar:
+        for member in tar:
+            if not member.isfile() and not member.isdir():
+                raise InputError(f'member {member.name!r} of the archive is a link or device: '
+                                 'it is not unpacked')
+            yield member.name, tar.extractfile(member)
+
+
+def _zip_members(file: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise InputError(f'member {info.filename!r} of the archive is a link or device: '
+                                 'it is not unpacked')
+            if info.is_dir():
+                yield info.filename, None
+            else:
+                with archive.open(info) as content:
+                    yield info.filename, content
+
+
+def member_parts(name: str) -> tuple[str, ...]:
+    """Parts of a member's relative path.
+
+    Raises:
+        InputError: The path is absolute or leaves its folder, read as on any system.
+    """
+    # Windows' reading is the strictest: both slashes, drives, hosts.
+    path = PureWindowsPath(name)
+    if path.anchor or '..' in path.parts or not path.parts:
+        raise InputError(f'member {name!r} of the archive lies outside its folder: it is not '
+                         'unpacked')
+    return path.parts
+
+
+def write_member(path: Path, content: BinaryIO | None) -> None:
+    """Write a file, or make a folder where ``content`` is None."""
+    if content is None:
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('wb') as file:
+        shutil.copyfileobj(content, file, 1 << 20)

@@ -1,0 +1,140 @@
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from amt_mm.datasets.download import unpack
+from amt_mm.errors import InputError
+
+FILES = {'set/a.bin': b'first' * 1000, 'set/deep/er/b.txt': b'', 'set/c': b'third'}
+
+
+def write_tar(path, files, mode='w', extra=()):
+    with tarfile.open(path, mode) as tar:
+        folder = tarfile.TarInfo('set')
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in extra:
+            tar.addfile(info)
+    return path
+
+
+def write_zip(path, files, extra=()):
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('set/', b'')
+        for name, content in [*files.items(), *extra]:
+            archive.writestr(name, content)
+    return path
+
+
+def write(tmp_path, kind, files=FILES):
+    path = tmp_path / f'archive.{kind}'
+    if kind == 'zip':
+        return write_zip(path, files)
+    return write_tar(path, files, f'w:{kind.removeprefix("tar").removeprefix(".")}')
+
+
+def contents(folder):
+    return {path.relative_to(folder.parent).as_posix(): path.read_bytes()
+            for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize('kind', ['tar', 'tar.gz', 'tar.xz', 'zip'])
+def test_the_folder_arrives_whole(tmp_path, kind):
+    archive = write(tmp_path, kind, {**FILES, 'README': b'beside the folder'})
+    root = tmp_path / 'deep' / 'root'
+    unpack(archive, 'set', root)
+    assert contents(root / 'set') == FILES
+    assert [path.name for path in root.iterdir()] == ['set']
+
+
+@pytest.mark.parametrize('kind', ['tar.gz', 'zip'])
+@pytest.mark.parametrize('name', ['../evil', 'set/../../evil', '/tmp/amt_mm_evil', 'C:/evil',
+                                  'set\\..\\..\\evil', '//host/share/evil'])
+def test_no_member_leaves_its_folder(tmp_path, kind, name):
+    archive = write(tmp_path, kind, {**FILES, name: b'evil'})
+    root = tmp_path / 'deep' / 'root'
+    with pytest.raises(InputError, match='lies outside its folder: it is not unpacked'):
+        unpack(archive, 'set', root)
+    assert list(root.iterdir()) == [], 'not in part either'
+    assert not list(tmp_path.rglob('*evil*'))
+
+
+def link(kind):
+    info = tarfile.TarInfo('set/link')
+    info.type, info.linkname = kind, '../../..'
+    return info
+
+
+@pytest.mark.parametrize('kind', [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE,
+                                  tarfile.CHRTYPE])
+def test_links_and_devices_of_a_tar_are_refused(tmp_path, kind):
+    archive = write_tar(tmp_path / 'a.tar', FILES, extra=[link(kind)])
+    with pytest.raises(InputError, match="'set/link' of the archive is a link or device"):
+        unpack(archive, 'set', tmp_path / 'root')
+    assert list((tmp_path / 'root').iterdir()) == []
+
+
+def test_links_of_a_zip_are_refused(tmp_path):
+    info = zipfile.ZipInfo('set/link')
+    info.external_attr = 0o120777 << 16
+    archive = write_zip(tmp_path / 'a.zip', FILES, [(info, b'../../..')])
+    with pytest.raises(InputError, match="'set/link' of the archive is a link or device"):
+        unpack(archive, 'set', tmp_path / 'root')
+
+
+@pytest.mark.parametrize('kind', ['tar', 'tar.gz', 'tar.xz', 'zip'])
+def test_a_damaged_archive_leaves_nothing(tmp_path, kind):
+    archive = write(tmp_path, kind, {f'set/{i}': bytes([i]) * 5000 for i in range(200)})
+    content = archive.read_bytes()
+    archive.write_bytes(content[:len(content) // 2])
+    with pytest.raises(InputError, match=rf'archive.{kind}: damaged \(.+\); delete it') as caught:
+        unpack(archive, 'set', tmp_path / 'root')
+    assert '\n' not in str(caught.value)
+    assert list((tmp_path / 'root').iterdir()) == []
+
+
+def test_a_flipped_byte_in_a_zip_is_seen(tmp_path):
+    archive = write(tmp_path, 'zip')
+    content = bytearray(archive.read_bytes())
+    content[content.index(b'set/a.bin') + 14] ^= 255
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match='damaged'):
+        unpack(archive, 'set', tmp_path / 'root')
+
+
+@pytest.mark.parametrize('content', [b'', b'<html>Sign in</html>' * 50])
+def test_what_is_no_archive(tmp_path, content):
+    (tmp_path / 'a.tar.gz').write_bytes(content)
+    with pytest.raises(InputError, match='a.tar.gz: '):
+        unpack(tmp_path / 'a.tar.gz', 'set', tmp_path / 'root')
+
+
+def test_an_archive_without_the_folder(tmp_path):
+    archive = write(tmp_path, 'tar.gz')
+    with pytest.raises(InputError, match='has no folder other'):
+        unpack(archive, 'other', tmp_path)
+
+
+def test_what_an_interrupted_run_left_is_cleared(tmp_path):
+    left = tmp_path / 'root' / '.set.partial'
+    left.mkdir(parents=True)
+    (left / 'half').write_bytes(b'half')
+    unpack(write(tmp_path, 'tar.gz'), 'set', tmp_path / 'root')
+    assert contents(tmp_path / 'root' / 'set') == FILES
+    assert not left.exists()
+
+
+def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('amt_mm.datasets.download.unpacking.shutil.copyfileobj', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        unpack(write(tmp_path, 'zip'), 'set', tmp_path / 'root')
+    assert list((tmp_path / 'root').iterdir()) == []

@@ -1,0 +1,85 @@
+import pytest
+
+from amt_mm.datasets import ImageNet
+from amt_mm.errors import InputError
+
+WNIDS = ['n01440764', 'n01443537', 'n02124075']
+THREE = dict(classes=['tench', 'goldfish', 'cat'])
+
+
+def touch(root, names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'')
+    return root
+
+
+def found(dataset):
+    return [(info['img_path'].rpartition('/')[2], info.get('gt_label'))
+            for info in map(dataset.get_data_info, range(len(dataset)))]
+
+
+def test_class_folders(tmp_path):
+    for split in ('train', 'val'):
+        touch(tmp_path, [f'{split}/{wnid}/{wnid}_{i}.JPEG' for wnid in WNIDS[::-1]
+                         for i in range(2)])
+        dataset = ImageNet(data_root=str(tmp_path), split=split, **THREE)
+        assert found(dataset) == [(f'{wnid}_{i}.JPEG', label) for label, wnid in enumerate(WNIDS)
+                                  for i in range(2)]
+
+
+def test_a_list_of_labels(tmp_path):
+    touch(tmp_path, ['val/b.JPEG', 'val/a.JPEG'])
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta' / 'val.txt').write_text('b.JPEG 999\na.JPEG 7\n')
+    dataset = ImageNet(data_root=str(tmp_path), split='val')
+    assert found(dataset) == [('b.JPEG', 999), ('a.JPEG', 7)]
+    assert len(dataset.CLASSES) == 1000
+
+
+def test_the_test_split_has_no_labels(tmp_path):
+    touch(tmp_path, ['test/b.JPEG', 'test/a.JPEG'])
+    assert found(ImageNet(data_root=str(tmp_path), split='test')) == [
+        ('a.JPEG', None), ('b.JPEG', None)]
+
+
+def test_missing_says_the_path_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        ImageNet(data_root='data/imagenet', split='val')
+    assert str(caught.value) == (
+        'data/imagenet/val: there is no such folder; ImageNet needs an account, and its archives '
+        'are unpacked here by: python tools/dataset_tools/download_dataset.py imagenet '
+        '--root data/imagenet --archive FILE FILE FILE')
+
+
+def test_wrong_folders_are_told(tmp_path):
+    touch(tmp_path, ['train/n01440764/a.JPEG', 'train/n01443537/a.JPEG', 'val/a.JPEG'])
+    (tmp_path / 'test').mkdir()
+    with pytest.raises(InputError, match='train: has 2 class folders, where 1000 are expected'):
+        ImageNet(data_root=str(tmp_path), split='train')
+    with pytest.raises(InputError, match='val: has no class folders; .*meta/val.txt'):
+        ImageNet(data_root=str(tmp_path), split='val')
+    with pytest.raises(InputError, match='test: holds no image'):
+        ImageNet(data_root=str(tmp_path), split='test')
+
+
+@pytest.mark.parametrize('line', ['a.JPEG', 'a.JPEG 1000', 'a.JPEG -1', '', '7'])
+def test_a_wrong_line_is_named(tmp_path, line):
+    touch(tmp_path, ['val/b.JPEG'])
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta' / 'val.txt').write_text(f'b.JPEG 1\n{line}\nb.JPEG 1\n')
+    with pytest.raises(InputError, match=rf'val.txt:2: {line!r} is not a path and a label below'):
+        ImageNet(data_root=str(tmp_path), split='val')
+
+
+def test_a_list_that_is_not_there(tmp_path):
+    touch(tmp_path, ['val/b.JPEG'])
+    with pytest.raises(InputError, match='meta/mine.txt: there is no such file'):
+        ImageNet(data_root=str(tmp_path), split='val', ann_file='meta/mine.txt')
+
+
+@pytest.mark.parametrize('arguments', [{'split': 'valid', 'data_root': 'x'}, {'split': 'val'}])
+def test_arguments(arguments):
+    with pytest.raises(InputError, match='split=|data_root is empty'):
+        ImageNet(**arguments)
