@@ -1,0 +1,15 @@
+# k-NN on frozen features as DINO and AttMask do it: [CLS] after the final norm, L2-normalised, the
+# nearest 10, 20, 100 and 200 training images vote with weight exp(cosine / .07).
+# Mean of the patch tokens instead: test_cfg.pooling=mean
+_base_ = './evaluation_224px.py'
+
+model = dict(backbone=dict(out_type='raw'))
+data_preprocessor = dict(type='ClsDataPreprocessor')
+test_cfg = dict(
+    type='amt_mm.KNNTestLoop',
+    ks=(10, 20, 100, 200),
+    temperature=0.07,
+    pooling='cls',
+    train_dataloader=dict(dataset=dict(pipeline=_base_.test_pipeline)))
+# The loop measures by itself.
+test_evaluator = []

@@ -1,0 +1,33 @@
+# Fine-tuning of the encoders of configs/clothing, docs/results.md: 20 epochs, no drop path in so
+# small a transformer, and no mixing of images in so short a training.
+#   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
+_base_ = [
+    '../../_base_/protocols/finetune.py',
+    '../../_base_/datasets/labelled/clothing.py',
+]
+
+model = dict(
+    backbone=dict(
+        arch=dict(
+            _delete_=True, embed_dims=192, num_layers=6, num_heads=3, feedforward_channels=768),
+        patch_size=8,
+        drop_path_rate=0.0),
+    train_cfg=None)
+train_dataloader = dict(batch_size=128, num_workers=0)
+test_dataloader = dict(num_workers=0)
+val_dataloader = dict(num_workers=0)
+
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-4, end=2, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        T_max=18,
+        eta_min=1e-6,
+        begin=2,
+        end=20,
+        convert_to_iter_based=True)
+]
+train_cfg = dict(max_epochs=20, val_interval=20)
+default_hooks = dict(checkpoint=dict(interval=10))
+overlay = dict(image_size=64)

@@ -1,0 +1,34 @@
+"""ClassCountHook: the head and the images agree on the number of classes."""
+
+from types import SimpleNamespace
+
+import pytest
+from torch import nn
+
+from amt_mm.errors import InputError
+from amt_mm.hooks import ClassCountHook
+
+
+def runner(classes, head_classes):
+    model = nn.Module()
+    if head_classes is not None:
+        model.head = nn.Module()
+        model.head.num_classes = head_classes
+    dataset = SimpleNamespace(metainfo={} if classes is None else {'classes': list('abcdefgh')[
+        :classes]})
+    loader = SimpleNamespace(dataset=dataset)
+    return SimpleNamespace(model=model, train_dataloader=loader, val_dataloader=loader,
+                           test_dataloader=loader)
+
+
+@pytest.mark.parametrize('part', ['train', 'val', 'test'])
+def test_another_number_is_refused(part):
+    message = f'{part}_dataloader.dataset has 3 classes, the head is made for 10: .*num_classes=3'
+    with pytest.raises(InputError, match=message):
+        getattr(ClassCountHook(), f'before_{part}')(runner(3, 10))
+
+
+@pytest.mark.parametrize('classes, head', [(3, 3), (None, 10), (3, None)])
+def test_agreement_and_silence_pass(classes, head):
+    for part in ('train', 'val', 'test'):
+        getattr(ClassCountHook(), f'before_{part}')(runner(classes, head))
