@@ -1,0 +1,136 @@
+"""Get the files of a public data set: fetched, verified by their md5, unpacked.
+
+An interrupted download goes on where it stopped, an interrupted unpacking leaves nothing
+half done, and what is there already is left alone: run the same command again at any time.
+ImageNet-1K needs an account: fetch its three archives and give them by --archive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from amt_mm.datasets import download
+from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
+from amt_mm.engine.launch import one_line_errors
+from amt_mm.errors import InputError
+
+EXAMPLE = """
+examples:
+  python tools/dataset_tools/download_dataset.py cifar10 cifar100 stl10 tiny_imagenet --root data
+  python tools/dataset_tools/download_dataset.py cifar10 --archive ~/cifar-10-python.tar.gz
+  python tools/dataset_tools/download_dataset.py stl10 --url https://MIRROR/stl10_binary.tar.gz
+  python tools/dataset_tools/download_dataset.py imagenet --root data/imagenet --archive \\
+      ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar ILSVRC2012_devkit_t12.tar.gz
+"""
+IMAGENET_PAGE = 'https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php'
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='+', choices=[*SOURCES, 'imagenet'], metavar='NAME',
+                        help=f'{", ".join(SOURCES)} or imagenet')
+    parser.add_argument('--root', type=Path, help='folder to unpack into: the data_root of the '
+                        'config (default: data; for imagenet data/imagenet)')
+    parser.add_argument('--url', help='another address of the same archive')
+    parser.add_argument('--archive', type=Path, nargs='+', metavar='FILE',
+                        help='archives that are there already; they are left where they are')
+    args = parser.parse_args()
+    if len(args.names) > 1 and (args.url or args.archive or 'imagenet' in args.names):
+        parser.error('give imagenet, and a name with --url or --archive, by itself')
+    if args.url and (args.archive or args.names == ['imagenet']):
+        parser.error('--url is for what is to be fetched: no --archive beside it, no imagenet')
+    if args.archive and len(args.archive) > 1 and args.names != ['imagenet']:
+        parser.error(f'{args.names[0]} is one archive')
+    return args
+
+
+def get_archived(name: str, root: Path, url: str | None, archive: Path | None) -> None:
+    """Fetch, verify and unpack a data set of one archive."""
+    source = SOURCES[name]
+    target = root / source.folder
+    if is_there(target):
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    path = archive or root / source.filename
+    fetched = not archive and not path.exists()
+    if fetched:
+        print(f'{name}: fetching {source.size / 1e6:.0f} MB from {url or source.url}')
+        download.fetch(url or source.url, path, source.size, source.md5)
+    else:
+        download.verify(path, source.md5)
+    download.unpack(path, source.folder, root)
+    # Only what this call has brought; a file of the user's stays.
+    if fetched:
+        path.unlink()
+    print(f'{name}: {target} is complete')
+
+
+def get_imagenet(root: Path, archives: list[Path]) -> None:
+    """Verify and unpack what is given of ImageNet's archives."""
+    wanted = {archive.filename: archive for archive in (TRAIN, VAL, DEVKIT)}
+    given = {path.name: path for path in archives}
+    for name, path in given.items():
+        if name not in wanted:
+            raise InputError(f'{path}: is none of {", ".join(wanted)}; keep the names that the '
+                             'archives have on the page')
+    if not given.keys() & {TRAIN.filename, VAL.filename}:
+        files = ', '.join(f'{archive.filename} ({archive.size})' for archive in wanted.values())
+        raise InputError(f'imagenet needs an account: sign in at {IMAGENET_PAGE}, fetch {files}, '
+                         'and give them by --archive FILE FILE FILE')
+    if VAL.filename in given and DEVKIT.filename not in given:
+        raise InputError(f'{VAL.filename} has no labels: give {DEVKIT.filename}, which has them, '
+                         f'by --archive too ({IMAGENET_PAGE})')
+    if TRAIN.filename in given and not is_there(root / 'train'):
+        path = checked(given, TRAIN)
+        print(f'imagenet: {root / "train"} has {download.unpack_train(path, root)} images')
+    if VAL.filename in given and not is_there(root / 'val'):
+        path, devkit = checked(given, VAL), checked(given, DEVKIT)
+        print(f'imagenet: {root / "val"} has {download.unpack_val(path, devkit, root)} images')
+
+
+def is_there(target: Path) -> bool:
+    """Whether a folder is in its place; says so."""
+    if target.exists():
+        print(f'{target} is there already, nothing to do (delete it to get it anew)')
+    return target.exists()
+
+
+def checked(given: dict[str, Path], archive: download.Archive) -> Path:
+    """The file given for an archive, verified."""
+    download.verify(given[archive.filename], archive.md5)
+    return given[archive.filename]
+
+
+def main() -> None:
+    """Get each data set in turn."""
+    args = parse_args()
+    with one_line_errors():
+        try:
+            if args.names == ['imagenet']:
+                get_imagenet(args.root or Path('data/imagenet'), args.archive or [])
+            else:
+                for name in args.names:
+                    archive = args.archive[0] if args.archive else None
+                    get_archived(name, args.root or Path('data'), args.url, archive)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InputError('the disk is full: make room and run the same command again, it '
+                                 'goes on with what has come') from error
+            raise InputError(f'{error.filename}: {error.strerror}') from error
+        except KeyboardInterrupt:
+            raise InputError('interrupted; the same command goes on with what has come') from None
+
+
+if __name__ == '__main__':
+    main()
