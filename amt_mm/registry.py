@@ -23,7 +23,7 @@ from mmengine.registry import Registry  # noqa: E402
 MODULE2PACKAGE['amt_mm'] = 'amt_mm'
 
 # Backbones, necks, heads, algorithms and data preprocessors.
-MODELS = Registry('model', parent=root.MODELS, locations=['amt_mm.models'])
+MODELS = Registry('model', parent=root.MODELS, locations=['amt_mm.models', 'amt_mm.detection'])
 # Mask generators.
 TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, locations=['amt_mm.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets'])
@@ -31,7 +31,11 @@ TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.da
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor', parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
+    locations=['amt_mm.detection'])
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
+    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS', 'TASK_UTILS',
+    'TRANSFORMS'
 ]
