@@ -50,7 +50,7 @@ class ImageNet(_ImageNet):
             raise InputError(
                 f'{self.img_prefix}: there is no such folder; ImageNet needs an account, and its '
                 'archives are unpacked here by: '
-                f'{download_command("imagenet", self.data_root)} --archive FILE FILE FILE')
+                f'{download_command("imagenet", self.data_root, " --archive FILE FILE FILE")}')
         if self.ann_file:
             self._check_list()
         elif self.with_label:

@@ -10,43 +10,34 @@ from .download import SOURCES, download_command
 
 
 def archived_folder(name: str, data_root: str) -> str:
-    """The folder of a data set that comes as one archive.
+    """Path of the folder of a data set that comes as one archive.
 
     Args:
         name: Of the data set, as ``tools/dataset_tools/download_dataset.py`` knows it.
-        data_root: Folder that the archive was unpacked in.
-
-    Returns:
-        Path of the archive's own folder.
-
-    Raises:
-        InputError: It is not there; the message has the command that gets it.
+        data_root: Of the config.
     """
-    folder = osp.join(data_root, SOURCES[name].folder)
-    if not osp.isdir(folder):
-        raise InputError(f'{folder}: there is no such folder; get the data set by: '
-                         f'{download_command(name, data_root or ".")}')
-    return folder
+    source = SOURCES[name]
+    return osp.join(data_root, source.folder) if source.holder else data_root
 
 
 def archived_file(name: str, data_root: str, *parts: str) -> str:
-    """A file or folder of a data set that comes as one archive.
+    """Path of a file or folder of a data set that comes as one archive.
 
     Args:
         name: Of the data set.
-        data_root: Folder that the archive was unpacked in.
+        data_root: Of the config.
         *parts: Path below the archive's own folder.
 
-    Returns:
-        Path of the file.
-
     Raises:
-        InputError: The data set or this part of it is not there.
+        InputError: The data set or this part of it is not there; the message has
+            the command that gets it.
     """
     folder = archived_folder(name, data_root)
     path = osp.join(folder, *parts)
     if not osp.exists(path):
-        raise damaged(name, data_root, f'{path}: is missing')
+        fault = (f'{path}: is missing' if osp.isdir(folder) else
+                 f'{folder}: there is no such folder')
+        raise InputError(f'{fault}; get the data set by: {download_command(name, data_root)}')
     return path
 
 
@@ -55,9 +46,8 @@ def damaged(name: str, data_root: str, fault: str) -> InputError:
 
     Args:
         name: Of the data set.
-        data_root: Folder that the archive was unpacked in.
+        data_root: Of the config.
         fault: The path, and what is wrong with it.
     """
-    folder = osp.join(data_root, SOURCES[name].folder)
-    return InputError(f'{fault}; delete {folder} and get the data set anew by: '
-                      f'{download_command(name, data_root or ".")}')
+    return InputError(f'{fault}; move {archived_folder(name, data_root)} away and get the data '
+                      f'set anew by: {download_command(name, data_root)}')

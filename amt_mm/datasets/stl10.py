@@ -36,7 +36,7 @@ class STL10(BaseDataset):
     ``'train'`` and ``'test'``, ``gt_label``.
 
     Args:
-        data_root: Folder that holds ``stl10_binary``.
+        data_root: The archive's folder, ``stl10_binary``.
         split: ``'train'``, ``'test'``, or for pre-training ``'unlabeled'`` or
             ``'train+unlabeled'``, which have no labels. Defaults to ``'train'``.
         **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``,
@@ -55,7 +55,7 @@ class STL10(BaseDataset):
         if split not in _SPLITS:
             raise InputError(f'split={split!r}: give one of {", ".join(map(repr, _SPLITS))}.')
         if not data_root:
-            raise InputError('data_root is empty: give the folder that holds stl10_binary.')
+            raise InputError('data_root is empty: give the folder of train_X.bin and the others.')
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 

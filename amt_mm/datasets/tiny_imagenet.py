@@ -20,9 +20,9 @@ class TinyImageNet(BaseDataset):
     The archive's own layout, where validation images lie in one folder and
     their classes in a text file::
 
-        data_root/tiny-imagenet-200/wnids.txt  words.txt
-                                    train/<wnid>/images/*.JPEG
-                                    val/val_annotations.txt  val/images/*.JPEG
+        data_root/wnids.txt  words.txt
+                  train/<wnid>/images/*.JPEG
+                  val/val_annotations.txt  val/images/*.JPEG
 
     Labels are the places of the sorted WordNet ids, not those of the lines of
     ``wnids.txt``: so loaders of one folder a class (torchvision, timm,
@@ -31,7 +31,7 @@ class TinyImageNet(BaseDataset):
     else the WordNet ids.
 
     Args:
-        data_root: Folder that holds ``tiny-imagenet-200``.
+        data_root: The archive's folder, ``tiny-imagenet-200``.
         split: ``'train'`` or ``'val'`` (the test images have no labels).
             Defaults to ``'train'``.
         **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``,
@@ -47,7 +47,7 @@ class TinyImageNet(BaseDataset):
             raise InputError(f"split={split!r}: give 'train' or 'val' (the test images of Tiny "
                              'ImageNet have no labels).')
         if not data_root:
-            raise InputError('data_root is empty: give the folder that holds tiny-imagenet-200.')
+            raise InputError('data_root is empty: give the folder that holds wnids.txt.')
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 
@@ -61,7 +61,7 @@ class TinyImageNet(BaseDataset):
         return [{'img_path': path, 'gt_label': labels[wnid]} for path, wnid in find(wnids)]
 
     def _path(self, *parts: str) -> str:
-        return archived_file('tiny_imagenet', self.data_root, *parts)
+        return archived_file('tiny-imagenet', self.data_root, *parts)
 
     def _read_names(self, wnids: list[str]) -> tuple[str, ...]:
         try:
@@ -79,7 +79,7 @@ class TinyImageNet(BaseDataset):
             folder = self._path('train', wnid, 'images')
             images = sorted(_images(folder))
             if not images:
-                raise damaged('tiny_imagenet', self.data_root, f'{folder}: holds no image')
+                raise damaged('tiny-imagenet', self.data_root, f'{folder}: holds no image')
             found += [(osp.join(folder, name), wnid) for name in images]
         return found
 
@@ -103,10 +103,10 @@ class TinyImageNet(BaseDataset):
                 else:
                     found[name] = wnid
                     continue
-                raise damaged('tiny_imagenet', self.data_root, f'{annotations}:{number}: {fault}')
+                raise damaged('tiny-imagenet', self.data_root, f'{annotations}:{number}: {fault}')
         left = sorted(images - found.keys())
         if left:
-            raise damaged('tiny_imagenet', self.data_root,
+            raise damaged('tiny-imagenet', self.data_root,
                           f'{annotations}: has no line for {left[0]}, one of {len(left)} such '
                           f'images in {folder}')
         return [(osp.join(folder, name), wnid) for name, wnid in found.items()]

@@ -41,9 +41,9 @@ def test_only_the_order_of_colours_differs_from_mmpretrains(tmp_path, monkeypatc
 def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch, cls, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        cls(data_root='data')
+        cls(data_root=f'data/{name}')
     assert str(caught.value) == (
-        f'data/{cls.base_folder}: there is no such folder; get the data set by: '
+        f'data/{name}/{cls.base_folder}: there is no such folder; get the data set by: '
         f'python tools/dataset_tools/download_dataset.py {name} --root data')
     assert not (tmp_path / 'data').exists(), 'nothing is downloaded'
 
@@ -53,10 +53,10 @@ def test_a_missing_or_changed_batch_is_named(tmp_path, monkeypatch):
     batch = tmp_path / 'cifar-10-batches-py' / 'data_batch_4'
     content = batch.read_bytes()
     batch.write_bytes(content[:-1] + b'!')
-    with pytest.raises(InputError, match=r'data_batch_4: its md5 is not \w+; delete .*--root'):
+    with pytest.raises(InputError, match=r'data_batch_4: its md5 is not \w+; move .*--root'):
         CIFAR10(data_root=str(tmp_path))
     batch.unlink()
-    with pytest.raises(InputError, match='data_batch_4: is missing; delete'):
+    with pytest.raises(InputError, match='data_batch_4: is missing; get'):
         CIFAR10(data_root=str(tmp_path))
 
 

@@ -10,7 +10,7 @@ from true_formats import RED, noise, write_cifar, write_rgb, write_stl10, write_
 from amt_mm.datasets import CIFAR10, CIFAR100, dataset_fingerprint, whole_image_view
 from amt_mm.registry import DATASETS
 
-NAMES = ['cifar10', 'cifar100', 'stl10', 'stl10 unlabeled', 'tiny_imagenet', 'imagenet', 'folder',
+NAMES = ['cifar10', 'cifar100', 'stl10', 'stl10 unlabeled', 'tiny-imagenet', 'imagenet', 'folder',
          'scenes']
 CROP = dict(type='amt_mm.RandomResizedCropWithBox', scale=(16, 24), crop_ratio_range=(.2, 1.))
 # One for file data sets and those that hold their images.
@@ -38,7 +38,7 @@ def build(tmp_path, monkeypatch):
         elif name == 'stl10 unlabeled':
             write_stl10(root, images, 'unlabeled')
             settings.update(type='amt_mm.STL10', split='unlabeled')
-        elif name == 'tiny_imagenet':
+        elif name == 'tiny-imagenet':
             write_tiny_imagenet(root, ['n00000002'], len(images), 0, images[:, :64, :64])
             settings.update(type='amt_mm.TinyImageNet')
         elif name == 'scenes':

@@ -50,7 +50,7 @@ def test_missing_says_the_path_and_what_to_do(tmp_path, monkeypatch):
     assert str(caught.value) == (
         'data/imagenet/val: there is no such folder; ImageNet needs an account, and its archives '
         'are unpacked here by: python tools/dataset_tools/download_dataset.py imagenet '
-        '--root data/imagenet --archive FILE FILE FILE')
+        '--root data --archive FILE FILE FILE')
 
 
 def test_wrong_folders_are_told(tmp_path):

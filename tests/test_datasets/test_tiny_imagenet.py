@@ -11,11 +11,11 @@ WNIDS = ['n02124075', 'n04067472', 'n01443537', 'n03970156']
 
 @pytest.fixture
 def folder(tmp_path):
-    return write_tiny_imagenet(tmp_path, WNIDS, train=3, val=6)
+    return write_tiny_imagenet(tmp_path / 'tiny-imagenet-200', WNIDS, train=3, val=6)
 
 
 def test_training_labels_are_those_of_class_folder_loaders(folder):
-    dataset = TinyImageNet(data_root=str(folder.parent))
+    dataset = TinyImageNet(data_root=str(folder))
     theirs = torchvision.datasets.ImageFolder(str(folder / 'train'))
     found = [(info['img_path'], info['gt_label'])
              for info in map(dataset.get_data_info, range(len(dataset)))]
@@ -23,7 +23,7 @@ def test_training_labels_are_those_of_class_folder_loaders(folder):
 
 
 def test_validation_labels_are_those_of_the_annotations(folder):
-    dataset = TinyImageNet(data_root=str(folder.parent), split='val')
+    dataset = TinyImageNet(data_root=str(folder), split='val')
     # Line i is of class WNIDS[i % 4], whose place in sorted order is:
     place = {'n02124075': 1, 'n04067472': 3, 'n01443537': 0, 'n03970156': 2}
     assert dataset.get_gt_labels().tolist() == [place[WNIDS[i % 4]] for i in range(6)]
@@ -33,7 +33,7 @@ def test_validation_labels_are_those_of_the_annotations(folder):
 
 def test_class_names(folder):
     def names(**kwargs):
-        return TinyImageNet(data_root=str(folder.parent), **kwargs).metainfo['classes']
+        return TinyImageNet(data_root=str(folder), **kwargs).metainfo['classes']
 
     assert names() == tuple(f'thing {wnid}, object' for wnid in sorted(WNIDS))
     assert names(classes=list('abcd')) == tuple('abcd')
@@ -44,10 +44,10 @@ def test_class_names(folder):
 def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
-        TinyImageNet(data_root='data')
+        TinyImageNet(data_root='data/tiny-imagenet-200')
     assert str(caught.value) == (
         'data/tiny-imagenet-200: there is no such folder; get the data set by: '
-        'python tools/dataset_tools/download_dataset.py tiny_imagenet --root data')
+        'python tools/dataset_tools/download_dataset.py tiny-imagenet --root data')
 
 
 @pytest.mark.parametrize(('number', 'line', 'message'), [
@@ -62,7 +62,7 @@ def test_a_wrong_line_is_named(folder, number, line, message):
     lines[number - 1] = line
     annotations.write_text('\n'.join(lines) + '\n')
     with pytest.raises(InputError, match=rf'val_annotations.txt:{number}: {message}') as caught:
-        TinyImageNet(data_root=str(folder.parent), split='val')
+        TinyImageNet(data_root=str(folder), split='val')
     assert '\n' not in str(caught.value)
 
 
@@ -70,17 +70,17 @@ def test_images_and_lines_must_match(folder):
     annotations = folder / 'val' / 'val_annotations.txt'
     annotations.write_text(''.join(annotations.read_text().splitlines(keepends=True)[:4]))
     with pytest.raises(InputError, match='has no line for val_4.JPEG, one of 2 such images'):
-        TinyImageNet(data_root=str(folder.parent), split='val')
+        TinyImageNet(data_root=str(folder), split='val')
 
 
 def test_missing_parts_are_named(folder):
     for image in (folder / 'train' / WNIDS[2] / 'images').iterdir():
         image.unlink()
-    with pytest.raises(InputError, match='n01443537/images: holds no image; delete'):
-        TinyImageNet(data_root=str(folder.parent))
+    with pytest.raises(InputError, match='n01443537/images: holds no image; move'):
+        TinyImageNet(data_root=str(folder))
     (folder / 'train' / WNIDS[2] / 'images').rmdir()
     with pytest.raises(InputError, match='n01443537/images: is missing'):
-        TinyImageNet(data_root=str(folder.parent))
+        TinyImageNet(data_root=str(folder))
 
 
 @pytest.mark.parametrize('arguments', [{'split': 'test', 'data_root': 'x'}, {'data_root': ''}])

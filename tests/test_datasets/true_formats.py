@@ -38,20 +38,18 @@ def write_cifar(monkeypatch, root, images, labels, split, cls=CIFAR10, files=Non
 
 def write_stl10(root, images, part, labels=None):
     """STL-10's binary files: per image red, green, blue; per colour column by column."""
-    folder = root / 'stl10_binary'
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f'{part}_X.bin', 'wb') as file:
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / f'{part}_X.bin', 'wb') as file:
         for image in images:
             for channel in range(3):
                 for column in range(96):
                     file.write(bytes(int(image[row, column, channel]) for row in range(96)))
     if labels is not None:
-        (folder / f'{part}_y.bin').write_bytes(bytes(label + 1 for label in labels))
+        (root / f'{part}_y.bin').write_bytes(bytes(label + 1 for label in labels))
 
 
-def write_tiny_imagenet(root, wnids, train=2, val=3, images=None):
+def write_tiny_imagenet(folder, wnids, train=2, val=3, images=None):
     """Tiny ImageNet's folders; the validation images go round the classes as listed."""
-    folder = root / 'tiny-imagenet-200'
     (folder / 'val' / 'images').mkdir(parents=True)
     (folder / 'wnids.txt').write_text(''.join(f'{wnid}\n' for wnid in wnids))
     (folder / 'words.txt').write_text('n00000001\tentity\n' + ''.join(

@@ -101,39 +101,40 @@ def run(tool, tmp_path, monkeypatch, capsys):
 FILES = {'one.bin': b'first' * 999, 'deep/two.txt': b'second'}
 
 
-@pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'tiny_imagenet', 'stl10'])
+@pytest.mark.parametrize('name', ['cifar10', 'cifar100', 'tiny-imagenet', 'stl10'])
 def test_fetched_verified_unpacked_and_then_left_alone(tool, offer, run, tmp_path, name):
     offer(name, FILES)
     status, out, err = run(name, '--root', 'some/root')
-    folder = Path('some/root', tool.SOURCES[name].folder)
+    source = tool.SOURCES[name]
+    folder = Path('some/root', source.holder, source.folder)
     assert (status, err) == (0, ''), 'no bar where the output is no terminal'
     assert f'{folder} is complete' in out
     assert {file: (tmp_path / folder / file).read_bytes() for file in FILES} == FILES
-    assert [path.name for path in (tmp_path / 'some/root').iterdir()] == [folder.name]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     # Nothing is asked of the network again.
-    tool.SOURCES[name] = replace(tool.SOURCES[name], url='http://127.0.0.1:1/')
+    tool.SOURCES[name] = replace(source, url='http://127.0.0.1:1/')
     status, out, err = run(name, '--root', 'some/root')
     assert status == 0 and f'{folder} is there already' in out
 
 
 def test_several_at_once_into_the_default_folder(offer, run, tmp_path):
     offer('cifar10', FILES)
-    offer('tiny_imagenet', FILES)
-    assert run('cifar10', 'tiny_imagenet')[0] == 0
+    offer('tiny-imagenet', FILES)
+    assert run('cifar10', 'tiny-imagenet')[0] == 0
     assert {path.name for path in (tmp_path / 'data').iterdir()} == {
-        'cifar-10-batches-py', 'tiny-imagenet-200'}
+        'cifar10', 'tiny-imagenet-200'}
 
 
 def test_the_data_set_reads_what_its_message_told_to_fetch(offer, run):
     image = cv2.imencode('.jpg', np.zeros((64, 64, 3), np.uint8))[1].tobytes()
-    offer('tiny_imagenet', {
+    offer('tiny-imagenet', {
         'wnids.txt': b'n02\nn01\n', 'train/n01/images/a.JPEG': image,
         'train/n02/images/b.JPEG': image})
     with pytest.raises(InputError) as caught:
-        TinyImageNet(data_root='here')
+        TinyImageNet(data_root='here/tiny-imagenet-200')
     command = str(caught.value).partition('download_dataset.py ')[2].split()
     assert run(*command)[0] == 0
-    assert TinyImageNet(data_root='here').get_gt_labels().tolist() == [0, 1]
+    assert TinyImageNet(data_root='here/tiny-imagenet-200').get_gt_labels().tolist() == [0, 1]
 
 
 def test_an_interrupted_download_goes_on(offer, run, tmp_path):
@@ -148,11 +149,12 @@ def test_an_archive_that_is_there_is_used_and_stays(offer, run, tmp_path):
     archive = offer('cifar100', FILES)
     kept = archive.rename(tmp_path / 'kept.tar.gz')
     assert run('cifar100', '--archive', kept)[0] == 0
-    assert kept.exists() and (tmp_path / 'data/cifar-100-python/one.bin').exists()
-    beside = tmp_path / 'data/cifar-10-python.tar.gz'
+    assert kept.exists() and (tmp_path / 'data/cifar100/cifar-100-python/one.bin').exists()
+    beside = tmp_path / 'data/cifar10/cifar-10-python.tar.gz'
+    beside.parent.mkdir()
     offer('cifar10', FILES).rename(beside)
     assert run('cifar10')[0] == 0
-    assert beside.exists() and (tmp_path / 'data/cifar-10-batches-py').is_dir()
+    assert beside.exists() and (tmp_path / 'data/cifar10/cifar-10-batches-py').is_dir()
 
 
 def test_a_mirror(offer, run, served, tmp_path):
@@ -161,7 +163,7 @@ def test_a_mirror(offer, run, served, tmp_path):
     status, _, err = run('cifar10')
     assert status == 2 and '404' in err and err.count('\n') == 1
     assert run('cifar10', '--url', f'{served[1]}/mirrored.bin')[0] == 0
-    assert (tmp_path / 'data/cifar-10-batches-py/one.bin').exists()
+    assert (tmp_path / 'data/cifar10/cifar-10-batches-py/one.bin').exists()
 
 
 def test_a_wrong_archive_is_not_unpacked(offer, run, tmp_path):
@@ -170,7 +172,7 @@ def test_a_wrong_archive_is_not_unpacked(offer, run, tmp_path):
     other.write_bytes(archive.read_bytes()[:-1])
     status, _, err = run('cifar10', '--archive', other)
     assert status == 2 and 'error: ' in err and 'md5' in err and err.count('\n') == 1
-    assert other.exists() and not (tmp_path / 'data/cifar-10-batches-py').exists()
+    assert other.exists() and not (tmp_path / 'data/cifar10/cifar-10-batches-py').exists()
 
 
 @pytest.mark.parametrize(('number', 'message'), [
@@ -183,7 +185,8 @@ def test_trouble_with_the_disk_is_one_line(offer, run, monkeypatch, tmp_path, nu
     monkeypatch.setattr('amt_mm.datasets.download.unpacking.write_member', refuse)
     status, _, err = run('cifar10')
     assert status == 2 and f'error: {message}' in err and err.count('\n') == 1
-    assert [path.suffix for path in (tmp_path / 'data').iterdir()] == ['.gz'], 'fetched only once'
+    left = [path.suffix for path in (tmp_path / 'data/cifar10').iterdir()]
+    assert left == ['.gz'], 'it need not be fetched again'
 
 
 @pytest.mark.parametrize('arguments', [

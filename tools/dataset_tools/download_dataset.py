@@ -25,10 +25,10 @@ from amt_mm.errors import InputError
 
 EXAMPLE = """
 examples:
-  python tools/dataset_tools/download_dataset.py cifar10 cifar100 stl10 tiny_imagenet --root data
+  python tools/dataset_tools/download_dataset.py cifar10 cifar100 stl10 tiny-imagenet --root data
   python tools/dataset_tools/download_dataset.py cifar10 --archive ~/cifar-10-python.tar.gz
   python tools/dataset_tools/download_dataset.py stl10 --url https://MIRROR/stl10_binary.tar.gz
-  python tools/dataset_tools/download_dataset.py imagenet --root data/imagenet --archive \\
+  python tools/dataset_tools/download_dataset.py imagenet --root data --archive \\
       ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar ILSVRC2012_devkit_t12.tar.gz
 """
 IMAGENET_PAGE = 'https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php'
@@ -40,8 +40,8 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='+', choices=[*SOURCES, 'imagenet'], metavar='NAME',
                         help=f'{", ".join(SOURCES)} or imagenet')
-    parser.add_argument('--root', type=Path, help='folder to unpack into: the data_root of the '
-                        'config (default: data; for imagenet data/imagenet)')
+    parser.add_argument('--root', type=Path, default='data', help='folder in which each data set '
+                        'gets one of its own (default: data, where the configs look)')
     parser.add_argument('--url', help='another address of the same archive')
     parser.add_argument('--archive', type=Path, nargs='+', metavar='FILE',
                         help='archives that are there already; they are left where they are')
@@ -58,6 +58,7 @@ def parse_args() -> argparse.Namespace:
 def get_archived(name: str, root: Path, url: str | None, archive: Path | None) -> None:
     """Fetch, verify and unpack a data set of one archive."""
     source = SOURCES[name]
+    root = root / source.holder
     target = root / source.folder
     if is_there(target):
         return
@@ -102,7 +103,7 @@ def get_imagenet(root: Path, archives: list[Path]) -> None:
 def is_there(target: Path) -> bool:
     """Whether a folder is in its place; says so."""
     if target.exists():
-        print(f'{target} is there already, nothing to do (delete it to get it anew)')
+        print(f'{target} is there already, nothing to do (move it away to get it anew)')
     return target.exists()
 
 
@@ -118,11 +119,11 @@ def main() -> None:
     with one_line_errors():
         try:
             if args.names == ['imagenet']:
-                get_imagenet(args.root or Path('data/imagenet'), args.archive or [])
+                get_imagenet(args.root / 'imagenet', args.archive or [])
             else:
                 for name in args.names:
                     archive = args.archive[0] if args.archive else None
-                    get_archived(name, args.root or Path('data'), args.url, archive)
+                    get_archived(name, args.root, args.url, archive)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise InputError('the disk is full: make room and run the same command again, it '
