@@ -7,16 +7,21 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from amt_mm.saliency import cls_attention
 
 from .accuracy import accuracy
 from .attention_on_object import attention_on_object
-from .features import extract_features
+from .dataset_features import (
+    LabelledFeatures,
+    dataset_labels,
+    labelled_features,
+    loader_in_order,
+)
+from .drawing import number_in_class
 from .knn import knn_classify
 from .linear_probe import fit_linear_probe
 
@@ -24,6 +29,7 @@ from .linear_probe import fit_linear_probe
 # training images: with some thousands of images the best one differs between encoders.
 _L2 = (1e-4, 1e-3, 1e-2, 1e-1)
 _L2_OF_FEW = 1e-2  # where no class has five images to choose by
+_BATCH_SIZE = 256
 
 
 def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
@@ -44,10 +50,10 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
-    labels = _labels(train), _labels(test)
-    if labels[0] is not None and labels[1] is not None:
-        result.update(_probe(_features(model, train), labels[0], _features(model, test),
-                             labels[1], k))
+    if dataset_labels(train) is not None and dataset_labels(test) is not None:
+        found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
+                 for part in (train, test)]
+        result.update(_probe(*found, k))
     if hasattr(test, 'object_mask'):
         maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
                           for images in _batches(model, test)])
@@ -58,12 +64,13 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     return result
 
 
-def _probe(train: dict[str, Tensor], train_labels: Tensor, test: dict[str, Tensor],
-           test_labels: Tensor, k: int) -> dict[str, float]:
+def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str, float]:
+    train_labels, test_labels = train.labels, test.labels
+    train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
     # Every fifth training image of a class chooses the penalty; all of them are fitted with it.
-    held_out = _number_in_class(train_labels) % 5 == 4
+    held_out = number_in_class(train_labels) % 5 == 4
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     for name in ('cls', 'mean'):
         l2 = _L2_OF_FEW
@@ -77,27 +84,6 @@ def _probe(train: dict[str, Tensor], train_labels: Tensor, test: dict[str, Tenso
     return result
 
 
-def _number_in_class(labels: Tensor) -> Tensor:
-    """Count each image within its class, from 0, in the order of the data set."""
-    order = labels.argsort(stable=True)
-    first = torch.searchsorted(labels[order], labels)  # where its class begins
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
-    return place - first
-
-
-def _labels(dataset: Dataset) -> Tensor | None:
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    if any('gt_label' not in info for info in infos):
-        return None
-    return torch.tensor([int(info['gt_label']) for info in infos])
-
-
-def _features(model: nn.Module, dataset: Dataset) -> dict[str, Tensor]:
-    return extract_features(model, _batches(model, dataset),
-                            forward=lambda images: model.extract_feat(images)[-1])
-
-
 def _batches(model: nn.Module, dataset: Dataset) -> Iterator[Tensor]:
-    for batch in DataLoader(dataset, batch_size=256, collate_fn=default_collate):
+    for batch in loader_in_order(dataset, _BATCH_SIZE):
         yield model.data_preprocessor(batch)['inputs']

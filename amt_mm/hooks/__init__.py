@@ -3,12 +3,13 @@
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
 from .epoch_seed_hook import EpochSeedHook
+from .knn_probe_hook import KNNProbeHook
 from .mask_progress_hook import MaskProgressHook
 from .progress_bar_hook import ProgressBarHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'MaskProgressHook', 'ProgressBarHook',
-    'SaliencyUpdateHook', 'TokenLossHook'
+    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'MaskProgressHook',
+    'ProgressBarHook', 'SaliencyUpdateHook', 'TokenLossHook'
 ]

@@ -49,6 +49,30 @@ def test_every_module_gets_its_own_mode_back_and_no_statistics_move():
     assert {name: module.training for name, module in model.named_modules()} == before
 
 
+@pytest.mark.parametrize('pooling', ['cls', 'mean'])
+def test_one_pooling_alone(pooling):
+    model, images = Encoder(), torch.randn(3, 3, 4, 6)
+    found = extract_features(model, [images], pooling=[pooling])
+    assert list(found) == [pooling]
+    assert torch.equal(found[pooling], extract_features(model, [images])[pooling])
+
+
+def test_training_can_use_what_a_module_keeps():
+    class Caching(Encoder):
+        kept = None
+
+        def forward(self, images):
+            if self.kept is None:
+                self.kept = torch.arange(6.0)
+            return super().forward(images) if not torch.is_grad_enabled() else self.kept
+
+    model = Caching()
+    extract_features(model, [torch.randn(2, 3, 4, 6)])
+    weight = torch.zeros(6, requires_grad=True)
+    (model(None) * weight).sum().backward()  # an inference tensor cannot be saved for this
+    assert weight.grad is not None
+
+
 def test_forward_runs_a_part_and_half_precision_becomes_float32():
     model = Encoder()
     found = extract_features(
@@ -73,6 +97,8 @@ def test_the_bar_is_optional():
 def test_nothing_to_do_and_wrong_tokens_are_said():
     with pytest.raises(InputError, match='no batch'):
         extract_features(Encoder(), [])
-    with pytest.raises(InputError, match=r'\(2, 5, 2, 3\)'):
+    with pytest.raises(InputError, match="pooling is .*'max'"):
+        extract_features(Encoder(), [], pooling=['cls', 'max'])
+    with pytest.raises(InputError, match=r'\(2, 5, 2, 3\).*out_type'):
         model = Encoder()
         extract_features(model, [torch.randn(2, 3, 4, 6)], forward=model.embed)

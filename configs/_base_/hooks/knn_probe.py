@@ -1,0 +1,28 @@
+# k-NN accuracy on ImageNet-1K while pre-training on anything: 10 images a class vote on 5 a
+# class of the validation set, after every 10 epochs and at the end. In a config of your own:
+#
+#   _base_ = ['amt_mm::mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py',
+#             'amt_mm::_base_/hooks/knn_probe.py']
+#   default_hooks = dict(knn_probe={**_base_.knn_probe, 'interval': 20})
+#
+# Configs with `probe` data sets (configs/clothing, configs/quickstart) need no file:
+#
+#   default_hooks = dict(knn_probe=dict(
+#       type='amt_mm.KNNProbeHook', interval=5,
+#       train=_base_.probe.train, test=_base_.probe.test))
+#
+# The curve is in the log and in vis_data/scalars.json; in TensorBoard or W&B with
+#
+#   visualizer = dict(vis_backends=[dict(type='LocalVisBackend'),
+#                                   dict(type='TensorboardVisBackend')])  # or 'WandbVisBackend'
+_whole = [
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs')
+]
+knn_probe = dict(
+    type='amt_mm.KNNProbeHook',
+    interval=10,
+    train=dict(type='ImageNet', data_root='data/imagenet', split='train', pipeline=_whole),
+    test=dict(type='ImageNet', data_root='data/imagenet', split='val', pipeline=_whole))
