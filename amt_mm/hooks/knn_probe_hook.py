@@ -176,7 +176,7 @@ class KNNProbeHook(Hook):
         labels = dataset_labels(dataset)
         if labels is None:
             raise InputError(f'KNNProbeHook: `{part}` ({type(dataset).__name__}) has images '
-                             'without class labels; give a labelled data set, with class folders, say')
+                             'without class labels; give one whose images all have a class')
         if count is None or count >= len(labels):
             return dataset
         return Subset(dataset, draw_evenly(labels, count, [self.seed]).tolist())
