@@ -1,0 +1,50 @@
+"""Read the config that MMEngine keeps in a checkpoint, as text, without running it."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+
+def read_config_text(text: object) -> dict[str, Any]:
+    """Evaluate the literals of a config's ``pretty_text``.
+
+    A config is a program, and a checkpoint may be anybody's: only constants, lists,
+    tuples, dictionaries and ``dict(...)`` are understood.
+
+    Args:
+        text: What a checkpoint has in ``meta['cfg']``.
+
+    Returns:
+        Settings by name; those that hold anything else are left out, and so is all
+        where the text is none or not Python.
+    """
+    try:
+        statements = ast.parse(text).body if isinstance(text, str) else []
+    except (SyntaxError, ValueError):
+        return {}
+    found = {}
+    for statement in statements:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                found[statement.targets[0].id] = _value(statement.value)
+            except ValueError:
+                continue
+    return found
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
+        # Names that are no identifiers stand in a dictionary in front.
+        values = [_value(argument) for argument in node.args]
+        if not all(isinstance(value, dict) for value in values):
+            raise ValueError('not a dictionary')
+        named = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        return {key: value for part in (*values, named) for key, value in part.items()}
+    if isinstance(node, ast.Dict):
+        return {_value(key): _value(value)
+                for key, value in zip(node.keys, node.values, strict=True)}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        values = [_value(element) for element in node.elts]
+        return values if isinstance(node, ast.List) else tuple(values)
+    return ast.literal_eval(node)

@@ -1,0 +1,239 @@
+"""One network, four ways to name its entries: told apart by the names, and turned into each other.
+
+| naming | whose | encoder | decoder |
+|---|---|---|---|
+| mmpretrain | this toolbox, mmpretrain, mmdet | ``backbone.layers.0.ln1`` | ``neck.`` |
+| mae | MAE, AMT's release on MAE | ``blocks.0.norm1`` | ``decoder_blocks.0.norm1`` |
+| timm | timm, MAE's files of the encoder alone | as mae | none |
+| simmim | SimMIM on a ViT, AMT's release on SimMIM | ``encoder.blocks.0.norm1`` | ``decoder.0`` |
+
+The layout of all tensors is the same, so values are copied bit by bit, but for two of SimMIM:
+its query and value biases stand for mmpretrain's joint one (that of the keys is zero), and a scale
+that AMT's release never applied (see :func:`convert`). Patch vectors are (row, column, channel) in
+MAE and here; SimMIM's convolution has (channel, row, column), and so has ``AMTSimMIMDecoder``,
+which turns them in its forward.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from amt_mm.errors import InputError
+
+# Theirs and ours; `#` is a number, `@` weight or bias.
+ENCODER = (
+    ('cls_token', 'cls_token'), ('pos_embed', 'pos_embed'),
+    ('patch_embed.proj.@', 'patch_embed.projection.@'), ('norm_pre.@', 'pre_norm.@'),
+    ('norm.@', 'ln1.@'), ('fc_norm.@', 'ln2.@'),
+)  # yapf: disable
+BLOCK = (
+    ('norm1.@', 'ln1.@'), ('attn.qkv.@', 'attn.qkv.@'), ('attn.proj.@', 'attn.proj.@'),
+    ('norm2.@', 'ln2.@'), ('mlp.fc1.@', 'ffn.layers.0.0.@'), ('mlp.fc2.@', 'ffn.layers.1.@'),
+)  # yapf: disable
+SCALES = ('attn.gamma1.weight', 'ffn.gamma2.weight')
+
+
+def _inside(pairs: Iterable, theirs: str, ours: str) -> list[tuple[str, str]]:
+    return [(theirs + a, ours + b) for a, b in pairs]
+
+
+_TIMM = [
+    *_inside(ENCODER, '', 'backbone.'),
+    *_inside([*BLOCK, *zip(('ls1.gamma', 'ls2.gamma'), SCALES, strict=True)],
+             'blocks.#.', 'backbone.layers.#.'),
+    ('head.@', 'head.fc.@'),
+]
+_MAE = [
+    *_TIMM,
+    *_inside(BLOCK, 'decoder_blocks.#.', 'neck.decoder_blocks.#.'),
+    ('decoder_norm.@', 'neck.ln1.@'),
+    *_inside([(name, name) for name in (
+        'mask_token', 'decoder_pos_embed', 'decoder_embed.@', 'decoder_pred.@')], '', 'neck.'),
+]
+_SIMMIM = [
+    *_inside([*ENCODER, ('mask_token', 'mask_token')], 'encoder.', 'backbone.'),
+    *_inside([*BLOCK, *zip(('gamma_1', 'gamma_2'), SCALES, strict=True)],
+             'encoder.blocks.#.', 'backbone.layers.#.'),
+    ('decoder.0.@', 'neck.decoder.0.@'),
+]
+RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM}
+NAMINGS = ('mmpretrain', *RULES)
+
+# What takes part in encoding, known here or not: leaving one out would change the features.
+_ENCODES = {
+    'mmpretrain': re.compile(r'backbone\.(?!mask_token$)'),
+    'simmim': re.compile(r'encoder\.'),
+    **dict.fromkeys(('mae', 'timm'), re.compile(
+        r'(cls_token|pos_embed|reg_token|dist_token|rel_pos_bias|patch_embed|blocks|norm|norm_pre'
+        r'|fc_norm)(\.|$)')),
+}  # yapf: disable
+
+
+class Conversion(NamedTuple):
+    """Weights under other names.
+
+    Attributes:
+        state: Name -> tensor.
+        naming: What the names were before.
+        left_out: Former names of what has no place among the new ones.
+        notes: What else a user should know, one sentence each.
+    """
+
+    state: dict[str, Tensor]
+    naming: str
+    left_out: list[str]
+    notes: list[str]
+
+
+def detect_naming(state: Iterable[str]) -> str | None:
+    """Whose names these are.
+
+    Args:
+        state: Names of entries.
+
+    Returns:
+        One of ``NAMINGS``, or None for another kind of network.
+    """
+    names = list(state)
+    if any(re.match(r'backbone\.|layers\.\d+\.ln1\.', name) for name in names):
+        return 'mmpretrain'
+    if any(re.match(r'encoder\.(blocks\.\d+|patch_embed)\.', name) for name in names):
+        return 'simmim'
+    if any(re.match(r'blocks\.\d+\.|patch_embed\.proj\.', name) for name in names):
+        return 'mae' if any(re.match(r'decoder_|mask_token$', name) for name in names) else 'timm'
+    return None
+
+
+def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False) -> Conversion:
+    """Give weights the names of another code base.
+
+    There and back gives the same names and the same bits of all that has a place in both.
+    Two values of SimMIM's names are computed. Attention cannot notice a bias of its keys
+    (softmax takes it away), and SimMIM has none: to SimMIM it is left out, from there it is
+    zero. AMT's release has a scale of the attention branch (``gamma_1``) that it never
+    applies, so it is still the constant that it began as; it becomes 1, as the release
+    computes.
+
+    Args:
+        state: Name -> tensor, under any naming that :func:`detect_naming` knows. Names of
+            mmpretrain may lack ``backbone.``.
+        to: One of ``NAMINGS``.
+        encoder_only: Whether to leave decoder and head out.
+
+    Returns:
+        The weights, their former naming and what was left out: of decoder and head only.
+
+    Raises:
+        InputError: Unknown names, or an encoder with parts that plain vision transformers
+            do not have, which cannot be left out.
+    """
+    naming = detect_naming(state)
+    if naming is None:
+        raise InputError(f'entries such as `{min(state, default="")}` are of no naming known here '
+                         f'({", ".join(NAMINGS)}): is it a vision transformer?')
+    if naming == 'mmpretrain':
+        state = _with_prefix(state)
+    if to == naming and not encoder_only:
+        return Conversion(dict(state), naming, [], [])
+    notes: list[str] = []
+    ours, former, left_out = _to_ours(state, naming, notes)
+    if encoder_only:
+        left_out += [former[key] for key in ours if not _ENCODES['mmpretrain'].match(key)]
+        ours = {key: value for key, value in ours.items() if _ENCODES['mmpretrain'].match(key)}
+    if to == 'mmpretrain':
+        return Conversion(ours, naming, left_out, notes)
+    theirs, names, lost = _rename(ours, [(b, a) for a, b in RULES[to]])
+    _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
+    if to == 'simmim':
+        theirs = _split_biases(theirs, notes)
+    return Conversion(theirs, naming, left_out + [former[key] for key in lost], notes)
+
+
+def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tuple[dict, dict, list]:
+    """Weights under our names, former name of each, and former names of what has none."""
+    if naming == 'mmpretrain':
+        return dict(state), {key: key for key in state}, []
+    state = _join_biases(state)
+    if naming == 'simmim':
+        state = _mend_scale(state, notes)
+    ours, former, left_out = _rename(state, RULES[naming])
+    _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
+    return ours, former, left_out
+
+
+def _require_encoder(unknown: list[str]) -> None:
+    if unknown:
+        raise InputError(f'its encoder has {len(unknown)} entries such as `{unknown[0]}` that a '
+                         'plain vision transformer has not; without them it would be another one')
+
+
+def _with_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names of a whole model, where those of a backbone alone may be given."""
+    whole = any(key.startswith('backbone.') for key in state)
+    return {key if whole else f'backbone.{key}': value for key, value in state.items()}
+
+
+def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
+            ) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
+    """Renamed weights, new -> former name, and what no rule knows."""
+    patterns = [(re.compile(re.escape(old).replace(r'\#', r'(\d+)').replace('@', '(weight|bias)')),
+                 # Numbers stand before weight or bias on both sides, so groups keep their order.
+                 new.replace('#', r'\1').replace('@', r'\2' if '#' in new else r'\1'))
+                for old, new in rules]
+    renamed, former, unknown = {}, {}, []
+    for key, value in state.items():
+        match, template = next(((match, template) for pattern, template in patterns
+                                if (match := pattern.fullmatch(key))), (None, ''))
+        if match is None:
+            unknown.append(key)
+        else:
+            renamed[match.expand(template)] = value
+            former[match.expand(template)] = key
+    return renamed, former, unknown
+
+
+def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Query and value biases, as BEiT and SimMIM keep them, as one of all three."""
+    joined = {}
+    for key, value in state.items():
+        if key.endswith('.attn.q_bias'):
+            after = state.get(f'{key[:-6]}v_bias')
+            if after is None:
+                raise InputError(f'`{key}` without a v_bias beside it')
+            joined[f'{key[:-6]}qkv.bias'] = torch.cat([value, torch.zeros_like(value), after])
+        elif not key.endswith('.attn.v_bias'):
+            joined[key] = value
+    return joined
+
+
+def _split_biases(state: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    """The reverse of :func:`_join_biases`."""
+    split, lost = {}, False
+    for key, value in state.items():
+        if key.endswith('.attn.qkv.bias'):
+            query, of_keys, after = value.chunk(3)
+            split[f'{key[:-8]}q_bias'], split[f'{key[:-8]}v_bias'] = query, after
+            lost |= bool(of_keys.any())
+        else:
+            split[key] = value
+    if lost:
+        notes.append('the biases of the keys are left out: SimMIM has none, and attention does '
+                     'not change by them')
+    return split
+
+
+def _mend_scale(state: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
+    """Write the scale of the attention branch that AMT's release computes with, which is 1."""
+    scales = {key: value for key, value in state.items() if key.endswith('.gamma_1')}
+    values = {number for value in scales.values() for number in value.unique().tolist()}
+    if len(values) != 1 or values == {1.}:
+        return dict(state)
+    notes.append(f'gamma_1 is {values.pop():g} everywhere: it was never trained, as AMT\'s release '
+                 'does not apply it; it is written as 1, which is what that computes')
+    return {key: torch.ones_like(value) if key in scales else value
+            for key, value in state.items()}

@@ -1,0 +1,180 @@
+"""Checkpoint files: every usual kind is read, nothing in a file is run, bad ones say so."""
+
+import argparse
+import os
+import sys
+import types
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from amt_mm.checkpoints import read_checkpoint, write_checkpoint
+from amt_mm.errors import InputError
+
+STATE = {'a.weight': torch.arange(6.).reshape(2, 3), 'b': torch.tensor(7, dtype=torch.int64)}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.', '_orig_mod.', 'module._orig_mod.'])
+@pytest.mark.parametrize('wrap', [
+    lambda state: state, lambda state: {'state_dict': state, 'meta': {}},
+    lambda state: {'model': state, 'optimizer': {'state': {0: torch.ones(1)}}, 'epoch': 3},
+    lambda state: {'module': state}, lambda state: {'model': {'module': state}}])
+def test_weights_are_found_wherever_releases_keep_them(tmp_path, wrap, prefix):
+    torch.save(wrap({prefix + key: value for key, value in STATE.items()}), tmp_path / 'a.pth')
+    assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
+
+
+def test_a_name_that_begins_like_a_wrapper_stays(tmp_path):
+    torch.save({'modules.a': torch.ones(1)}, tmp_path / 'a.pth')
+    assert list(read_checkpoint(tmp_path / 'a.pth').state) == ['modules.a']
+
+
+def test_old_format_of_torch(tmp_path):
+    torch.save(STATE, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
+    assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
+
+
+def test_a_checkpoint_of_mmengine_with_its_curves_and_its_grid(toy_runner, toy_mae):
+    runner = toy_runner(epochs=1, cfg=dict(model=toy_mae(build=False)), default_hooks=dict(
+        logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type='CheckpointHook')))
+    runner.train()
+    checkpoint = read_checkpoint(f'{runner.work_dir}/epoch_1.pth')
+    assert same(checkpoint.state, runner.model.state_dict())
+    assert checkpoint.config == dict(model=toy_mae(build=False))
+    assert checkpoint.grid == (5, 7)  # 40 x 56 pixels in patches of 8
+
+
+@pytest.mark.parametrize(('backbone', 'grid'), [
+    ('dict(img_size=224, patch_size=16)', (14, 14)), ('dict(img_size=(32, 64), patch_size=16)',
+                                                      (2, 4)),
+    ('dict(patch_size=16)', None), ('dict(img_size=size(), patch_size=16)', None), ('3', None)])
+def test_grid_is_read_from_a_config_that_is_not_run(tmp_path, backbone, grid):
+    cfg = f'raise SystemExit\nx = 1\nmodel = dict(backbone={backbone})'
+    torch.save({'state_dict': STATE, 'meta': {'cfg': cfg}}, tmp_path / 'a.pth')
+    assert read_checkpoint(tmp_path / 'a.pth').grid == grid
+
+
+def test_arguments_of_mae_and_config_of_simmim_are_passed_over(tmp_path, monkeypatch):
+    class CfgNode(dict):
+        """As yacs has it, which need not be installed."""
+
+    CfgNode.__module__, CfgNode.__qualname__ = 'yacs.config', 'CfgNode'
+    config = CfgNode(MODEL=CfgNode(TYPE='vit'))
+    config.__dict__['__immutable__'] = True
+    modules = {'yacs': types.ModuleType('yacs'), 'yacs.config': types.ModuleType('yacs.config')}
+    modules['yacs.config'].CfgNode = CfgNode
+    with monkeypatch.context() as context:
+        for name, module in modules.items():
+            context.setitem(sys.modules, name, module)
+        torch.save({'model': STATE, 'args': argparse.Namespace(lr=.1), 'config': config},
+                   tmp_path / 'a.pth')
+    assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
+
+
+class Attack:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize('new', [True, False])
+def test_code_in_a_file_is_not_run_but_named(tmp_path, new):
+    torch.save({'state_dict': STATE, 'extra': Attack(str(tmp_path / 'harm'))}, tmp_path / 'a.pth',
+               _use_new_zipfile_serialization=new)
+    with pytest.raises(InputError, match=r'a\.pth: needs `(posix|nt)\.mkdir`') as error:
+        read_checkpoint(tmp_path / 'a.pth')
+    assert not (tmp_path / 'harm').exists() and '\n' not in str(error.value)
+
+
+def test_a_whole_model_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'torch\.nn\.modules\.linear\.Linear.*state_dict'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('ending', ['pth', 'safetensors'])
+@pytest.mark.parametrize('keep', [0, 1, 20, 200, -20])
+def test_a_file_cut_short(tmp_path, ending, keep):
+    path = tmp_path / f'a.{ending}'
+    write_checkpoint(path, {'a': torch.zeros(200)})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match='not a checkpoint, or cut short') as error:
+        read_checkpoint(path)
+    assert '\n' not in str(error.value) and str(path) in str(error.value)
+
+
+@pytest.mark.parametrize('ending', ['pth', 'pt', 'safetensors', ''])
+@pytest.mark.parametrize('content', [b'version https://git-lfs.github.com/spec/v1\noid sha256:12\n',
+                                     b'<!DOCTYPE html>', b'\x89PNG\r\n\x1a\n' + bytes(range(200))])
+def test_files_of_other_kinds(tmp_path, ending, content):
+    path = tmp_path / f'a.{ending}'
+    path.write_bytes(content)
+    with pytest.raises(InputError, match='not a checkpoint'):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize('content', [{}, [1, 2], {'epoch': 3}, {'state_dict': {}}, torch.ones(2)])
+def test_no_weights(tmp_path, content):
+    torch.save(content, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='no weights in it'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(InputError, match='no such checkpoint'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+@pytest.mark.parametrize('name', ['a.pth', 'a.pt', 'a.safetensors'])
+@pytest.mark.parametrize('grid', [None, (5, 7)])
+def test_what_is_written_is_read_again(tmp_path, name, grid):
+    tied = torch.ones(3)
+    state = {**STATE, 'tied': tied, 'again': tied, 'turned': torch.arange(6.).reshape(2, 3).t(),
+             'half': torch.ones(2, dtype=torch.bfloat16)}
+    write_checkpoint(tmp_path / name, state, grid, under='model')
+    checkpoint = read_checkpoint(tmp_path / name)
+    assert same(checkpoint.state, state) and checkpoint.grid == grid
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('name', ['a.pth', 'a.safetensors'])
+def test_others_may_read_what_the_umask_lets_them(tmp_path, name):
+    (tmp_path / 'plain').touch()
+    write_checkpoint(tmp_path / name, STATE)
+    assert (tmp_path / name).stat().st_mode == (tmp_path / 'plain').stat().st_mode
+
+
+def test_safetensors_is_a_plain_state_dict(tmp_path):
+    write_checkpoint(tmp_path / 'a.safetensors', STATE)
+    assert same(load_file(tmp_path / 'a.safetensors'), STATE)
+    save_file(STATE, tmp_path / 'b.safetensors')
+    assert same(read_checkpoint(tmp_path / 'b.safetensors').state, STATE)
+
+
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / 'a.pth', STATE)
+
+    def fail(content, path):
+        path.write_bytes(b'half')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(torch, 'save', fail)
+    with pytest.raises(OSError, match='disk full'):
+        write_checkpoint(tmp_path / 'a.pth', {'other': torch.ones(1)})
+    assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
+    assert [file.name for file in tmp_path.iterdir()] == ['a.pth']
+
+
+@pytest.mark.parametrize(('name', 'reason'), [('a.onnx', 'ending'), ('no/a.pth', 'no folder')])
+def test_a_target_that_cannot_be(tmp_path, name, reason):
+    with pytest.raises(InputError, match=reason):
+        write_checkpoint(tmp_path / name, STATE)
