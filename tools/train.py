@@ -40,6 +40,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from a checkpoint; without a name, from the last one in the '
                         'work folder (or from the start if there is none)')
+    parser.add_argument('--pretrained', metavar='FILE',
+                        help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
+                        'timm or SimMIM; none for random weights (for configs of evaluation and '
+                        'detection)')
     parser.add_argument('--amp', action='store_true',
                         help='compute in mixed precision (needs a GPU)')
     parser.add_argument('--auto-scale-lr', action='store_true',
@@ -49,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Enter ``--resume``, ``--amp`` and ``--auto-scale-lr`` in the config.
+    """Enter ``--pretrained``, ``--resume``, ``--amp`` and ``--auto-scale-lr`` in the config.
 
     Raises:
         InputError: The config or the machine cannot do what is asked for.
@@ -57,6 +61,14 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
     for section in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
         if cfg.get(section) is None:
             raise InputError(f'config {args.config} has no {section}: nothing to train')
+    if args.pretrained is not None:
+        hook = (cfg.get('default_hooks') or {}).get('pretrained')
+        if hook is None:
+            raise InputError(f'--pretrained: config {args.config} has no default_hooks.pretrained '
+                             'to load an encoder; one of evaluation or detection has')
+        if args.pretrained != 'none':
+            launch.require_file(args.pretrained, '--pretrained')
+        hook.checkpoint = args.pretrained
     if args.amp:
         if get_device() == 'cpu':
             raise InputError('--amp needs a GPU, and there is none here; leave it out')

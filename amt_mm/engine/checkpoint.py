@@ -2,39 +2,131 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from mmengine.logging import MMLogger
-from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
+from amt_mm.checkpoints import convert, detect_naming, fit_positions, read_checkpoint
 from amt_mm.errors import InputError
 
 # Below this share of the backbone's entries a checkpoint is not the one that was meant.
 MIN_FILLED = 0.95
+# The norm after the last block: before or after pooling, as the task wants it. It tells nothing of
+# whether the checkpoint is the right one, so it does not count.
+FINAL_NORMS = ('backbone.ln1.', 'backbone.ln2.')
+SIZES = {(192, 12): 'ViT-T', (384, 12): 'ViT-S', (768, 12): 'ViT-B', (1024, 24): 'ViT-L',
+         (1280, 32): 'ViT-H'}
+# More names than these are counted, and listed for debugging alone.
+MAX_NAMES = 4
 
 
-def load_backbone(model: nn.Module, path: str | os.PathLike) -> None:
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the entries of a checkpoint and of a backbone; ``str()`` says it in a line.
+
+    Attributes:
+        path: The checkpoint.
+        naming: Whose names it has, see :mod:`amt_mm.checkpoints.naming`; None for another network.
+        loaded: Names of the backbone's entries that were filled.
+        missing: Those that keep what they had.
+        unexpected: Of the checkpoint's encoder, what the backbone has no place for.
+        left_out: The rest of the checkpoint: decoder and head.
+        resized: Grids from and to which positions were resized, or None.
+        notes: What else to know, one sentence each.
+    """
+
+    path: str
+    naming: str | None
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    left_out: tuple[str, ...]
+    resized: tuple[tuple[int, int], tuple[int, int]] | None
+    notes: tuple[str, ...]
+
+    def text(self, most: int = MAX_NAMES) -> str:
+        """The report in a line, with at most so many names of each kind."""
+        names = f' ({self.naming} naming)' if self.naming not in (None, 'mmpretrain') else ''
+        parts = [f'{self.path}{names}: {len(self.loaded)} of '
+                 f'{len(self.loaded) + len(self.missing)} entries of the backbone loaded']
+        for title, entries in (('missing, kept as initialised', self.missing),
+                               ('unexpected', self.unexpected),
+                               ('not of the encoder', self.left_out)):
+            if entries:
+                parts.append(f'{title}: {_names(entries, most)}')
+        if self.resized:
+            parts.append('position embeddings resized from {}x{} to {}x{}'.format(
+                *self.resized[0], *self.resized[1]))
+        return '; '.join([*parts, *self.notes])
+
+    def __str__(self) -> str:
+        return self.text()
+
+
+def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
     """Load the encoder of a checkpoint, loudly.
 
+    Names of MAE, timm and SimMIM are converted, position embeddings resized to the model's grid.
+
     Args:
-        model: A model with the encoder in ``backbone``.
-        path: Checkpoint of this toolbox or of mmpretrain.
+        model: A model with the encoder in ``backbone``. Endings of names in the encoder's
+            ``not_pretrained`` are of entries that no pre-training can give: they are
+            reported, but do not count.
+        path: A file that :func:`amt_mm.checkpoints.read_checkpoint` reads.
+
+    Returns:
+        What was loaded; it is logged, too, as a warning if something is missing.
 
     Raises:
-        InputError: No such file, or it fills less than 95 % of the encoder.
+        InputError: No such file, it fills less than 95 % of the encoder or not its patch
+            embedding, or it does not say on which grid its positions lie.
     """
-    if not os.path.isfile(path):
-        raise InputError(f'{path}: no such checkpoint')
-    checkpoint = _load_checkpoint(str(path), map_location='cpu')
-    fits = check_filled(path, model.state_dict(), checkpoint.get('state_dict', checkpoint))
+    checkpoint = read_checkpoint(path)
+    state, naming, notes = checkpoint.state, detect_naming(checkpoint.state), []
+    others = []
+    exempt = tuple(getattr(model.backbone, 'not_pretrained', ()))
+    own = model.state_dict()
+    try:
+        if naming is not None:
+            state, _, others, notes = convert(state, 'mmpretrain')
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    fits = check_filled(path, own, state, not_pretrained=exempt)
+    resized = None
+    if (name := 'backbone.pos_embed') in fits:
+        cls_token = 'backbone.cls_token'
+        stem = getattr(model.backbone, 'patch_embed', None)
+        try:
+            fits[name], *grids = fit_positions(
+                fits[name], own[name].cpu(), cls_token in state, cls_token in own,
+                checkpoint.grid, getattr(stem, 'init_out_size', None))
+        except InputError as error:
+            raise InputError(f'{path}: {error}') from error
+        resized = tuple(grids) if grids[0] else None
     model.load_state_dict(fits, strict=False)
-    MMLogger.get_current_instance().info(f'{path}: {len(fits)} entries of the backbone loaded')
+    encoder = [key for key in own if key.startswith('backbone.')]
+    report = LoadReport(
+        path=str(path), naming=naming, loaded=tuple(fits),
+        missing=tuple(key for key in encoder if key not in fits),
+        unexpected=tuple(key for key in state if key.startswith('backbone.') and key not in own),
+        left_out=(*others, *(key for key in state if not key.startswith('backbone.'))),
+        resized=resized, notes=tuple(notes))
+    logger = MMLogger.get_current_instance()
+    alarming = [key for key in report.missing if _counts(key, exempt)]
+    logger.log(logging.WARNING if alarming else logging.INFO, report)
+    if report.text(len(own) + len(state)) != str(report):
+        logger.debug(report.text(len(own) + len(state)))
+    return report
 
 
 def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapping[str, Tensor],
-                 prefix: str = 'backbone.') -> dict[str, Tensor]:
+                 prefix: str = 'backbone.', not_pretrained: tuple[str, ...] = ()
+                 ) -> dict[str, Tensor]:
     """Refuse a checkpoint that leaves the encoder as it was.
 
     Args:
@@ -42,9 +134,12 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
         own: State of the model.
         state: State in the checkpoint; a leading ``module.`` of DDP does not count.
         prefix: Beginning of the entries that must be filled; '' for all.
+        not_pretrained: Endings of entries that do not count, as those of a norm after the
+            last block never do.
 
     Returns:
-        The entries with this beginning that fit by name and shape.
+        The entries with this beginning that fit by name and shape; position embeddings by
+        width alone, as they are resized in loading.
 
     Raises:
         InputError: Less than 95 % fit, or the patch embedding does not; with the likely reason.
@@ -52,24 +147,59 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
     part = prefix.rstrip('.') or 'model'
     own = {key: value for key, value in own.items() if key.startswith(prefix)}
     found = {key.removeprefix('module.'): value for key, value in state.items()}
+    naming = detect_naming(found)
     found = {key: value for key, value in found.items()
              if key.startswith(prefix) and hasattr(value, 'shape')}
     fits = {key: value for key, value in found.items()
             if key in own and _fits(key, value, own[key])}
+    counted = [key for key in own if _counts(key, not_pretrained)]
+    filled = sum(key in fits for key in counted)
     # A patch embedding of random weights spoils all that is built on it.
     stem = [key for key in own if '.patch_embed.' in key and key not in fits]
-    if len(fits) >= MIN_FILLED * len(own) and not stem:
+    if filled >= MIN_FILLED * len(counted) and not stem:
         return fits
+    raise InputError(f'{path}: fills {filled} of {len(counted)} entries of the {part}; '
+                     + _reason(part, prefix, own, found, fits, naming))
+
+
+def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor],
+            fits: Mapping[str, Tensor], naming: str | None) -> str:
+    """The likely cause that a checkpoint fills too little."""
+    if naming not in (None, 'mmpretrain'):
+        return (f'its names are those of {naming}: convert it by '
+                'tools/model_converters/convert_checkpoint.py, with --to mmpretrain')
     if not found:
-        reason = (f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of '
-                  'model?')
-    elif own.keys() & found.keys():
-        example = sorted((own.keys() & found.keys()) - fits.keys() or own.keys() - found.keys())[0]
-        reason = (f'its {part} is of another width, depth or patch size (see `{example}`): use the '
-                  'config that it was trained with')
+        return f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of model?'
+    sizes = _size(found), _size(own)
+    if None not in sizes and sizes[0] != sizes[1]:
+        return (f'the checkpoint is {sizes[0]}, the model {sizes[1]}: use the config that it was '
+                'trained with (patch embeddings are not resampled)')
+    common = own.keys() & found.keys()
+    if not common:
+        return f'its names are of another architecture (`{min(found)}`, here `{min(own)}`)'
+    if common - fits.keys():
+        key = min(common - fits.keys())
+        example = f'`{key}` is {_shape(found[key])}, here {_shape(own[key])}'
     else:
-        reason = (f'its names are of another architecture (`{min(found)}`, here `{min(own)}`)')
-    raise InputError(f'{path}: fills {len(fits)} of {len(own)} entries of the {part}; {reason}')
+        example = f'it has no `{min(own.keys() - found.keys())}`'
+    return (f'its {part} is of another width, depth or patch size ({example}): use the config '
+            'that it was trained with')
+
+
+def _size(state: Mapping[str, Tensor]) -> str | None:
+    """Width, depth and patch of a vision transformer in words."""
+    stem = next((value for key, value in state.items()
+                 if key.endswith('patch_embed.projection.weight') and value.ndim == 4), None)
+    layers = {match[1] for key in state if (match := re.match(r'backbone\.layers\.(\d+)\.', key))}
+    if stem is None or not layers:
+        return None
+    width, depth, patch = stem.shape[0], len(layers), stem.shape[-1]
+    name = f' (ViT-{SIZES[width, depth][4:]}/{patch})' if (width, depth) in SIZES else ''
+    return f'{width} wide and {depth} deep with patches of {patch} px{name}'
+
+
+def _counts(key: str, not_pretrained: tuple[str, ...]) -> bool:
+    return not key.startswith(FINAL_NORMS) and not key.endswith(not_pretrained)
 
 
 def _fits(key: str, value: Tensor, own: Tensor) -> bool:
@@ -77,3 +207,15 @@ def _fits(key: str, value: Tensor, own: Tensor) -> bool:
     if key.endswith('pos_embed'):
         return value.shape[-1] == own.shape[-1]
     return value.shape == own.shape
+
+
+def _shape(value: Tensor) -> str:
+    return 'x'.join(map(str, value.shape)) or 'a number'
+
+
+def _names(entries: Iterable[str], most: int) -> str:
+    """Names without the backbone's prefix; many are counted."""
+    names = [entry.removeprefix('backbone.') for entry in entries]
+    if len(names) <= most:
+        return ', '.join(names)
+    return f'{", ".join(names[:most - 1])} and {len(names) - most + 1} more'

@@ -5,11 +5,12 @@ from .class_count_hook import ClassCountHook
 from .epoch_seed_hook import EpochSeedHook
 from .knn_probe_hook import KNNProbeHook
 from .mask_progress_hook import MaskProgressHook
+from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'MaskProgressHook',
-    'ProgressBarHook', 'SaliencyUpdateHook', 'TokenLossHook'
+    'PretrainedBackboneHook', 'ProgressBarHook', 'SaliencyUpdateHook', 'TokenLossHook'
 ]

@@ -1,0 +1,63 @@
+"""PretrainedBackboneHook: start a task from a pre-trained encoder."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from amt_mm.engine.checkpoint import load_backbone
+from amt_mm.errors import InputError
+from amt_mm.registry import HOOKS
+
+from .unwrapped import unwrapped
+
+NONE = 'none'
+
+
+@HOOKS.register_module()
+class PretrainedBackboneHook(Hook):
+    """Load a pre-trained encoder into ``model.backbone`` before the first step.
+
+    Every process reads the same file, after the weights were initialised. A run that goes on from
+    a checkpoint has its encoder from there. See :func:`amt_mm.engine.checkpoint.load_backbone` for
+    what is converted, resized, reported and refused.
+
+    Args:
+        checkpoint: File of any naming that is known, or ``'none'`` for random weights. The
+            empty default stops the run: weights are never random by omission.
+            ``tools/train.py --pretrained FILE`` sets it.
+
+    Raises:
+        InputError: ``checkpoint`` is empty, does not fit, or stands beside ``load_from``.
+    """
+
+    # Before hooks that look at the encoder at the start.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, checkpoint: str = '') -> None:
+        self.checkpoint = checkpoint
+
+    def before_train(self, runner: Runner) -> None:
+        """Load, or say why not."""
+        model = unwrapped(runner)
+        if not hasattr(model, 'backbone'):
+            raise InputError(f'PretrainedBackboneHook: {type(model).__name__} has no `backbone` to '
+                             'load; remove the hook (default_hooks.pretrained) from the config')
+        # MMEngine sets the counters in resuming, and only then.
+        if runner.iter > 0:
+            runner.logger.info(f'Resumed at iteration {runner.iter}: the encoder is that of the '
+                               'run, no pre-trained one is loaded')
+        elif runner._load_from is not None:
+            if self.checkpoint:
+                raise InputError(
+                    f'load_from={runner._load_from} and default_hooks.pretrained.checkpoint='
+                    f'{self.checkpoint} both name weights: give one of them')
+            runner.logger.info(f'The whole model is that of {runner._load_from}')
+        elif not self.checkpoint:
+            raise InputError('default_hooks.pretrained.checkpoint is empty: give the pre-trained '
+                             'encoder by --pretrained FILE, or --pretrained none for random '
+                             'weights')
+        elif self.checkpoint == NONE:
+            runner.logger.info('No pre-trained encoder: its weights are random')
+        else:
+            load_backbone(model, self.checkpoint)
