@@ -1,0 +1,84 @@
+"""Turn a checkpoint into the names of another code base, encoder and decoder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from amt_mm.checkpoints import NAMINGS, convert, read_checkpoint, write_checkpoint
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+
+EXAMPLES = """
+namings:
+  mmpretrain  this toolbox, mmpretrain and mmdet: backbone.layers.0.ln1, neck.decoder_blocks.0.ln1
+  mae         MAE and AMT's release on MAE: blocks.0.norm1, decoder_blocks.0.norm1
+  timm        timm's VisionTransformer: blocks.0.norm1, no decoder
+  simmim      SimMIM and AMT's release on it: encoder.blocks.0.norm1, decoder.0
+That of SRC is told by its names.
+
+examples:
+  python tools/model_converters/convert_checkpoint.py mae_pretrain_vit_base.pth mae.pth
+  python tools/model_converters/convert_checkpoint.py epoch_400.pth vit.safetensors --to timm
+  python tools/model_converters/convert_checkpoint.py epoch_400.pth epoch_400_mae.pth --to mae
+
+Training and evaluation here convert by themselves; this is for other code. Optimisers are not
+converted. Bad input ends in one line and exit status 2.
+"""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', metavar='SRC', type=Path, help='checkpoint to convert')
+    parser.add_argument('target', metavar='DST', type=Path,
+                        help='file to write: .safetensors, or .pth or .pt for torch')
+    parser.add_argument('--to', choices=NAMINGS, default='mmpretrain',
+                        help='naming to convert to (default: %(default)s)')
+    parser.add_argument('--encoder-only', action='store_true',
+                        help='leave decoder and head out')
+    parser.add_argument('--force', action='store_true', help='overwrite DST')
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert, and print what became of the entries.
+
+    Raises:
+        InputError: SRC cannot be read or converted, or DST not be written.
+    """
+    if args.target.exists() and not args.force:
+        raise InputError(f'{args.target} exists: name another file, or overwrite it by --force')
+    checkpoint = read_checkpoint(args.source)
+    try:
+        result = convert(checkpoint.state, args.to, args.encoder_only)
+    except InputError as error:
+        raise InputError(f'{args.source}: {error}') from error
+    # MAE and SimMIM look for their weights under `model`.
+    under = 'model' if args.to in ('mae', 'simmim') else 'state_dict'
+    write_checkpoint(args.target, result.state, checkpoint.grid, under)
+    print(f'{args.source} ({result.naming}) -> {args.target} ({args.to}): '
+          f'{len(result.state)} entries')
+    if result.left_out:
+        print(f'left out {len(result.left_out)}: {", ".join(result.left_out)}')
+    for note in result.notes:
+        print(f'note: {note}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Convert one file."""
+    args = parse_args(argv)
+    with launch.one_line_errors():
+        run(args)
+
+
+if __name__ == '__main__':
+    main()
