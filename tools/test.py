@@ -11,12 +11,15 @@ except ImportError as missing:
     sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
              '.venv/bin/python')
 
+from mmengine.config import Config
+
 from amt_mm.engine import launch
 from amt_mm.errors import InputError
 
 EXAMPLES = """
 examples:
   python tools/test.py CONFIG work_dirs/NAME/epoch_90.pth
+  python tools/test.py configs/benchmarks/knn/vit-base-p16_knn_stl10.py PRETRAINED.pth
   tools/dist_test.sh CONFIG work_dirs/NAME/epoch_90.pth 8
 
 The metrics are printed and written to a JSON file in the work folder. Bad input ends in one line
@@ -30,9 +33,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py for one that an '
                         'installed package carries')
-    parser.add_argument('checkpoint', help='file, or an address that mmengine can load from')
+    parser.add_argument('checkpoint', help='file, or an address that mmengine can load from; for '
+                        'k-NN and low-shot configs a pre-trained encoder of any naming, or none '
+                        'for random weights')
     launch.add_shared_arguments(parser)
     return parser.parse_args(argv)
+
+
+def enter_checkpoint(cfg: Config, checkpoint: str) -> None:
+    """Enter the checkpoint in the config: a whole model, or an encoder where nothing is trained.
+
+    Raises:
+        InputError: No such file.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('pretrained')
+    encoder = hook is not None and cfg.get('train_cfg') is None
+    if not (encoder and checkpoint == 'none'):
+        launch.require_file(checkpoint, 'checkpoint')
+    cfg.resume = False
+    if encoder:
+        hook.checkpoint, cfg.load_from = checkpoint, None
+    else:
+        cfg.load_from = checkpoint
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,8 +67,7 @@ def main(argv: list[str] | None = None) -> None:
                 raise InputError(f'config {args.config} has no {section}: there is nothing to '
                                  'test (a pre-training config has none; take one that measures, '
                                  'such as fine-tuning or linear probing)')
-        launch.require_file(args.checkpoint, 'checkpoint')
-        cfg.load_from, cfg.resume = args.checkpoint, False
+        enter_checkpoint(cfg, args.checkpoint)
         launch.use_full_precision_on_cpu(cfg)
         launch.prepare_processes(cfg)
         launch.build_runner(cfg, whole=True).test()

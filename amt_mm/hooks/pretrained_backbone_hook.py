@@ -16,7 +16,7 @@ NONE = 'none'
 
 @HOOKS.register_module()
 class PretrainedBackboneHook(Hook):
-    """Load a pre-trained encoder into ``model.backbone`` before the first step.
+    """Load a pre-trained encoder into ``model.backbone`` before the first step or test.
 
     Every process reads the same file, after the weights were initialised. A run that goes on from
     a checkpoint has its encoder from there. See :func:`amt_mm.engine.checkpoint.load_backbone` for
@@ -36,6 +36,11 @@ class PretrainedBackboneHook(Hook):
 
     def __init__(self, checkpoint: str = '') -> None:
         self.checkpoint = checkpoint
+
+    def before_test(self, runner: Runner) -> None:
+        """Load for a protocol that trains nothing, such as k-NN; a trained model is whole."""
+        if runner._load_from is None and runner.cfg.get('train_cfg') is None:
+            self.before_train(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Load, or say why not."""

@@ -16,7 +16,7 @@
 #   visualizer = dict(vis_backends=[dict(type='LocalVisBackend'),
 #                                   dict(type='TensorboardVisBackend')])  # or 'WandbVisBackend'
 _whole = [
-    dict(type='LoadImageFromFile'),
+    dict(type='amt_mm.LoadImage'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs')
@@ -24,5 +24,5 @@ _whole = [
 knn_probe = dict(
     type='amt_mm.KNNProbeHook',
     interval=10,
-    train=dict(type='ImageNet', data_root='data/imagenet', split='train', pipeline=_whole),
-    test=dict(type='ImageNet', data_root='data/imagenet', split='val', pipeline=_whole))
+    train=dict(type='amt_mm.ImageNet', data_root='data/imagenet', split='train', pipeline=_whole),
+    test=dict(type='amt_mm.ImageNet', data_root='data/imagenet', split='val', pipeline=_whole))

@@ -1,0 +1,110 @@
+"""What a checkpoint says of the pre-training that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmpretrain.models import VisionTransformer
+from torch import Tensor
+
+from amt_mm.checkpoints import convert, read_checkpoint
+from amt_mm.errors import InputError
+
+# Class of the model in a config -> the host's name in the paper.
+_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat'}
+_DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
+                   'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
+# Host, guidance, masking and throwing ratio of the rows of Table 1.
+_ROWS = {
+    ('MAE', 'RandomMaskGenerator', 0.75, 0.0): 'MAE',
+    ('MAE', 'AMTMaskGenerator', 0.75, 0.0): 'MAE + AM',
+    ('MAE', 'AMTMaskGenerator', 0.45, 0.40): 'MAE + AMT',
+    ('SimMIM', 'RandomMaskGenerator', 0.60, 0.0): 'SimMIM',
+    ('SimMIM', 'AMTMaskGenerator', 0.60, 0.0): 'SimMIM + AM',
+    ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
+}
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A pre-trained transformer, as a config needs to know it.
+
+    Attributes:
+        host: The method, such as ``'MAE'``; None where the file does not tell.
+        recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``; None for any
+            other recipe and where the file does not tell.
+        backbone: ``arch`` and ``patch_size`` for ``model.backbone``; empty where the
+            config decides.
+        image_size: Side of the square images that it was trained on; None where
+            the file does not tell.
+    """
+
+    host: str | None
+    recipe: str | None
+    backbone: dict
+    image_size: int | None
+
+
+def describe(path: Path) -> Pretraining:
+    """Read what a checkpoint says of itself; ``none`` stands for random weights.
+
+    Configs of OpenMMLab checkpoints are read; for others the shapes of the weights
+    say the transformer, as long as it is one of the standard ones.
+
+    Args:
+        path: A checkpoint in any naming that :func:`amt_mm.checkpoints.convert` knows.
+
+    Raises:
+        InputError: No checkpoint, no vision transformer, or an unknown one without a config.
+    """
+    if str(path) == 'none':
+        return Pretraining(None, 'random init', {}, None)
+    checkpoint = read_checkpoint(path)
+    model = checkpoint.config.get('model', {})
+    backbone = model.get('backbone', {})
+    try:
+        state = convert(checkpoint.state, 'mmpretrain').state
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
+    if 'backbone.patch_embed.projection.weight' not in state:
+        raise InputError(f'{path}: no vision transformer in it (no patch embedding)')
+    patch_size = state['backbone.patch_embed.projection.weight'].shape[-1]
+    arch = backbone.get('arch') or _standard_arch(path, state)
+    size = backbone.get('img_size', 224) if backbone else None
+    return Pretraining(
+        host=_HOSTS.get(_name(model)),
+        recipe=_recipe(model, checkpoint.config.get('data_preprocessor', {})),
+        backbone={'arch': arch, 'patch_size': patch_size},
+        image_size=size if isinstance(size, int) else None)
+
+
+def _name(part: Mapping) -> str:
+    return part.get('type', '').split('.')[-1]
+
+
+def _recipe(model: Mapping, preprocessor: Mapping) -> str | None:
+    host = _HOSTS.get(_name(model))
+    # A config has it in one of two places; without one it is mmpretrain's own MAE.
+    generator = {**preprocessor, **model.get('data_preprocessor', {})}.get('mask_generator', {
+        'type': 'RandomMaskGenerator',
+        'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)})
+    if generator.get('throw', 'middle') != 'middle':
+        return None
+    defaults = _DEFAULT_RATIOS.get(_name(generator), {})
+    ratios = {**defaults, **generator}
+    return _ROWS.get((host, _name(generator), ratios.get('mask_ratio'), ratios.get('throw_ratio')))
+
+
+def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str:
+    width = state['backbone.patch_embed.projection.weight'].shape[0]
+    depth = len({key.split('.')[2] for key in state if key.startswith('backbone.layers.')})
+    hidden = state['backbone.layers.0.ffn.layers.0.0.weight'].shape[0]
+    for name, sizes in VisionTransformer.arch_zoo.items():
+        if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
+                                      sizes['feedforward_channels']):
+            return name
+    raise InputError(f'{path}: its transformer, {depth} blocks of width {width}, is no standard '
+                     'one, and the file has no config that tells its number of heads: set '
+                     'model.backbone.arch in a config of your own')

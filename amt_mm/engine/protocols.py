@@ -1,0 +1,118 @@
+"""Evaluate one checkpoint by one protocol on one data set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from amt_mm.datasets import ImageFolder
+from amt_mm.errors import InputError
+
+from .comparison import resolved
+from .jobs import claim, configs_folder, run_tool, scalars
+from .pretraining import Pretraining
+
+# Protocol -> folder of configs/benchmarks.
+PROTOCOLS = ('knn', 'lowshot', 'linear', 'finetune')
+DATA = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10', 'in1k')
+
+
+def find_config(protocol: str, data: str, pretraining: Pretraining) -> Path:
+    """Find the config of a protocol on a data set.
+
+    Args:
+        protocol: One of :data:`PROTOCOLS`.
+        data: One of :data:`DATA`, or ``'folder'``.
+        pretraining: SimMIM is fine-tuned by another schedule than the rest.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = sorted((configs_folder() / 'benchmarks' / protocol).glob(f'vit-base-p16_*_{data}.py'))
+    simmim = [path for path in found if '-simmim-' in path.name]
+    if pretraining.host == 'SimMIM' and simmim:
+        return simmim[0]
+    found = [path for path in found if path not in simmim]
+    if not found:
+        raise InputError(f'no config for {protocol} on {data}: there are {", ".join(DATA)} and '
+                         'folders, see configs/benchmarks')
+    return found[0]
+
+
+def folder_options(folder: str) -> dict:
+    """Options that put a folder of class subfolders into a config for ``folder``.
+
+    Raises:
+        InputError: No such folder, or no class subfolders in it.
+    """
+    images = ImageFolder(data_root=folder, with_label=True)
+    return {'overlay.labelled.dataset.data_root': folder,
+            'overlay.labelled.num_classes': len(images.metainfo['classes'])}
+
+
+def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
+    """Read a config and give it the transformer that was pre-trained.
+
+    Args:
+        config: File of a protocol on a data set.
+        pretraining: What the checkpoint says of itself. A transformer or an image
+            size that the config sets by itself stays.
+        options: Entries as for ``--cfg-options``, which win.
+    """
+    own = Config.fromfile(config)
+    entries = {}
+    if own.model.backbone.get('arch') == 'base':
+        entries['model.backbone'] = {**own.model.backbone, **pretraining.backbone}
+        size = pretraining.image_size
+        if size is not None and not own.overlay.get('image_size'):
+            entries['overlay.image_size'] = size
+    return resolved(str(config), {**entries, **options})
+
+
+def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
+             threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
+    """Run a protocol, unless that was done; a broken training is resumed.
+
+    Args:
+        cfg: A fitted config.
+        checkpoint: The pre-trained encoder.
+        work_dir: Folder of this run; ``result.json`` there ends it.
+        processes: How many to start.
+        threads: CPU threads of each. Defaults to torch's choice.
+        show: See :func:`amt_mm.engine.jobs.run_tool`.
+
+    Returns:
+        The metrics as the config's evaluator names them, after the last epoch for
+        protocols that train.
+
+    Raises:
+        InputError: The folder holds a run of other settings, or the tool refused its input.
+        RuntimeError: The tool failed.
+    """
+    trains = cfg.get('train_cfg') is not None
+    cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
+    settings = claim(work_dir, cfg)
+    result_file = work_dir / 'result.json'
+    if result_file.is_file():
+        return json.loads(result_file.read_text())
+    if trains:
+        resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
+        run_tool('train', [settings], resume, work_dir, processes, threads, show)
+        metrics = _last(scalars(work_dir), 'accuracy/')
+    else:
+        run_tool('test', [settings, checkpoint], [], work_dir, processes, threads, show)
+        # MMEngine names the folder and the file of a run by the time of its start.
+        metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
+    result_file.write_text(json.dumps(metrics, indent=2))
+    return json.loads(result_file.read_text())
+
+
+def _last(records: Sequence[Mapping], prefix: str) -> dict[str, float]:
+    for record in reversed(records):
+        metrics = {name: value for name, value in record.items() if name.startswith(prefix)}
+        if metrics:
+            return metrics
+    raise RuntimeError(f'training wrote no {prefix}... to its scalars')

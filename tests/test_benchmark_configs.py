@@ -1,0 +1,92 @@
+"""Every config of a protocol on a data set resolves, builds, and is fit for its data set."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+
+import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
+from amt_mm.engine import apply_overlay
+from amt_mm.engine.protocols import DATA, PROTOCOLS
+from amt_mm.evaluation.paper import TABLE_1
+from amt_mm.registry import LOOPS
+
+CONFIGS = Path(__file__).parents[1] / 'configs' / 'benchmarks'
+FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
+CLASSES = {'cifar10': 10, 'cifar100': 100, 'tiny-imagenet': 200, 'stl10': 10, 'in1k': 1000,
+           'folder': 10, 'clothing': 10}
+
+
+@pytest.fixture(params=FILES, ids=str)
+def cfg(request):
+    init_default_scope('mmpretrain')
+    cfg = apply_overlay(Config.fromfile(CONFIGS / request.param))
+    cfg.path = request.param
+    return cfg
+
+
+def test_config_builds(cfg):
+    with torch.device('meta'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    data = cfg.path.stem.rpartition('_')[2]
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    protocol = cfg.path.parts[0]
+    if protocol in ('linear', 'finetune'):
+        assert model.head.num_classes == CLASSES[data]
+        assert model.head.in_channels == model.backbone.embed_dims
+        stages = cfg.param_scheduler
+        assert stages[0].get('begin', 0) == 0 and stages[-1].end == cfg.train_cfg.max_epochs
+        assert all(a['end'] == b['begin'] for a, b in zip(stages, stages[1:], strict=False))
+        assert METRICS.build(cfg.val_evaluator).topk == (1, 5)
+    else:
+        assert not model.with_head
+        assert LOOPS.get(cfg.test_cfg.type)
+    if protocol == 'linear':
+        assert trained == {'head.layers.head.weight', 'head.layers.head.bias'}
+        assert not model.neck.bn.affine
+    if protocol == 'finetune':
+        # All but the fixed tables that some transformers carry.
+        assert trained == {name for name, _ in model.named_parameters()}
+    for hook in [*cfg.custom_hooks, cfg.default_hooks.pretrained]:
+        HOOKS.build(hook)
+
+
+def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
+    loaders = [cfg.test_dataloader]
+    if 'train_cfg' in cfg:
+        loaders += [cfg.train_dataloader, cfg.val_dataloader]
+        assert cfg.train_dataloader.dataset.get('split', 'train') == 'train'
+    else:
+        loaders.append(cfg.test_cfg.train_dataloader)
+    for loader in loaders:
+        for dataset in loader.dataset.get('datasets', [loader.dataset]):
+            assert DATASETS.get(dataset.type)
+            assert dataset.data_root.startswith('data/')
+            transforms = [TRANSFORMS.build(transform) for transform in dataset.pipeline]
+            assert type(transforms[-1]).__name__ == 'PackInputs'
+
+
+def test_the_whole_of_table_1_is_reachable():
+    names = {str(path) for path in FILES}
+    for data in DATA:
+        for protocol in PROTOCOLS:
+            assert any(name.startswith(f'{protocol}/') and name.endswith(f'_{data}.py')
+                       for name in names)
+        assert f'finetune/vit-base-p16_8xb256-simmim-coslr-100e_{data}.py' in names
+    for figures in TABLE_1.values():
+        assert set(figures) == set(DATA)
+
+
+def test_heads_quote_the_figures_of_table_1():
+    for data in DATA:
+        for folder, host, place in (('linear', 'MAE', 0), ('finetune', 'MAE', 1),
+                                    ('finetune', 'SimMIM', 1)):
+            files = [CONFIGS / path for path in FILES
+                     if path.parts[0] == folder and path.stem.endswith(f'_{data}')
+                     and ('simmim' in path.stem) == (host == 'SimMIM')]
+            head = files[0].read_text()
+            for recipe in ('', ' + AM', ' + AMT'):
+                assert str(TABLE_1[host + recipe][data][place]) in head

@@ -1,0 +1,155 @@
+"""Evaluate pre-trained checkpoints: a row of the paper's Table 1 with one command.
+
+Each run (checkpoint x data set x protocol x seed) has a folder of its own; finished
+runs are not repeated and broken ones resumed, so the same command goes on where it
+stopped. The end is a table in Markdown and JSON, beside the paper's figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from tqdm import tqdm
+
+from amt_mm.engine import launch, protocols
+from amt_mm.engine.pretraining import describe
+from amt_mm.errors import InputError
+from amt_mm.evaluation.rows import table_rows
+from amt_mm.visualization import write_table
+
+EXAMPLES = """
+examples:
+  the row of a checkpoint, on 8 GPUs:
+    python tools/evaluate.py work_dirs/NAME/epoch_400.pth --data cifar10 cifar100 \\
+      tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
+  k-NN and linear accuracy on your own class folders:
+    python tools/evaluate.py work_dirs/NAME/epoch_400.pth --data FOLDER
+  three checkpoints by configs of your own, two runs at a time:
+    python tools/evaluate.py A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
+
+The transformer (arch, patch and image size) is read from the checkpoint. Bad input ends in one
+line and exit status 2.
+"""
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoints', nargs='+', type=Path,
+                        help='of this toolbox, mmpretrain, official MAE or AMT, or timm; none for '
+                        'random weights')
+    parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
+                        help=f'{", ".join(protocols.DATA)}, or folders with class subfolders')
+    parser.add_argument('--protocols', nargs='+', choices=protocols.PROTOCOLS,
+                        default=['knn', 'linear'], help='default: knn linear')
+    parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
+                        help='config files instead of --data and --protocols: named by protocol '
+                        '(their folder) and data set (their name behind the last _)')
+    parser.add_argument('--labels', nargs='+', metavar='NAME',
+                        help='name of each checkpoint in the table; those of one name are averaged '
+                        '(default: what the checkpoint says of its pre-training)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0],
+                        help='of protocols that train (default: 0)')
+    parser.add_argument('--image-size', type=int,
+                        help="side of the images in pixels (default: the pre-training's)")
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evaluate'),
+                        help='default: %(default)s')
+    parser.add_argument('--processes', type=int, default=1,
+                        help='processes of a run, one per GPU (default: 1)')
+    parser.add_argument('--jobs', type=int, default=1,
+                        help='runs at a time; with more than one, each gets one CPU thread and '
+                        'writes to a log in its folder (default: 1)')
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+                        metavar='KEY=VALUE', help='settings for all runs')
+    args = parser.parse_args(argv)
+    if bool(args.data) == bool(args.configs):
+        parser.error('give either --data or --configs')
+    if args.labels and len(args.labels) != len(args.checkpoints):
+        parser.error(f'{len(args.labels)} --labels for {len(args.checkpoints)} checkpoints')
+    return args
+
+
+def plan(args: argparse.Namespace) -> list[dict]:
+    """Find and check all runs before the first one starts.
+
+    Returns:
+        One a run: ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
+        (resolved) and ``folder``.
+    """
+    runs, numbers = [], {}
+    for i, checkpoint in enumerate(args.checkpoints):
+        pretraining = describe(checkpoint)
+        label = args.labels[i] if args.labels else pretraining.recipe or checkpoint.stem
+        numbers[label] = numbers.get(label, -1) + 1
+        for data, protocol, config, options in chosen(args, pretraining):
+            if args.image_size:
+                options = {**options, 'overlay.image_size': args.image_size}
+            # The others draw nothing, or always the same.
+            seeds = args.seeds if protocol in ('linear', 'finetune') else args.seeds[:1]
+            for seed in seeds:
+                cfg = protocols.fitted(config, pretraining, {
+                    **options, **args.cfg_options, 'randomness.seed': seed})
+                name = '_'.join(label.lower().replace('+', ' ').split())
+                runs.append(dict(
+                    pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
+                    checkpoint=checkpoint, folder=args.work_dir / name / str(numbers[label])
+                    / data / protocol / f'seed_{seed}'))
+    return runs
+
+
+def chosen(args: argparse.Namespace, pretraining) -> list[tuple[str, str, Path, dict]]:
+    """Data set, protocol, config file and options of each run of one checkpoint."""
+    if args.configs:
+        for config in args.configs:
+            launch.require_file(config, 'config')
+            if Path(config).parent.name not in protocols.PROTOCOLS:
+                raise InputError(f'config {config}: lay it in a folder named by its protocol, '
+                                 f'one of {", ".join(protocols.PROTOCOLS)}')
+        return [(path.stem.rpartition('_')[2], path.parent.name, path, {})
+                for path in map(Path, args.configs)]
+    pairs = []
+    for data, protocol in itertools.product(args.data, args.protocols):
+        name, options = data, {}
+        if data not in protocols.DATA:
+            name, options = 'folder', protocols.folder_options(data)
+        pairs.append((Path(data).name if options else data, protocol,
+                      protocols.find_config(protocol, name, pretraining), options))
+    return pairs
+
+
+def main() -> None:
+    """Run everything and write the table."""
+    args = parse_args()
+    with launch.one_line_errors():
+        runs = plan(args)
+
+        def one(run: dict) -> dict:
+            metrics = protocols.evaluate(
+                run['config'], run['checkpoint'], run['folder'], args.processes,
+                threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else None)
+            return {**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol', 'seed',
+                                                      'checkpoint')}, 'metrics': metrics}
+
+        with ThreadPoolExecutor(args.jobs) as pool:
+            results = list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
+        markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
+        details = args.work_dir / 'runs.json'
+        details.write_text(json.dumps(results, indent=2))
+        print(markdown.read_text())
+        print(f'Also in {markdown} and {data}; all metrics of all runs: {details}')
+
+
+if __name__ == '__main__':
+    main()
