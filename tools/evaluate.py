@@ -42,6 +42,9 @@ The transformer (arch, patch and image size) is read from the checkpoint. Bad in
 line and exit status 2.
 """
 
+# Of what a run logs, the lines for the terminal; all of it is in its folder.
+SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
@@ -70,7 +73,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='processes of a run, one per GPU (default: 1)')
     parser.add_argument('--jobs', type=int, default=1,
                         help='runs at a time; with more than one, each gets one CPU thread and '
-                        'writes to a log in its folder (default: 1)')
+                        'shows nothing but its end (default: 1)')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all runs')
     args = parser.parse_args(argv)
@@ -138,7 +141,7 @@ def main() -> None:
         def one(run: dict) -> dict:
             metrics = protocols.evaluate(
                 run['config'], run['checkpoint'], run['folder'], args.processes,
-                threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else None)
+                threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else SHOWN)
             return {**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol', 'seed',
                                                       'checkpoint')}, 'metrics': metrics}
 
