@@ -75,7 +75,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='runs at a time; with more than one, each gets one CPU thread and '
                         'shows nothing but its end (default: 1)')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
-                        metavar='KEY=VALUE', help='settings for all runs')
+                        metavar='KEY=VALUE',
+                        help='settings for all runs whose config has them')
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.configs):
         parser.error('give either --data or --configs')
@@ -91,12 +92,13 @@ def plan(args: argparse.Namespace) -> list[dict]:
         One a run: ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
         (resolved) and ``folder``.
     """
-    runs, numbers = [], {}
+    runs, numbers, configs = [], {}, set()
     for i, checkpoint in enumerate(args.checkpoints):
         pretraining = describe(checkpoint)
         label = args.labels[i] if args.labels else pretraining.recipe or checkpoint.stem
         numbers[label] = numbers.get(label, -1) + 1
         for data, protocol, config, options in chosen(args, pretraining):
+            configs.add(config)
             if args.image_size:
                 options = {**options, 'overlay.image_size': args.image_size}
             # The others draw nothing, or always the same.
@@ -109,6 +111,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
                     checkpoint=checkpoint, folder=args.work_dir / name / str(numbers[label])
                     / data / protocol / f'seed_{seed}'))
+    protocols.check_options(args.cfg_options, sorted(configs))
     return runs
 
 

@@ -40,11 +40,20 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
         loader['dataset'] = _complete(loader.get('dataset', {}), labelled[part],
                                       labelled.get('dataset', {}))
     if 'num_classes' in labelled:
+        _limit_topk(cfg, labelled.num_classes)
         for owner in (cfg.model.get('head'), cfg.get('data_preprocessor')):
             # A preprocessor that knows labels turns them into one-hot vectors for mixup.
             if owner is not None and (owner is not cfg.get('data_preprocessor')
                                       or 'ClsDataPreprocessor' in owner.get('type', '')):
                 owner.setdefault('num_classes', labelled.num_classes)
+
+
+def _limit_topk(cfg: Config, num_classes: int) -> None:
+    """Leave out accuracies among more answers than there are classes: mmpretrain refuses them."""
+    for name in ('val_evaluator', 'test_evaluator'):
+        evaluator = cfg.get(name)
+        if isinstance(evaluator, dict) and 'topk' in evaluator:
+            evaluator['topk'] = tuple(k for k in evaluator['topk'] if k <= num_classes)
 
 
 def _complete(own: dict, part: dict, common: dict) -> ConfigDict:

@@ -144,9 +144,7 @@ def require_file(path: str, role: str) -> None:
 
 def _merge_options(cfg: Config, options: Mapping) -> None:
     for key in options:
-        # What an overlay sets is part of the config, although it is merged later.
-        if (all(_unknown_part(node, key) for node in (cfg, cfg.get('overlay', {})))
-                and key.removeprefix('overlay.') not in SPECIAL):
+        if not knows(cfg, key):
             part, known = _unknown_part(cfg, key)
             close = get_close_matches(part, known, n=1)
             hint = f'; did you mean {close[0]}?' if close else ''
@@ -157,6 +155,16 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
         # The last is how mmengine says that one number of a list cannot be replaced.
         raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
                          'of numbers as a whole)') from error
+
+
+def knows(cfg: Config, key: str) -> bool:
+    """Whether a config has a setting, by its dotted name.
+
+    What an overlay sets is part of the config, although it is merged later.
+    """
+    if key.removeprefix('overlay.') in SPECIAL:
+        return 'overlay' in cfg
+    return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {})))
 
 
 def _unknown_part(node: object, key: str) -> tuple[str, list[str]] | None:

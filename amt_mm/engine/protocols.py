@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -13,6 +13,7 @@ from amt_mm.errors import InputError
 
 from .comparison import resolved
 from .jobs import claim, configs_folder, run_tool, scalars
+from .launch import knows
 from .pretraining import Pretraining
 
 # Protocol -> folder of configs/benchmarks.
@@ -60,16 +61,32 @@ def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
         config: File of a protocol on a data set.
         pretraining: What the checkpoint says of itself. A transformer or an image
             size that the config sets by itself stays.
-        options: Entries as for ``--cfg-options``, which win.
+        options: Entries as for ``--cfg-options``, which win. Those that this config
+            does not have are for other protocols, see :func:`check_options`.
     """
     own = Config.fromfile(config)
     entries = {}
-    if own.model.backbone.get('arch') == 'base':
-        entries['model.backbone'] = {**own.model.backbone, **pretraining.backbone}
-        size = pretraining.image_size
-        if size is not None and not own.overlay.get('image_size'):
-            entries['overlay.image_size'] = size
-    return resolved(str(config), {**entries, **options})
+    if own.model.backbone.get('arch') == 'base' and pretraining.backbone:
+        arch = pretraining.backbone['arch']
+        entries['model.backbone.arch'] = ({'_delete_': True, **arch} if isinstance(arch, dict)
+                                          else arch)
+        entries['model.backbone.patch_size'] = pretraining.backbone['patch_size']
+        if pretraining.image_size is not None and not own.overlay.get('image_size'):
+            entries['overlay.image_size'] = pretraining.image_size
+    entries.update({key: value for key, value in options.items() if knows(own, key)})
+    return resolved(str(config), entries)
+
+
+def check_options(options: Iterable[str], configs: Iterable[Path]) -> None:
+    """Refuse an option that no config has.
+
+    Raises:
+        InputError: With its name.
+    """
+    read = [Config.fromfile(config) for config in configs]
+    for key in options:
+        if not any(knows(cfg, key) for cfg in read):
+            raise InputError(f'--cfg-options {key}: none of the chosen configs has such a setting')
 
 
 def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,

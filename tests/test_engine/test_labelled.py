@@ -72,3 +72,12 @@ def test_unknown_and_missing_fields_are_refused(change, message):
         message = 'no `test`'
     with pytest.raises(InputError, match=message):
         apply_overlay(protocol(overlay=dict(labelled=labelled)))
+
+
+@pytest.mark.parametrize('classes, topk', [(7, (1, 5)), (5, (1, 5)), (2, (1,))])
+def test_no_accuracy_among_more_answers_than_classes(classes, topk):
+    cfg = apply_overlay(protocol(
+        val_evaluator=dict(type='Accuracy', topk=(1, 5)), test_evaluator=[],
+        overlay=dict(labelled={**LABELLED, 'num_classes': classes})))
+    assert cfg.val_evaluator.topk == topk
+    assert cfg.test_evaluator == []

@@ -1,0 +1,135 @@
+"""tools/evaluate.py: from a checkpoint to its row."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmpretrain.models import VisionTransformer
+
+from amt_mm.engine.jobs import tools_folder
+from amt_mm.errors import InputError
+
+ARCH = 'dict(embed_dims=24, feedforward_channels=48, num_heads=3, num_layers=2)'
+TOOL = tools_folder() / 'evaluate.py'
+
+
+@pytest.fixture
+def tool():
+    spec = importlib.util.spec_from_file_location('evaluate_tool', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A small encoder that says of itself that it is MAE + AMT."""
+    encoder = VisionTransformer(dict(embed_dims=24, num_layers=2, num_heads=3,
+                                     feedforward_channels=48), 32, 8)
+    torch.nn.init.normal_(encoder.cls_token)
+    config = (f"model = dict(type='amt_mm.AMTMAE', backbone=dict(arch={ARCH}, img_size=32, "
+              "patch_size=8))\ndata_preprocessor = dict(mask_generator=dict("
+              "type='amt_mm.AMTMaskGenerator', mask_ratio=0.45, throw_ratio=0.4))\n")
+    path = tmp_path / 'pretrained.pth'
+    torch.save({'state_dict': {f'backbone.{k}': v for k, v in encoder.state_dict().items()},
+                'meta': {'cfg': config}}, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes that even random weights tell apart: dark and light."""
+    chance = np.random.RandomState(0)
+    for part, count in (('train', 21), ('val', 5)):
+        for name, level in (('dark', 60), ('light', 190)):
+            target = tmp_path / 'images' / part / name
+            target.mkdir(parents=True)
+            for i in range(count):
+                noise = chance.randint(-20, 20, (30 + i, 40, 3))
+                cv2.imwrite(str(target / f'{i}.png'), (level + noise).astype(np.uint8))
+    return tmp_path / 'images'
+
+
+def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
+    command = [sys.executable, TOOL, checkpoint, '--data', folder, '--protocols', 'knn', 'linear',
+               'lowshot', '--work-dir', tmp_path / 'out', '--jobs', '2', '--cfg-options',
+               'train_cfg.max_epochs=2', 'train_dataloader.batch_size=16',
+               'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
+               'test_dataloader.num_workers=0', 'test_cfg.shots=(1, 2)']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    row, = json.loads((tmp_path / 'out/table.json').read_text())
+    assert (row['pretraining'], row['data']) == ('MAE + AMT', 'images')
+    assert row['knn:knn/top1_k20'] == 100
+    assert 0 <= row['linear:accuracy/top1'] <= 100
+    # An option goes where there is one: linear probing has no shots.
+    assert sum('lowshot' in name for name in row) == 2
+    assert '| MAE + AMT    |' in (tmp_path / 'out/table.md').read_text()
+    run = tmp_path / 'out/mae_amt/0/images/knn/seed_0'
+    assert 'img_size=32' in (run / 'settings/config.py').read_text()
+
+    # Finished runs are read, not repeated.
+    (run / 'result.json').write_text(json.dumps({'knn/top1_k20': 12.5}))
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    row, = json.loads((tmp_path / 'out/table.json').read_text())
+    assert row['knn:knn/top1_k20'] == 12.5
+
+
+def plan(tool, *arguments):
+    return tool.plan(tool.parse_args([str(argument) for argument in arguments]))
+
+
+def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoint, tmp_path):
+    runs = plan(tool, checkpoint, '--data', 'stl10', 'cifar100', '--protocols', 'finetune', 'knn',
+                '--seeds', '3', '4', '--work-dir', tmp_path)
+    assert [(r['data'], r['protocol'], r['seed']) for r in runs] == [
+        ('stl10', 'finetune', 3), ('stl10', 'finetune', 4), ('stl10', 'knn', 3),
+        ('cifar100', 'finetune', 3), ('cifar100', 'finetune', 4), ('cifar100', 'knn', 3)]
+    assert len({r['folder'] for r in runs}) == 6
+    for r in runs:
+        assert r['config'].model.backbone.arch.num_heads == 3
+        assert r['config'].model.backbone.patch_size == 8
+        assert r['config'].model.backbone.img_size == 32
+        assert r['config'].randomness.seed == r['seed']
+    assert runs[0]['config'].model.backbone.drop_path_rate == .1
+    assert runs[3]['config'].model.head.num_classes == 100
+
+
+def test_image_size_and_labels(tool, checkpoint):
+    first, second, third = plan(
+        tool, checkpoint, checkpoint, checkpoint, '--data', 'stl10', '--protocols', 'knn',
+        '--image-size', 96, '--labels', 'a', 'b', 'a')
+    assert first['config'].model.backbone.img_size == 96
+    assert [r['pretraining'] for r in (first, second, third)] == ['a', 'b', 'a']
+    # Three runs, three folders.
+    assert len({r['folder'] for r in (first, second, third)}) == 3
+
+
+def test_random_weights_are_a_row_of_configs(tool):
+    config = tools_folder().parent / 'configs/benchmarks/knn/vit-mini-p8_knn_clothing.py'
+    run, = plan(tool, 'none', '--configs', config)
+    assert (run['pretraining'], run['data'], run['protocol']) == ('random init', 'clothing', 'knn')
+    assert run['config'].model.backbone.arch.embed_dims == 192
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--data', 'nowhere'], 'nowhere: does not exist'),
+    (['--configs', 'no.py'], 'no.py: there is no such file'),
+    (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
+     'train_cfg.max_epoch: none of the chosen configs')])
+def test_bad_input_is_refused_before_the_first_run(tool, checkpoint, arguments, message):
+    with pytest.raises(InputError, match=message):
+        plan(tool, checkpoint, *arguments)
+
+
+@pytest.mark.parametrize('arguments', [[], ['--data', 'stl10', '--configs', 'a.py'],
+                                       ['--data', 'stl10', '--labels', 'a', 'b']])
+def test_contradicting_arguments_are_usage_errors(tool, checkpoint, arguments, capsys):
+    with pytest.raises(SystemExit):
+        plan(tool, checkpoint, *arguments)
+    assert 'error:' in capsys.readouterr().err
