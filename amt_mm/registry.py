@@ -31,11 +31,12 @@ TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.da
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
+METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor', parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
     locations=['amt_mm.detection'])
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS', 'TASK_UTILS',
-    'TRANSFORMS'
+    'DATASETS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS',
+    'TASK_UTILS', 'TRANSFORMS'
 ]
