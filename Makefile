@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP_TORCH ?=
 DATA ?=
 ARGS ?=
+WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amt_mm/wheels
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -23,6 +24,24 @@ STACK_FILES := setup.py requirements/runtime.txt requirements/mminstall.txt $(PI
 checksum = $(shell (printf '%s' '$(CURDIR)'; cat $(1)) | cksum | cut -d ' ' -f 1)
 INSTALLED := $(VENV)/.installed-$(call checksum,$(STACK_FILES))
 TESTS_INSTALLED := $(VENV)/.tests-$(call checksum,$(STACK_FILES) requirements/tests.txt)
+DETECTION_INSTALLED := $(VENV)/.detection-$(call checksum,$(STACK_FILES) requirements/detection.txt)
+
+# Compiled operators run with the Python and the torch that they were built for, and on GPUs if
+# nvcc built them: each kind has a folder of its own, so that none is taken for another.
+MMCV := $(shell sed -n 's/^onedl-mmcv==//p' $(PINS))
+define name_of_operators
+import os, platform, sys, torch
+from torch.utils.cpp_extension import CUDA_HOME
+cuda = torch.version.cuda
+if cuda and not os.path.exists(f"{CUDA_HOME}/bin/nvcc"):
+    print("warning: torch is built for CUDA, but there is no nvcc (set CUDA_HOME): the operators "
+          "are compiled for CPUs alone, detection will not run on a GPU", file=sys.stderr)
+    cuda = None
+kind = f"cuda{cuda}" if cuda else "cpu"
+python = "cp%d%d" % sys.version_info[:2]
+print(f"{python}-torch{torch.__version__}-{kind}-{platform.machine()}")
+endef
+export name_of_operators
 
 define check_python
 '$(PYTHON)' -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit( \
@@ -31,10 +50,12 @@ define check_python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint wheel clean
+.PHONY: help install install-detection quickstart test lint wheel clean
+# Two pips at a time would harm each other.
+.NOTPARALLEL:
 
 help: ## print this list
-	@awk -F ' *## *' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' \
+	@awk -F ' *## *' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' \
 		$(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables:'
@@ -42,6 +63,8 @@ help: ## print this list
 	@echo '  PIP_TORCH="OPTIONS"   options for pip when it fetches torch and torchvision the first'
 	@echo '                        time, such as --index-url with the address of an index of CPU'
 	@echo '                        builds (the default build for Linux brings CUDA, several GB)'
+	@echo '  WHEELS=FOLDER         where the compiled operators are kept (default:'
+	@echo '                        $(WHEELS))'
 	@echo '  DATA=FOLDER           make quickstart: your own images instead of the generated ones'
 	@echo '  ARGS="OPTIONS"        make test: options for pytest, such as -k masking'
 
@@ -51,7 +74,7 @@ install: $(INSTALLED) ## make .venv with amt_mm and the pinned pre-training stac
 $(INSTALLED):
 	@$(PY) -m pip --version > /dev/null 2>&1 || { $(check_python) && '$(PYTHON)' -m venv $(VENV); }
 	@echo "[1/5] $(VENV), with $$($(PY) --version)"
-	@rm -f $(VENV)/.installed-* $(LOG)
+	@rm -f $(VENV)/.installed-* $(VENV)/.detection-* $(LOG)
 	@echo '[2/5] torch and torchvision (the largest download; to follow it: tail -f $(LOG))'
 	@$(call pip,install --no-deps $(PIP_TORCH) torch torchvision)
 # pip caches a wheel by its name, however it was built: an mmcv with compiled operators must
@@ -64,6 +87,34 @@ $(INSTALLED):
 	@$(call pip,install --editable .)
 	@touch $@
 
+install-detection: $(DETECTION_INSTALLED) ## add what Mask R-CNN needs: mmcv's operators, mmdet
+	@echo 'detection is installed in $(VENV)'
+
+$(DETECTION_INSTALLED): $(INSTALLED)
+	@rm -f $(VENV)/.detection-*
+	@echo '[1/3] mmcv with compiled operators, for detection'
+	@kind=$$($(PY) -c "$$name_of_operators") || exit 1; folder='$(WHEELS)'/"$$kind"; \
+	if ! ls "$$folder"/onedl_mmcv-$(MMCV)-*.whl > /dev/null 2>&1; then \
+		echo 'compiling them, once: about 10 minutes (to follow it: tail -f $(LOG))'; \
+		rm -rf "$$folder.part"; \
+		case "$$kind" in *-cuda*) target=FORCE_CUDA=1;; \
+			*) target='FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=';; esac; \
+		$(call pip,install setuptools wheel packaging ninja); \
+		env PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MMCV_WITH_OPS=1 $$target \
+			$(call pip,wheel --verbose --no-build-isolation --no-cache-dir --no-deps \
+			--wheel-dir "$$folder.part" onedl-mmcv); \
+		mkdir -p "$$folder"; mv "$$folder.part"/*.whl "$$folder"; rmdir "$$folder.part"; \
+	fi; \
+	echo "      $$folder"; \
+	$(call pip,install --no-deps --force-reinstall "$$folder"/onedl_mmcv-$(MMCV)-*.whl)
+# Without what they ask for: imaug, which mmdet imports, would bring a second OpenCV over the first.
+	@echo '[2/3] mmdet, lvis and pycocotools'
+	@$(call pip,install --no-deps -r requirements/detection.txt)
+	@echo '[3/3] does all of it load?'
+	@$(PY) -c 'import amt_mm.registry, amt_mm.detection.with_mmdet' >> $(LOG) 2>&1 || { \
+		tail -n 3 $(LOG) >&2; echo 'error: no; all that was said is in $(LOG)' >&2; exit 1; }
+	@touch $@
+
 $(TESTS_INSTALLED): $(INSTALLED)
 	@echo 'requirements of the tests'
 	@rm -f $(VENV)/.tests-*
@@ -73,7 +124,7 @@ $(TESTS_INSTALLED): $(INSTALLED)
 quickstart: $(INSTALLED) ## see the method at work, on generated images or on DATA=FOLDER
 	@$(PY) tools/quickstart.py $(if $(DATA),--data '$(DATA)') --work-dir work_dirs/quickstart
 
-test: lint ## run all checks: lint, then pytest (ARGS="-k masking" goes to pytest)
+test: lint $(DETECTION_INSTALLED) ## run all checks: lint, then pytest (ARGS="-k masking")
 	@$(PY) -m pytest $(ARGS)
 
 lint: $(TESTS_INSTALLED) ## check the style of Python and shell files

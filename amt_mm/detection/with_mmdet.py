@@ -5,14 +5,20 @@ Nothing else imports these modules, so that pre-training works without mmdet.
 
 import warnings
 
+from amt_mm.errors import InputError
+
 from . import stack  # noqa: F401  (first: says what is missing)
 
 # Of an optional package that nothing here uses.
 warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 
-from .detector_classes_hook import DetectorClassesHook  # noqa: E402
-from .instance_metrics import CocoInstanceMetric, LVISInstanceMetric  # noqa: E402
-from .instances import CocoInstances, LVISInstances  # noqa: E402
+try:
+    from .detector_classes_hook import DetectorClassesHook
+    from .instance_metrics import CocoInstanceMetric, LVISInstanceMetric
+    from .instances import CocoInstances, LVISInstances
+except ImportError as error:
+    raise InputError(f'detection needs what mmdet and lvis import, and something is missing '
+                     f'({error}): run `make install-detection` in a clone of amt_mm') from error
 
 __all__ = [
     'CocoInstanceMetric', 'CocoInstances', 'DetectorClassesHook', 'LVISInstanceMetric',

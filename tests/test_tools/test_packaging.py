@@ -166,7 +166,7 @@ def test_constraints_pin_each_requirement_once_within_its_range(python):
     versions = {pin.name.lower(): re.fullmatch('==(.+)', str(pin.specifier)).group(1)
                 for pin in pins}
     assert len(versions) == len(pins)
-    for name in ('runtime', 'mminstall', 'tests'):
+    for name in ('runtime', 'mminstall', 'detection', 'tests'):
         for need in requirements(name):
             assert versions[need.name.lower()] in need.specifier, need
 
@@ -186,7 +186,7 @@ def test_model_index_lists_metafiles_that_exist():
 def test_make_alone_lists_its_targets():
     output = subprocess.run(['make', '--no-print-directory'], cwd=REPOSITORY, check=True,
                             capture_output=True, text=True).stdout
-    for target in ('install', 'quickstart', 'test', 'lint', 'wheel', 'clean'):
+    for target in ('install', 'install-detection', 'quickstart', 'test', 'lint', 'wheel', 'clean'):
         assert f'make {target} ' in output
 
 
@@ -194,7 +194,8 @@ def test_make_refuses_another_python(tmp_path):
     shutil.copy(REPOSITORY / 'Makefile', tmp_path)
     (tmp_path / 'requirements').mkdir()
     for name in ('requirements/runtime.txt', 'requirements/mminstall.txt',
-                 'requirements/constraints.txt', 'requirements/tests.txt', 'setup.py'):
+                 'requirements/constraints.txt', 'requirements/detection.txt',
+                 'requirements/tests.txt', 'setup.py'):
         (tmp_path / name).write_text('')
     old = tmp_path / 'oldpython'
     old.write_text(f'#!/bin/sh\nexec {sys.executable} -c '
