@@ -1,0 +1,100 @@
+"""What is said of a broken annotation file, and which objects cannot be learnt."""
+
+import pytest
+from detection_toys import disc, rectangle, toy_content, write_content
+from pycocotools import mask as rle
+
+import amt_mm.registry  # noqa: F401
+from amt_mm.detection.annotations import COCO_SOURCE, flaw, read_annotations
+from amt_mm.errors import InputError
+
+
+def test_a_sound_file_is_read(tmp_path):
+    content = toy_content()
+    assert read_annotations(str(write_content(tmp_path, content, False)), COCO_SOURCE) == content
+
+
+def test_a_missing_file_says_where_to_get_it(tmp_path):
+    with pytest.raises(InputError, match=r'x.json: there is no such file; .*https://cocodataset'):
+        read_annotations(str(tmp_path / 'x.json'), COCO_SOURCE)
+
+
+def change(section, index, **values):
+    def apply(content):
+        content[section][index].update(values)
+    return apply
+
+
+@pytest.mark.parametrize(('damage', 'message'), [
+    (change('annotations', 2, category_id=99),
+     "object 102 of image 11 has category_id 99, which `categories` does not list"),
+    (change('annotations', 2, image_id=7), 'object 102 of image 7: `images` does not list'),
+    (change('annotations', 2, id=100), 'object 100 of image 11: another object has the same id'),
+    (lambda content: content['annotations'][1].pop('image_id'), "an entry lacks 'image_id'"),
+    (lambda content: content.pop('categories'), "has no list 'categories'"),
+])
+def test_a_file_that_contradicts_itself(tmp_path, damage, message):
+    content = toy_content()
+    damage(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_annotations(str(write_content(tmp_path, content, False)), COCO_SOURCE)
+    assert 'annotations.json' in str(error.value) and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('text', ['', '{"images": [', '[]', '\x00'])
+def test_a_file_that_is_none(tmp_path, text):
+    (tmp_path / 'x.json').write_text(text)
+    with pytest.raises(InputError, match=r'x.json (is not JSON|has no list)'):
+        read_annotations(str(tmp_path / 'x.json'), COCO_SOURCE)
+
+
+BOX = [4, 6, 20, 16]
+WIDTH, HEIGHT = 64, 48
+
+
+def entry(**changes):
+    return {**dict(id=1, image_id=2, bbox=BOX, area=320, segmentation=rectangle(*BOX)), **changes}
+
+
+@pytest.mark.parametrize('changes', [
+    {},
+    dict(bbox=[-5, -5, 20, 16]),
+    dict(bbox=[63, 47, 20, 16]),
+    dict(iscrowd=1, segmentation=dict(size=[HEIGHT, WIDTH], counts=[5, 3, HEIGHT * WIDTH - 8])),
+    dict(segmentation=disc(*BOX, (WIDTH, HEIGHT))),
+    dict(segmentation=[[1, 2], *rectangle(*BOX)]),
+])
+def test_sound_objects(changes):
+    assert flaw(entry(**changes), WIDTH, HEIGHT) is None
+
+
+EMPTY = rle.frPyObjects(dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH]), HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(('changes', 'reason'), [
+    (dict(ignore=1), 'marked'),
+    (dict(bbox=[4, 6, 0, 16]), 'thinner'),
+    (dict(bbox=[4, 6, 20, .5]), 'thinner'),
+    (dict(bbox=[4, 6, -20, 16]), 'thinner'),
+    (dict(bbox=[4, 6, float('nan'), 16]), 'thinner'),
+    (dict(bbox=[64, 6, 20, 16]), 'outside'),
+    (dict(bbox=[4, -30, 20, 16]), 'outside'),
+    (dict(area=0), 'empty mask'),
+    (dict(segmentation=[]), 'empty mask'),
+    (dict(segmentation=[[1, 2, 3, 4], [1, 2, 3, 4, 5, 6, 7]]), 'empty mask'),
+    (dict(segmentation=dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH])), 'empty mask'),
+    (dict(segmentation=EMPTY), 'empty mask'),
+])
+def test_flaws(changes, reason):
+    assert reason in flaw(entry(**changes), WIDTH, HEIGHT)
+
+
+def test_a_mask_of_another_image():
+    with pytest.raises(InputError, match='its mask is of 64 x 48 pixels, the image of 48 x 64'):
+        flaw(entry(segmentation=disc(*BOX, (HEIGHT, WIDTH))), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize('broken', [dict(bbox=[1, 2, 3]), dict(bbox=[])])
+def test_a_box_that_is_none(broken):
+    with pytest.raises(InputError, match='object 1 of image 2 has no sound `bbox`'):
+        flaw(entry(**broken), WIDTH, HEIGHT)

@@ -1,0 +1,106 @@
+"""Every config of detection builds, says where it starts from, and quotes Table 3."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope, init_default_scope
+
+import amt_mm.registry  # noqa: F401
+from amt_mm.evaluation.paper_detection import TABLE_3
+from amt_mm.registry import DATASETS, HOOKS, METRICS
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'mmdet'
+FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
+ROWS = {'scratch': 'random init', 'mae': 'MAE', 'mae-am': 'MAE + AM', 'mae-amt': 'MAE + AMT'}
+COMMON = {'coco': 'mask-rcnn_vitdet-b_{}lsj-1024_8xb2-amp-90k_coco.py',
+          'lvis': 'mask-rcnn_vitdet-b_{}lsj-1024_8xb2-amp-75k_lvis-v1.py'}
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    before = DefaultScope.get_current_instance()
+    init_default_scope('mmdet')
+    yield
+    init_default_scope(before.scope_name)
+
+
+@pytest.mark.parametrize('path', FILES, ids=str)
+def test_config_builds(path):
+    from mmdet.registry import MODELS, TRANSFORMS
+    cfg = Config.fromfile(CONFIGS / path)
+    assert cfg.default_scope == 'mmdet'
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    wrapper = cfg.optim_wrapper.copy()
+    if wrapper.type == 'AmpOptimWrapper':  # needs a GPU
+        wrapper.update(type='OptimWrapper')
+        wrapper.pop('loss_scale')
+    lrs = {group['lr'] for group in build_optim_wrapper(model, wrapper).param_groups}
+    # One rate for each depth: layers, embeddings, and all behind the backbone.
+    assert len(lrs) == model.backbone.num_layers + 2
+    assert max(lrs) == cfg.optim_wrapper.optimizer.lr
+    classes = {'coco': 80, 'lvis': 1203, 'mini': 80}[path.parts[0]]
+    assert model.roi_head.bbox_head.num_classes == model.roi_head.mask_head.num_classes == classes
+    for hook in [*cfg.custom_hooks, cfg.default_hooks.pretrained]:
+        HOOKS.build(hook)
+    train = cfg.train_dataloader.dataset
+    for dataset in (train.get('dataset', train), cfg.val_dataloader.dataset,
+                    cfg.test_dataloader.dataset):
+        assert DATASETS.get(dataset.type)
+        assert dataset.data_root.startswith('data/')
+        pipeline = [TRANSFORMS.build(transform) for transform in dataset.pipeline]
+        assert type(pipeline[-1]).__name__ == 'PackDetInputs'
+        # What the model pads to is what the pipeline fits into.
+        size, = {transform.scale for transform in pipeline if hasattr(transform, 'scale')}
+        assert size == (cfg.model.data_preprocessor.pad_size_divisor,) * 2
+        assert model.backbone.img_size == size
+    for evaluator, loader in ((cfg.val_evaluator, cfg.val_dataloader),
+                              (cfg.test_evaluator, cfg.test_dataloader)):
+        assert METRICS.get(evaluator.type)
+        assert evaluator.ann_file == f'{loader.dataset.data_root}/{loader.dataset.ann_file}'
+    steps = cfg.param_scheduler[-1]
+    assert steps.end == cfg.train_cfg.max_iters
+    assert steps.milestones == [round(steps.end * 8 / 9), round(steps.end * 26 / 27)]
+    assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0
+
+
+@pytest.mark.parametrize('data', COMMON)
+@pytest.mark.parametrize('row', ROWS)
+def test_rows_differ_in_the_checkpoint_alone(data, row):
+    common = Config.fromfile(CONFIGS / data / COMMON[data].format(''))
+    path = CONFIGS / data / COMMON[data].format(f'{row}_')
+    cfg = Config.fromfile(path)
+    assert common.default_hooks.pretrained.checkpoint == ''
+    checkpoint = cfg.default_hooks.pretrained.checkpoint
+    assert (checkpoint == 'none') == (row == 'scratch')
+    if row != 'scratch':  # where tools/train.py puts it for a config that is there
+        name = Path(checkpoint).parent.name
+        assert (CONFIGS.parent / 'mae' / f'{name}.py').is_file()
+        assert name.startswith(f'{row}_') and Path(checkpoint).name == 'epoch_400.pth'
+    cfg.default_hooks.pretrained.checkpoint = ''
+    assert cfg.to_dict() == common.to_dict()
+
+
+@pytest.mark.parametrize('data', COMMON)
+@pytest.mark.parametrize('row', ROWS)
+def test_heads_quote_table_3(data, row):
+    head = (CONFIGS / data / COMMON[data].format(f'{row}_')).read_text().partition('_base_')[0]
+    box, box50, box75, mask, mask50, mask75 = TABLE_3[ROWS[row]][data]
+    star = r'(*)' if (data, row) == ('coco', 'mae-amt') else ''
+    assert f'box AP {box}, AP50 {box50}, AP75 {box75};' in head
+    assert f'mask AP {mask}{star}, AP50 {mask50}, AP75 {mask75}.' in head
+
+
+def test_lvis_settings():
+    cfg = Config.fromfile(CONFIGS / 'lvis' / COMMON['lvis'].format(''))
+    assert cfg.train_dataloader.dataset.oversample_thr == 1e-3
+    assert (cfg.model.test_cfg.rcnn.score_thr, cfg.model.test_cfg.rcnn.max_per_img) == (1e-4, 300)
+    assert cfg.model.roi_head.bbox_head.loss_cls.type == 'CrossEntropyLoss'
+    federated = Config.fromfile(CONFIGS / 'lvis' / COMMON['lvis'].format('federated_'))
+    assert federated.model.roi_head.bbox_head.loss_cls.type == 'amt_mm.FederatedLoss'
+    extra = [hook for hook in federated.custom_hooks if hook not in cfg.custom_hooks]
+    assert [hook.type for hook in extra] == ['amt_mm.FederatedCountsHook']
+    assert all(hook in federated.custom_hooks for hook in cfg.custom_hooks)

@@ -1,0 +1,164 @@
+"""Data sets with masks: as mmdet reads them where nothing is wrong, and said where something is."""
+
+import json
+
+import numpy as np
+import pytest
+from detection_toys import CLASSES, OBJECTS, disc, rectangle, toy_content, write_content
+from mmengine.dataset import ClassBalancedDataset
+from mmengine.registry import DefaultScope, init_default_scope
+
+import amt_mm.registry  # noqa: F401
+from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
+
+# isort: split
+import amt_mm.detection.with_mmdet  # noqa: F401, I001
+from amt_mm.detection import instances
+
+NAMES = ('CocoInstances', 'LVISInstances')
+TRAIN = dict(filter_cfg=dict(filter_empty_gt=True, min_size=32))
+
+
+@pytest.fixture(autouse=True)
+def mmdet_scope():
+    before = DefaultScope.get_current_instance()
+    init_default_scope('mmdet')
+    yield
+    init_default_scope(before.scope_name)
+
+
+def build(path, name='CocoInstances', **options):
+    folder = '' if name == 'LVISInstances' else 'train2017'
+    return DATASETS.build({**dict(
+        type=f'amt_mm.{name}', data_root=str(path.parent), ann_file=path.name,
+        data_prefix=dict(img=folder)), **options})
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_equals_mmdets_own(tmp_path, name):
+    """Against mmdet's readers, on a sound file."""
+    from mmdet.registry import DATASETS as MMDET
+    path = write_content(tmp_path, toy_content())
+    mine = build(path, name, **TRAIN)
+    theirs = MMDET.build(dict(
+        type={'CocoInstances': 'CocoDataset', 'LVISInstances': 'LVISV1Dataset'}[name],
+        metainfo=dict(classes=CLASSES), data_root=str(tmp_path), ann_file=path.name,
+        data_prefix=dict(img='train2017' if name == 'CocoInstances' else ''), **TRAIN))
+    assert len(mine) == len(theirs) == 3
+    for i in range(3):
+        a, b = mine.get_data_info(i), theirs.get_data_info(i)
+        assert {key: a[key] for key in b} == b
+        assert mine.get_cat_ids(i) == theirs.get_cat_ids(i)
+
+
+def test_classes_are_those_of_the_file(tmp_path):
+    dataset = build(write_content(tmp_path, toy_content()))
+    assert dataset.metainfo['classes'] == CLASSES
+    # Two objects of one class in an image count once.
+    assert dataset.metainfo['image_counts'] == [2, 1, 1]
+    build(tmp_path / 'annotations.json', metainfo=dict(classes=CLASSES))
+    for other, message in ((('cat', 'emu', 'dog'), 'emu here, dog there'),
+                           (('cat', 'dog'), '2 names here, 3 names there')):
+        with pytest.raises(InputError, match=message):
+            build(tmp_path / 'annotations.json', metainfo=dict(classes=other))
+
+
+def test_what_cannot_be_learnt_is_left_out_counted_and_logged(tmp_path, monkeypatch):
+    content = toy_content()
+    content['annotations'][0]['bbox'] = [4, 6, 0, 16]
+    content['annotations'][2]['segmentation'] = []
+    content['annotations'][3]['area'] = 0
+    content['images'][2]['height'] = 30
+    lines = []
+    monkeypatch.setattr(instances, 'print_log', lambda line, logger: lines.append(line))
+    dataset = build(write_content(tmp_path, content), **TRAIN)
+    assert [info['img_id'] for info in map(dataset.get_data_info, range(len(dataset)))] == [10]
+    assert [o['bbox_label'] for o in dataset.get_data_info(0)['instances']] == [1]
+    assert dataset.metainfo['image_counts'] == [0, 1, 1]
+    text, = lines
+    assert '1 images to train on, with 1 objects of 3 classes' in text
+    assert 'box thinner than a pixel: 1 (id 100)' in text
+    assert 'empty mask: 2 (id 102, 103)' in text
+    assert 'image smaller than 32 pixels: 1' in text
+    # Image 13 never had an object, image 11 has none left.
+    assert 'image without an object: 2' in text
+
+
+def test_crowds_are_no_objects(tmp_path):
+    content = toy_content()
+    content['annotations'][4].update(iscrowd=1, segmentation=disc(10, 8, 30, 24, (50, 44)))
+    path = write_content(tmp_path, content)
+    assert len(build(path, **TRAIN)) == 2
+    everything = build(path)
+    assert [len(everything.get_data_info(i)['instances']) for i in range(4)] == [2, 2, 1, 0]
+    assert everything.get_data_info(2)['instances'][0]['ignore_flag'] == 1
+    assert len(build(path, test_mode=True, **TRAIN)) == 4
+
+
+def test_nothing_left_to_train_on(tmp_path):
+    content = toy_content()
+    content['annotations'] = []
+    with pytest.raises(InputError, match='leaves no image to train on: image without an object: 4'):
+        build(write_content(tmp_path, content), **TRAIN)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_lacks_of_an_image(tmp_path, name):
+    content = toy_content()
+    for key in ('file_name', 'coco_url'):
+        content['images'][1].pop(key)
+    path = tmp_path / 'annotations.json'
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"json: an image lacks '(file_name|coco_url)'"):
+        build(path, name)
+
+
+def pipeline():
+    return [dict(type='amt_mm.LoadImage'),
+            dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+            dict(type='RandomResize', scale=(32, 32), ratio_range=(.1, 2.), keep_ratio=True),
+            dict(type='RandomCrop', crop_type='absolute', crop_size=(32, 32),
+                 recompute_bbox=True, allow_negative_crop=True),
+            dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
+            dict(type='RandomFlip', prob=.5),
+            dict(type='PackDetInputs')]
+
+
+def test_jitter_keeps_boxes_on_masks_and_empty_crops(tmp_path):
+    """The steps of configs/_base_/datasets/coco_lsj_1024.py, at 32 pixels."""
+    content = toy_content()
+    content['annotations'][4].update(bbox=[10, 8, 5, 4], segmentation=rectangle(10, 8, 5, 4))
+    dataset = build(write_content(tmp_path, content), pipeline=pipeline())
+    np.random.seed(0)
+    empty, sizes = 0, set()
+    for sample in (dataset[i % 4] for i in range(120)):
+        image, truth = sample['inputs'], sample['data_samples'].gt_instances
+        height, width = image.shape[1:]
+        assert max(height, width) <= 32
+        sizes.add((height, width))
+        empty += len(truth) == 0
+        assert truth.masks.masks.shape == (len(truth), height, width)
+        for box, mask in zip(truth.bboxes.tensor, truth.masks.masks, strict=True):
+            ys, xs = mask.nonzero()
+            assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    # Image 13 makes 30, crops past the small object of image 12 the others.
+    assert empty > 33 and len(sizes) > 20
+
+
+def test_a_missing_image_is_named(tmp_path):
+    dataset = build(write_content(tmp_path, toy_content()), pipeline=pipeline())
+    (tmp_path / 'train2017/1.png').unlink()
+    with pytest.raises(InputError, match=r'train2017/1.png: not readable .*there is no such file'):
+        dataset[1]
+
+
+def test_repeat_factors(tmp_path):
+    """An image comes ceil(max sqrt(t / f)) times (Gupta et al.), f a share of images."""
+    dataset = build(write_content(tmp_path, toy_content()), **TRAIN)
+    repeated = ClassBalancedDataset(dataset, oversample_thr=1.5)
+    assert repeated.metainfo['classes'] == CLASSES
+    share = {0: 2 / 3, 1: 1 / 3, 2: 1 / 3}
+    for image in range(3):
+        wanted = max(np.sqrt(1.5 / share[label]) for i, label, *_ in OBJECTS if i == image)
+        assert repeated.repeat_indices.count(image) == np.ceil(wanted)
