@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detection_toys import toy_content, write_content
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
@@ -104,3 +105,25 @@ def test_lvis_settings():
     extra = [hook for hook in federated.custom_hooks if hook not in cfg.custom_hooks]
     assert [hook.type for hook in extra] == ['amt_mm.FederatedCountsHook']
     assert all(hook in federated.custom_hooks for hook in cfg.custom_hooks)
+
+
+def test_a_batch_without_objects_learns(tmp_path):
+    """As a jittered crop may be: every loss is there, and every parameter has a gradient."""
+    from mmdet.registry import MODELS
+    from mmengine.dataset import pseudo_collate
+    cfg = Config.fromfile(CONFIGS / FILES[-1])
+    cfg.model.backbone.img_size = cfg.model.data_preprocessor.pad_size_divisor = 64
+    cfg.model.roi_head.bbox_head.conv_out_channels = 16
+    cfg.model.roi_head.mask_head.conv_out_channels = 16
+    dataset = DATASETS.build(dict(
+        type='amt_mm.CocoInstances', data_root=str(tmp_path),
+        ann_file=write_content(tmp_path, toy_content()).name, data_prefix=dict(img='train2017'),
+        pipeline=[*cfg.train_pipeline[:2], cfg.train_pipeline[-1]]))
+    assert not dataset.get_data_info(3)['instances']
+    model = MODELS.build(cfg.model).train()
+    batch = model.data_preprocessor(pseudo_collate([dataset[3], dataset[3]]), True)
+    losses, values = model.parse_losses(model(**batch, mode='loss'))
+    losses.backward()
+    assert losses.isfinite()
+    assert values['loss_cls'] > 0 and values['loss_bbox'] == values['loss_mask'] == 0
+    assert not [name for name, p in model.named_parameters() if p.grad is None]
