@@ -20,8 +20,15 @@ model = dict(
         # The grid of pre-training at 64 pixels.
         window_size=8,
         drop_path_rate=0.0),
-    neck=dict(in_channels=192, patch_size=8),
-    # Fewer boxes an image than ViTDet's 512 and 1000, so that a CPU will do.
+    # A quarter of ViTDet's width behind the backbone and fewer boxes an image than its 512 and
+    # 1000, so that a CPU will do.
+    neck=dict(in_channels=192, out_channels=64, patch_size=8),
+    rpn_head=dict(in_channels=64, feat_channels=64),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64),
+        bbox_head=dict(in_channels=64, conv_out_channels=64, fc_out_channels=256),
+        mask_roi_extractor=dict(out_channels=64),
+        mask_head=dict(in_channels=64, conv_out_channels=64)),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)))
@@ -44,7 +51,7 @@ test_pipeline = [
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=2,
     dataset=dict(data_root='data/coco_mini', pipeline=train_pipeline))
 val_dataloader = dict(
@@ -64,7 +71,7 @@ optim_wrapper = dict(
     constructor='amt_mm.LayerDecayOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=0.05),
     paramwise_cfg=dict(layer_decay_rate=0.8))
-auto_scale_lr = dict(base_batch_size=8)
+auto_scale_lr = dict(base_batch_size=4)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=100),
     dict(
