@@ -23,7 +23,8 @@ except ImportError as missing:
 from tqdm import tqdm
 
 from amt_mm.engine import launch, protocols
-from amt_mm.engine.pretraining import describe
+from amt_mm.engine.jobs import RunError, stopping_children
+from amt_mm.engine.pretraining import Pretraining, describe
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.visualization import write_table
@@ -90,7 +91,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
 
     Returns:
         One a run: ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
-        (resolved) and ``folder``.
+        (resolved), ``folder`` and ``paper``, the row of Table 1 to compare with.
     """
     runs, numbers, configs = [], {}, set()
     for i, checkpoint in enumerate(args.checkpoints):
@@ -107,15 +108,22 @@ def plan(args: argparse.Namespace) -> list[dict]:
                 cfg = protocols.fitted(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 name = '_'.join(label.lower().replace('+', ' ').split())
+                folder = args.work_dir / name / str(numbers[label]) / data.rstrip('/') / protocol
                 runs.append(dict(
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
-                    checkpoint=checkpoint, folder=args.work_dir / name / str(numbers[label])
-                    / data / protocol / f'seed_{seed}'))
+                    checkpoint=checkpoint, folder=folder / f'seed_{seed}',
+                    paper=pretraining.row if data in args.data else None))
     protocols.check_options(args.cfg_options, sorted(configs))
+    for run in runs:
+        if sum(run['folder'] == other['folder'] for other in runs) > 1:
+            raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '
+                             'and labels names that differ')
+        protocols.check_images(run['config'])
     return runs
 
 
-def chosen(args: argparse.Namespace, pretraining) -> list[tuple[str, str, Path, dict]]:
+def chosen(args: argparse.Namespace, pretraining: Pretraining
+           ) -> list[tuple[str, str, Path, dict]]:
     """Data set, protocol, config file and options of each run of one checkpoint."""
     if args.configs:
         for config in args.configs:
@@ -130,31 +138,47 @@ def chosen(args: argparse.Namespace, pretraining) -> list[tuple[str, str, Path, 
         name, options = data, {}
         if data not in protocols.DATA:
             name, options = 'folder', protocols.folder_options(data)
-        pairs.append((Path(data).name if options else data, protocol,
-                      protocols.find_config(protocol, name, pretraining), options))
+        # Marked as a folder, which may be named as a public data set is.
+        shown = f'{Path(data).absolute().name}/' if options else data
+        pairs.append((shown, protocol, protocols.find_config(protocol, name, pretraining),
+                      options))
     return pairs
 
 
 def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
-    with launch.one_line_errors():
+    results: list[dict] = []
+    with launch.one_line_errors(), stopping_children():
         runs = plan(args)
 
-        def one(run: dict) -> dict:
+        def one(run: dict) -> None:
             metrics = protocols.evaluate(
                 run['config'], run['checkpoint'], run['folder'], args.processes,
                 threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else SHOWN)
-            return {**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol', 'seed',
-                                                      'checkpoint')}, 'metrics': metrics}
+            results.append({**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol',
+                                                              'seed', 'checkpoint')},
+                            'paper': run['paper'], 'metrics': metrics, 'folder': run['folder']})
 
-        with ThreadPoolExecutor(args.jobs) as pool:
-            results = list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
-        markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
-        details = args.work_dir / 'runs.json'
-        details.write_text(json.dumps(results, indent=2))
-        print(markdown.read_text())
-        print(f'Also in {markdown} and {data}; all metrics of all runs: {details}')
+        try:
+            with ThreadPoolExecutor(args.jobs) as pool:
+                list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
+        except RunError as error:
+            sys.exit(f'error: {error}')
+        finally:
+            # What is finished is shown, also when the rest failed.
+            if results:
+                order = [run['folder'] for run in runs]
+                write(args, sorted(results, key=lambda result: order.index(result.pop('folder'))))
+
+
+def write(args: argparse.Namespace, results: list[dict]) -> None:
+    """Write and print the table."""
+    markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
+    details = args.work_dir / 'runs.json'
+    details.write_text(json.dumps(results, indent=2))
+    print(markdown.read_text())
+    print(f'Also in {markdown} and {data}; all metrics of all runs: {details}')
 
 
 if __name__ == '__main__':

@@ -168,8 +168,8 @@ def _read_torch(path: Path) -> object:
             f'{path}: needs `{found[1]}` to be read, and code from a file is not run here; load it '
             'where you trust it and save model.state_dict() alone') from error
     # Torch has no class of its own for a file that is cut short or of another kind.
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError,
-            UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError
+            ) as error:
         raise _unreadable(path, error) from error
 
 

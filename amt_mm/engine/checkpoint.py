@@ -21,6 +21,8 @@ MIN_FILLED = 0.95
 FINAL_NORMS = ('backbone.ln1.', 'backbone.ln2.')
 SIZES = {(192, 12): 'ViT-T', (384, 12): 'ViT-S', (768, 12): 'ViT-B', (1024, 24): 'ViT-L',
          (1280, 32): 'ViT-H'}
+# What an encoder has besides for pre-training alone, or for tasks with [CLS] alone.
+DISPENSABLE = ('backbone.mask_token', 'backbone.cls_token', *FINAL_NORMS)
 # More names than these are counted, and listed for debugging alone.
 MAX_NAMES = 4
 
@@ -84,7 +86,8 @@ def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
 
     Raises:
         InputError: No such file, it fills less than 95 % of the encoder or not its patch
-            embedding, or it does not say on which grid its positions lie.
+            embedding, its encoder has more than the model's (other blocks, LayerScale), or it
+            does not say on which grid its positions lie.
     """
     checkpoint = read_checkpoint(path)
     state, naming, notes = checkpoint.state, detect_naming(checkpoint.state), []
@@ -97,6 +100,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     fits = check_filled(path, own, state, not_pretrained=exempt)
+    _refuse_more(path, own, state)
     resized = None
     if (name := 'backbone.pos_embed') in fits:
         cls_token = 'backbone.cls_token'
@@ -162,12 +166,33 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
                      + _reason(part, prefix, own, found, fits, naming))
 
 
+def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
+                 state: Mapping[str, Tensor]) -> None:
+    """Refuse an encoder of which a part has no place in the model: it would be another network."""
+    more = [key for key in state if key.startswith('backbone.') and key not in own
+            and not key.startswith(DISPENSABLE)]
+    if not more:
+        return
+    sizes = _size(state), _size(own)
+    if sizes[0] != sizes[1]:
+        what = f'the checkpoint is {sizes[0]}, the model {sizes[1]}'
+    elif any('gamma' in key for key in more):
+        what = ('it was trained with LayerScale, as SimMIM is: set '
+                'model.backbone.layer_scale_init_value=0.1')
+    else:
+        what = 'use the config that it was trained with'
+    raise InputError(f'{path}: the model has no place for {len(more)} entries of its encoder '
+                     f'({_names(more, MAX_NAMES)}) and would compute something else; {what}')
+
+
 def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor],
             fits: Mapping[str, Tensor], naming: str | None) -> str:
     """The likely cause that a checkpoint fills too little."""
     if naming not in (None, 'mmpretrain'):
         return (f'its names are those of {naming}: convert it by '
                 'tools/model_converters/convert_checkpoint.py, with --to mmpretrain')
+    if not prefix and found and all(key.startswith('backbone.') or key not in own for key in found):
+        return 'it is an encoder without this head: train the head first, by tools/train.py'
     if not found:
         return f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of model?'
     sizes = _size(found), _size(own)

@@ -11,7 +11,7 @@ from amt_mm.errors import InputError
 _CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox')
 
 
-def set_image_size(cfg: Config, size: int) -> None:
+def set_image_size(cfg: Config, size: int | Mapping[str, int]) -> None:
     """Set the side of the square images that the model sees.
 
     Random crops and centre crops get the new side, the edge that an image is
@@ -20,16 +20,25 @@ def set_image_size(cfg: Config, size: int) -> None:
 
     Args:
         cfg: The config, changed in place.
-        size: Pixels.
+        size: Pixels; or ``size`` and ``edge``, the edge before the centre crop. Images
+            that are this small by themselves, such as CIFAR's, want ``edge`` equal
+            to ``size``, for a crop would take what little there is.
 
     Raises:
-        InputError: Not a positive number, or a pipeline in which nothing sets a size.
+        InputError: Not a positive number, an edge below the size, or a pipeline in
+            which nothing sets a size.
     """
+    edge = None
+    if isinstance(size, Mapping) and set(size) == {'size', 'edge'}:
+        size, edge = size['size'], size['edge']
     if not isinstance(size, int) or size < 1:
         raise InputError(f'overlay.image_size={size!r}: give the side of the square images in '
-                         'pixels (for others, change the pipelines)')
+                         'pixels, or size and edge (for others, change the pipelines)')
+    if edge is not None and (not isinstance(edge, int) or edge < size):
+        raise InputError(f'overlay.image_size.edge={edge!r} must be {size} or more: the centre '
+                         'crop is cut from it')
     for pipeline in pipelines(cfg):
-        if not _resize(pipeline, size):
+        if not _resize(pipeline, size, edge):
             names = ', '.join(transform['type'] for transform in pipeline)
             raise InputError(f'overlay.image_size={size}: nothing in the pipeline {names} sets '
                              'the size of an image')
@@ -57,7 +66,7 @@ def _of_dataset(dataset: Mapping) -> Iterator[list]:
             yield from _of_dataset(child)
 
 
-def _resize(pipeline: list[ConfigDict], size: int) -> bool:
+def _resize(pipeline: list[ConfigDict], size: int, edge: int | None) -> bool:
     by_name = {transform['type'].split('.')[-1]: transform for transform in pipeline}
     changed = False
     for name in _CROPS:
@@ -66,8 +75,8 @@ def _resize(pipeline: list[ConfigDict], size: int) -> bool:
     if 'CenterCrop' in by_name:
         crop = by_name['CenterCrop']
         if 'ResizeEdge' in by_name:
-            edge = by_name['ResizeEdge']
-            edge['scale'] = round(edge['scale'] * size / crop['crop_size'])
+            resize = by_name['ResizeEdge']
+            resize['scale'] = edge or round(resize['scale'] * size / crop['crop_size'])
         crop['crop_size'], changed = size, True
     elif 'Resize' in by_name:
         by_name['Resize']['scale'], changed = (size, size), True

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.config import Config
 from tqdm import tqdm
 
 from amt_mm.errors import InputError
+
+_running: set[subprocess.Popen] = set()
+# Runs that wait in a pool must not start when the series is told to end.
+_stopping = threading.Event()
 
 
 def tools_folder() -> Path:
@@ -32,6 +40,10 @@ def _carried(name: str) -> Path:
             return folder
     raise InputError(f'{name}/ is neither in the clone nor in the installed package: '
                      'reinstall amt_mm')
+
+
+class RunError(RuntimeError):
+    """A tool failed; the message says where its log is."""
 
 
 def claim(work_dir: Path, cfg: Config) -> Path:
@@ -60,6 +72,23 @@ def claim(work_dir: Path, cfg: Config) -> Path:
     return file
 
 
+@contextmanager
+def stopping_children() -> Iterator[None]:
+    """End the tools that run when this process is told to end: none trains on unseen."""
+    def end(number: int, _) -> None:
+        _stopping.set()
+        for process in list(_running):
+            process.terminate()
+        sys.exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str | Path],
              work_dir: Path, processes: int = 1, threads: int | None = None,
              show: Sequence[str] | None = None) -> None:
@@ -73,12 +102,12 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
         processes: How many, by ``dist_train.sh`` or ``dist_test.sh`` from two on.
         threads: CPU threads of each. Defaults to torch's choice.
         show: Write what is logged to ``<tool>.log`` in ``work_dir`` and print only
-            the lines that contain one of these; the progress bar stays. Defaults
-            to None: print everything.
+            the lines that contain one of these; errors and the progress bar stay.
+            Defaults to None: print everything.
 
     Raises:
-        InputError: The tool refused its input.
-        RuntimeError: It failed.
+        InputError: The tool refused its input, or another one works in this folder.
+        RunError: It failed.
     """
     if processes > 1:
         start = ['bash', tools_folder() / f'dist_{tool}.sh', *arguments, processes]
@@ -88,29 +117,66 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     environment = {**os.environ}
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
-    log = work_dir / f'{tool}.log'
-    if show is None:
-        status = subprocess.run(command, env=environment, check=False).returncode
-    else:
-        status = _run_logged(command, environment, log, show)
+    with _locked(work_dir):
+        if show is None:
+            with _started(command, env=environment) as process:
+                status = process.wait()
+            where = ''
+        else:
+            log = work_dir / f'{tool}.log'
+            status = _run_logged(command, environment, log, show)
+            where = f', see {log}'
     if status == 2:
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input, see the line above')
     if status:
-        where = '' if show is None else f', see {log}'
-        raise RuntimeError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
+        raise RunError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
+
+
+@contextmanager
+def _locked(work_dir: Path) -> Iterator[None]:
+    """Keep a second series away; the system releases the lock of a process that dies."""
+    with open(work_dir / '.lock', 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f'{work_dir}: another process is at work in this folder') from error
+        yield
+
+
+@contextmanager
+def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
+    if _stopping.is_set():
+        raise RunError('told to end before it was started')
+    with subprocess.Popen(command, **options) as process:
+        _running.add(process)
+        try:
+            yield process
+        finally:
+            _running.discard(process)
 
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,
                 show: Sequence[str]) -> int:
-    """Run a command; its standard output goes to ``log``, some lines of it to ours too."""
-    with open(log, 'a') as file, subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    """Run a command; what it says goes to ``log``, errors and some lines to ours too."""
+    # On a terminal its bar should know that there is one; elsewhere errors belong in the log, too.
+    errors = None if sys.stderr.isatty() else subprocess.PIPE
+    with open(log, 'a') as file, _started(
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+
+        def copy_errors() -> None:
+            for line in process.stderr or ():
+                file.write(line)
+                sys.stderr.write(line)
+
+        thread = threading.Thread(target=copy_errors)
+        thread.start()
         for line in process.stdout:
             file.write(line)
             if any(text in line for text in show):
                 # Over a progress bar on the same terminal.
                 tqdm.write(line.rstrip())
-    return process.returncode
+        thread.join()
+        return process.wait()
 
 
 def scalars(work_dir: Path) -> list[dict]:

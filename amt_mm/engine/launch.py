@@ -162,7 +162,8 @@ def knows(cfg: Config, key: str) -> bool:
 
     What an overlay sets is part of the config, although it is merged later.
     """
-    if key.removeprefix('overlay.') in SPECIAL:
+    wish = key.removeprefix('overlay.')
+    if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
         return 'overlay' in cfg
     return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {})))
 

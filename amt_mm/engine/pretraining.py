@@ -16,6 +16,8 @@ from amt_mm.errors import InputError
 _HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat'}
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
+# Naming of a release without a config -> host.
+_RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM'}
 # Host, guidance, masking and throwing ratio of the rows of Table 1.
 _ROWS = {
     ('MAE', 'RandomMaskGenerator', 0.75, 0.0): 'MAE',
@@ -35,8 +37,8 @@ class Pretraining:
         host: The method, such as ``'MAE'``; None where the file does not tell.
         recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``; None for any
             other recipe and where the file does not tell.
-        backbone: ``arch`` and ``patch_size`` for ``model.backbone``; empty where the
-            config decides.
+        backbone: ``arch``, ``patch_size`` and, with LayerScale,
+            ``layer_scale_init_value`` for ``model.backbone``; empty where the config decides.
         image_size: Side of the square images that it was trained on; None where
             the file does not tell.
     """
@@ -45,6 +47,12 @@ class Pretraining:
     recipe: str | None
     backbone: dict
     image_size: int | None
+
+    @property
+    def row(self) -> str | None:
+        """Row of Table 1 that it can be compared with: those are of ViT-B/16."""
+        base = self.backbone.get('arch') in ('b', 'base') and self.backbone['patch_size'] == 16
+        return self.recipe if base else None
 
 
 def describe(path: Path) -> Pretraining:
@@ -65,7 +73,7 @@ def describe(path: Path) -> Pretraining:
     model = checkpoint.config.get('model', {})
     backbone = model.get('backbone', {})
     try:
-        state = convert(checkpoint.state, 'mmpretrain').state
+        state, naming, *_ = convert(checkpoint.state, 'mmpretrain')
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     if 'backbone.patch_embed.projection.weight' not in state:
@@ -73,10 +81,14 @@ def describe(path: Path) -> Pretraining:
     patch_size = state['backbone.patch_embed.projection.weight'].shape[-1]
     arch = backbone.get('arch') or _standard_arch(path, state)
     size = backbone.get('img_size', 224) if backbone else None
+    own = {'arch': arch, 'patch_size': patch_size}
+    if any('.gamma' in key for key in state):
+        # Any value: that of the checkpoint takes its place.
+        own['layer_scale_init_value'] = 0.1
     return Pretraining(
-        host=_HOSTS.get(_name(model)),
+        host=_HOSTS.get(_name(model), _RELEASES.get(naming)),
         recipe=_recipe(model, checkpoint.config.get('data_preprocessor', {})),
-        backbone={'arch': arch, 'patch_size': patch_size},
+        backbone=own,
         image_size=size if isinstance(size, int) else None)
 
 

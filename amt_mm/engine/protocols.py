@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
+from mmpretrain.registry import DATASETS
 
 from amt_mm.datasets import ImageFolder
 from amt_mm.errors import InputError
@@ -50,6 +52,9 @@ def folder_options(folder: str) -> dict:
         InputError: No such folder, or no class subfolders in it.
     """
     images = ImageFolder(data_root=folder, with_label=True)
+    if len(images.metainfo['classes']) < 2:
+        raise InputError(f'{folder}: one class, {images.metainfo["classes"][0]}, and nothing to '
+                         'tell apart: is it one level too high?')
     return {'overlay.labelled.dataset.data_root': folder,
             'overlay.labelled.num_classes': len(images.metainfo['classes'])}
 
@@ -65,16 +70,38 @@ def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
             does not have are for other protocols, see :func:`check_options`.
     """
     own = Config.fromfile(config)
+    for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
+        if not knows(own, part):
+            raise InputError(f'config {config} has no {part}: it is no protocol, see '
+                             'configs/benchmarks')
     entries = {}
     if own.model.backbone.get('arch') == 'base' and pretraining.backbone:
         arch = pretraining.backbone['arch']
         entries['model.backbone.arch'] = ({'_delete_': True, **arch} if isinstance(arch, dict)
                                           else arch)
-        entries['model.backbone.patch_size'] = pretraining.backbone['patch_size']
-        if pretraining.image_size is not None and not own.overlay.get('image_size'):
+        entries.update({f'model.backbone.{name}': value
+                        for name, value in pretraining.backbone.items() if name != 'arch'})
+        if pretraining.image_size is not None and not own.get('overlay', {}).get('image_size'):
             entries['overlay.image_size'] = pretraining.image_size
     entries.update({key: value for key, value in options.items() if knows(own, key)})
-    return resolved(str(config), entries)
+    cfg = resolved(str(config), entries)
+    size, patch = cfg.model.backbone.img_size, cfg.model.backbone.patch_size
+    if isinstance(size, int) and size % patch:
+        raise InputError(f'images of {size} pixels cannot be cut into patches of {patch}: give '
+                         'another --image-size')
+    return cfg
+
+
+def check_images(cfg: Config) -> None:
+    """Find out that images are missing before hours of other runs.
+
+    Raises:
+        InputError: With the path expected and how to get them.
+    """
+    for dataset in cfg.test_dataloader.dataset.get('datasets', [cfg.test_dataloader.dataset]):
+        if not Path(dataset.get('data_root', '.')).expanduser().is_dir():
+            # It says what is missing better than could be said here.
+            DATASETS.build(dataset)
 
 
 def check_options(options: Iterable[str], configs: Iterable[Path]) -> None:
@@ -97,7 +124,8 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
         cfg: A fitted config.
         checkpoint: The pre-trained encoder.
         work_dir: Folder of this run; ``result.json`` there ends it.
-        processes: How many to start.
+        processes: How many to start. The learning rate of protocols that train is scaled
+            by the images of all of them to a step, as the config's ``auto_scale_lr`` says.
         threads: CPU threads of each. Defaults to torch's choice.
         show: See :func:`amt_mm.engine.jobs.run_tool`.
 
@@ -107,19 +135,26 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
 
     Raises:
         InputError: The folder holds a run of other settings, or the tool refused its input.
-        RuntimeError: The tool failed.
+        RunError: The tool failed.
     """
     trains = cfg.get('train_cfg') is not None
+    checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
+    # A result is that of these weights, and of as many processes as share a batch norm.
+    cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes)
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return json.loads(result_file.read_text())
     if trains:
         resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
-        run_tool('train', [settings], resume, work_dir, processes, threads, show)
-        metrics = _last(scalars(work_dir), 'accuracy/')
+        scale = ['--auto-scale-lr'] if cfg.get('auto_scale_lr') else []
+        run_tool('train', [settings], [*resume, *scale], work_dir, processes, threads, show)
+        metrics = _of_epoch(scalars(work_dir), cfg.train_cfg.max_epochs)
+        checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     else:
+        metrics = {}
+    if not metrics:  # also where training broke off in its last validation
         run_tool('test', [settings, checkpoint], [], work_dir, processes, threads, show)
         # MMEngine names the folder and the file of a run by the time of its start.
         metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
@@ -127,9 +162,20 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     return json.loads(result_file.read_text())
 
 
-def _last(records: Sequence[Mapping], prefix: str) -> dict[str, float]:
+def _of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:
+    """What was measured after an epoch; nothing if nothing was."""
+    # Records of training have no accuracy, and `step` counts iterations there.
     for record in reversed(records):
-        metrics = {name: value for name, value in record.items() if name.startswith(prefix)}
-        if metrics:
-            return metrics
-    raise RuntimeError(f'training wrote no {prefix}... to its scalars')
+        if record.get('step') == epoch and 'accuracy/top1' in record:
+            return {name: value for name, value in record.items() if name.startswith('accuracy/')}
+    return {}
+
+
+def _digest(checkpoint: Path) -> str:
+    if str(checkpoint) == 'none':
+        return 'none'
+    digest = hashlib.blake2b(digest_size=16)
+    with open(checkpoint, 'rb') as file:
+        while block := file.read(2**24):
+            digest.update(block)
+    return digest.hexdigest()

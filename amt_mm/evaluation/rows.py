@@ -23,7 +23,8 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
 
     Args:
         results: One a run: ``pretraining`` (the row's name; runs that share name,
-            data and protocol are averaged), ``data``, ``protocol`` and ``metrics``.
+            data and protocol are averaged), ``data``, ``protocol``, ``metrics`` and,
+            where the paper has the same, ``paper``, the row of its Table 1.
 
     Returns:
         Rows and headings, for :func:`amt_mm.visualization.write_table`. Per cent,
@@ -32,9 +33,11 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
         figures stands beside each of ours for which Table 1 has any.
     """
     groups: dict[tuple[str, str], dict[str, list[Mapping]]] = {}
+    published: dict[tuple[str, str], str | None] = {}
     for result in results:
         group = groups.setdefault((result['pretraining'], result['data']), {})
         group.setdefault(result['protocol'], []).append(result['metrics'])
+        published[result['pretraining'], result['data']] = result.get('paper')
     shown = [protocol for protocol in COLUMNS if any(protocol in group
                                                      for group in groups.values())]
     rows, filled = [], set()
@@ -49,7 +52,8 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
                 elif values:
                     row[f'{protocol}:{metric}'] = _mean(values)
         for protocol, place in _IN_PAPER.items():
-            figure = TABLE_1.get(pretraining, {}).get(data, (None, None))[place]
+            known = TABLE_1.get(published[pretraining, data], {})
+            figure = known.get(data, (None, None))[place]
             if protocol in group and figure is not None:
                 row[f'{protocol}:paper'] = figure
         filled |= row.keys()

@@ -4,6 +4,7 @@ from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
 from .epoch_seed_hook import EpochSeedHook
 from .knn_probe_hook import KNNProbeHook
+from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
@@ -11,6 +12,7 @@ from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'MaskProgressHook',
-    'PretrainedBackboneHook', 'ProgressBarHook', 'SaliencyUpdateHook', 'TokenLossHook'
+    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'LastBatchHook',
+    'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'SaliencyUpdateHook',
+    'TokenLossHook'
 ]

@@ -39,6 +39,9 @@ class ClassCountHook(Hook):
 
 def _check(runner: Runner, dataset: Dataset, part: str) -> None:
     classes = getattr(dataset, 'metainfo', {}).get('classes')
+    if classes is not None and len(classes) < 2:
+        raise InputError(f'{part}_dataloader.dataset has one class, {", ".join(classes)}, and '
+                         'nothing to tell apart: is its folder one level too high?')
     known = getattr(getattr(unwrapped(runner), 'head', None), 'num_classes', None)
     if classes is not None and known is not None and len(classes) != known:
         raise InputError(f'{part}_dataloader.dataset has {len(classes)} classes, the head is made '

@@ -158,17 +158,17 @@ def caught():
 def test_missing_and_unexpected_entries_are_reported(tmp_path, caught):
     state = vit(8, 32).state_dict()
     del state['backbone.layers.1.ln1.bias']
-    state['backbone.extra'] = torch.ones(1)
+    state['backbone.mask_token'] = torch.ones(1)
     state.update({f'neck.k{i}': torch.ones(1) for i in range(9)})
     report = load_backbone(vit(8, 32), save(tmp_path / 'a.pth', state))
     assert report.missing == ('backbone.layers.1.ln1.bias',)
-    assert report.unexpected == ('backbone.extra',)
+    assert report.unexpected == ('backbone.mask_token',)
     assert len(report.left_out) == 9
     (level, short), (debug, whole) = caught
     assert (level, short) == ('WARNING', str(report)) and debug == 'DEBUG'
     assert '53 of 54 entries of the backbone loaded' in short
     assert 'missing, kept as initialised: layers.1.ln1.bias' in short
-    assert 'unexpected: extra' in short
+    assert 'unexpected: mask_token' in short
     assert 'not of the encoder: neck.k0, neck.k1, neck.k2 and 6 more' in short
     assert 'neck.k8' in whole and 'neck.k8' not in short
 
@@ -255,3 +255,16 @@ def test_safetensors_are_loaded(tmp_path):
     write_checkpoint(tmp_path / 'a.safetensors', source.state_dict())
     load_backbone(target, tmp_path / 'a.safetensors')
     assert torch.equal(target.backbone.cls_token, source.backbone.cls_token)
+
+
+@pytest.mark.parametrize('more', ['layers.4.ln1.bias', 'layers.0.attn.gamma1.weight', 'register'])
+def test_an_encoder_that_has_more_is_refused(tmp_path, more):
+    state = {**vit(8, 32).state_dict(), f'backbone.{more}': torch.ones(1)}
+    message = {'layers.4.ln1.bias': 'the checkpoint is 12 wide and 5 deep .* 4 deep',
+               'layers.0.attn.gamma1.weight': 'layer_scale_init_value=0.1',
+               'register': 'config that it was trained with'}[more]
+    model = vit(8, 32)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(InputError, match=f'no place for 1 entries of its encoder .*{message}'):
+        load_backbone(model, save(tmp_path / 'a.pth', state))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

@@ -27,6 +27,14 @@ def test_sizes_of_crops_edges_and_backbone(size):
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
 
 
+def test_images_of_their_own_size_are_not_cropped():
+    cfg = read('benchmarks/finetune/vit-base-p16_8xb128-coslr-100e_cifar10.py',
+               dict(size=32, edge=32))
+    steps = {t.type: t for t in cfg.test_dataloader.dataset.pipeline}
+    assert steps['ResizeEdge'].scale == steps['CenterCrop'].crop_size == 32
+    assert cfg.model.backbone.img_size == 32
+
+
 def test_training_images_of_knn_and_children_of_a_concatenation_are_resized():
     cfg = read('benchmarks/knn/vit-mini-p8_knn_clothing.py', 40)
     sizes = [t.crop_size for pipeline in pipelines(cfg) for t in pipeline
@@ -40,9 +48,9 @@ def test_pretraining_follows_too():
     assert crop.scale == 192 and cfg.model.backbone.img_size == 192
 
 
-@pytest.mark.parametrize('size', [-8, '64', (64, 32)])
+@pytest.mark.parametrize('size', [-8, '64', (64, 32), dict(size=32), dict(size=32, edge=31)])
 def test_impossible_sizes_are_refused(size):
-    with pytest.raises(InputError, match='overlay.image_size='):
+    with pytest.raises(InputError, match='overlay.image_size'):
         read('benchmarks/knn/vit-base-p16_knn_stl10.py', size)
 
 

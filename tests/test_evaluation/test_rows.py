@@ -7,28 +7,29 @@ import pytest
 from amt_mm.evaluation.rows import table_rows
 
 
-def run(pretraining, data, protocol, **metrics):
-    return dict(pretraining=pretraining, data=data, protocol=protocol,
+def run(pretraining, data, protocol, paper=None, **metrics):
+    return dict(pretraining=pretraining, data=data, protocol=protocol, paper=paper,
                 metrics={k.replace('__', '/'): v for k, v in metrics.items()})
 
 
 def test_rows_average_runs_and_quote_the_paper():
     rows, columns = table_rows([
-        run('MAE + AMT', 'stl10', 'linear', accuracy__top1=80.0, accuracy__top5=99.0),
-        run('MAE + AMT', 'stl10', 'linear', accuracy__top1=83.0),
-        run('MAE + AMT', 'birds', 'linear', accuracy__top1=50.25),
+        run('ours', 'stl10', 'linear', 'MAE + AMT', accuracy__top1=80.0, accuracy__top5=99.0),
+        run('ours', 'stl10', 'linear', 'MAE + AMT', accuracy__top1=83.0),
+        run('MAE + AMT', 'cifar10', 'linear', accuracy__top1=50.25),
         run('mine', 'stl10', 'knn', knn__top1_k20=70.0, knn__top1_k10=1.0)])
     assert list(columns.values()) == ['pre-training', 'data set', 'k-NN, %', 'linear, %', 'paper']
-    stl, birds, mine = ([row.get(name) for name in columns] for row in rows)
-    assert stl == ['MAE + AMT', 'stl10', None, f'81.5 ± {statistics.stdev([80, 83]):.1f}', 86.8]
-    assert birds == ['MAE + AMT', 'birds', None, 50.25, None]
+    stl, small, mine = ([row.get(name) for name in columns] for row in rows)
+    assert stl == ['ours', 'stl10', None, f'81.5 ± {statistics.stdev([80, 83]):.1f}', 86.8]
+    # Of the same name, but not of the paper's transformer.
+    assert small == ['MAE + AMT', 'cifar10', None, 50.25, None]
     assert mine == ['mine', 'stl10', 70.0, None, None]
 
 
 def test_each_protocol_has_its_own_figure_of_the_paper():
     rows, columns = table_rows([
-        run('SimMIM', 'in1k', 'linear', accuracy__top1=1.0),
-        run('SimMIM', 'in1k', 'finetune', accuracy__top1=2.0)])
+        run('a', 'in1k', 'linear', 'SimMIM', accuracy__top1=1.0),
+        run('a', 'in1k', 'finetune', 'SimMIM', accuracy__top1=2.0)])
     # The paper probes no SimMIM linearly, so there is no empty column for it.
     assert list(columns) == ['pretraining', 'data', 'linear:accuracy/top1',
                              'finetune:accuracy/top1', 'finetune:paper']

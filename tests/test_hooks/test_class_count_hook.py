@@ -32,3 +32,8 @@ def test_another_number_is_refused(part):
 def test_agreement_and_silence_pass(classes, head):
     for part in ('train', 'val', 'test'):
         getattr(ClassCountHook(), f'before_{part}')(runner(classes, head))
+
+
+def test_one_class_is_refused():
+    with pytest.raises(InputError, match='one class, a, and nothing to tell apart'):
+        ClassCountHook().before_test(runner(1, 1))

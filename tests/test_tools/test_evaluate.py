@@ -64,7 +64,7 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     row, = json.loads((tmp_path / 'out/table.json').read_text())['rows']
-    assert (row['pretraining'], row['data']) == ('MAE + AMT', 'images')
+    assert (row['pretraining'], row['data']) == ('MAE + AMT', 'images/')
     assert row['knn:knn/top1_k20'] == 100
     assert 0 <= row['linear:accuracy/top1'] <= 100
     # An option goes where there is one: linear probing has no shots.
@@ -80,11 +80,18 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     assert row['knn:knn/top1_k20'] == 12.5
 
 
+@pytest.fixture
+def images_are_there(tool, monkeypatch):
+    """Plans alone are tested: the public data sets need not be here."""
+    monkeypatch.setattr(tool.protocols, 'check_images', lambda cfg: None)
+
+
 def plan(tool, *arguments):
     return tool.plan(tool.parse_args([str(argument) for argument in arguments]))
 
 
-def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoint, tmp_path):
+def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoint, tmp_path,
+                                                                 images_are_there):
     runs = plan(tool, checkpoint, '--data', 'stl10', 'cifar100', '--protocols', 'finetune', 'knn',
                 '--seeds', '3', '4', '--work-dir', tmp_path)
     assert [(r['data'], r['protocol'], r['seed']) for r in runs] == [
@@ -100,7 +107,7 @@ def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoin
     assert runs[3]['config'].model.head.num_classes == 100
 
 
-def test_image_size_and_labels(tool, checkpoint):
+def test_image_size_and_labels(tool, checkpoint, images_are_there):
     first, second, third = plan(
         tool, checkpoint, checkpoint, checkpoint, '--data', 'stl10', '--protocols', 'knn',
         '--image-size', 96, '--labels', 'a', 'b', 'a')
@@ -110,7 +117,26 @@ def test_image_size_and_labels(tool, checkpoint):
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
 
-def test_random_weights_are_a_row_of_configs(tool):
+def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
+    with pytest.raises(InputError, match='one class, images, and nothing to tell apart'):
+        plan(tool, checkpoint, '--data', folder.parent)
+
+
+def test_runs_that_would_share_a_folder_are_refused(tool, checkpoint, images_are_there):
+    with pytest.raises(InputError, match='two runs would share the folder'):
+        plan(tool, checkpoint, checkpoint, '--data', 'stl10', '--labels', 'A', 'a')
+
+
+def test_the_papers_figures_are_of_its_own_transformer_and_data(
+        tool, checkpoint, folder, images_are_there):
+    (folder.parent / 'cifar10').symlink_to(folder)
+    runs = plan(tool, checkpoint, '--data', folder.parent / 'cifar10', 'cifar100')
+    assert [run['data'] for run in runs] == ['cifar10/'] * 2 + ['cifar100'] * 2
+    # A transformer of 24 channels is not ViT-B/16.
+    assert {run['paper'] for run in runs} == {None}
+
+
+def test_random_weights_are_a_row_of_configs(tool, images_are_there):
     config = tools_folder().parent / 'configs/benchmarks/knn/vit-mini-p8_knn_clothing.py'
     run, = plan(tool, 'none', '--configs', config)
     assert (run['pretraining'], run['data'], run['protocol']) == ('random init', 'clothing', 'knn')
@@ -119,6 +145,8 @@ def test_random_weights_are_a_row_of_configs(tool):
 
 @pytest.mark.parametrize('arguments, message', [
     (['--data', 'nowhere'], 'nowhere: does not exist'),
+    (['--data', 'stl10'], 'data/stl10_binary: .*/download_dataset.py stl10'),
+    (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* patches of 8'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
      'train_cfg.max_epoch: none of the chosen configs')])

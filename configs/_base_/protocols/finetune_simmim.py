@@ -1,15 +1,17 @@
-# Fine-tuning as SimMIM does it for ViT-B (SimMIM, section 4.1): as MAE's, with learning rate
-# 1.25e-3 per 512 images, batch 2048, 20 warm-up epochs, gradients clipped at 5.
+# Fine-tuning as SimMIM's code does it for ViT-B: as MAE's, with learning rate 1.25e-3 per 512
+# images, batch 2048, 20 warm-up epochs, gradients clipped at 5; and with the LayerScale that it is
+# pre-trained with.
 _base_ = './finetune.py'
 
+model = dict(backbone=dict(layer_scale_init_value=0.1))
 train_dataloader = dict(batch_size=256)
 optim_wrapper = dict(optimizer=dict(lr=5e-3), clip_grad=dict(max_norm=5.0))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=5e-4, end=20, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=2e-4, end=20, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
         T_max=80,
-        eta_min=2e-6,
+        eta_min=1e-6,
         begin=20,
         end=100,
         convert_to_iter_based=True)

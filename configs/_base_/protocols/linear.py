@@ -28,6 +28,12 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, end=10, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=80, begin=10, end=90, convert_to_iter_based=True)
 ]
+# Each process has batch statistics of its own; validation and checkpoint need one of all.
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='SyncBuffersHook'),
+    dict(type='amt_mm.LastBatchHook'),
+]
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)
 # 8 GPUs with 2048 images each.
 auto_scale_lr = dict(base_batch_size=16384)

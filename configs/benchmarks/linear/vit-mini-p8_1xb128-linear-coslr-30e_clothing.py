@@ -22,4 +22,5 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=30, val_interval=30)
 default_hooks = dict(checkpoint=dict(interval=10))
+auto_scale_lr = dict(base_batch_size=128)
 overlay = dict(image_size=64)

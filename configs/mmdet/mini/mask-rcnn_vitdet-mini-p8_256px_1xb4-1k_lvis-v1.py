@@ -1,7 +1,7 @@
 # The same 80 images in the layout of LVIS v1, with repeat-factor sampling and LVIS's measure.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
-#   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_2000.pth
-_base_ = 'mask-rcnn_vitdet-mini-p8_256px_1xb4-2k_coco.py'
+#   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_1000.pth
+_base_ = 'mask-rcnn_vitdet-mini-p8_256px_1xb4-1k_coco.py'
 
 model = dict(test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=300)))
 

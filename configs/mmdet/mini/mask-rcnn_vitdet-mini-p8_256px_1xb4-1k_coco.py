@@ -1,7 +1,7 @@
 # A small ViT on 80 images of COCO, trained and measured on the same ones: does all of it learn?
 # The encoder is one of configs/clothing, the images belong to data/coco_mini: docs/detection.md.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
-#   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_2000.pth
+#   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_1000.pth
 _base_ = [
     '../../_base_/models/mask-rcnn_vitdet.py',
     '../../_base_/datasets/coco_lsj_1024.py',
@@ -78,9 +78,9 @@ param_scheduler = [
         type='MultiStepLR',
         by_epoch=False,
         begin=0,
-        end=2000,
-        milestones=[1778, 1926],
+        end=1000,
+        milestones=[800, 950],
         gamma=0.1)
 ]
-train_cfg = dict(max_iters=2000, val_interval=500)
+train_cfg = dict(max_iters=1000, val_interval=500)
 default_hooks = dict(checkpoint=dict(interval=500), logger=dict(interval=20))
