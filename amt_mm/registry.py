@@ -30,6 +30,7 @@ DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.datasets'])
 HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
+FUNCTIONS = Registry('function', parent=root.FUNCTIONS, locations=['amt_mm.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
 METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
@@ -37,6 +38,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['amt_mm.detection'])
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS',
-    'TASK_UTILS', 'TRANSFORMS'
+    'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS',
+    'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
 ]

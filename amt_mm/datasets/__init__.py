@@ -3,17 +3,23 @@
 from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
+from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
 from .loading import LoadImage
+from .pack_writer import pack
+from .packed import PackedImages
 from .packing import PackInputsWithBox
+from .repeated import RepeatedCrops, collate_repeats
 from .scenes import SceneDataset
+from .staged import StagedDataset
 from .stl10 import STL10
 from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'STL10', 'ConcatDataset', 'ImageFolder', 'ImageNet', 'LoadImage',
-    'PackInputsWithBox', 'RandomResizedCropWithBox', 'SceneDataset', 'TinyImageNet',
-    'base_dataset', 'dataset_fingerprint', 'whole_image_view'
+    'CIFAR10', 'CIFAR100', 'STL10', 'ConcatDataset', 'DecodeRandomResizedCrop', 'ImageFolder',
+    'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox',
+    'ReadImage', 'RepeatedCrops', 'SceneDataset', 'StagedDataset', 'TinyImageNet', 'base_dataset',
+    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
 ]

@@ -43,7 +43,9 @@ class ConcatDataset(_ConcatDataset):
         data = super().__getitem__(idx)
         child, _ = self._get_ori_dataset_idx(idx)
         first = 0 if child == 0 else self.cumulative_sizes[child - 1]
-        sample = data['data_samples']
-        # The child may have replaced a broken image: count from the index it really took.
-        sample.set_metainfo({'sample_idx': first + sample.sample_idx})
+        samples = data['data_samples']
+        # Of RepeatedCrops it is a list.
+        for sample in samples if isinstance(samples, list) else [samples]:
+            # The child may have replaced a broken image: count from the index it really took.
+            sample.set_metainfo({'sample_idx': first + sample.sample_idx})
         return data

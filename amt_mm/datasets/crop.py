@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from mmcv.transforms import BaseTransform, Resize
 from mmpretrain.datasets import RandomResizedCrop
 
 from amt_mm.errors import InputError
@@ -34,12 +35,24 @@ class RandomResizedCropWithBox(RandomResizedCrop):
 
     def transform(self, results: dict) -> dict:
         """Crop, resize, and add ``crop_box``."""
-        if results.get('flip'):
-            raise InputError('RandomFlip stands before RandomResizedCropWithBox in the pipeline: '
-                             'put it after, so that the crop box counts from the right side')
+        self._refuse_flipped(results)
         height, width = results['img'].shape[:2]
         results = super().transform(results)
-        top, left, crop_height, crop_width = self._drawn
-        results['crop_box'] = (left / width, top / height, (left + crop_width) / width,
-                               (top + crop_height) / height)
+        results['crop_box'] = self._box(height, width)
         return results
+
+    def whole_image(self) -> list[BaseTransform]:
+        """Transforms that take this one's place where whole images are wanted."""
+        height, width = self.scale
+        return [Resize(scale=(width, height), interpolation=self.interpolation,
+                       backend=self.backend)]
+
+    def _refuse_flipped(self, results: dict) -> None:
+        if results.get('flip'):
+            raise InputError(f'RandomFlip stands before {type(self).__name__} in the pipeline: '
+                             'put it after, so that the crop box counts from the right side')
+
+    def _box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        top, left, crop_height, crop_width = self._drawn
+        return (left / width, top / height, (left + crop_width) / width,
+                (top + crop_height) / height)

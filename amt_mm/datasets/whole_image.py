@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator
 
-from mmcv.transforms import Compose, Resize
+from mmcv.transforms import Compose
 from mmengine.dataset import ConcatDataset as _AnyConcat
 from mmpretrain.datasets import PackInputs
 from torch.utils.data import Dataset
@@ -17,12 +17,13 @@ from amt_mm.saliency import fingerprint
 
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
+from .repeated import RepeatedCrops
 
 # Transforms of mmcv and mmpretrain that change which part of the image a pixel shows.
 _MOVE_PIXELS = {
     'Resize', 'ResizeEdge', 'RandomResize', 'RandomChoiceResize', 'Pad', 'CenterCrop', 'RandomCrop',
-    'RandomResizedCrop', 'RandomResizedCropWithBox', 'EfficientNetRandomCrop', 'Rotate', 'Shear',
-    'Translate', 'AutoAugment', 'RandAugment'
+    'RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop',
+    'EfficientNetRandomCrop', 'Rotate', 'Shear', 'Translate', 'AutoAugment', 'RandAugment'
 }
 
 
@@ -61,7 +62,7 @@ def whole_image_view(dataset: Dataset) -> Dataset:
     if isinstance(view, ConcatDataset):
         view.datasets = [whole_image_view(child) for child in view.datasets]
         return view
-    transforms = dataset.pipeline.transforms
+    transforms = _in_line(dataset.pipeline.transforms)
     crops = [i for i, t in enumerate(transforms) if isinstance(t, RandomResizedCropWithBox)]
     if not crops:
         raise InputError(
@@ -69,15 +70,20 @@ def whole_image_view(dataset: Dataset) -> Dataset:
             'know where each crop was cut (the overlays under configs/_base_/amt put it there)')
     _check_still(transforms[:crops[0]])
     _check_in_place(transforms[crops[0] + 1:])
-    crop = transforms[crops[0]]
-    height, width = crop.scale
     view.pipeline = Compose([
         *transforms[:crops[0]],
-        Resize(scale=(width, height), interpolation=crop.interpolation, backend=crop.backend),
+        *transforms[crops[0]].whole_image(),
         PackInputs(meta_keys=('sample_idx', )),
     ])
     view.test_mode = True  # a broken image stops instead of becoming another sample
     return view
+
+
+def _in_line(transforms: list) -> list:
+    """The transforms that one crop passes, with those under :class:`RepeatedCrops`."""
+    return [inner for transform in transforms
+            for inner in (transform.transforms if isinstance(transform, RepeatedCrops)
+                          else [transform])]
 
 
 def _check_still(transforms: list) -> None:
@@ -102,17 +108,22 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     Names are paths relative to the data root, so that a moved data set stays
     itself; samples without a path count by their pixels.
     """
-    return fingerprint(_names(base_dataset(dataset)))
+    return fingerprint(sample_names(base_dataset(dataset)))
 
 
-def _names(dataset: Dataset) -> Iterator[str]:
+def sample_names(dataset: Dataset) -> Iterator[str]:
+    """Names of the samples, in order, as :func:`dataset_fingerprint` counts them.
+
+    Args:
+        dataset: As :func:`base_dataset` gives it.
+    """
     if isinstance(dataset, ConcatDataset):
         # Two folders may hold the same names: where they lie beside each other tells them apart.
         children = [base_dataset(child) for child in dataset.datasets]
         roots = [os.path.abspath(getattr(child, 'data_root', None) or '') for child in children]
         common = os.path.commonpath(roots)
         for child, root in zip(children, roots, strict=True):
-            for name in _names(child):
+            for name in sample_names(child):
                 yield os.path.join(os.path.relpath(root, common), name)
         return
     root = getattr(dataset, 'data_root', None)

@@ -1,10 +1,12 @@
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
+import mmcv
 import numpy as np
 import pytest
 import torch
 from mmcv.transforms import RandomFlip
 from mmengine.dataset import default_collate, pseudo_collate
+from mmpretrain.datasets import PackInputs
 
 from amt_mm.datasets import PackInputsWithBox
 from amt_mm.errors import InputError
@@ -72,3 +74,17 @@ def test_meta_keys_of_ones_own_come_besides_what_is_needed():
         flip_direction='horizontal', ori_shape=(4, 6), img_path='x'))['data_samples']
     assert set(sample.metainfo_keys()) == {
         'ori_shape', 'sample_idx', 'crop_box', 'flip', 'flip_direction'}
+
+
+@pytest.mark.parametrize('direction', [None, 'horizontal', 'vertical', 'diagonal'])
+@pytest.mark.parametrize('shape', [(5, 7, 3), (2, 3, 3), (5, 7), (5, 7, 1)])
+def test_pixels_are_those_of_the_parent(direction, shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    if direction:
+        image = mmcv.imflip(image, direction)
+    found = PackInputsWithBox.format_input(image)
+    assert found.is_contiguous()
+    np.testing.assert_array_equal(found.numpy(), PackInputs.format_input(image).numpy())
+    part = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)[2:6, 1:8]
+    np.testing.assert_array_equal(PackInputsWithBox.format_input(part).numpy(),
+                                  part.transpose(2, 0, 1))

@@ -1,0 +1,87 @@
+"""An image whose decoding waits until it is known which part is needed."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from amt_mm.errors import InputError
+
+from .jpeg_header import JpegHeader, read_jpeg_header
+from .libturbojpeg import decode_part
+
+# What OpenCV calls decoding at a fraction of the size.
+_FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
+          8: cv2.IMREAD_REDUCED_COLOR_8}
+
+
+class EncodedImage:
+    """The bytes of an upright JPEG file, of which parts are decoded on request.
+
+    Args:
+        content: The whole file, uint8.
+        header: Its header.
+        name: Of the file, for messages.
+
+    Attributes:
+        shape: ``(height, width, 3)``, as of the decoded array.
+    """
+
+    def __init__(self, content: np.ndarray, header: JpegHeader, name: str) -> None:
+        self._content = content
+        self._header = header
+        self._name = name
+        self.shape = (header.height, header.width, 3)
+
+    def decode(self) -> np.ndarray:
+        """The whole image, ``(height, width, 3)`` uint8 BGR.
+
+        Raises:
+            InputError: The data of the file are damaged.
+        """
+        return self._decode_all(1)
+
+    def part(self, top: int, left: int, height: int, width: int, reduce: int = 1) -> np.ndarray:
+        """A part of the image, perhaps smaller by 2, 4 or 8.
+
+        Args:
+            top: First row of the part, in pixels of the whole image, as are the rest.
+            left: First column.
+            height: Rows.
+            width: Columns.
+            reduce: Divisor of the size; edges are rounded to pixels of the reduced image.
+
+        Returns:
+            uint8 BGR, ``(height, width, 3)`` or about these divided by ``reduce``.
+
+        Raises:
+            InputError: The data of the file are damaged.
+        """
+        rows = slice(round(top / reduce), max(round((top + height) / reduce), 1))
+        columns = slice(round(left / reduce), max(round((left + width) / reduce), 1))
+        image = decode_part(self._content, self._header, rows.start, columns.start,
+                            rows.stop - rows.start, columns.stop - columns.start, reduce)
+        return self._decode_all(reduce)[rows, columns] if image is None else image
+
+    def _decode_all(self, reduce: int) -> np.ndarray:
+        image = cv2.imdecode(self._content, _FLAGS[reduce])
+        if image is None:
+            raise InputError(f'{self._name}: not readable as an image: the data of the JPEG are '
+                             'damaged. Replace or remove the file.')
+        return image
+
+
+def encoded(content: bytes | memoryview, name: str) -> EncodedImage | None:
+    """An upright JPEG file as an :class:`EncodedImage`; None for any other file.
+
+    Args:
+        content: The whole file.
+        name: Of the file, for messages.
+
+    Raises:
+        ValueError: A truncated JPEG.
+    """
+    header = read_jpeg_header(content)
+    if header is None or not header.upright or not (header.height and header.width):
+        return None
+    return EncodedImage(np.frombuffer(content, np.uint8), header, name)

@@ -1,0 +1,139 @@
+"""PackedImages: a data set in one memory-mapped file.
+
+File layout: 4096 bytes of header (magic, then JSON padded with spaces), the image files one
+after the other as they were, then the index: offsets of the images (uint64, one more than
+there are samples), labels (int32, -1 for none), offsets of the names (uint64), the names
+(UTF-8), the classes (JSON). Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
+
+MAGIC = b'AMTPACK1'
+HEADER_BYTES = 4096
+_FIELDS = {'num_samples': int, 'fingerprint': str, 'index_start': int, 'names_bytes': int,
+           'index_crc32': int}
+
+
+@DATASETS.register_module()
+class PackedImages(BaseDataset):
+    """The samples of a file written by ``tools/dataset_tools/pack_dataset.py``.
+
+    One file instead of millions: no folder to list at start, no file to open a sample,
+    and reads that a slow or remote disk can foresee. Ranks and workers of a node map it
+    into memory and share its pages, so nothing is copied before the decoder. Names and
+    order are those of the data set that was packed, and so is its identity
+    (:func:`dataset_fingerprint`): saliency maps of the one serve the other.
+
+    Samples bring ``img_path`` (the name) and ``img_bytes`` (the file's content), which
+    :class:`ReadImage` and :class:`LoadImage` take in place of reading the file.
+
+    Args:
+        path: The file.
+        pipeline: Transforms, or their configs.
+        metainfo: Meta information. Defaults to the classes of the packed data set.
+        test_mode: Stop at a sample that cannot be read in place of drawing another.
+        max_refetch: Draws before that stops too. Defaults to 1000, MMEngine's.
+
+    Raises:
+        InputError: No such file, a file of another kind, or a damaged one.
+    """
+
+    def __init__(self, path: str, pipeline: Sequence = (), metainfo: dict | None = None,
+                 test_mode: bool = False, max_refetch: int = 1000) -> None:
+        self.path = Path(path).expanduser()
+        super().__init__(metainfo=metainfo, pipeline=list(pipeline), test_mode=test_mode,
+                         serialize_data=False, lazy_init=True, max_refetch=max_refetch)
+        self.full_init()
+
+    def full_init(self) -> None:
+        """Map the file and check its header and index."""
+        if self._fully_initialized:
+            return
+        header = _read_header(self.path)
+        self._samples: int = header['num_samples']
+        self.fingerprint: str = header['fingerprint']
+        self._data = np.memmap(self.path, np.uint8, 'r')
+        index = self._data[header['index_start']:]
+        fixed = (self._samples + 1) * 16 + self._samples * 4 + header['names_bytes']
+        if len(index) < fixed or zlib.crc32(index) != header['index_crc32']:
+            raise InputError(f'{self.path}: the index is damaged or cut short; pack the data set '
+                             'again')
+        place = 0
+
+        def take(count: int, dtype: str) -> np.ndarray:
+            nonlocal place
+            size = count * np.dtype(dtype).itemsize
+            part = np.frombuffer(index, dtype, count, place)
+            place += size
+            return part
+
+        self._starts = take(self._samples + 1, '<u8')
+        self._labels = take(self._samples, '<i4')
+        self._name_starts = take(self._samples + 1, '<u8')
+        self._names = take(header['names_bytes'], 'u1')
+        classes = json.loads(bytes(index[place:]))
+        if classes and 'classes' not in self._metainfo:
+            self._metainfo['classes'] = tuple(classes)
+        self._fully_initialized = True
+
+    def __getstate__(self) -> dict:
+        """All but the mapping, which pickling would turn into a copy of the file."""
+        mapped = ('_data', '_starts', '_labels', '_name_starts', '_names')
+        return {**{k: v for k, v in self.__dict__.items() if k not in mapped},
+                '_fully_initialized': False}
+
+    def __setstate__(self, state: dict) -> None:
+        """Map the file anew."""
+        self.__dict__.update(state)
+        self.full_init()
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return self._samples
+
+    def get_data_info(self, idx: int) -> dict:
+        """Name, content and label of a sample.
+
+        Args:
+            idx: Of the sample, from 0, or from the end if negative.
+
+        Returns:
+            ``img_path``, ``img_bytes`` (a view of the mapped file), ``sample_idx`` and,
+            where the packed data set had one, ``gt_label``.
+        """
+        idx = range(self._samples)[idx]
+        name = self._names[int(self._name_starts[idx]):int(self._name_starts[idx + 1])]
+        content = self._data[int(self._starts[idx]):int(self._starts[idx + 1])]
+        info = {'img_path': bytes(name).decode('utf-8', 'surrogateescape'),
+                'img_bytes': memoryview(content), 'sample_idx': idx}
+        label = int(self._labels[idx])
+        return {**info, 'gt_label': label} if label >= 0 else info
+
+
+def _read_header(path: Path) -> dict:
+    try:
+        with open(path, 'rb') as file:
+            start = file.read(HEADER_BYTES)
+    except OSError as error:
+        raise InputError(f'{path}: {error.strerror}; a packed data set is written by '
+                         'tools/dataset_tools/pack_dataset.py') from error
+    if not start.startswith(MAGIC):
+        raise InputError(f'{path}: is not a packed data set')
+    try:
+        header = json.loads(start[len(MAGIC):])
+        if any(not isinstance(header.get(name), kind) for name, kind in _FIELDS.items()):
+            raise ValueError
+    except (ValueError, AttributeError) as error:
+        raise InputError(f'{path}: the header is damaged; pack the data set again') from error
+    return header

@@ -1,0 +1,79 @@
+"""Several crops of one decoded image."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import default_collate
+
+from amt_mm.errors import InputError
+from amt_mm.registry import FUNCTIONS, TRANSFORMS
+
+from .encoded import EncodedImage
+
+
+@TRANSFORMS.register_module()
+class RepeatedCrops(BaseTransform):
+    """Read an image once and make several crops of it, each with its own box and flip.
+
+    Reading and decoding are half the work of the pipeline (Hoffer et al., "Augment
+    your batch", CVPR 2020, repeat for another end: with it, one epoch sees each image
+    ``repeats`` times, so divide epochs, and the images in a batch, by it. Crops of one
+    image stand in one batch).
+
+    Stands last in the pipeline, and needs ``collate_fn=dict(type='amt_mm.collate_repeats')``.
+
+    Args:
+        transforms: What each crop passes: :class:`DecodeRandomResizedCrop` or
+            :class:`RandomResizedCropWithBox`, flip, packing.
+        repeats: Crops of each image. Defaults to 2.
+
+    Raises:
+        InputError: Fewer than one repeat.
+    """
+
+    def __init__(self, transforms: Sequence[dict | BaseTransform], repeats: int = 2) -> None:
+        if repeats < 1:
+            raise InputError(f'RepeatedCrops(repeats={repeats}): give at least 1')
+        self.transforms = [TRANSFORMS.build(each) if isinstance(each, dict) else each
+                           for each in transforms]
+        self.repeats = repeats
+
+    def transform(self, results: dict) -> dict:
+        """Make the crops.
+
+        Args:
+            results: One sample's data, with ``img``.
+
+        Returns:
+            Lists of ``inputs``, ``(3, H, W)`` each, and of ``data_samples``, which share
+            their ``sample_idx``.
+        """
+        if isinstance(results['img'], EncodedImage) and self.repeats > 1:
+            # Parts of several crops overlap: decoding each would cost more than the whole.
+            results['img'] = results['img'].decode()
+        crops = []
+        for _ in range(self.repeats):
+            crop = dict(results)
+            for transform in self.transforms:
+                crop = transform(crop)
+            crops.append(crop)
+        return {'inputs': [crop['inputs'] for crop in crops],
+                'data_samples': [crop['data_samples'] for crop in crops]}
+
+
+@FUNCTIONS.register_module()
+def collate_repeats(batch: Sequence[dict]) -> dict:
+    """Put the crops of all images into one batch, those of one image side by side.
+
+    Args:
+        batch: Samples of :class:`RepeatedCrops`.
+
+    Returns:
+        ``inputs`` ``(B * repeats, 3, H, W)`` and the list ``data_samples``.
+    """
+    together = {name: list(itertools.chain(*(sample[name] for sample in batch)))
+                for name in ('inputs', 'data_samples')}
+    return {**together, 'inputs': default_collate(together['inputs'])}

@@ -1,0 +1,83 @@
+"""Pack a data set into one file, which amt_mm.PackedImages maps into memory.
+
+The source is a folder of images, or the training set of a config. Image files are copied as
+they are, images that lie in arrays (CIFAR's) become PNG. The packed data set has the names,
+the order and the identity of its source, so saliency maps of the one serve the other.
+The file appears under its name only when it is complete.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import sys
+from functools import partial
+from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from mmengine.registry import DATASETS, init_default_scope
+from tqdm import tqdm
+
+from amt_mm.datasets import ImageFolder, PackedImages, pack
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+
+EXAMPLE = """
+examples:
+  python tools/dataset_tools/pack_dataset.py data/imagenet/train data/imagenet_train.amtpack
+  python tools/dataset_tools/pack_dataset.py data/imagenet_train.amtpack \\
+    --config configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py
+then, in a config:
+  train_dataloader = dict(dataset=dict(
+      _delete_=True, type='amt_mm.PackedImages', path='data/imagenet_train.amtpack',
+      pipeline=...))
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', nargs='?', help='a folder of images')
+    parser.add_argument('out', type=Path, help='the file to write')
+    parser.add_argument('--config', help='take the training set of this config, not a folder')
+    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it is there')
+    args = parser.parse_args()
+    if bool(args.source) == bool(args.config):
+        parser.error('give a folder or --config, one of the two')
+    return args
+
+
+def training_set(config: str):
+    """The training set of a config, without its pipeline."""
+    cfg = launch.load_config(config, argparse.Namespace(
+        cfg_options=None, work_dir=None, launcher='none', local_rank=0))
+    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    return DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
+
+
+def main() -> None:
+    """Pack, open the result, and say what it holds."""
+    args = parse_args()
+    with launch.one_line_errors():
+        if args.out.exists() and not args.overwrite:
+            raise InputError(f'{args.out} is there already; --overwrite replaces it')
+        source = training_set(args.config) if args.config else ImageFolder(args.source)
+        try:
+            samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
+                                                           disable=None))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise InputError(f'{args.out}: the disk is full') from error
+            raise
+        packed = PackedImages(str(args.out))
+        print(f'{args.out}: {samples} images, {size / 1e6:.1f} MB, identity {packed.fingerprint}')
+
+
+if __name__ == '__main__':
+    main()
