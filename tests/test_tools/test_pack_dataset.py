@@ -1,0 +1,61 @@
+"""pack_dataset: folder and config in, one file out, nothing overwritten by accident."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from amt_mm.datasets import ImageFolder, PackedImages, dataset_fingerprint
+
+TOOL = Path(__file__).parents[2] / 'tools/dataset_tools/pack_dataset.py'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for i in range(3):
+        Image.new('RGB', (30 + i, 20)).save(tmp_path / f'{i}.jpg')
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location('pack_dataset', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+
+    def call(*arguments):
+        """Exit status and what was printed."""
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
+        try:
+            tool.main()
+        except SystemExit as end:
+            return end.code, capsys.readouterr().err
+        return 0, capsys.readouterr().out
+
+    return call
+
+
+def test_folder_and_config(run, folder):
+    source = dataset_fingerprint(ImageFolder(str(folder)))
+    out, config = folder / 'out' / 'a.amtpack', folder / 'config.py'
+    status, text = run(folder, out)
+    assert status == 0 and '3 images' in text
+    assert dataset_fingerprint(PackedImages(str(out))) == source
+    status, text = run(folder, out)
+    assert status == 2 and '--overwrite' in text
+    config.write_text(f'train_dataloader = dict(dataset=dict(type="amt_mm.ImageFolder", '
+                      f'data_root={str(folder)!r}, pipeline=[dict(type="amt_mm.LoadImage")]))')
+    assert run(out, '--config', config, '--overwrite')[0] == 0
+    assert dataset_fingerprint(PackedImages(str(out))) == source
+
+
+def test_one_source(run, folder):
+    assert run(folder / 'a.amtpack')[0] == 2
+    assert run(folder, folder / 'a.amtpack', '--config', 'x.py')[0] == 2
+
+
+def test_a_folder_that_is_not_there(run, folder):
+    status, text = run(folder / 'none', folder / 'a.amtpack')
+    assert status == 2 and 'none' in text
