@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
+from mmpretrain.registry import TRANSFORMS
 
 from amt_mm.errors import InputError
 
@@ -118,9 +119,12 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
             if name in substitutes:
                 transform['type'] = substitutes[name]
                 found.add(name)
-    missing = set(substitutes) - found
-    already = {t['type'] for p in _pipelines(cfg.train_dataloader.dataset) for t in p}
-    missing = {name for name in missing if substitutes[name] not in already}
+    present = [TRANSFORMS.get(t['type']) for p in _pipelines(cfg.train_dataloader.dataset)
+               for t in p]
+    # A class derived from the substitute does what it does.
+    missing = {name for name in set(substitutes) - found
+               if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]))
+                          for cls in present)}
     if missing:
         raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '
                          'overlay replaces: guided masking must know where each crop was cut')

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from amt_mm.engine import apply_overlay
+from amt_mm.engine.jobs import configs_folder
 from amt_mm.errors import InputError
 from amt_mm.registry import MODELS
 
@@ -246,3 +247,18 @@ def test_changing_a_hook_that_the_overlay_does_not_have_is_refused():
 def test_a_class_that_the_overlay_does_not_know_is_refused_and_not_replaced():
     with pytest.raises(InputError, match="MAEViT into amt_mm.AMTMAEViT.*'MyViT'"):
         overlaid({**BASELINE, 'model': {**BASELINE['model'], 'backbone': dict(type='MyViT')}})
+
+
+def test_a_pipeline_of_classes_derived_from_the_substitutes_is_accepted(tmp_path):
+    """The fast input pipeline records its crops, too, and is guided as it stands."""
+    path = tmp_path / 'fast.py'
+    own = configs_folder() / '_base_'
+    path.write_text(f"""
+_base_ = ['mmpretrain::_base_/models/mae_vit-base-p16.py',
+          'mmpretrain::_base_/default_runtime.py',
+          '{own}/datasets/imagenet_bs512_mae_fast.py', '{own}/amt/mae-amt.py']
+""")
+    cfg = apply_overlay(Config.fromfile(path))
+    types = [t.type for t in cfg.train_dataloader.dataset.dataset.pipeline]
+    assert types == ['amt_mm.ReadImage', 'amt_mm.DecodeRandomResizedCrop', 'RandomFlip',
+                     'amt_mm.PackInputsWithBox']
