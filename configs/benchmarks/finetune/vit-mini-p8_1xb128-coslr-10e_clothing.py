@@ -1,4 +1,4 @@
-# Fine-tuning of the encoders of configs/clothing, docs/results.md: 20 epochs, no drop path in so
+# Fine-tuning of the encoders of configs/clothing, docs/results.md: 10 epochs, no drop path in so
 # small a transformer, and no mixing of images in so short a training.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
@@ -19,16 +19,16 @@ val_dataloader = dict(num_workers=0)
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, end=2, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=1e-4, end=1, convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR',
-        T_max=18,
+        T_max=9,
         eta_min=1e-6,
-        begin=2,
-        end=20,
+        begin=1,
+        end=10,
         convert_to_iter_based=True)
 ]
-train_cfg = dict(max_epochs=20, val_interval=20)
-default_hooks = dict(checkpoint=dict(interval=10))
+train_cfg = dict(max_epochs=10, val_interval=10)
+default_hooks = dict(checkpoint=dict(interval=5))
 auto_scale_lr = dict(base_batch_size=128)
 overlay = dict(image_size=64)
