@@ -14,7 +14,8 @@ LOG := $(VENV)/install.log
 # The pins come as variables: so they hold for what pip installs to build a package, too (newer
 # releases of pip read the second one for that).
 PINS := requirements/constraints.txt
-pip = PIP_CONSTRAINT=$(PINS) PIP_BUILD_CONSTRAINT=$(PINS) $(PY) -m pip \
+# $(2): assignments for one call alone.
+pip = PIP_CONSTRAINT=$(PINS) PIP_BUILD_CONSTRAINT=$(PINS) env $(2) $(PY) -m pip \
 	--disable-pip-version-check $(1) >> $(LOG) 2>&1 || { tail -n 25 $(LOG) >&2; \
 	echo 'error: pip failed; all that it said is in $(LOG)' >&2; exit 1; }
 
@@ -96,14 +97,17 @@ $(DETECTION_INSTALLED): $(INSTALLED)
 	@kind=$$($(PY) -c "$$name_of_operators") || exit 1; folder='$(WHEELS)'/"$$kind"; \
 	if ! ls "$$folder"/onedl_mmcv-$(MMCV)-*.whl > /dev/null 2>&1; then \
 		echo 'compiling them, once: about 10 minutes (to follow it: tail -f $(LOG))'; \
-		rm -rf "$$folder.part"; \
+		part="$$folder.part.$$$$"; \
 		case "$$kind" in *-cuda*) target=FORCE_CUDA=1;; \
 			*) target='FORCE_CUDA=0 CUDA_VISIBLE_DEVICES=';; esac; \
 		$(call pip,install setuptools wheel packaging ninja); \
-		env PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MMCV_WITH_OPS=1 $$target \
-			$(call pip,wheel --verbose --no-build-isolation --no-cache-dir --no-deps \
-			--wheel-dir "$$folder.part" onedl-mmcv); \
-		mkdir -p "$$folder"; mv "$$folder.part"/*.whl "$$folder"; rmdir "$$folder.part"; \
+		export PATH="$(CURDIR)/$(VENV)/bin:$$PATH"; \
+		$(call pip,wheel --verbose --no-build-isolation --no-binary onedl-mmcv --no-cache-dir \
+			--no-deps --wheel-dir "$$part" onedl-mmcv,-u PIP_BUILD_CONSTRAINT MMCV_WITH_OPS=1 \
+			$$target); \
+		$(PY) -m zipfile -l "$$part"/onedl_mmcv-*.whl | grep -q 'mmcv/_ext' || { \
+			echo 'error: the wheel was built without operators, see $(LOG)' >&2; exit 1; }; \
+		mkdir -p "$$folder"; mv "$$part"/*.whl "$$folder"; rmdir "$$part"; \
 	fi; \
 	echo "      $$folder"; \
 	$(call pip,install --no-deps --force-reinstall "$$folder"/onedl_mmcv-$(MMCV)-*.whl)

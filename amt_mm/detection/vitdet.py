@@ -10,7 +10,7 @@ from mmcv.cnn.bricks.transformer import FFN
 from mmengine.model import BaseModule, ModuleList
 from mmpretrain.models import VisionTransformer, ViTSAM
 from mmpretrain.models.backbones.vit_sam import window_partition, window_unpartition
-from mmpretrain.models.utils import build_norm_layer
+from mmpretrain.models.utils import LayerScale, build_norm_layer
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -38,10 +38,11 @@ class ViTDetLayer(BaseModule):
         drop_path_rate: Chance that a sample leaves out either half of the layer.
         with_cp: Whether to compute the layer again in the backward pass instead of
             keeping its activations.
+        layer_scale: Start of the scale of each half's output; 0 for none.
     """
 
     def __init__(self, arch: dict, grid: tuple[int, int], window_size: int, use_rel_pos: bool,
-                 drop_path_rate: float, with_cp: bool) -> None:
+                 drop_path_rate: float, with_cp: bool, layer_scale: float) -> None:
         super().__init__()
         width = arch['embed_dims']
         self.window_size = window_size
@@ -50,10 +51,14 @@ class ViTDetLayer(BaseModule):
         self.attn = RelativeAttention(
             width, arch['num_heads'], use_rel_pos=use_rel_pos,
             input_size=(window_size, window_size) if window_size else grid)
+        if layer_scale > 0:
+            # Under the name that the pre-training ViT has it.
+            self.attn.gamma1 = LayerScale(width, layer_scale_init_value=layer_scale)
         self.drop_path = DropPath(drop_path_rate)
         self.ln2 = build_norm_layer(_NORM, width)
         self.ffn = FFN(width, arch['feedforward_channels'], act_cfg=dict(type='GELU'),
-                       dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate))
+                       dropout_layer=dict(type='DropPath', drop_prob=drop_path_rate),
+                       layer_scale_init_value=layer_scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, h, w, D)`` to the same shape."""
@@ -62,7 +67,10 @@ class ViTDetLayer(BaseModule):
         return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self._attend(self.ln1(x)))
+        attended = self._attend(self.ln1(x))
+        if hasattr(self.attn, 'gamma1'):
+            attended = self.attn.gamma1(attended)
+        x = x + self.drop_path(attended)
         return self.ffn(self.ln2(x), identity=x)
 
     def _attend(self, x: Tensor) -> Tensor:
@@ -109,6 +117,8 @@ class ViTDet(ViTSAM):
         drop_path_rate: Of the last layer, growing linearly from 0 in the first. 0.1 as in
             the paper for ViT-B; 0.4 for ViT-L.
         with_cp: Whether to trade a second forward pass for memory.
+        layer_scale_init_value: For encoders pre-trained with LayerScale, such as SimMIM's: any
+            value above 0, which the checkpoint's replaces. 0 for none.
         init_cfg: See MMEngine. By default linear layers are drawn from a normal
             distribution with a deviation of .02, as in ViTDet.
 
@@ -122,6 +132,7 @@ class ViTDet(ViTSAM):
     def __init__(self, arch: str | dict = 'base', img_size: int | tuple[int, int] = 1024,
                  patch_size: int = 16, window_size: int = 14, use_rel_pos: bool = True,
                  drop_path_rate: float = 0.1, with_cp: bool = False,
+                 layer_scale_init_value: float = 0.,
                  init_cfg: dict | list | None = None) -> None:
         if init_cfg is None:
             init_cfg = dict(type='TruncNormal', layer='Linear', std=.02)
@@ -136,7 +147,7 @@ class ViTDet(ViTSAM):
         self.layers = ModuleList(
             ViTDetLayer(arch, self.patch_resolution,
                         0 if i in self.global_attn_indexes else window_size,
-                        use_rel_pos, rate, with_cp)
+                        use_rel_pos, rate, with_cp, layer_scale_init_value)
             for i, rate in enumerate(rates))
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:

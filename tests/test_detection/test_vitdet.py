@@ -37,6 +37,20 @@ def pretrained():
     return encoder.state_dict()
 
 
+def test_layer_scale_is_that_of_the_pretraining_vit():
+    vit = VisionTransformer(ARCH, SIZE, 8, with_cls_token=False, out_type='featmap',
+                            final_norm=False, layer_scale_init_value=.1)
+    vit.eval()  # gives None
+    for name, parameter in vit.named_parameters():
+        if 'gamma' in name:
+            torch.nn.init.uniform_(parameter, .2, 1)
+    model = make(window_size=0, use_rel_pos=False, layer_scale_init_value=.1)
+    missing, unexpected = model.load_state_dict(vit.state_dict(), strict=False)
+    assert not missing and not unexpected
+    images = torch.randn(1, 3, *SIZE)
+    assert torch.allclose(model(images)[-1], vit(images)[-1], atol=1e-5)
+
+
 @pytest.mark.parametrize('relative', [True, False])
 def test_equals_pretraining_vit_without_cls(pretrained, relative):
     model = make(window_size=0, use_rel_pos=relative)

@@ -88,7 +88,8 @@ model = dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
-                min_pos_iou=0.3,
+                # As detectron2: the best anchor of every object learns it, however small it is.
+                min_pos_iou=0.0,
                 match_low_quality=True,
                 ignore_iof_thr=-1),
             sampler=dict(
