@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import zip_longest
+
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -17,32 +21,54 @@ class DetectorClassesHook(Hook):
 
     A head with too few classes ends in an index error deep inside a loss; one with too
     many is learnt, and evaluated, without a word. Two annotation files that list the
-    same classes in another order would be measured wrongly, without a word, too.
+    same classes in another order would be measured wrongly, without a word, too: what is
+    measured is compared with what was trained on, before training where both are known,
+    and else with the classes that MMEngine keeps in a checkpoint.
 
     Raises:
         InputError: With both numbers and the options that set the heads', or with the
-            first class that differs between training and validation.
+            first class that differs between training and validation or test.
     """
 
+    def __init__(self) -> None:
+        self._source = ''
+        self._learnt: tuple[str, ...] | None = None
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the classes on which a loaded model was trained."""
+        meta = checkpoint.get('meta', {}).get('dataset_meta') or {}
+        self._source, self._learnt = 'the checkpoint', meta.get('classes')
+
     def before_train(self, runner: Runner) -> None:
-        """Compare the heads with the training images."""
-        _check(runner, runner.train_dataloader.dataset, 'train')
+        """Compare the heads with the training images, and these with the validation images."""
+        dataset = runner.train_dataloader.dataset
+        _check(runner, dataset, 'train')
+        self._source, self._learnt = 'train_dataloader.dataset', dataset.metainfo['classes']
+        # Now, as the first validation may be a day away.
+        if runner.val_loop is not None:
+            self._compare(runner, runner.val_dataloader.dataset, 'val')
 
     def before_val(self, runner: Runner) -> None:
-        """Compare the heads with the validation images, and these with the training images."""
-        dataset = runner.val_dataloader.dataset
-        _check(runner, dataset, 'val')
-        learnt = runner.train_dataloader.dataset.metainfo['classes']
-        names = dataset.metainfo['classes']
-        for number, (trained, here) in enumerate(zip(learnt, names, strict=True)):
-            if trained != here:
-                raise InputError(f'class {number} is {trained} in train_dataloader.dataset, but '
-                                 f'{here} in val_dataloader.dataset: both annotation files must '
-                                 'list the same `categories` in the same order')
+        """Compare the validation images with the heads and with what was trained on."""
+        self._compare(runner, runner.val_dataloader.dataset, 'val')
 
     def before_test(self, runner: Runner) -> None:
-        """Compare the heads with the test images."""
-        _check(runner, runner.test_dataloader.dataset, 'test')
+        """Compare the test images with the heads and with what was trained on."""
+        self._compare(runner, runner.test_dataloader.dataset, 'test')
+
+    def _compare(self, runner: Runner, dataset: Dataset, part: str) -> None:
+        _check(runner, dataset, part)
+        if self._learnt is None:
+            print_log(f'no checkpoint names the classes that were learnt: those of {part}_'
+                      'dataloader.dataset are taken to be the same in the same order', 'current',
+                      logging.WARNING)
+            return
+        pairs = zip_longest(self._learnt, dataset.metainfo['classes'], fillvalue='missing')
+        for number, (learnt, here) in enumerate(pairs):
+            if learnt != here:
+                raise InputError(f'class {number} is {learnt} in {self._source}, but {here} in '
+                                 f'{part}_dataloader.dataset: both annotation files must list '
+                                 'the same `categories` in the same order')
 
 
 def _check(runner: Runner, dataset: Dataset, part: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 from torch import nn
 
 import amt_mm.registry  # noqa: F401
+from amt_mm.detection import detector_classes_hook
 from amt_mm.detection.detector_classes_hook import DetectorClassesHook
 from amt_mm.errors import InputError
 
@@ -27,7 +28,11 @@ def runner(box=3, mask=3, **loaders):
     model.rpn_head = Head(1)
     model.roi_head = nn.Module()
     model.roi_head.bbox_head, model.roi_head.mask_head = Head(box), Head(mask)
-    return SimpleNamespace(model=model, **loaders)
+    return SimpleNamespace(model=model, val_loop='val_dataloader' in loaders or None, **loaders)
+
+
+def checkpoint(*classes):
+    return dict(meta=dict(dataset_meta=dict(classes=classes)))
 
 
 def test_agreement():
@@ -50,7 +55,53 @@ def test_another_count(part, sizes, wrong):
         getattr(DetectorClassesHook(), f'before_{part}')(made)
 
 
-def test_another_order():
+ORDER = '(class 1 is b in {}, but c in {}_dataloader.dataset: both annotation files must list)'
+
+
+def test_another_order_is_told_before_training():
     made = runner(train_dataloader=loader(*'abc'), val_dataloader=loader(*'acb'))
-    with pytest.raises(InputError, match='class 1 is b in train_dataloader.dataset, but c in val'):
-        DetectorClassesHook().before_val(made)
+    with pytest.raises(InputError, match=ORDER.format('train_dataloader.dataset', 'val')):
+        DetectorClassesHook().before_train(made)
+
+
+def test_another_count_in_validation_is_told_before_training():
+    made = runner(train_dataloader=loader(*'abc'), val_dataloader=loader(*'ab'))
+    with pytest.raises(InputError, match='^val_dataloader.dataset has 2 classes'):
+        DetectorClassesHook().before_train(made)
+
+
+def test_training_without_validation():
+    DetectorClassesHook().before_train(runner(train_dataloader=loader(*'abc')))
+
+
+@pytest.mark.parametrize('part', ['val', 'test'])
+def test_another_order_than_the_checkpoint(part):
+    hook = DetectorClassesHook()
+    made = runner(**{f'{part}_dataloader': loader(*'acb')})
+    hook.after_load_checkpoint(made, checkpoint(*'acb'))
+    getattr(hook, f'before_{part}')(made)
+    hook.after_load_checkpoint(made, checkpoint(*'abc'))
+    with pytest.raises(InputError, match=ORDER.format('the checkpoint', part)):
+        getattr(hook, f'before_{part}')(made)
+    hook.after_load_checkpoint(made, checkpoint(*'ac'))
+    with pytest.raises(InputError, match='class 2 is missing in the checkpoint, but b in'):
+        getattr(hook, f'before_{part}')(made)
+
+
+def test_a_test_after_training_goes_by_the_training_images():
+    hook = DetectorClassesHook()
+    made = runner(train_dataloader=loader(*'abc'), test_dataloader=loader(*'acb'))
+    hook.after_load_checkpoint(made, checkpoint(*'acb'))
+    hook.before_train(made)
+    with pytest.raises(InputError, match=ORDER.format('train_dataloader.dataset', 'test')):
+        hook.before_test(made)
+
+
+@pytest.mark.parametrize('loaded', [{}, dict(meta={}), dict(meta=dict(dataset_meta=None))])
+def test_a_checkpoint_without_classes_is_told(loaded, monkeypatch):
+    lines = []
+    monkeypatch.setattr(detector_classes_hook, 'print_log', lambda line, *_: lines.append(line))
+    hook, made = DetectorClassesHook(), runner(test_dataloader=loader(*'abc'))
+    hook.after_load_checkpoint(made, loaded)
+    hook.before_test(made)
+    assert len(lines) == 1 and 'no checkpoint names the classes' in lines[0]
