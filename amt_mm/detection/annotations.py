@@ -44,8 +44,9 @@ def read_annotations(path: str, source: str) -> dict:
         Its content.
 
     Raises:
-        InputError: There is no such file, it is not JSON, a section is missing, or an
-            object is of an image or a category that the file does not list.
+        InputError: There is no such file, it is not JSON, a section is missing, an object
+            is of an image or a category that the file does not list, an id is there twice,
+            or that of an object is 0.
     """
     require_annotations(path, source)
     try:
@@ -66,8 +67,8 @@ def read_annotations(path: str, source: str) -> dict:
 
 
 def _check_references(path: str, content: Mapping) -> None:
-    images = {image['id'] for image in content['images']}
-    categories = {category['id'] for category in content['categories']}
+    images = _unique_ids(path, content, 'images')
+    categories = _unique_ids(path, content, 'categories')
     seen = set()
     for entry in content['annotations']:
         where = f'annotation file {path}: object {entry["id"]} of image {entry["image_id"]}'
@@ -76,9 +77,23 @@ def _check_references(path: str, content: Mapping) -> None:
         if entry['category_id'] not in categories:
             raise InputError(f'{where} has category_id {entry["category_id"]}, which `categories` '
                              'does not list')
+        # pycocotools and lvis note a match by the object's id, and read 0 as none.
+        if entry['id'] == 0:
+            raise InputError(f'{where}: object ids must start at 1, with 0 the object would count '
+                             'as never found')
         if entry['id'] in seen:
             raise InputError(f'{where}: another object has the same id')
         seen.add(entry['id'])
+
+
+def _unique_ids(path: str, content: Mapping, section: str) -> set[int]:
+    ids = set()
+    for entry in content[section]:
+        if entry['id'] in ids:
+            raise InputError(f'annotation file {path}: id {entry["id"]} is there twice in '
+                             f'`{section}`')
+        ids.add(entry['id'])
+    return ids
 
 
 def flaw(entry: Mapping, width: int, height: int) -> str | None:
@@ -94,12 +109,14 @@ def flaw(entry: Mapping, width: int, height: int) -> str | None:
         of the image is sound, and so is a crowd.
 
     Raises:
-        InputError: Its mask belongs to an image of another size, or a field is missing.
+        InputError: Its mask belongs to an image of another size, or a field is missing or
+            of another kind.
     """
     try:
-        x, y, w, h = entry['bbox']
-        area, mask = entry['area'], entry['segmentation']
-    except (KeyError, ValueError) as error:
+        # The sum refuses what is no number, such as null.
+        x, y, w, h = (number + 0. for number in entry['bbox'])
+        area, mask = entry['area'] + 0., entry['segmentation']
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f'object {entry["id"]} of image {entry["image_id"]} has no sound `bbox`, '
                          f'`area` and `segmentation` ({error})') from error
     if entry.get('ignore'):
@@ -117,13 +134,17 @@ def flaw(entry: Mapping, width: int, height: int) -> str | None:
 def _is_empty(mask: Mapping | Sequence, entry: Mapping, width: int, height: int) -> bool:
     if not mask:
         return True
-    if isinstance(mask, list):
+    if isinstance(mask, list) and all(isinstance(polygon, list) for polygon in mask):
         return all(len(polygon) < 2 * _POINTS_OF_A_POLYGON or len(polygon) % 2
                    for polygon in mask)
-    if list(mask['size']) != [height, width]:
-        raise InputError(f'object {entry["id"]} of image {entry["image_id"]}: its mask is of '
-                         f'{mask["size"][0]} x {mask["size"][1]} pixels, the image of {height} x '
-                         f'{width} (height x width)')
+    where = f'object {entry["id"]} of image {entry["image_id"]}'
+    if not (isinstance(mask, Mapping) and isinstance(mask.get('size'), list) and
+            mask.get('counts') is not None):
+        raise InputError(f'{where}: its `segmentation` is neither a list of polygons nor a '
+                         'run-length encoding with `size` and `counts`')
+    if mask['size'] != [height, width]:
+        raise InputError(f'{where}: its mask is of {" x ".join(map(str, mask["size"]))} pixels, '
+                         f'the image of {height} x {width} (height x width)')
     if isinstance(mask['counts'], list):
         return not sum(mask['counts'][1::2])
     return not rle.area(mask)

@@ -3,6 +3,8 @@
 import pytest
 from detection_toys import disc, rectangle, toy_content, write_content
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 import amt_mm.registry  # noqa: F401
 from amt_mm.detection.annotations import COCO_SOURCE, flaw, read_annotations
@@ -30,6 +32,9 @@ def change(section, index, **values):
      "object 102 of image 11 has category_id 99, which `categories` does not list"),
     (change('annotations', 2, image_id=7), 'object 102 of image 7: `images` does not list'),
     (change('annotations', 2, id=100), 'object 100 of image 11: another object has the same id'),
+    (change('annotations', 0, id=0), 'object 0 of image 10: object ids must start at 1'),
+    (change('images', 2, id=11), 'id 11 is there twice in `images`'),
+    (change('categories', 1, id=1), 'id 1 is there twice in `categories`'),
     (lambda content: content['annotations'][1].pop('image_id'), "an entry lacks 'image_id'"),
     (lambda content: content.pop('categories'), "has no list 'categories'"),
 ])
@@ -94,7 +99,36 @@ def test_a_mask_of_another_image():
         flaw(entry(segmentation=disc(*BOX, (HEIGHT, WIDTH))), WIDTH, HEIGHT)
 
 
-@pytest.mark.parametrize('broken', [dict(bbox=[1, 2, 3]), dict(bbox=[])])
+@pytest.mark.parametrize('broken', [
+    dict(bbox=[1, 2, 3]), dict(bbox=[]), dict(bbox=None), dict(bbox=[4, 6, None, 16]),
+    dict(bbox=['4', '6', '20', '16']), dict(area=None)])
 def test_a_box_that_is_none(broken):
     with pytest.raises(InputError, match='object 1 of image 2 has no sound `bbox`'):
         flaw(entry(**broken), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize('mask', [
+    dict(counts=[5, 3, 9]), dict(size=None, counts=[5, 3, 9]), dict(size=[HEIGHT, WIDTH]),
+    dict(size=[HEIGHT, WIDTH], counts=None), 'abc', [4, 6, 24, 6, 24, 22]])
+def test_a_mask_that_is_none(mask):
+    with pytest.raises(InputError, match='object 1 of image 2: its `segmentation` is neither'):
+        flaw(entry(segmentation=mask), WIDTH, HEIGHT)
+
+
+def test_an_object_of_id_0_is_never_found():
+    """Why it is refused: pycocotools gives AP 0 to perfect detections."""
+    found = {}
+    for start in (0, 1):
+        content = toy_content()
+        content['annotations'] = content['annotations'][:1]
+        content['annotations'][0]['id'] = start
+        truth = COCO()
+        truth.dataset = content
+        truth.createIndex()
+        detections = truth.loadRes([dict(content['annotations'][0], score=.5)])
+        evaluation = COCOeval(truth, detections, 'bbox')
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        found[start] = evaluation.stats[0]
+    assert found[0] == 0 and found[1] > .999
