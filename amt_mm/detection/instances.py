@@ -15,6 +15,9 @@ from amt_mm.registry import DATASETS
 from .annotations import COCO_SOURCE, LVIS_SOURCE, flaw, read_annotations
 
 _IDS_SHOWN = 5
+_LVIS_FIELDS = (('images', 'image', ('neg_category_ids', 'not_exhaustive_category_ids')),
+                ('categories', 'category', ('frequency',)))
+_LVIS_FREQUENCIES = ('r', 'c', 'f')
 
 
 @DATASETS.register_module()
@@ -31,8 +34,11 @@ class CocoInstances(BaseDetDataset):
     - An object that cannot be learnt (no area, no mask, box thinner than a pixel or
       outside the image) is left out of training, counted and logged.
     - With ``filter_cfg=dict(filter_empty_gt=True)`` an image without an object is left
-      out of training, counted and logged; without, it is learnt as background. Crowds
-      are no objects: nothing is learnt inside them. Tests take all images.
+      out of training, counted and logged; without, it is learnt as background. Tests
+      take all images.
+    - Crowds are no objects. What lies in one is learnt as background, as in detectron2,
+      while the assigners have ``ignore_iof_thr=-1``, as the configs here do; mmdet leaves
+      it out of the losses above another value.
 
     ``metainfo`` has ``classes`` and ``image_counts``: of each class, the images in which
     it is.
@@ -57,7 +63,7 @@ class CocoInstances(BaseDetDataset):
             Of each image ``img_path``, ``img_id``, ``height``, ``width`` and
             ``instances``, as mmdet has them.
         """
-        content = read_annotations(self.ann_file, self.source)
+        content = self.read()
         self._set_classes(content['categories'])
         self._labels = {category['id']: label
                         for label, category in enumerate(content['categories'])}
@@ -74,6 +80,10 @@ class CocoInstances(BaseDetDataset):
             raise InputError(f'annotation file {self.ann_file}: {error}') from error
         self._count_images(data)
         return data
+
+    def read(self) -> dict:
+        """Read and check the annotation file."""
+        return read_annotations(self.ann_file, self.source)
 
     def _set_classes(self, categories: list[dict]) -> None:
         names = tuple(category['name'] for category in categories)
@@ -162,9 +172,31 @@ class LVISInstances(CocoInstances):
 
     LVIS takes its images from both parts of COCO 2017, so ``data_root`` has the folders
     ``train2017`` and ``val2017``. See :class:`CocoInstances`.
+
+    Raises:
+        InputError: As there, or a field is missing that LVIS's measure needs: evaluation
+            would stop without it, after hours of training.
     """
 
     source = LVIS_SOURCE
+
+    def read(self) -> dict:
+        """Read and check the annotation file, with what LVIS adds to COCO's layout."""
+        content = super().read()
+        for section, noun, fields in _LVIS_FIELDS:
+            for entry in content[section]:
+                missing = [field for field in fields if entry.get(field) is None]
+                if missing:
+                    raise InputError(f'annotation file {self.ann_file}: {noun} {entry["id"]} has '
+                                     f'no `{missing[0]}`, which the measure of LVIS needs; for '
+                                     'a file in the layout of COCO take amt_mm.CocoInstances and '
+                                     'amt_mm.CocoInstanceMetric')
+        for category in content['categories']:
+            if category['frequency'] not in _LVIS_FREQUENCIES:
+                raise InputError(f'annotation file {self.ann_file}: category {category["id"]} has '
+                                 f'`frequency` {category["frequency"]!r}, not one of '
+                                 f'{", ".join(_LVIS_FREQUENCIES)} (rare, common, frequent)')
+        return content
 
     def file_name(self, image: Mapping) -> str:
         """Folder and name, such as ``train2017/000000391895.jpg``."""

@@ -114,6 +114,23 @@ def test_lacks_of_an_image(tmp_path, name):
         build(path, name)
 
 
+@pytest.mark.parametrize(('section', 'field', 'value', 'message'), [
+    ('images', 'neg_category_ids', None, 'image 11 has no `neg_category_ids`'),
+    ('images', 'not_exhaustive_category_ids', None,
+     'image 11 has no `not_exhaustive_category_ids`'),
+    ('categories', 'frequency', None, 'category 4 has no `frequency`'),
+    ('categories', 'frequency', 'often', "category 4 has `frequency` 'often', not one of r, c, f")])
+def test_what_lvis_needs_is_asked_for(tmp_path, section, field, value, message):
+    content = toy_content()
+    content[section][1].pop(field)
+    if value is not None:
+        content[section][1][field] = value
+    path = write_content(tmp_path, content)
+    with pytest.raises(InputError, match=rf'^annotation file .*annotations.json: {message}'):
+        build(path, 'LVISInstances')
+    assert len(build(path, 'CocoInstances')) == 4
+
+
 def pipeline():
     return [dict(type='amt_mm.LoadImage'),
             dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
