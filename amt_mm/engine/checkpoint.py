@@ -191,7 +191,8 @@ def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[st
     if naming not in (None, 'mmpretrain'):
         return (f'its names are those of {naming}: convert it by '
                 'tools/model_converters/convert_checkpoint.py, with --to mmpretrain')
-    if not prefix and found and all(key.startswith('backbone.') or key not in own for key in found):
+    encoder = {key for key in found if key.startswith('backbone.')}
+    if not prefix and encoder and not (found.keys() - encoder) & own.keys():
         return 'it is an encoder without this head: train the head first, by tools/train.py'
     if not found:
         return f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of model?'

@@ -25,7 +25,7 @@ from torch import distributed
 
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
 from ..errors import InputError
-from ..hooks import CheckpointKeysHook
+from ..hooks import CheckpointKeysHook, RankResultHook
 from .overlay import SPECIAL
 
 
@@ -272,6 +272,7 @@ def build_runner(cfg: Config, whole: bool = False) -> Runner:
         A runner that refuses a checkpoint which does not fit.
     """
     runner = RUNNERS.build(cfg)
+    runner.register_hook(RankResultHook())
     if whole:
         runner.register_hook(CheckpointKeysHook(whole=True))
     elif not any(isinstance(hook, CheckpointKeysHook) for hook in runner.hooks):

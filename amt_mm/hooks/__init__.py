@@ -8,11 +8,12 @@ from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
+from .rank_result_hook import RankResultHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'LastBatchHook',
-    'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'SaliencyUpdateHook',
-    'TokenLossHook'
+    'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
+    'SaliencyUpdateHook', 'TokenLossHook'
 ]
