@@ -139,10 +139,10 @@ class ViTDet(ViTSAM):
         arch = _complete_arch(arch)
         # The parent builds layers of its own class, replaced below: drawing random weights for
         # them would take seconds.
-        placeholder = dict(embed_dims=1, num_heads=1, feedforward_channels=1)
+        tiny = dict(embed_dims=1, num_heads=1, feedforward_channels=1)
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_channels=0,
-            use_rel_pos=use_rel_pos, layer_cfgs=placeholder, init_cfg=init_cfg)
+            use_rel_pos=use_rel_pos, layer_cfgs=tiny, init_cfg=init_cfg)
         rates = np.linspace(0, drop_path_rate, self.num_layers)
         self.layers = ModuleList(
             ViTDetLayer(arch, self.patch_resolution,

@@ -19,8 +19,7 @@ MIN_FILLED = 0.95
 # The norm after the last block: before or after pooling, as the task wants it. It tells nothing of
 # whether the checkpoint is the right one, so it does not count.
 FINAL_NORMS = ('backbone.ln1.', 'backbone.ln2.')
-SIZES = {(192, 12): 'ViT-T', (384, 12): 'ViT-S', (768, 12): 'ViT-B', (1024, 24): 'ViT-L',
-         (1280, 32): 'ViT-H'}
+SIZES = {(192, 12): 'T', (384, 12): 'S', (768, 12): 'B', (1024, 24): 'L', (1280, 32): 'H'}
 # What an encoder has besides for pre-training alone, or for tasks with [CLS] alone.
 DISPENSABLE = ('backbone.mask_token', 'backbone.cls_token', *FINAL_NORMS)
 # More names than these are counted, and listed for debugging alone.
@@ -123,8 +122,9 @@ def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
     logger = MMLogger.get_current_instance()
     alarming = [key for key in report.missing if _counts(key, exempt)]
     logger.log(logging.WARNING if alarming else logging.INFO, report)
-    if report.text(len(own) + len(state)) != str(report):
-        logger.debug(report.text(len(own) + len(state)))
+    whole = report.text(len(own) + len(state))
+    if whole != str(report):
+        logger.debug(whole)
     return report
 
 
@@ -220,7 +220,7 @@ def _size(state: Mapping[str, Tensor]) -> str | None:
     if stem is None or not layers:
         return None
     width, depth, patch = stem.shape[0], len(layers), stem.shape[-1]
-    name = f' (ViT-{SIZES[width, depth][4:]}/{patch})' if (width, depth) in SIZES else ''
+    name = f' (ViT-{SIZES[width, depth]}/{patch})' if (width, depth) in SIZES else ''
     return f'{width} wide and {depth} deep with patches of {patch} px{name}'
 
 

@@ -51,19 +51,20 @@ def pipelines(cfg: Config) -> Iterator[list]:
     loaders.append((cfg.get('test_cfg') or {}).get('train_dataloader'))
     seen = set()
     for loader in loaders:
-        for pipeline in _of_dataset(loader.get('dataset', {}) if loader else {}):
+        for pipeline in dataset_pipelines(loader.get('dataset', {}) if loader else {}):
             # Validation and test may share one.
             if id(pipeline) not in seen:
                 seen.add(id(pipeline))
                 yield pipeline
 
 
-def _of_dataset(dataset: Mapping) -> Iterator[list]:
+def dataset_pipelines(dataset: Mapping) -> Iterator[list]:
+    """Pipelines of a data set and of those it wraps."""
     if 'pipeline' in dataset:
         yield dataset['pipeline']
     for child in (*dataset.get('datasets', ()), dataset.get('dataset')):
         if child:
-            yield from _of_dataset(child)
+            yield from dataset_pipelines(child)
 
 
 def _resize(pipeline: list[ConfigDict], size: int, edge: int | None) -> bool:

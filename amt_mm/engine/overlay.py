@@ -18,14 +18,12 @@ its own, ``overlay``, and they are merged when the runner is made:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mmengine.config import Config, ConfigDict
 from mmpretrain.registry import TRANSFORMS
 
 from amt_mm.errors import InputError
 
-from .image_size import set_image_size
+from .image_size import dataset_pipelines, set_image_size
 from .labelled import apply_labelled
 
 # Fields of an overlay that are not sections of the config.
@@ -113,13 +111,13 @@ def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
 
 def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
     found = set()
-    for pipeline in _pipelines(cfg.train_dataloader.dataset):
+    for pipeline in dataset_pipelines(cfg.train_dataloader.dataset):
         for transform in pipeline:
             name = transform['type'].split('.')[-1]
             if name in substitutes:
                 transform['type'] = substitutes[name]
                 found.add(name)
-    present = [TRANSFORMS.get(t['type']) for p in _pipelines(cfg.train_dataloader.dataset)
+    present = [TRANSFORMS.get(t['type']) for p in dataset_pipelines(cfg.train_dataloader.dataset)
                for t in p]
     # A class derived from the substitute does what it does.
     missing = {name for name in set(substitutes) - found
@@ -128,16 +126,6 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
     if missing:
         raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '
                          'overlay replaces: guided masking must know where each crop was cut')
-
-
-def _pipelines(dataset: ConfigDict) -> Iterator[list]:
-    """Training pipelines of a data set and of those it wraps."""
-    if 'pipeline' in dataset:
-        yield dataset.pipeline
-    if 'dataset' in dataset:
-        yield from _pipelines(dataset.dataset)
-    for child in dataset.get('datasets', ()):
-        yield from _pipelines(child)
 
 
 def _add_hook(cfg: Config, hook: ConfigDict) -> None:
