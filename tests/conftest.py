@@ -129,7 +129,8 @@ def toy_runner(tmp_path, toy_images, toy_mae, monkeypatch):
     # Asks every compiler of the machine for its version, which takes longer than a toy run.
     monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
 
-    def make(work_dir='run', hooks=(), dataset=None, epochs=4, loader=(), seed=0, **changes):
+    def make(work_dir='run', hooks=(), dataset=None, epochs=4, loader=(), seed=0, kind=Runner,
+             **changes):
         recorder = PlanRecorder()
         settings = dict(
             model=toy_mae(build=False), work_dir=str(tmp_path / work_dir),
@@ -144,7 +145,7 @@ def toy_runner(tmp_path, toy_images, toy_mae, monkeypatch):
             default_scope='mmpretrain', log_level='WARNING',
             # MMEngine shares loggers and visualizers between runners of one name.
             experiment_name=f'{os.path.basename(tmp_path)}-{next(names)}')
-        runner = Runner(**{**settings, **changes})
+        runner = kind(**{**settings, **changes})
         runner.recorder = recorder
         return runner
 

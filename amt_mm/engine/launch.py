@@ -26,6 +26,7 @@ from torch import distributed
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
+from .house_hooks import HOUSE_HOOKS
 from .overlay import SPECIAL
 
 
@@ -160,12 +161,14 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
 def knows(cfg: Config, key: str) -> bool:
     """Whether a config has a setting, by its dotted name.
 
-    What an overlay sets is part of the config, although it is merged later.
+    What an overlay sets, and the hooks that our runner adds, are part of the config,
+    although they are merged later.
     """
     wish = key.removeprefix('overlay.')
     if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
         return 'overlay' in cfg
-    return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {})))
+    house = {'default_hooks': HOUSE_HOOKS}
+    return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {}), house))
 
 
 def _unknown_part(node: object, key: str) -> tuple[str, list[str]] | None:
@@ -261,7 +264,7 @@ def use_full_precision_on_cpu(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config, whole: bool = False) -> Runner:
-    """Build the runner, of ``runner_type`` where the config names one.
+    """Build the runner: of ``runner_type`` where the config names one, else an OverlayRunner.
 
     Args:
         cfg: A config that :func:`load_config` and :func:`prepare_processes`
@@ -271,12 +274,13 @@ def build_runner(cfg: Config, whole: bool = False) -> Runner:
     Returns:
         A runner that refuses a checkpoint which does not fit.
     """
+    # Left out in baselines, since MMEngine lets one base alone set it, and overlays must.
+    if 'runner_type' not in cfg:
+        cfg.runner_type = 'amt_mm.OverlayRunner'
     runner = RUNNERS.build(cfg)
     runner.register_hook(RankResultHook())
     if whole:
         runner.register_hook(CheckpointKeysHook(whole=True))
-    elif not any(isinstance(hook, CheckpointKeysHook) for hook in runner.hooks):
-        runner.register_hook(CheckpointKeysHook())
     return runner
 
 

@@ -1,8 +1,3 @@
-# Runtime of every pre-training here: mmpretrain's, with fresh random streams each epoch.
+# Runtime of every pre-training here: mmpretrain's. What amt_mm adds (seeds, checks, progress) comes
+# with its runner: amt_mm/engine/house_hooks.py.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
-
-custom_hooks = [
-    dict(type='amt_mm.EpochSeedHook'),
-    dict(type='amt_mm.CheckpointKeysHook'),
-    dict(type='amt_mm.ProgressBarHook')
-]

@@ -12,12 +12,7 @@ default_hooks = dict(
     visualization=dict(type='DetVisualizationHook'),
     # Empty on purpose: weights are never random by omission. A file, or 'none' for random ones.
     pretrained=dict(type='amt_mm.PretrainedBackboneHook', checkpoint=''))
-custom_hooks = [
-    dict(type='amt_mm.EpochSeedHook'),
-    dict(type='amt_mm.CheckpointKeysHook'),
-    dict(type='amt_mm.DetectorClassesHook'),
-    dict(type='amt_mm.ProgressBarHook')
-]
+custom_hooks = [dict(type='amt_mm.DetectorClassesHook')]
 
 env_cfg = dict(
     cudnn_benchmark=False,

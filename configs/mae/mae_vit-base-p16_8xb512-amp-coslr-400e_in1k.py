@@ -9,8 +9,3 @@ _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 # `_delete_` drops a scope entry that the runner would hand to the function.
 train_dataloader = dict(
     persistent_workers=False, collate_fn=dict(_delete_=True, type='default_collate'))
-custom_hooks = [
-    dict(type='amt_mm.EpochSeedHook'),
-    dict(type='amt_mm.CheckpointKeysHook'),
-    dict(type='amt_mm.ProgressBarHook')
-]

@@ -14,8 +14,3 @@ pipeline_without_masks = [t for t in _base_.train_pipeline if t['type'] != 'BEiT
 # `_delete_` drops a scope entry that the runner would hand to the function.
 train_dataloader = dict(
     persistent_workers=False, collate_fn=dict(_delete_=True, type='default_collate'))
-custom_hooks = [
-    dict(type='amt_mm.EpochSeedHook'),
-    dict(type='amt_mm.CheckpointKeysHook'),
-    dict(type='amt_mm.ProgressBarHook')
-]

@@ -4,7 +4,4 @@ overlay = dict(
     data_preprocessor=dict(
         mask_generator=dict(
             _delete_=True, type='amt_mm.RandomMaskGenerator', mask_ratio=0.75, throw_ratio=0.0)),
-    hooks=dict(
-        _delete_=True,
-        seed=dict(type='amt_mm.EpochSeedHook'),
-        keys=dict(type='amt_mm.CheckpointKeysHook')))
+    hooks=dict(_delete_=True))

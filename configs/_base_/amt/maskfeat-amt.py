@@ -21,6 +21,4 @@ overlay = dict(
         RandomResizedCrop='amt_mm.RandomResizedCropWithBox',
         PackInputs='amt_mm.PackInputsWithBox'),
     hooks=dict(
-        seed=dict(type='amt_mm.EpochSeedHook'),
-        keys=dict(type='amt_mm.CheckpointKeysHook'),
         saliency=dict(type='amt_mm.SaliencyUpdateHook', begin=40, interval=40)))

@@ -9,7 +9,4 @@ overlay = dict(
             throw_ratio=0.0,
             unit=2,
             rounding='ceil')),
-    hooks=dict(
-        _delete_=True,
-        seed=dict(type='amt_mm.EpochSeedHook'),
-        keys=dict(type='amt_mm.CheckpointKeysHook')))
+    hooks=dict(_delete_=True))

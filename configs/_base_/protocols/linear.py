@@ -32,7 +32,7 @@ param_scheduler = [
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='SyncBuffersHook'),
-    dict(type='amt_mm.LastBatchHook'),
+    dict(type='amt_mm.LastBatchHook')
 ]
 train_cfg = dict(by_epoch=True, max_epochs=90, val_interval=10)
 # 8 GPUs with 2048 images each.

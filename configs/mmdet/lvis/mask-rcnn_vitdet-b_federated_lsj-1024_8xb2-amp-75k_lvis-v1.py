@@ -17,9 +17,6 @@ model = dict(
 optim_wrapper = dict(optimizer=dict(lr=2e-4))
 
 custom_hooks = [
-    dict(type='amt_mm.EpochSeedHook'),
-    dict(type='amt_mm.CheckpointKeysHook'),
     dict(type='amt_mm.DetectorClassesHook'),
-    dict(type='amt_mm.FederatedCountsHook'),
-    dict(type='amt_mm.ProgressBarHook')
+    dict(type='amt_mm.FederatedCountsHook')
 ]

@@ -1,0 +1,42 @@
+"""Hooks that every run of amt_mm has, beside MMEngine's default ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+# By name, so that a config changes one setting of one (`default_hooks.progress.interval=50`), or
+# leaves one out (`default_hooks.progress=None`).
+HOUSE_HOOKS = {
+    'seed': dict(type='amt_mm.EpochSeedHook'),
+    'keys': dict(type='amt_mm.CheckpointKeysHook'),
+    'progress_bar': dict(type='amt_mm.ProgressBarHook'),
+}
+
+
+def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | None) -> dict:
+    """The config's default hooks, and ours where it says nothing else.
+
+    Args:
+        default_hooks: As in a config: name -> hook, config or None. A config of one of
+            ours may leave out its type.
+        custom_hooks: As in a config. One of a type of ours takes its place.
+
+    Returns:
+        ``default_hooks`` for MMEngine's runner.
+    """
+    own = {_class_name(hook) for hook in custom_hooks or ()}
+    hooks = {name: dict(hook) for name, hook in HOUSE_HOOKS.items()
+             if _class_name(hook) not in own}
+    for name, hook in (default_hooks or {}).items():
+        if hook is None and name in HOUSE_HOOKS:
+            hooks.pop(name, None)
+        elif isinstance(hook, Mapping) and 'type' not in hook and name in HOUSE_HOOKS:
+            hooks[name] = {**HOUSE_HOOKS[name], **hook}
+        else:
+            hooks[name] = hook
+    return hooks
+
+
+def _class_name(hook: object) -> str:
+    kind = hook['type'] if isinstance(hook, Mapping) else type(hook)
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__

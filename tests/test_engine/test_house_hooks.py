@@ -1,0 +1,62 @@
+"""Hooks of the house: in every run, each changed or left out by name."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.hooks import Hook
+
+from amt_mm.engine import launch
+from amt_mm.engine.house_hooks import HOUSE_HOOKS, with_house_hooks
+from amt_mm.engine.runner import OverlayRunner
+from amt_mm.hooks import CheckpointKeysHook, EpochSeedHook, ProgressBarHook
+from amt_mm.registry import HOOKS
+
+
+def kinds(runner):
+    return [type(hook).__name__ for hook in runner.hooks]
+
+
+@pytest.fixture
+def toy_house(toy_runner):
+    """A toy runner of our own class."""
+    return lambda **changes: toy_runner(kind=OverlayRunner, **changes)
+
+
+@pytest.mark.parametrize('default_hooks', [None, dict(logger=None)])
+def test_every_run_has_each_of_them_once(toy_house, default_hooks):
+    names = kinds(toy_house(default_hooks=default_hooks))
+    for hook in HOUSE_HOOKS.values():
+        assert names.count(HOOKS.get(hook['type']).__name__) == 1
+
+
+def test_one_is_changed_or_left_out_by_its_name(toy_house):
+    runner = toy_house(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
+    assert 'EpochSeedHook' not in kinds(runner)
+    bar, = (hook for hook in runner.hooks if isinstance(hook, ProgressBarHook))
+    assert bar.interval == 3
+
+
+@pytest.mark.parametrize('own', [EpochSeedHook(), dict(type='amt_mm.EpochSeedHook'),
+                                 dict(type=EpochSeedHook)])
+def test_a_custom_hook_of_the_same_type_takes_its_place(own):
+    assert 'seed' not in with_house_hooks(None, [own, Hook()])
+    assert 'keys' in with_house_hooks(None, [own])
+
+
+def test_mmengines_own_are_left_as_they_are():
+    given = dict(logger=None, timer=dict(type='IterTimerHook'))
+    merged = with_house_hooks(given, None)
+    assert {name: merged[name] for name in given} == given
+
+
+def test_options_may_name_them(capsys):
+    cfg = Config(dict(model=dict(type='X')))
+    assert launch.knows(cfg, 'default_hooks.progress_bar')
+    assert not launch.knows(cfg, 'default_hooks.progres_bar')
+
+
+def test_a_config_without_a_runner_type_is_run_by_ours(toy_runner, monkeypatch):
+    built = []
+    monkeypatch.setattr(launch.RUNNERS, 'build', lambda cfg: built.append(cfg) or toy_runner())
+    launch.build_runner(Config(dict()))
+    assert built[0].runner_type == 'amt_mm.OverlayRunner'
+    assert not any(isinstance(hook, CheckpointKeysHook) for hook in toy_runner().hooks)
