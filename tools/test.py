@@ -14,6 +14,7 @@ except ImportError as missing:
 from mmengine.config import Config
 
 from amt_mm.engine import launch
+from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
 
 EXAMPLES = """
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
                                  'test (a pre-training config has none; take one that measures, '
                                  'such as fine-tuning or linear probing)')
         enter_checkpoint(cfg, args.checkpoint)
-        launch.use_full_precision_on_cpu(cfg)
+        fit_precision_to_cpu(cfg)
         launch.prepare_processes(cfg)
         launch.build_runner(cfg, whole=True).test()
         launch.end_processes()

@@ -12,10 +12,10 @@ except ImportError as missing:
              '.venv/bin/python')
 
 from mmengine.config import Config
-from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 from amt_mm.engine import launch
+from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
 from amt_mm.errors import InputError
 
 EXAMPLES = """
@@ -24,7 +24,7 @@ examples:
   python tools/train.py CONFIG --resume --work-dir work_dirs/first
   python tools/train.py CONFIG --auto-scale-lr --cfg-options train_dataloader.batch_size=64
   python tools/train.py amt_mm::mae/NAME.py --cfg-options randomness.seed=1
-  tools/dist_train.sh CONFIG 8 --amp
+  tools/dist_train.sh CONFIG 8 --amp bf16
 
 Bad input ends in one line and exit status 2.
 """
@@ -44,8 +44,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
                         'timm or SimMIM; none for random weights (for configs of evaluation and '
                         'detection)')
-    parser.add_argument('--amp', action='store_true',
-                        help='compute in mixed precision (needs a GPU)')
+    parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
+                        help='compute in mixed precision: fp16 (the default; needs a GPU) scales '
+                        'the loss, bf16 (CPU or GPU) does not')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by the batch size of all processes over '
                         'auto_scale_lr.base_batch_size of the config')
@@ -70,13 +71,7 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
             launch.require_file(args.pretrained, '--pretrained')
         hook.checkpoint = args.pretrained
     if args.amp:
-        if get_device() == 'cpu':
-            raise InputError('--amp needs a GPU, and there is none here; leave it out')
-        if cfg.optim_wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper',
-                                                                 'AmpOptimWrapper'):
-            raise InputError(f'--amp cannot replace optim_wrapper.type={cfg.optim_wrapper.type}')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_mixed_precision(cfg, args.amp)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
@@ -100,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
     with launch.one_line_errors():
         cfg = launch.load_config(args.config, args)
         apply_training_arguments(cfg, args)
-        launch.use_full_precision_on_cpu(cfg)
+        fit_precision_to_cpu(cfg)
         launch.prepare_processes(cfg)
         launch.build_runner(cfg).train()
         launch.end_processes()

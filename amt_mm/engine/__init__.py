@@ -1,8 +1,11 @@
-"""Runner, overlays and test loops."""
+"""Runner, overlays, mixed precision and test loops."""
 
 from .knn_loop import KNNTestLoop
 from .low_shot_loop import LowShotTestLoop
 from .overlay import apply_overlay
+from .precision import BF16OptimWrapper
 from .runner import OverlayRunner
 
-__all__ = ['KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'apply_overlay']
+__all__ = [
+    'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'apply_overlay'
+]

@@ -253,16 +253,6 @@ def _prepare_cpu_processes(cfg: Config) -> None:
     }
 
 
-def use_full_precision_on_cpu(cfg: Config) -> None:
-    """Turn mixed precision off, with a warning, where mmengine's cannot run."""
-    wrapper = cfg.get('optim_wrapper')
-    if get_device() == 'cpu' and wrapper and wrapper.get('type') == 'AmpOptimWrapper':
-        wrapper.type = 'OptimWrapper'
-        for key in ('loss_scale', 'dtype', 'use_fsdp'):
-            wrapper.pop(key, None)
-        warn('mixed precision needs a GPU; this run computes in fp32')
-
-
 def build_runner(cfg: Config, whole: bool = False) -> Runner:
     """Build the runner: of ``runner_type`` where the config names one, else an OverlayRunner.
 

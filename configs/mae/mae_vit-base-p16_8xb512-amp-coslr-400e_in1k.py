@@ -5,6 +5,8 @@
 #   bash tools/dist_train.sh configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py 8
 _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
+optim_wrapper = dict(optimizer=dict(fused=True))
+
 # Workers start anew each epoch, so that EpochSeedHook seeds them and a resumed run is exact.
 # `_delete_` drops a scope entry that the runner would hand to the function.
 train_dataloader = dict(

@@ -10,6 +10,8 @@ _base_ = 'mmpretrain::maskfeat/maskfeat_vit-base-p16_8xb256-amp-coslr-300e_in1k.
 # For the configs that mask by a plan: the same pipeline without the block masks.
 pipeline_without_masks = [t for t in _base_.train_pipeline if t['type'] != 'BEiTMaskGenerator']
 
+optim_wrapper = dict(optimizer=dict(fused=True))
+
 # Workers start anew each epoch, so that EpochSeedHook seeds them and a resumed run is exact.
 # `_delete_` drops a scope entry that the runner would hand to the function.
 train_dataloader = dict(

@@ -173,16 +173,6 @@ def test_an_inherited_collate_function_has_no_scope(tmp_path):
     assert set(cfg.train_dataloader.collate_fn) == {'type'}
 
 
-def test_mixed_precision_is_turned_off_on_cpu(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cpu')
-    text = ("optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='bfloat16',"
-            " optimizer=dict(type='SGD', lr=.1))")
-    cfg = launch.load_config(write_config(tmp_path, text), parse())
-    launch.use_full_precision_on_cpu(cfg)
-    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=.1))
-    assert 'fp32' in capsys.readouterr().err
-
-
 # --- errors ------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -189,6 +190,14 @@ def test_auto_scale_lr(task):
         expected_slopes(lr=.005)[1], rel=1e-5)
 
 
+def test_bf16_trains_here(task, in_folder):
+    load_tool('train')([str(task / 'line.py'), '--amp', 'bf16'])
+    merged = Config.fromfile(in_folder / 'work_dirs/line/line.py')
+    assert merged.optim_wrapper.type == 'amt_mm.BF16OptimWrapper'
+    # Products by element stay in fp32 under autocast.
+    assert slope_of('work_dirs/line/epoch_2.pth') == pytest.approx(expected_slopes()[1], rel=1e-5)
+
+
 def test_resume_without_a_checkpoint_says_so(task, capsys):
     load_tool('train')([str(task / 'line.py'), '--resume', '--work-dir', 'fresh'])
     assert 'no checkpoint in fresh to go on from' in capsys.readouterr().err
@@ -242,7 +251,8 @@ def test_train_refuses(task, in_folder, capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
 def test_train_refuses_amp_on_cpu(task, capsys):
-    assert '--amp needs a GPU' in refused(capsys, load_tool('train'), task / 'line.py', '--amp')
+    message = refused(capsys, load_tool('train'), task / 'line.py', '--amp')
+    assert '--amp fp16 needs a GPU' in message and '--amp bf16' in message
 
 
 def test_test_refuses(task, in_folder, capsys):
