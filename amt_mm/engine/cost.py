@@ -64,16 +64,18 @@ def cost(cfg: Config) -> Cost:
     decoder = getattr(model.neck, 'decoder_blocks', None)
     encoder_tokens = 1 + visible + (0 if decoder else masked)
     decoder_tokens = 1 + visible + masked if decoder else 0
+    # What is left after the last block that predicts: a Host drops there what no loss reads.
+    wanted = masked if isinstance(model, Host) else None
     images = torch.zeros(1, 3, *backbone.img_size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.device('meta'):
         forward(images)
 
     projection = backbone.patch_embed.projection
     formula = embedded * projection.weight.numel()
-    formula += blocks_cost(backbone.layers, encoder_tokens)
+    formula += blocks_cost(backbone.layers, encoder_tokens, None if decoder else wanted)
     if decoder:
         formula += encoder_tokens * model.neck.decoder_embed.weight.numel()
-        formula += blocks_cost(decoder, decoder_tokens)
+        formula += blocks_cost(decoder, decoder_tokens, wanted)
         formula += predicted * model.neck.decoder_pred.weight.numel()
     else:
         # One linear layer, or a convolution of one pixel that is one.
@@ -83,14 +85,20 @@ def cost(cfg: Config) -> Cost:
     return Cost(encoder_tokens, decoder_tokens, formula, counter.get_total_flops() // 2)
 
 
-def blocks_cost(blocks: nn.ModuleList, tokens: int) -> int:
+def blocks_cost(blocks: nn.ModuleList, tokens: int, wanted: int | None = None) -> int:
     """Multiply-adds of a stack of transformer blocks: ``L (12 n d^2 + 2 n^2 d)``.
 
     Args:
         blocks: L blocks of width d; an MLP of another width than 4 d counts as it is.
         tokens: Tokens n.
+        wanted: Tokens m that the last block gives; the others serve it as keys and values, so
+            that it costs ``(10 m + 2 n) d^2 + 2 m n d``. Defaults to None: all.
     """
     width = blocks[0].embed_dims
     hidden = blocks[0].ffn.feedforward_channels
-    per_block = tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width
-    return len(blocks) * per_block
+
+    def one(queries: int) -> int:
+        return (queries * (2 * width**2 + 2 * width * hidden) + tokens * 2 * width**2
+                + 2 * queries * tokens * width)
+
+    return (len(blocks) - 1) * one(tokens) + one(tokens if wanted is None else wanted)

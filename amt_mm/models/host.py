@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
 
+from .blocks import lean_blocks
+
 
 class Host(BaseSelfSupervisor):
     """A method that predicts masked tokens from visible ones, as a plan says.
@@ -178,6 +180,7 @@ class HostViT:
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
+        lean_blocks(self.layers)
 
     def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
         """Encode whole images, nothing masked.

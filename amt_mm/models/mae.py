@@ -23,6 +23,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, take_tokens
 from amt_mm.registry import MODELS
 
+from .blocks import lean_blocks
 from .host import Host, HostViT, embed_patches, follow_backbone
 
 
@@ -112,6 +113,7 @@ class AMTMAEDecoder(MAEPretrainDecoder):
     def __init__(self, grid: tuple[int, int], **kwargs) -> None:
         super().__init__(**{**kwargs, 'num_patches': grid[0] * grid[1]})
         self.grid = tuple(grid)
+        lean_blocks(self.decoder_blocks)
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with positions for any grid."""
@@ -140,9 +142,11 @@ class AMTMAEDecoder(MAEPretrainDecoder):
                                plan.visible + 1, plan.masked + 1], dim=1)
         tokens = torch.cat([tokens, masked], dim=1) + F.embedding(
             positions, self.decoder_pos_embed[0])
-        for block in self.decoder_blocks:
+        *blocks, last = self.decoder_blocks
+        for block in blocks:
             tokens = block(tokens)
-        return self.decoder_pred(self.decoder_norm(tokens[:, -plan.masked.shape[1]:]))
+        tokens = last(tokens, plan.masked.shape[1])  # (B, n_masked, D_dec)
+        return self.decoder_pred(self.decoder_norm(tokens))
 
 
 @MODELS.register_module()

@@ -45,19 +45,21 @@ class AMTMaskFeatViT(HostViT, MaskFeatViT):
             plan: Which token is which.
 
         Returns:
-            [CLS], masked and visible tokens in the plan's order,
-            ``(B, 1 + n_masked + n_visible, D)``.
+            The masked tokens in the plan's order, ``(B, n_masked, D)``: no loss reads the
+            others after the last block.
         """
         visible = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         masked = self.mask_token.expand(*plan.masked.shape, -1)
         cls_token = self.cls_token.expand(len(visible), -1, -1)
         positions = torch.cat([torch.zeros_like(plan.visible[:, :1]),
-                               plan.masked + 1, plan.visible + 1], dim=1)
-        tokens = torch.cat([cls_token, masked, visible], dim=1) + F.embedding(
+                               plan.visible + 1, plan.masked + 1], dim=1)
+        tokens = torch.cat([cls_token, visible, masked], dim=1) + F.embedding(
             positions, self.pos_embed[0])
-        tokens = self.drop_after_pos(tokens)
-        for layer in self.layers:
+        tokens = self.drop_after_pos(tokens)  # (B, 1 + n_visible + n_masked, D)
+        *layers, last = self.layers
+        for layer in layers:
             tokens = layer(tokens)
+        tokens = last(tokens, plan.masked.shape[1])
         return self.ln1(tokens) if self.final_norm else tokens
 
 
@@ -158,8 +160,7 @@ class AMTMaskFeat(Host):
 
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
         """Features of the masked patches, by one linear layer, ``(B, n_masked, channels)``."""
-        masked = tokens[:, 1:1 + plan.masked.shape[1]]
-        return self.neck(masked.flatten(0, 1))[0].unflatten(0, masked.shape[:2])
+        return self.neck(tokens.flatten(0, 1))[0].unflatten(0, tokens.shape[:2])
 
     def target(self, inputs: Tensor, patches: Tensor, plan: MaskPlan) -> Tensor:
         """HOG of the masked patches, ``(B, n_masked, channels)``."""

@@ -125,4 +125,4 @@ class AMTSimMIM(Host):
 
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
         """Pixels of the masked tokens, by the decoder."""
-        return self.neck(tokens[:, 1:1 + plan.masked.shape[1]])
+        return self.neck(tokens)
