@@ -1,9 +1,9 @@
 """Runner, overlays, mixed precision and test loops."""
 
+from .bf16 import BF16OptimWrapper
 from .knn_loop import KNNTestLoop
 from .low_shot_loop import LowShotTestLoop
 from .overlay import apply_overlay
-from .precision import BF16OptimWrapper
 from .runner import OverlayRunner
 
 __all__ = [

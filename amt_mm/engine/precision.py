@@ -1,57 +1,17 @@
-"""Mixed precision: bfloat16 on GPUs and CPUs, and what a command line or a CPU makes of it."""
+"""What precision a run computes in: ``--amp``, and what a CPU makes of a config."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.optim import OptimWrapper
-from mmengine.runner.amp import autocast
-from torch import nn
 
 from amt_mm.errors import InputError
-from amt_mm.registry import OPTIM_WRAPPERS
 
 from .launch import warn
 
 _BF16 = 'amt_mm.BF16OptimWrapper'
-
-
-@OPTIM_WRAPPERS.register_module()
-class BF16OptimWrapper(OptimWrapper):
-    """Forward passes under autocast to bfloat16; weights, gradients and their use in fp32.
-
-    bfloat16 has the range of fp32, so nothing is scaled, no step is skipped and there is no
-    scaler's state in checkpoints: those of an fp32 or fp16 run can be resumed, and the other
-    way round. MMEngine's ``AmpOptimWrapper(dtype='bfloat16')`` scales all the same, and
-    refuses CPUs, where autocast works and pays (AVX-512 BF16, AMX).
-
-    Args:
-        loss_scale: None, or ``'dynamic'`` as inherited from a config in fp16; either way
-            there is none. Defaults to None.
-        **kwargs: See :class:`mmengine.optim.OptimWrapper`.
-
-    Raises:
-        InputError: A fixed ``loss_scale``, or a GPU that has no bfloat16.
-    """
-
-    def __init__(self, loss_scale: str | None = None, **kwargs) -> None:
-        if loss_scale not in (None, 'dynamic'):
-            raise InputError(f'optim_wrapper.loss_scale={loss_scale} has no effect in bfloat16, '
-                             'which needs no scale: leave it out')
-        if get_device() == 'cuda' and not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise InputError(f'{torch.cuda.get_device_name()} has no bfloat16: use --amp fp16, or '
-                             "optim_wrapper.type='AmpOptimWrapper'")
-        super().__init__(**kwargs)
-
-    @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, and the parent's gradient accumulation."""
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
-            yield
 
 
 def use_mixed_precision(cfg: Config, precision: str) -> None:
