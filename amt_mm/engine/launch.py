@@ -27,6 +27,7 @@ from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` know
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .house_hooks import HOUSE_HOOKS
+from .messages import say, warn
 from .overlay import SPECIAL
 
 
@@ -69,19 +70,8 @@ def one_line_errors() -> Iterator[None]:
     except InputError as error:
         # From a worker of a data loader the message arrives with the worker's traceback in front.
         line = str(error).strip().splitlines()[-1].removeprefix('amt_mm.errors.InputError: ')
-        _say('error', line)
+        say('error', line)
         sys.exit(2)
-
-
-def _say(kind: str, text: str) -> None:
-    rank = os.environ.get('RANK', '0')
-    print(kind if rank == '0' else f'{kind} (rank {rank})', text, sep=': ', file=sys.stderr)
-
-
-def warn(text: str) -> None:
-    """Print a warning, once however many processes there are."""
-    if os.environ.get('RANK', '0') == '0':
-        _say('warning', text)
 
 
 def load_config(path: str, args: argparse.Namespace) -> Config:

@@ -9,7 +9,7 @@ from mmengine.device import get_device
 
 from amt_mm.errors import InputError
 
-from .launch import warn
+from .messages import warn
 
 _BF16 = 'amt_mm.BF16OptimWrapper'
 
