@@ -1,16 +1,20 @@
-"""What a checkpoint says of the maps it was trained with, and how a resumed run finds them."""
+"""What a checkpoint says of the maps it was trained with, and how all processes open them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import all_gather_object, barrier, get_rank, is_main_process
 from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
+from amt_mm.saliency.map_file import replace_durably
+
+from .together import together
 
 
 def maps_folder(runner: Runner) -> Path:
@@ -24,8 +28,32 @@ def refer_to(store: SaliencyStore) -> dict:
             'crc32': store.crc32}
 
 
-def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> Path:
-    """The maps that the checkpoint was trained with, in this run's own folder.
+def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:
+    """Open one map file in all processes.
+
+    All processes must call it, and all stop where one of them fails.
+
+    Args:
+        path: The file.
+        fingerprint: Identity of this run's data set.
+        verify: Whether to compare the maps with their checksums, each of the processes
+            that see the same file a part. On resume; a file that this run has just
+            written needs none.
+
+    Raises:
+        InputError: The file is gone, damaged or of another data set in some process, or
+            another file for some.
+    """
+    share = _share(path) if verify else None
+    store = together(lambda: SaliencyStore(path, fingerprint, share))
+    if len(set(all_gather_object(store.crc32))) > 1:
+        raise InputError(f'{path}: processes see different files of this name; all must see the '
+                         'same work_dir, and only one run may write to it')
+    return store
+
+
+def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyStore:
+    """The maps that the checkpoint was trained with, verified, in this run's own folder.
 
     They lie there already, or beside the checkpoint that was named: then they
     are copied, so that the checkpoints of this run find them too. All processes
@@ -39,25 +67,44 @@ def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> Path:
     Raises:
         InputError: The file is gone, damaged, of another data set or of another run.
     """
-    name, crc32 = reference['file'], reference['crc32']
-    own = maps_folder(runner) / name
-    places = [own]
-    if isinstance(runner._load_from, (str, os.PathLike)):
-        places.append(Path(runner._load_from).parent / 'saliency' / name)
-    found = [place for place in places if place.is_file()]
-    if not found:
-        raise InputError(f'the checkpoint was trained with the saliency maps {name}, which are '
-                         f'not in {" or ".join(str(p.parent) for p in places)}: copy the file '
-                         'there')
-    right = [place for place in found if SaliencyStore(place, fingerprint).crc32 == crc32]
-    if not right:
-        raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
-                         'trained with; another run has written to this folder')
-    if right[0] != own and is_main_process():
+    own = maps_folder(runner) / reference['file']
+    found = together(lambda: _find(runner, own, reference['crc32'], fingerprint))
+    if found != own and is_main_process():
         own.parent.mkdir(parents=True, exist_ok=True)
         temporary = own.with_name(own.name + '.tmp')
-        shutil.copyfile(right[0], temporary)
-        os.replace(temporary, own)
+        shutil.copyfile(found, temporary)
+        replace_durably(temporary, own)
     # Outside the condition: a late rank may find the copy already there.
     barrier()
-    return own
+    return open_maps(own, fingerprint, verify=True)
+
+
+def _find(runner: Runner, own: Path, crc32: int, fingerprint: str) -> Path:
+    places = [own]
+    if isinstance(runner._load_from, (str, os.PathLike)):
+        places.append(Path(runner._load_from).parent / 'saliency' / own.name)
+    found = [place for place in places if place.is_file()]
+    if not found:
+        raise InputError(f'the checkpoint was trained with the saliency maps {own.name}, which are '
+                         f'not in {" or ".join(str(p.parent) for p in places)}: copy the file '
+                         'there')
+    for place in found:
+        if SaliencyStore(place, fingerprint, share=None).crc32 == crc32:
+            return place
+    raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
+                     'trained with; another run has written to this folder')
+
+
+def _share(path: Path) -> tuple[int, int]:
+    """Which part of a file this process verifies, of how many.
+
+    Processes of one node that see the same file divide it, so that each node reads, once,
+    what its own memory will serve from then on.
+    """
+    try:
+        status = path.stat()
+        seen = (socket.gethostname(), status.st_dev, status.st_ino)
+    except OSError:
+        seen = None  # opening it says why
+    all_seen = all_gather_object(seen)
+    return all_seen[:get_rank()].count(seen), all_seen.count(seen)

@@ -18,9 +18,9 @@ from amt_mm.datasets import dataset_fingerprint, whole_image_view
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.registry import HOOKS
-from amt_mm.saliency import SaliencyStore, SaliencyWriter, cls_saliency, entropy
+from amt_mm.saliency import SaliencyWriter, cls_saliency, entropy
 
-from .map_reference import maps_folder, refer_to, take_up_maps
+from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
 from .unwrapped import unwrapped
 
 _CHECKPOINT_KEY = 'amt_saliency'
@@ -108,9 +108,9 @@ class SaliencyUpdateHook(Hook):
         if step == 0:
             return
         if self._reference:
-            path = take_up_maps(runner, self._reference, self._fingerprint)
-            preprocessor.store = SaliencyStore(path, self._fingerprint)
-            runner.logger.info(f'Saliency of step {preprocessor.store.step} taken up from {path}')
+            store = take_up_maps(runner, self._reference, self._fingerprint)
+            preprocessor.store = store
+            runner.logger.info(f'Saliency of step {store.step} taken up from {store.path}')
         elif step > self.begin and not self.is_due(step):
             runner.logger.warning('The checkpoint names no saliency maps although guidance has '
                                   'begun: they are made now, with its weights')
@@ -162,7 +162,7 @@ class SaliencyUpdateHook(Hook):
         if writer:
             writer.commit()
         barrier()
-        model.data_preprocessor.store = SaliencyStore(path, self._fingerprint)
+        model.data_preprocessor.store = open_maps(path, self._fingerprint, verify=False)
         fallbacks = _take_fallbacks(runner)
         if writer:
             self._report(runner, step, len(view), time.perf_counter() - start,

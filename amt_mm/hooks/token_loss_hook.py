@@ -15,7 +15,7 @@ from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor, Host
 from amt_mm.models.data_preprocessor import crops_of
 from amt_mm.registry import HOOKS
-from amt_mm.saliency import LossMap, SaliencyStore
+from amt_mm.saliency import LossMap
 
 from .map_reference import maps_folder, refer_to, take_up_maps
 from .saliency_update_hook import SaliencyUpdateHook
@@ -74,9 +74,9 @@ class TokenLossHook(Hook):
         self.maps = LossMap(len(base_dataset(dataset)), model.backbone.grid, self.momentum)
         if runner.iter > 0:
             if self._reference:
-                path = take_up_maps(runner, self._reference, self._fingerprint)
-                self.maps.load(SaliencyStore(path, self._fingerprint))
-                runner.logger.info(f'Maps of losses taken up from {path}')
+                store = take_up_maps(runner, self._reference, self._fingerprint)
+                self.maps.load(store)
+                runner.logger.info(f'Maps of losses taken up from {store.path}')
             else:
                 runner.logger.warning('The checkpoint names no maps of losses: they begin empty, '
                                       'and samples are masked at random until they are seen again')

@@ -4,7 +4,8 @@ from .attention import cls_attention, cls_saliency
 from .loss_map import LossMap
 from .normalize import entropy, min_max
 from .resample import resample
-from .store import SaliencyStore, SaliencyWriter, fingerprint
+from .store import SaliencyStore, fingerprint
+from .writer import SaliencyWriter
 
 __all__ = [
     'LossMap', 'SaliencyStore', 'SaliencyWriter', 'cls_attention', 'cls_saliency', 'entropy',

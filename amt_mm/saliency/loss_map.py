@@ -9,7 +9,8 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 
-from .store import SaliencyStore, SaliencyWriter
+from .store import SaliencyStore
+from .writer import SaliencyWriter
 
 # The hardness of a loss equal to the mean one: what is assumed where nothing is known.
 _AVERAGE = 0.5
@@ -117,7 +118,7 @@ class LossMap:
         """
         writer = SaliencyWriter(path, len(self._maps), self.grid, fingerprint, self.step)
         writer.write(torch.arange(len(self._maps)), self._maps)
-        return SaliencyStore(writer.commit(), fingerprint)
+        return SaliencyStore(writer.commit(), fingerprint, share=None)
 
     def load(self, store: SaliencyStore) -> None:
         """Go on from the maps of a file.

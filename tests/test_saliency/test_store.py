@@ -1,16 +1,18 @@
-import json
-import os
-
-import numpy as np
 import pytest
 import torch
 
 from amt_mm.errors import InputError
-from amt_mm.saliency import SaliencyStore, SaliencyWriter, fingerprint
+from amt_mm.saliency import SaliencyStore, SaliencyWriter, fingerprint, map_file
 
-GRID, NUMBER, HEADER = (5, 7), 11, 4096
+GRID, NUMBER = (5, 7), 11
 NAMES = [f'class/{index}.jpg' for index in range(NUMBER)]
 STEP = {'float16': 2**-11, 'uint8': .5 / 255}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """11 maps lie in blocks of 8 and 3."""
+    monkeypatch.setattr(map_file, 'BLOCK_BYTES', 600)
 
 
 def random_maps(seed=0):
@@ -43,27 +45,6 @@ def test_round_trip(tmp_path, dtype):
     assert found[1, 0, 1] == 1
     assert found[0].abs().max() == 0
     assert store.lookup(torch.tensor([], dtype=torch.int64)).shape == (0, *GRID)
-
-
-@pytest.mark.parametrize(('dtype', 'item'), [('float16', 2), ('uint8', 1)])
-def test_the_file_is_a_plain_array_behind_its_header(tmp_path, dtype, item):
-    maps = random_maps()
-    raw = write(tmp_path / 'maps', maps, dtype).read_bytes()
-    assert len(raw) == HEADER + NUMBER * 35 * item
-    array = np.frombuffer(raw[HEADER:], dtype).reshape(NUMBER, 35).astype(np.float32)
-    array = array / 255 if dtype == 'uint8' else array
-    np.testing.assert_allclose(array, maps.numpy(), atol=STEP[dtype] + 1e-7)
-    assert json.loads(raw[8:HEADER])['grid'] == list(GRID)
-    assert os.listdir(tmp_path) == ['maps'], 'no temporary file is left'
-
-
-def test_writing_a_row_twice_keeps_the_last(tmp_path):
-    maps = random_maps()
-    writer = SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f')
-    writer.write(torch.arange(NUMBER), torch.zeros_like(maps))
-    writer.write(torch.arange(NUMBER), maps)
-    found = SaliencyStore(writer.commit()).lookup(torch.arange(NUMBER))
-    torch.testing.assert_close(found.flatten(1), maps, rtol=0, atol=STEP['float16'])
 
 
 def test_looked_up_maps_are_copies(tmp_path):
@@ -100,32 +81,6 @@ def test_fingerprint_sees_count_names_and_order():
     assert fingerprint(['\udcff.jpg']) != fingerprint(['\udcfe.jpg'])
 
 
-def test_an_unwritten_row_is_an_error_that_names_it(tmp_path):
-    maps = random_maps()
-    path = write(tmp_path / 'maps', maps)
-    before = path.read_bytes()
-    writer = SaliencyWriter(path, NUMBER, GRID, fingerprint(NAMES))
-    some = torch.tensor([0, 1, 2, 3, 5, 6, 7, 8, 10])
-    writer.write(some, maps[some])
-    with pytest.raises(RuntimeError, match='2 of 11 .* sample 4'):
-        writer.commit()
-    assert path.read_bytes() == before
-
-
-def test_an_abandoned_writer_leaves_the_old_file(tmp_path):
-    path = write(tmp_path / 'maps', random_maps(), step=40)
-    before = path.read_bytes()
-    writer = SaliencyWriter(path, NUMBER, GRID, fingerprint(NAMES), step=80)
-    writer.write(torch.arange(NUMBER), random_maps(5))
-    del writer  # a crash before the commit
-    assert path.read_bytes() == before
-    assert SaliencyStore(path, fingerprint(NAMES)).step == 40
-    # What it left behind does not stop the next one, whose file may be smaller.
-    short = SaliencyWriter(path, 2, GRID, 'f', step=120)
-    short.write(torch.arange(2), random_maps(6)[:2])
-    assert SaliencyStore(short.commit(), 'f').step == 120
-
-
 def test_a_reader_keeps_its_maps_when_new_ones_are_published(tmp_path):
     old, new = random_maps(), random_maps(5)
     path = write(tmp_path / 'maps', old, step=40)
@@ -137,64 +92,91 @@ def test_a_reader_keeps_its_maps_when_new_ones_are_published(tmp_path):
     torch.testing.assert_close(fresh.lookup(rows).flatten(1), new, rtol=0, atol=STEP['float16'])
 
 
-def test_unknown_dtype_is_refused(tmp_path):
-    with pytest.raises(InputError, match="dtype='float8'"):
-        SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f', dtype='float8')
-    assert os.listdir(tmp_path) == []
+def flip(path, place, bit=0):
+    with open(path, 'r+b') as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1 << bit]))
 
 
-def refused(path, raw):
-    path.write_bytes(raw)
-    with pytest.raises(InputError) as caught:
+@pytest.mark.parametrize(('dtype', 'row'), [('float16', 70), ('uint8', 35)])
+def test_a_flipped_bit_in_the_maps_names_their_samples(tmp_path, monkeypatch, dtype, row):
+    monkeypatch.setattr(map_file, 'BLOCK_BYTES', 8 * row)
+    path = write(tmp_path / 'maps', random_maps(), dtype)
+    start = path.stat().st_size - NUMBER * row
+    for byte in range(0, NUMBER * row, 13):
+        flip(path, start + byte, byte % 8)
+        samples = '0 to 7' if byte < 8 * row else '8 to 10'
+        with pytest.raises(InputError, match=f'maps: the maps of samples {samples} are damaged'):
+            SaliencyStore(path)
+        flip(path, start + byte, byte % 8)
+    SaliencyStore(path)
+
+
+@pytest.mark.parametrize('parts', [1, 2, 3, 5])
+def test_shares_verify_each_block_exactly_once(tmp_path, monkeypatch, parts):
+    monkeypatch.setattr(map_file, 'BLOCK_BYTES', 1)  # 8 maps a block
+    path = write(tmp_path / 'maps', random_maps().repeat(3, 1))  # 33 maps, 5 blocks
+    for block in range(5):
+        place = path.stat().st_size - 33 * 70 + block * 8 * 70 + 5
+        flip(path, place)
+        failed = 0
+        for part in range(parts):
+            try:
+                SaliencyStore(path, share=(part, parts))
+            except InputError as error:
+                failed += 1
+                assert f'samples {8 * block} to {min(8 * block + 7, 32)}' in str(error)
+        assert failed == 1
+        flip(path, place)
+
+
+def test_opening_without_a_share_reads_no_map(tmp_path, small_blocks):
+    """As after one's own commit; what stands before the maps is checked all the same."""
+    path = write(tmp_path / 'maps', random_maps())
+    flip(path, path.stat().st_size - 1)
+    store = SaliencyStore(path, share=None)
+    assert store.num_samples == NUMBER
+    store.verified(slice(0, 8))
+    for rows in (slice(8, 11), slice(7, 9), slice(10, 11)):
+        with pytest.raises(InputError, match='samples 8 to 10'):
+            store.verified(rows)
+
+
+def test_verified_rows_are_those_looked_up(tmp_path, small_blocks):
+    store = SaliencyStore(write(tmp_path / 'maps', random_maps()))
+    for rows in (slice(0, 11), slice(0, 3), slice(6, 9), slice(10, 11)):
+        assert torch.equal(store.verified(rows), store.lookup(torch.arange(NUMBER)[rows]))
+
+
+def test_maps_that_vanish_while_they_are_read(tmp_path, monkeypatch):
+    path = write(tmp_path / 'maps', random_maps())
+    read_front = map_file.read_front
+
+    def cut(file, name):
+        found = read_front(file, name)
+        with open(path, 'r+b') as other:
+            other.truncate(path.stat().st_size - 1)
+        return found
+
+    monkeypatch.setattr('amt_mm.saliency.store.read_front', cut)
+    with pytest.raises(InputError, match='samples 0 to 10 have gone'):
         SaliencyStore(path)
-    message = str(caught.value)
-    assert str(path) in message
-    assert '\n' not in message
-    return message
 
 
-@pytest.mark.parametrize('dtype', ['float16', 'uint8'])
-def test_a_file_of_another_length_is_refused(tmp_path, dtype):
-    raw = write(tmp_path / 'maps', random_maps(), dtype).read_bytes()
-    for kept in (0, 3, 8, 100, HEADER - 1, HEADER, HEADER + 1, len(raw) - 1):
-        refused(tmp_path / 'cut', raw[:kept])
-    refused(tmp_path / 'long', raw + b'\0')
-
-
-@pytest.mark.parametrize('raw', [
-    b'\x89PNG\r\n', b'AMTMAP02' + b' ' * HEADER, b'\x80\x04K\x01.', b'AMTMAP01' + b'\xff' * HEADER,
-    b'AMTMAP01' + b'[]'.ljust(HEADER - 8), b'AMTMAP01' + b'{}'.ljust(HEADER - 8),
-    b'AMTMAP01' + b'null'.ljust(HEADER - 8)])
-def test_another_kind_of_file_is_refused(tmp_path, raw):
-    refused(tmp_path / 'file', raw)
+def test_one_number_identifies_a_file(tmp_path, small_blocks):
+    maps, files = random_maps(), []
+    other = maps.clone()
+    other[10, 34] = 1 - other[10, 34]
+    for index, (rows, step) in enumerate([(maps, 40), (maps, 40), (other, 40), (maps, 41)]):
+        files.append(SaliencyStore(write(tmp_path / str(index), rows, step=step), share=None))
+    numbers = [store.crc32 for store in files]
+    assert numbers[0] == numbers[1]
+    assert len(set(numbers)) == 3
 
 
 def test_a_missing_file_is_one_line(tmp_path):
     for path in (tmp_path / 'none', tmp_path):
         with pytest.raises(InputError, match='no such saliency map'):
             SaliencyStore(path)
-
-
-def test_a_flipped_bit_in_the_data_is_noticed(tmp_path):
-    raw = write(tmp_path / 'maps', random_maps()).read_bytes()
-    for place in range(HEADER, len(raw), 37):
-        spoilt = bytearray(raw)
-        spoilt[place] ^= 1 << place % 8
-        assert 'damaged' in refused(tmp_path / 'spoilt', bytes(spoilt))
-
-
-def test_a_flipped_bit_in_the_header_is_noticed(tmp_path):
-    # In any byte of what it says: a wrong step would be believed on resume.
-    raw = write(tmp_path / 'maps', random_maps()).read_bytes()
-    said = len(raw[:HEADER].rstrip())
-    believed = bytearray()
-    for place in [*range(said + 4), HEADER - 1]:
-        spoilt = bytearray(raw)
-        spoilt[place] ^= 1
-        (tmp_path / 'spoilt').write_bytes(bytes(spoilt))
-        try:
-            SaliencyStore(tmp_path / 'spoilt')
-        except InputError:
-            continue
-        believed.append(raw[place])
-    assert not believed, f'{len(believed)} of {said} bytes may be wrong: {believed.decode()}'

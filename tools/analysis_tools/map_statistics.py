@@ -82,7 +82,8 @@ def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> 
 def main() -> None:
     """Read the maps and print the table."""
     args = parse_args()
-    files = sorted(args.folder.glob('*.amtmap'), key=lambda path: SaliencyStore(path).step)
+    files = sorted(args.folder.glob('*.amtmap'),
+                   key=lambda path: SaliencyStore(path, share=None).step)
     if not files:
         raise SystemExit(f'error: no .amtmap file in {args.folder}')
     generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio)

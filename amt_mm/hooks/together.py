@@ -1,0 +1,38 @@
+"""A step that all processes take, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from mmengine.dist import all_gather_object
+
+from amt_mm.errors import InputError
+
+_T = TypeVar('_T')
+
+
+def together(step: Callable[[], _T]) -> _T:
+    """Take a step in all processes; where it fails in one, all stop with its line.
+
+    Else the others would wait for that one in their next exchange, until its time limit.
+    All processes must call it.
+
+    Args:
+        step: What to do, without any exchange between processes.
+
+    Returns:
+        What the step gave in this process.
+
+    Raises:
+        InputError: The step raised it in some process; the first one's.
+    """
+    result, line = None, None
+    try:
+        result = step()
+    except InputError as error:
+        line = str(error)
+    lines = [line for line in all_gather_object(line) if line is not None]
+    if lines:
+        raise InputError(lines[0])
+    return result
