@@ -14,6 +14,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
 
 from .blocks import lean_blocks
+from .recompute import recompute
 
 
 class Host(BaseSelfSupervisor):
@@ -164,6 +165,8 @@ class HostViT:
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
+        with_cp: Gradient checkpointing, see :func:`~amt_mm.models.recompute.recompute`:
+            less memory for a quarter to a third more time. Defaults to False.
         **kwargs: Of mmpretrain's class.
 
     Attributes:
@@ -175,12 +178,14 @@ class HostViT:
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 **kwargs) -> None:
+                 with_cp: bool = False, **kwargs) -> None:
         size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
         lean_blocks(self.layers)
+        if with_cp:
+            recompute(self.layers)
 
     def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
         """Encode whole images, nothing masked.

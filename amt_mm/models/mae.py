@@ -25,6 +25,7 @@ from amt_mm.registry import MODELS
 
 from .blocks import lean_blocks
 from .host import Host, HostViT, embed_patches, follow_backbone
+from .recompute import recompute
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -58,8 +59,9 @@ class AMTMAEViT(HostViT, MAEViT):
     ViT-L ``'large'``, ViT-H ``'huge'``.
 
     Args:
-        **kwargs: See :class:`mmpretrain.models.MAEViT`. ``mask_ratio`` is not
-            among them: the mask generator has it.
+        **kwargs: See :class:`~amt_mm.models.HostViT` and
+            :class:`mmpretrain.models.MAEViT`. ``mask_ratio`` is not among them: the mask
+            generator has it.
 
     Raises:
         InputError: The patch does not divide the image, or ``mask_ratio`` is given.
@@ -106,14 +108,17 @@ class AMTMAEDecoder(MAEPretrainDecoder):
 
     Args:
         grid: Rows and columns of the encoder's patches.
+        with_cp: Gradient checkpointing, as of :class:`AMTMAEViT`. Defaults to False.
         **kwargs: See :class:`mmpretrain.models.MAEPretrainDecoder`;
             ``num_patches`` is the product of ``grid``.
     """
 
-    def __init__(self, grid: tuple[int, int], **kwargs) -> None:
+    def __init__(self, grid: tuple[int, int], with_cp: bool = False, **kwargs) -> None:
         super().__init__(**{**kwargs, 'num_patches': grid[0] * grid[1]})
         self.grid = tuple(grid)
         lean_blocks(self.decoder_blocks)
+        if with_cp:
+            recompute(self.decoder_blocks)
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with positions for any grid."""

@@ -31,7 +31,8 @@ class AMTMaskFeatViT(HostViT, MaskFeatViT):
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
-        **kwargs: See :class:`mmpretrain.models.MaskFeatViT`.
+        **kwargs: ``with_cp``, see :class:`~amt_mm.models.HostViT`, and what
+            :class:`mmpretrain.models.MaskFeatViT` takes.
 
     Raises:
         InputError: The patch does not divide the image.
