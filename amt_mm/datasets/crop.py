@@ -41,9 +41,13 @@ class RandomResizedCropWithBox(RandomResizedCrop):
         results['crop_box'] = self._box(height, width)
         return results
 
-    def whole_image(self) -> list[BaseTransform]:
-        """Transforms that take this one's place where whole images are wanted."""
-        height, width = self.scale
+    def whole_image(self, size: tuple[int, int] | None = None) -> list[BaseTransform]:
+        """Transforms that take this one's place where whole images are wanted.
+
+        Args:
+            size: Height and width of the whole images. Defaults to the crops'.
+        """
+        height, width = size or self.scale
         return [Resize(scale=(width, height), interpolation=self.interpolation,
                        backend=self.backend)]
 

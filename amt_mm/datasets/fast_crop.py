@@ -110,9 +110,13 @@ class DecodeRandomResizedCrop(RandomResizedCropWithBox):
         results['img_shape'] = results['img'].shape
         return results
 
-    def whole_image(self) -> list[BaseTransform]:
-        """Transforms that take this one's place where whole images are wanted."""
-        return [DecodeImage(), *super().whole_image()]
+    def whole_image(self, size: tuple[int, int] | None = None) -> list[BaseTransform]:
+        """Transforms that take this one's place where whole images are wanted.
+
+        Args:
+            size: Height and width of the whole images. Defaults to the crops'.
+        """
+        return [DecodeImage(), *super().whole_image(size)]
 
 
 class DecodeImage(BaseTransform):

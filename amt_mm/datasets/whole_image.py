@@ -41,14 +41,16 @@ def base_dataset(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def whole_image_view(dataset: Dataset) -> Dataset:
+def whole_image_view(dataset: Dataset, size: tuple[int, int] | None = None) -> Dataset:
     """A copy of a training set whose samples are whole images, always the same.
 
     The pipeline is the training one up to its crop (loading and the like), then a
-    plain resize to the crop's output size, so that the map's grid is the model's.
+    plain resize.
 
     Args:
         dataset: Training set with ``RandomResizedCropWithBox`` in its pipeline.
+        size: Height and width of the whole images. Defaults to the crop's output size,
+            so that the map's grid is the model's.
 
     Returns:
         A view that shares the data; item i is sample i.
@@ -60,7 +62,7 @@ def whole_image_view(dataset: Dataset) -> Dataset:
     dataset = base_dataset(dataset)
     view = copy.copy(dataset)
     if isinstance(view, ConcatDataset):
-        view.datasets = [whole_image_view(child) for child in view.datasets]
+        view.datasets = [whole_image_view(child, size) for child in view.datasets]
         return view
     transforms = _in_line(dataset.pipeline.transforms)
     crops = [i for i, t in enumerate(transforms) if isinstance(t, RandomResizedCropWithBox)]
@@ -72,7 +74,7 @@ def whole_image_view(dataset: Dataset) -> Dataset:
     _check_in_place(transforms[crops[0] + 1:])
     view.pipeline = Compose([
         *transforms[:crops[0]],
-        *transforms[crops[0]].whole_image(),
+        *transforms[crops[0]].whole_image(size),
         PackInputs(meta_keys=('sample_idx', )),
     ])
     view.test_mode = True  # a broken image stops instead of becoming another sample

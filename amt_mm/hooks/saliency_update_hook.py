@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import torch
-from mmengine.dataset import DefaultSampler, default_collate
-from mmengine.dist import all_gather, all_reduce, barrier, is_main_process
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from amt_mm.datasets import dataset_fingerprint, whole_image_view
+from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.registry import HOOKS
-from amt_mm.saliency import SaliencyWriter, cls_saliency, entropy
+from amt_mm.saliency import SaliencyStore, SaliencyWriter, entropy
 
 from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
+from .refresh import Refresh
+from .together import together
 from .unwrapped import unwrapped
 
 _CHECKPOINT_KEY = 'amt_saliency'
@@ -48,15 +46,27 @@ class SaliencyUpdateHook(Hook):
         normalize: ``'map'`` (paper) or ``'head'`` (authors' release), see
             :func:`amt_mm.saliency.cls_saliency`.
         batch_size: Images a forward pass and process. Defaults to the training
-            batch size, which fits in memory for sure: no gradient is kept.
+            batch size: whole images without a gradient take less memory than
+            crops with one, unless training recomputes its activations; and
+            larger batches have gained nothing (docs/performance.md).
         num_workers: Loading processes. Defaults to the training loader's.
         dtype: Type of the stored maps, ``'float16'`` or, for half the size,
             ``'uint8'``.
+        image_size: Height and width of the whole images, one number for a
+            square, multiples of the patch. A smaller image costs less and gives
+            a coarser map; position embeddings are interpolated. Defaults to
+            None, the size of the crops, as in the paper.
+        parts: Renew one ``parts``-th of the maps at each refresh, in turn;
+            the others stay as they are. The first refresh is always whole.
+            Defaults to 1: all, as in the paper.
+        precision: ``'bf16'`` or ``'fp32'`` for the refresh alone (the softmax
+            is fp32 anyway). Defaults to None: as training.
 
     Raises:
-        InputError: Impossible calendar; at the start of training, a data
-            preprocessor or pipeline that guided masking cannot use; on resume,
-            a map file that is gone, damaged, or of another data set.
+        InputError: Impossible calendar or option; at the start of training, a
+            data preprocessor or pipeline that guided masking cannot use, or an
+            image size or precision that the model cannot; on resume, a map
+            file that is gone, damaged, or of another data set.
     """
 
     # After EpochSeedHook, before whatever reads the plan.
@@ -64,20 +74,21 @@ class SaliencyUpdateHook(Hook):
 
     def __init__(self, begin: int = 40, interval: int = 40, end: int | None = None,
                  by_epoch: bool = True, normalize: str = 'map', batch_size: int | None = None,
-                 num_workers: int | None = None, dtype: str = 'float16') -> None:
+                 num_workers: int | None = None, dtype: str = 'float16',
+                 image_size: int | Sequence[int] | None = None, parts: int = 1,
+                 precision: str | None = None) -> None:
         if begin < 0 or interval < 1 or (end is not None and end <= begin):
             raise InputError(f'begin={begin}, interval={interval}, end={end} is no calendar: begin '
                              'must be at least 0, interval at least 1, end after begin')
-        if normalize not in ('map', 'head'):
-            raise InputError(f"normalize={normalize!r} is unknown: use 'map' or 'head'")
+        if type(parts) is not int or parts < 1:
+            raise InputError(f'parts={parts!r}: give a whole number from 1 (all maps at each '
+                             'refresh) on')
         self.begin = begin
         self.interval = interval
         self.end = end
         self.by_epoch = by_epoch
-        self.normalize = normalize
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.dtype = dtype
+        self.parts = parts
+        self.settings = Refresh(normalize, dtype, image_size, precision, batch_size, num_workers)
         self._reference: dict | None = None
         self._seconds = 0.0
 
@@ -85,6 +96,21 @@ class SaliencyUpdateHook(Hook):
         """Whether a refresh belongs before epoch (or iteration) ``step``, counted from 0."""
         return (step >= self.begin and (self.end is None or step < self.end)
                 and (step - self.begin) % self.interval == 0)
+
+    def rows(self, step: int, samples: int) -> range:
+        """The samples whose maps the calendar wants renewed at ``step``.
+
+        A function of the step alone, so a resumed run goes on with the rotation. A part is
+        every ``parts``-th sample, so that classes in the order of folders have equal shares.
+
+        Args:
+            step: Epoch or iteration.
+            samples: Size of the data set.
+        """
+        turn = (step - self.begin) // self.interval - 1
+        if self.parts == 1 or turn < 0 or not self.is_due(step):
+            return range(samples)
+        return range(turn % self.parts, samples, self.parts)
 
     def before_train(self, runner: Runner) -> None:
         """Check what guidance needs; on resume, take up the checkpoint's maps."""
@@ -97,13 +123,15 @@ class SaliencyUpdateHook(Hook):
                              'and interval in iterations, in SaliencyUpdateHook '
                              '(overlay.hooks.saliency)')
         dataset = runner.train_dataloader.dataset
-        whole_image_view(dataset)  # tells at once if the pipeline cannot serve
+        self.settings.check(unwrapped(runner))
+        self.settings.view(dataset)  # tells at once if the pipeline cannot serve
         self._fingerprint = dataset_fingerprint(dataset)
         self._start = time.perf_counter()
         last = runner.max_epochs if self.by_epoch else runner.max_iters
         if self.begin >= last:
             runner.logger.warning(f'SaliencyUpdateHook begins at {self.begin}, training ends at '
                                   f'{last}: masks stay random')
+        self._check_parts(runner, len(base_dataset(dataset)), last)
         step = runner.epoch if self.by_epoch else runner.iter
         if step == 0:
             return
@@ -146,63 +174,50 @@ class SaliencyUpdateHook(Hook):
     def refresh(self, runner: Runner, step: int) -> None:
         """Make new maps of all training images and hand them to the preprocessor."""
         start = time.perf_counter()
-        model = unwrapped(runner)
-        view = whole_image_view(runner.train_dataloader.dataset)
-        grid = model.backbone.grid
+        preprocessor = unwrapped(runner).data_preprocessor
+        view = self.settings.view(runner.train_dataloader.dataset)
+        grid = self.settings.grid(unwrapped(runner).backbone)
+        rows, base = self._renewed(runner, step, len(view), grid)
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
-        writer = None
-        if is_main_process():
-            writer = SaliencyWriter(path, len(view), grid, self._fingerprint, step, self.dtype)
+        # One process writes; where it cannot, all stop.
+        writer = together(lambda: SaliencyWriter(
+            path, len(view), grid, self._fingerprint, step, self.settings.dtype, base)
+            if is_main_process() else None)
         evenness, flat = 0.0, 0
-        for sample_idx, maps in self._maps(runner, model, view):
+        for sample_idx, maps in self.settings.maps(runner, view, rows):
             if writer:
                 writer.write(sample_idx, maps)
                 evenness += float(entropy(maps).sum())
                 flat += int((maps.amax(dim=1) <= 0).sum())
-        if writer:
-            writer.commit()
-        barrier()
-        model.data_preprocessor.store = open_maps(path, self._fingerprint, verify=False)
+        together(lambda: writer and writer.commit())
+        preprocessor.store = open_maps(path, self._fingerprint, verify=False)
         fallbacks = _take_fallbacks(runner)
         if writer:
-            self._report(runner, step, len(view), time.perf_counter() - start,
-                         evenness / len(view), flat, fallbacks)
+            self._report(runner, step, len(rows), time.perf_counter() - start,
+                         evenness / len(rows), flat, fallbacks)
 
-    def _maps(self, runner: Runner, model: nn.Module, view: torch.utils.data.Dataset
-              ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Indices ``(n,)`` and maps ``(n, N)`` of all processes, on the CPU, batch by batch."""
-        training = runner.train_dataloader
-        loader = DataLoader(
-            view, batch_size=self.batch_size or training.batch_size,
-            # Equal shares; the last ones are filled up with first samples again. Without a seed,
-            # though it never shuffles, it would take one from the stream training goes on with.
-            sampler=DefaultSampler(view, shuffle=False, seed=0, round_up=True),
-            num_workers=training.num_workers if self.num_workers is None else self.num_workers,
-            collate_fn=default_collate, pin_memory=training.pin_memory,
-            # Else the loader would draw its base seed from the stream that training goes on with.
-            generator=torch.Generator())
-        seen = 0
-        with tqdm(total=len(view), desc='saliency', unit='image', leave=False,
-                  disable=None if is_main_process() else True) as bar:
-            for batch in loader:
-                with torch.no_grad(), runner.optim_wrapper.optim_context(runner.model):
-                    inputs = model.data_preprocessor(batch)['inputs']
-                    maps = cls_saliency(model.backbone, inputs, self.normalize)
-                index = torch.tensor([sample.sample_idx for sample in batch['data_samples']],
-                                     device=maps.device)
-                index, maps = torch.cat(all_gather(index)).cpu(), torch.cat(all_gather(maps)).cpu()
-                # Drop the filling, so that each image counts once.
-                fresh = min(len(index), len(view) - seen)
-                index, maps = self._in_order(index, maps, fresh)
-                seen += fresh
-                bar.update(fresh)
-                yield index, maps
+    def _renewed(self, runner: Runner, step: int, samples: int, grid: tuple[int, int]
+                 ) -> tuple[range, SaliencyStore | None]:
+        """The samples to renew, and the maps that the others keep, None if there are no others."""
+        rows, store = self.rows(step, samples), unwrapped(runner).data_preprocessor.store
+        if len(rows) == samples or store is None:
+            return range(samples), None
+        if store.grid != grid:
+            runner.logger.warning(f'The maps so far have {store.grid[0]}x{store.grid[1]} cells, '
+                                  f'those of this refresh {grid[0]}x{grid[1]}: all are renewed')
+            return range(samples), None
+        return rows, store
 
-    @staticmethod
-    def _in_order(index: Tensor, maps: Tensor, fresh: int) -> tuple[Tensor, Tensor]:
-        """The ``fresh`` samples that come last in the data set: fillings are its first ones."""
-        order = index.argsort(descending=True)[:fresh]
-        return index[order], maps[order]
+    def _check_parts(self, runner: Runner, samples: int, last: int) -> None:
+        if self.parts > samples:
+            raise InputError(f'SaliencyUpdateHook(parts={self.parts}): the data set has only '
+                             f'{samples} samples to part')
+        stop = last if self.end is None else min(last, self.end)
+        later = len(range(self.begin, stop, self.interval)) - 1
+        if self.parts > 1 and later < self.parts:
+            runner.logger.warning(
+                f'SaliencyUpdateHook(parts={self.parts}): {max(later, 0)} refreshes follow the '
+                f'first, so {self.parts - max(later, 0)} of {self.parts} parts are never renewed')
 
     def _report(self, runner: Runner, step: int, images: int, seconds: float, evenness: float,
                 flat: int, fallbacks: int) -> None:

@@ -14,8 +14,7 @@ from mmengine.hooks import Hook
 
 from amt_mm.datasets import dataset_fingerprint, whole_image_view
 from amt_mm.errors import InputError
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook
-from amt_mm.hooks import saliency_update_hook as module
+from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook, refresh
 from amt_mm.saliency import SaliencyStore
 
 GUIDED, WARMUP = (15, 14, 6), (26, 0, 9)
@@ -148,9 +147,9 @@ def test_trap_9_a_refresh_reaches_the_very_next_batch(toy_runner, toy_images, mo
 
     made = []
     hook = SaliencyUpdateHook(1, 1)
-    refresh = hook.refresh
-    hook.refresh = lambda runner, step: (made.append(step), refresh(runner, step))
-    monkeypatch.setattr(module, 'cls_saliency', shout)
+    make = hook.refresh
+    hook.refresh = lambda runner, step: (made.append(step), make(runner, step))
+    monkeypatch.setattr(refresh, 'cls_saliency', shout)
     whole = [dict(type='amt_mm.RandomResizedCropWithBox', scale=(40, 56),
                   crop_ratio_range=(1.0, 1.0), aspect_ratio_range=(1.4, 1.4)),
              dict(type='amt_mm.PackInputsWithBox')]
@@ -503,7 +502,7 @@ def test_epochs_in_a_loop_that_counts_iterations_are_refused(toy_runner):
 
 def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9)], epochs=1)
-    monkeypatch.setattr(module, 'cls_saliency', lambda vit, images, normalize: torch.zeros(
+    monkeypatch.setattr(refresh, 'cls_saliency', lambda vit, images, normalize: torch.zeros(
         len(images), 35))
     texts = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))

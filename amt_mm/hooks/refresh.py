@@ -1,0 +1,179 @@
+"""One pass over whole images: what the encoder attends to in each, from all processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from mmengine.dataset import default_collate
+from mmengine.dist import all_gather, get_rank, get_world_size, is_main_process
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+from tqdm import tqdm
+
+from amt_mm.datasets import whole_image_view
+from amt_mm.errors import InputError
+from amt_mm.masking import patch_grid
+from amt_mm.saliency import cls_saliency
+
+from .unwrapped import unwrapped
+
+# As what a map in [0, 1] crosses between processes: what the file keeps of it, and no more.
+_CROSSING = {'float16': (torch.float16, 1), 'uint8': (torch.uint8, 255)}
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """How a pass over whole images is made; the defaults are the paper's.
+
+    Args:
+        normalize: ``'map'`` (paper) or ``'head'`` (authors' release), see
+            :func:`amt_mm.saliency.cls_saliency`.
+        dtype: Type of the stored maps, ``'float16'`` or ``'uint8'``.
+        image_size: Height and width of the whole images, one number for a square. Defaults
+            to None: as the crops.
+        precision: ``'fp32'``, ``'bf16'`` (autocast; the softmax stays fp32) or, by default,
+            None: as training.
+        batch_size: Images a forward pass and process. Defaults to the training loader's.
+        num_workers: Loading processes. Defaults to the training loader's.
+
+    Raises:
+        InputError: A value that is none of these.
+    """
+
+    normalize: str = 'map'
+    dtype: str = 'float16'
+    image_size: int | Sequence[int] | None = None
+    precision: str | None = None
+    batch_size: int | None = None
+    num_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (('normalize', ('map', 'head')), ('dtype', tuple(_CROSSING)),
+                            ('precision', (None, 'fp32', 'bf16'))):
+            if getattr(self, name) not in known:
+                raise InputError(f'{name}={getattr(self, name)!r} is unknown: use one of '
+                                 f'{", ".join(map(repr, known))}')
+        for name, least in (('batch_size', 1), ('num_workers', 0)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise InputError(f'{name}={value!r}: give a whole number from {least} on, or None '
+                                 'for that of the training loader')
+        if self.size is not None and (len(self.size) != 2 or any(
+                type(side) is not int or side < 1 for side in self.size)):
+            raise InputError(f'image_size={self.image_size!r}: give one number for a square, '
+                             '(height, width), or None for the size of the crops')
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the whole images, None for those of the crops."""
+        given = self.image_size
+        return given if given is None else tuple(given) if isinstance(given, Sequence) else (
+            given, given)
+
+    def grid(self, backbone: nn.Module) -> tuple[int, int]:
+        """Rows and columns of the maps of an encoder.
+
+        Raises:
+            InputError: Its patch does not divide ``image_size``.
+        """
+        if self.size is None:
+            return tuple(backbone.grid)
+        if any(side % backbone.patch_size for side in self.size):
+            raise InputError(f'image_size={self.image_size!r} of the refresh is no multiple of '
+                             f'the patch of {backbone.patch_size} pixels')
+        return patch_grid(*self.size, backbone.patch_size)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse at the start of training what would fail at the first refresh.
+
+        Raises:
+            InputError: An image size or a precision that the model or its device cannot do.
+        """
+        self.grid(model.backbone)
+        device = model.data_preprocessor.device
+        if (self.precision == 'bf16' and torch.device(device).type == 'cuda'
+                and not torch.cuda.is_bf16_supported(including_emulation=False)):
+            raise InputError("precision='bf16' of the refresh: this GPU has no bfloat16; use "
+                             "'fp32' or None, as training")
+
+    def view(self, dataset: Dataset) -> Dataset:
+        """The training set seen whole, see :func:`amt_mm.datasets.whole_image_view`."""
+        return whole_image_view(dataset, self.size)
+
+    def of_batch(self, model: nn.Module, batch: dict,
+                 training: AbstractContextManager | None = None) -> Tensor:
+        """Maps of some whole images.
+
+        Args:
+            model: A host; its ``data_preprocessor`` brings the batch to the device.
+            batch: Collated items of :meth:`view`.
+            training: Autocast of training, for a ``precision`` of None.
+
+        Returns:
+            ``(B, N)`` fp32 in [0, 1], on the device, without gradient.
+        """
+        precision = training or nullcontext()
+        if self.precision is not None:
+            device = torch.device(model.data_preprocessor.device).type
+            precision = torch.autocast(device, torch.bfloat16, enabled=self.precision == 'bf16')
+        with torch.no_grad(), precision:
+            inputs = model.data_preprocessor(batch)['inputs']
+            return cls_saliency(model.backbone, inputs, self.normalize)
+
+    def maps(self, runner: Runner, view: Dataset, rows: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """Look at some samples, all processes together, and draw from no random stream.
+
+        Args:
+            runner: Whose model looks, and whose training loader and precision hold where
+                nothing else is said.
+            view: See :meth:`view`.
+            rows: The samples.
+
+        Yields:
+            Indices ``(n,)`` int64 and maps ``(n, N)`` fp32 of a batch, on the CPU, the same
+            in all processes; each sample comes once.
+        """
+        training, model = runner.train_dataloader, unwrapped(runner)
+        loader = DataLoader(
+            view, batch_size=self.batch_size or training.batch_size, sampler=_Share(rows),
+            num_workers=training.num_workers if self.num_workers is None else self.num_workers,
+            collate_fn=default_collate, pin_memory=training.pin_memory,
+            # Else the loader would draw its base seed from the stream that training goes on with.
+            generator=torch.Generator())
+        kind, scale = _CROSSING[self.dtype]
+        left = len(rows)
+        with tqdm(total=left, desc='saliency', unit='image', leave=False,
+                  disable=None if is_main_process() else True) as bar:
+            for batch in loader:
+                maps = self.of_batch(model, batch, runner.optim_wrapper.optim_context(runner.model))
+                maps = (maps * scale).round().to(kind) if scale != 1 else maps.to(kind)
+                index = torch.tensor([sample.sample_idx for sample in batch['data_samples']],
+                                     device=maps.device)
+                index, maps = _gathered(index)[:left], _gathered(maps)[:left]
+                left -= len(index)
+                bar.update(len(index))
+                yield index, maps.float() / scale
+
+
+class _Share(Sampler):
+    """Every k-th of some samples for each of k processes; equal shares, so the last begin anew."""
+
+    def __init__(self, rows: range) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / get_world_size())
+
+    def __iter__(self) -> Iterator[int]:
+        for turn in range(len(self)):
+            yield self.rows[(turn * get_world_size() + get_rank()) % len(self.rows)]
+
+
+def _gathered(part: Tensor) -> Tensor:
+    """Rows of all processes in the order of the samples, what fills the last shares at the end."""
+    return torch.stack(all_gather(part.contiguous()), dim=1).flatten(0, 1).cpu()
