@@ -215,10 +215,12 @@ SLOW = ('amt_mm.LoadImage', 'amt_mm.RandomResizedCropWithBox')
 FAST = ('amt_mm.ReadImage', 'amt_mm.DecodeRandomResizedCrop')
 
 
-def test_whole_images_are_those_of_the_usual_pipeline(folder):
+@pytest.mark.parametrize('size', [None, (24, 16)])
+def test_whole_images_are_those_of_the_usual_pipeline(folder, size):
     slow, fast = (ImageFolder(str(folder), pipeline=pipeline(*names)) for names in (SLOW, FAST))
     assert dataset_fingerprint(slow) == dataset_fingerprint(fast)
-    for a, b in zip(whole_image_view(slow), whole_image_view(fast), strict=True):
+    for a, b in zip(whole_image_view(slow, size), whole_image_view(fast, size), strict=True):
+        assert size in (None, a['inputs'].shape[1:])
         np.testing.assert_array_equal(a['inputs'].numpy(), b['inputs'].numpy())
         assert a['data_samples'].sample_idx == b['data_samples'].sample_idx
 

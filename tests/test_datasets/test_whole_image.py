@@ -66,6 +66,17 @@ def test_pixels_are_the_whole_image_resized(tmp_path, scale, wanted, interpolati
         assert torch.equal(view[0]['inputs'], view[0]['inputs'])
 
 
+@pytest.mark.parametrize('joined', [False, True])
+def test_another_size_than_the_crops(tmp_path, joined):
+    image = np.random.default_rng(0).integers(0, 256, (21, 33, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    dataset = custom(tmp_path)
+    view = whole_image_view(ConcatDataset([dataset]) if joined else dataset, (10, 14))
+    found = view[0]['inputs'].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(found, cv2.resize(image, (14, 10)))
+    assert dataset[0]['inputs'].shape == (3, 16, 24)
+
+
 def test_the_training_set_stays_as_it_was(tmp_path):
     dataset = custom(paint(tmp_path, range(1, 4)))
     before = list(dataset.pipeline.transforms)

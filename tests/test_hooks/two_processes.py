@@ -1,5 +1,6 @@
-"""One epoch on the CPU in each process that torchrun starts; see trap 10."""
+"""One epoch, or as the second argument says, on the CPU in each process of torchrun; trap 10."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from amt_mm.engine import launch  # noqa: E402
 from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook  # noqa: E402
 
 
-def main(folder):
+def main(folder, settings='{}'):
+    settings = {**dict(hook=dict(begin=0, interval=9, batch_size=2), epochs=1, lr=1e-3),
+                **json.loads(settings)}
     cfg = Config(dict(launcher='pytorch'))
     launch.prepare_processes(cfg)
     recorder = conftest.PlanRecorder()
@@ -30,10 +33,10 @@ def main(folder):
         train_dataloader=dict(batch_size=2, num_workers=0, dataset=images,
                               sampler=dict(type='DefaultSampler', shuffle=True),
                               collate_fn=dict(type='default_collate')),
-        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
-        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=settings['epochs']),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=settings['lr'])),
         default_hooks=dict(logger=None),
-        custom_hooks=[recorder, EpochSeedHook(), SaliencyUpdateHook(0, 9, batch_size=2)],
+        custom_hooks=[recorder, EpochSeedHook(), SaliencyUpdateHook(**settings['hook'])],
         randomness=dict(seed=0))
     runner.train()
     steps = recorder.steps
@@ -47,5 +50,5 @@ def main(folder):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1])
+    main(*sys.argv[1:])
     launch.exit_after_gloo()

@@ -1,0 +1,180 @@
+"""Refresh: the pass over whole images at another size or precision, and shared by processes."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from amt_mm.errors import InputError
+from amt_mm.hooks import SaliencyUpdateHook, refresh
+from amt_mm.hooks.refresh import Refresh
+from amt_mm.saliency import SaliencyStore, SaliencyWriter
+
+GUIDED = (15, 14, 6)
+STILL = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.0))
+
+
+def stored(runner, epoch=0):
+    store = SaliencyStore(Path(runner.work_dir) / 'saliency' / f'epoch_{epoch}.amtmap')
+    return store, store.lookup(torch.arange(store.num_samples))
+
+
+def map_by_hand(model, image, height, width):
+    """Explicit softmax of one image of ``height x width``; positions resized by OpenCV."""
+    vit = model.backbone
+    pixels = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    pixels = torch.from_numpy(pixels).permute(2, 0, 1).float()
+    pixels = (pixels - torch.tensor([120., 110, 100])[:, None, None]) / torch.tensor(
+        [60., 50, 40])[:, None, None]
+    positions = vit.pos_embed[0].detach()
+    patches = positions[1:].reshape(5, 7, 24).numpy()
+    patches = np.dstack([cv2.resize(patches[..., channel], (width // 8, height // 8),
+                                    interpolation=cv2.INTER_CUBIC) for channel in range(24)])
+    positions = torch.cat([positions[:1], torch.from_numpy(patches).reshape(-1, 24)])
+    with torch.no_grad():
+        embedded = vit.patch_embed.projection(pixels[None])[0].flatten(1).T
+        tokens = (torch.cat([vit.cls_token[0], embedded]) + positions)[None]
+        tokens = vit.layers[0](tokens)
+        last = vit.layers[1]
+        query, key, _ = last.attn.qkv(last.ln1(tokens))[0].double().chunk(3, dim=1)
+    rows = []
+    for head in range(3):
+        part = slice(8 * head, 8 * head + 8)
+        exponent = (key[:, part] @ query[0, part] / 8**.5).exp()
+        rows.append((exponent / exponent.sum())[1:])
+    mean = sum(rows) / 3
+    return ((mean - mean.min()) / (mean.max() - mean.min())).float()
+
+
+@pytest.mark.parametrize(('image_size', 'grid'), [
+    ((24, 40), (3, 5)), (24, (3, 3)), ((40, 56), (5, 7)), ([56, 64], (7, 8))])
+def test_another_size_resizes_image_and_positions(toy_runner, toy_images, image_size, grid):
+    """Sizes the grid of 5 x 7 does not share a side with, smaller and larger."""
+    dataset = toy_images(4)
+    runner = toy_runner(hooks=[SaliencyUpdateHook(0, 9, image_size=image_size)], epochs=1,
+                        dataset=dataset, optim_wrapper=STILL)
+    # Far from smooth, so that any other interpolation or order of cells would show.
+    with torch.no_grad():
+        runner.model.backbone.pos_embed.normal_(generator=torch.Generator().manual_seed(0))
+        runner.model.backbone.layers[1].attn.qkv.weight.mul_(20)
+    runner.train()
+    store, found = stored(runner)
+    assert store.grid == grid
+    runner.model.eval()
+    wanted = [map_by_hand(runner.model, image, 8 * grid[0], 8 * grid[1])
+              for image in dataset.images]
+    torch.testing.assert_close(found.flatten(1), torch.stack(wanted), rtol=0, atol=2e-3)
+    # The crops are masked on their own grid all the same.
+    assert [step['masked'].shape[1] for step in runner.recorder.steps] == [15, 15]
+
+
+def test_the_default_is_the_size_of_the_crops():
+    assert Refresh().size is None
+    assert Refresh(image_size=64).size == (64, 64)
+
+
+@pytest.mark.parametrize(('settings', 'message'), [
+    (dict(image_size=0), 'image_size=0'), (dict(image_size=(32, )), r'image_size=\(32,\)'),
+    (dict(image_size='160'), "image_size='160'"), (dict(image_size=16.0), r'image_size=16\.0'),
+    (dict(precision='fp16'), "precision='fp16'"), (dict(dtype='float32'), "dtype='float32'"),
+    (dict(normalize='rows'), "normalize='rows'"), (dict(batch_size=0), 'batch_size=0'),
+    (dict(num_workers=-1), 'num_workers=-1'), (dict(batch_size=2.5), r'batch_size=2\.5'),
+    (dict(parts=0), 'parts=0'), (dict(parts=1.5), r'parts=1\.5'), (dict(parts=True), 'parts=True')])
+def test_a_wrong_value_is_named_when_the_hook_is_made(settings, message):
+    with pytest.raises(InputError, match=message) as caught:
+        SaliencyUpdateHook(**settings)
+    assert '\n' not in str(caught.value)
+
+
+def test_a_size_that_the_patch_does_not_divide_is_refused_at_the_start(toy_runner):
+    runner = toy_runner(hooks=[SaliencyUpdateHook(3, image_size=(40, 60))])
+    with pytest.raises(InputError, match=r'image_size=\(40, 60\).*patch of 8'):
+        runner.train()
+    assert not runner.recorder.steps
+
+
+def test_bf16_on_a_gpu_without_it_is_refused_at_the_start(toy_mae, monkeypatch):
+    model = toy_mae()
+    monkeypatch.setattr(type(model.data_preprocessor), 'device', torch.device('cuda'))
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: False)
+    Refresh(precision='fp32').check(model)
+    with pytest.raises(InputError, match="precision='bf16'"):
+        Refresh(precision='bf16').check(model)
+
+
+@pytest.mark.parametrize(('training', 'precision', 'wanted'), [
+    ('OptimWrapper', None, torch.float32), ('OptimWrapper', 'bf16', torch.bfloat16),
+    ('amt_mm.BF16OptimWrapper', None, torch.bfloat16),
+    ('amt_mm.BF16OptimWrapper', 'fp32', torch.float32)])
+def test_precision_is_that_of_the_refresh_alone(toy_runner, training, precision, wanted):
+    seen = {True: set(), False: set()}
+    runner = toy_runner(
+        hooks=[SaliencyUpdateHook(0, 9, precision=precision)], epochs=1,
+        optim_wrapper=dict(type=training, optimizer=dict(type='SGD', lr=0.)))
+    runner.model.backbone.layers[0].attn.qkv.register_forward_hook(
+        lambda module, args, output: seen[torch.is_grad_enabled()].add(output.dtype))
+    runner.train()
+    assert seen[False] == {wanted}
+    assert seen[True] == {torch.float32 if training == 'OptimWrapper' else torch.bfloat16}
+    maps = stored(runner)[1]
+    assert torch.equal(maps.flatten(1).amax(dim=1), torch.ones(7))
+
+
+def test_bf16_maps_are_near_but_not_the_same(toy_runner):
+    maps = []
+    for precision in ('fp32', 'bf16'):
+        runner = toy_runner(precision, [SaliencyUpdateHook(0, 9, precision=precision)], epochs=1,
+                            optim_wrapper=STILL)
+        runner.train()
+        maps.append(stored(runner)[1])
+    assert 0 < (maps[0] - maps[1]).abs().max() < .1
+
+
+@pytest.mark.parametrize(('dtype', 'kind'), [('float16', torch.float16), ('uint8', torch.uint8)])
+def test_maps_cross_between_processes_as_they_are_stored(toy_runner, tmp_path, monkeypatch, dtype,
+                                                         kind):
+    """And arrive as the file would have kept them without that."""
+    crossed, made = set(), []
+    gather, cls_saliency = refresh.all_gather, refresh.cls_saliency
+
+    def watch(part):
+        if part.dim() == 2:
+            crossed.add(part.dtype)
+        return gather(part)
+
+    def keep(*args):
+        made.append(cls_saliency(*args))
+        return made[-1]
+
+    monkeypatch.setattr(refresh, 'all_gather', watch)
+    monkeypatch.setattr(refresh, 'cls_saliency', keep)
+    runner = toy_runner(hooks=[SaliencyUpdateHook(0, 9, dtype=dtype)], epochs=1)
+    runner.train()
+    assert crossed == {kind}
+    store, found = stored(runner)
+    writer = SaliencyWriter(tmp_path / 'direct', 7, (5, 7), store.fingerprint, 0, dtype)
+    writer.write(torch.arange(7), torch.cat(made))
+    assert torch.equal(SaliencyStore(writer.commit()).lookup(torch.arange(7)), found)
+
+
+@pytest.mark.parametrize('processes', [1, 2, 3, 5])
+@pytest.mark.parametrize('rows', [range(7), range(1, 12, 5), range(1), range(3, 40, 4)])
+@pytest.mark.parametrize('batch_size', [1, 2, 3])
+def test_shares_put_together_are_every_sample_once(monkeypatch, processes, rows, batch_size):
+    """Also where there are fewer samples than processes, or a last batch that is not full."""
+    monkeypatch.setattr(refresh, 'get_world_size', lambda: processes)
+    shares = []
+    for rank in range(processes):
+        monkeypatch.setattr(refresh, 'get_rank', lambda rank=rank: rank)
+        share = refresh._Share(rows)
+        shares.append(list(share))
+        assert len(shares[-1]) == len(share)
+    assert len(set(map(len, shares))) == 1, 'equal shares, or one process would wait'
+    found = []
+    for start in range(0, len(shares[0]), batch_size):
+        parts = [torch.tensor(share[start:start + batch_size]) for share in shares]
+        monkeypatch.setattr(refresh, 'all_gather', lambda part, parts=parts: parts)
+        found += refresh._gathered(parts[0]).tolist()
+    assert found[:len(rows)] == list(rows)
