@@ -78,6 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
                         metavar='KEY=VALUE',
                         help='settings for all runs whose config has them')
+    launch.add_trust_argument(parser)
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.configs):
         parser.error('give either --data or --configs')

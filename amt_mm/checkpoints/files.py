@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 
 from .config_text import read_config_text
+from .pickles import read_pickle
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
 # Where releases keep the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM,
@@ -25,15 +24,6 @@ ENDINGS = ('.pth', '.pt', '.safetensors')
 WRAPPERS = ('state_dict', 'model', 'module')
 # What wraps a model in training begins the names of its entries.
 PREFIX = re.compile(r'^(?:module\.|_orig_mod\.)+')
-# Bookkeeping that lies beside the weights in checkpoints of MMEngine (curves), MAE (arguments) and
-# SimMIM (config). Torch reads weights alone; these are let through as objects that do nothing.
-BOOKKEEPING = (
-    'argparse.Namespace', 'builtins.getattr', 'mmengine.logging.history_buffer.HistoryBuffer',
-    'numpy._core.multiarray._reconstruct', 'numpy._core.multiarray.scalar',
-    'numpy.core.multiarray._reconstruct', 'numpy.core.multiarray.scalar', 'numpy.dtype',
-    'numpy.ndarray', 'pathlib.PosixPath',
-)
-MAPPINGS = ('yacs.config.CfgNode',)
 
 
 class Checkpoint(NamedTuple):
@@ -50,26 +40,6 @@ class Checkpoint(NamedTuple):
     config: dict[str, Any]
 
 
-class _Inert:
-    """Stands in for an object of the file's bookkeeping: takes everything, does nothing."""
-
-    def __new__(cls, *args) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *args) -> None:
-        pass
-
-    def __setstate__(self, state: object) -> None:
-        """Forget it."""
-
-
-class _InertMapping:
-    """Stands in for a kind of dict: a plain one, as torch fills no other."""
-
-    def __new__(cls, *args) -> OrderedDict:
-        return OrderedDict()
-
-
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     """Read the weights of a checkpoint; no code from the file is run.
 
@@ -83,7 +53,8 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 
     Raises:
         InputError: No such file, cut short, no checkpoint, or one that needs
-            classes beyond the usual bookkeeping: they are named.
+            classes beyond the usual bookkeeping: they are named (and
+            :func:`trust_checkpoints` was not called).
     """
     path = Path(path)
     if not path.is_file():
@@ -92,7 +63,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if path.suffix == '.safetensors':
         content, grid = _read_safetensors(path)
     else:
-        content = _read_torch(path)
+        content = read_pickle(path, path)
         meta = content.get('meta') if isinstance(content, Mapping) else None
         meta = meta if isinstance(meta, Mapping) else {}
         config = read_config_text(meta.get('cfg'))
@@ -149,37 +120,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | 
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             grid = (file.metadata() or {}).get('grid', '')
     except (SafetensorError, OSError) as error:
-        raise _unreadable(path, error) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f'{path}: not a checkpoint, or cut short in copying '
+                         f'({path.stat().st_size} bytes; {reason[:120]})') from error
     sizes = re.fullmatch(r'(\d+)x(\d+)', grid)
     return state, (int(sizes[1]), int(sizes[2])) if sizes else None
-
-
-def _read_torch(path: Path) -> object:
-    allowed = [*((_Inert, name) for name in BOOKKEEPING),
-               *((_InertMapping, name) for name in MAPPINGS)]
-    try:
-        with torch.serialization.safe_globals(allowed):
-            return torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r'GLOBAL (\S+)', str(error))
-        if found is None:
-            raise _unreadable(path, error) from error
-        raise InputError(
-            f'{path}: needs `{found[1]}` to be read, and code from a file is not run here; load it '
-            'where you trust it and save model.state_dict() alone') from error
-    # Torch has no class of its own for a file that is cut short or of another kind.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError
-            ) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    if isinstance(error, pickle.UnpicklingError):
-        # Torch explains a setting of its own here.
-        reason = 'no pickle of weights'
-    return InputError(f'{path}: not a checkpoint, or cut short in copying '
-                      f'({path.stat().st_size} bytes; {reason[:120]})')
 
 
 def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:

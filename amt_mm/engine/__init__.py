@@ -5,7 +5,11 @@ from .knn_loop import KNNTestLoop
 from .low_shot_loop import LowShotTestLoop
 from .overlay import apply_overlay
 from .runner import OverlayRunner
+from .safe_loading import load_as_data, load_safely
+
+load_safely()
 
 __all__ = [
-    'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'apply_overlay'
+    'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'apply_overlay',
+    'load_as_data'
 ]

@@ -24,6 +24,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
+from ..checkpoints import trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .house_hooks import HOUSE_HOOKS
@@ -44,6 +45,21 @@ class CfgOptions(DictAction):
             ) from error
 
 
+class _Trust(argparse.Action):
+    """A flag that lets checkpoints run code, in this process and in those it starts."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Enter it in the environment."""
+        trust_checkpoints()
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument('--trust-checkpoint', nargs=0, action=_Trust, dest=argparse.SUPPRESS,
+                        help='let a checkpoint that is more than weights and curves run its code '
+                        '(default: it is refused); only for files whose author you trust')
+
+
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing have in common."""
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
@@ -54,6 +70,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started the processes; dist_*.sh and slurm_train.sh set it '
                         '(default: none, one process)')
+    add_trust_argument(parser)
     # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)

@@ -1,12 +1,12 @@
 """Checkpoint files: every usual kind is read, nothing in a file is run, bad ones say so."""
 
 import argparse
-import os
 import sys
 import types
 
 import pytest
 import torch
+from hostile_checkpoints import Attack
 from safetensors.torch import load_file, save_file
 
 from amt_mm.checkpoints import read_checkpoint, write_checkpoint
@@ -74,16 +74,6 @@ def test_arguments_of_mae_and_config_of_simmim_are_passed_over(tmp_path, monkeyp
         torch.save({'model': STATE, 'args': argparse.Namespace(lr=.1), 'config': config},
                    tmp_path / 'a.pth')
     assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
-
-
-class Attack:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (self.folder,)
 
 
 @pytest.mark.parametrize('new', [True, False])

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile_checkpoints import hostile
 
-from amt_mm.checkpoints import convert, read_checkpoint
+from amt_mm.checkpoints import TRUST, convert, read_checkpoint
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'convert_checkpoint.py'
 
@@ -102,3 +103,14 @@ def test_help_names_namings_and_examples(tool, capsys):
     assert stop.value.code == 0
     for word in ('SRC', 'DST', 'mmpretrain', 'mae', 'timm', 'simmim', '--encoder-only', 'examples'):
         assert word in printed
+
+
+def test_code_is_run_by_the_flag_alone(tool, toy_mae, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(TRUST, '0')
+    source = hostile(tmp_path / 'a.pth', tmp_path / 'harm', state_dict=toy_mae().state_dict())
+    with pytest.raises(SystemExit):
+        tool.main([str(source), str(tmp_path / 'b.pth'), '--to', 'timm'])
+    assert 'a.pth: needs `posix.mkdir`' in capsys.readouterr().err
+    assert not (tmp_path / 'harm').exists()
+    tool.main([str(source), str(tmp_path / 'b.pth'), '--to', 'timm', '--trust-checkpoint'])
+    assert (tmp_path / 'harm').exists() and (tmp_path / 'b.pth').exists()

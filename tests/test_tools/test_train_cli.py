@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hostile_checkpoints import by_getattr, hostile
 from mmengine.config import Config
+
+from amt_mm.checkpoints import TRUST
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -348,3 +351,25 @@ def test_help_has_an_example(tool, capsys):
         load_tool(tool)(['--help'])
     assert stop.value.code == 0
     assert f'python tools/{tool}.py CONFIG' in capsys.readouterr().out
+
+
+# --- files that run code -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('make', [hostile, by_getattr])
+@pytest.mark.parametrize('way', ['--resume', 'load_from', 'test'])
+def test_no_tool_runs_code_from_a_checkpoint(task, in_folder, capsys, way, make):
+    file, config = make(in_folder / 'a.pth', in_folder / 'harm'), task / 'line.py'
+    arguments = {'--resume': ['--resume', file], 'test': [file],
+                 'load_from': ['--cfg-options', f'load_from={file}']}[way]
+    line = refused(capsys, load_tool('test' if way == 'test' else 'train'), config, *arguments)
+    assert 'a.pth: needs `' in line and '--trust-checkpoint' in line
+    assert not (in_folder / 'harm').exists()
+
+
+def test_a_flag_trusts_a_checkpoint(task, in_folder, monkeypatch):
+    monkeypatch.setenv(TRUST, '0')
+    file = hostile(in_folder / 'a.pth', in_folder / 'harm',
+                   state_dict={'weight': torch.tensor([2.])})
+    load_tool('test')([str(task / 'line.py'), str(file), '--trust-checkpoint'])
+    assert (in_folder / 'harm').exists()

@@ -46,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--encoder-only', action='store_true',
                         help='leave decoder and head out')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
+    launch.add_trust_argument(parser)
     return parser.parse_args(argv)
 
 
