@@ -10,7 +10,10 @@ HOUSE_HOOKS = {
     'seed': dict(type='amt_mm.EpochSeedHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
+    'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
 }
+# MMEngine has one of its own under this name, which None must leave out, too.
+_SHARED_NAMES = ('checkpoint',)
 
 
 def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | None) -> dict:
@@ -18,7 +21,7 @@ def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | Non
 
     Args:
         default_hooks: As in a config: name -> hook, config or None. A config of one of
-            ours may leave out its type.
+            ours may leave out its type. MMEngine's ``CheckpointHook`` becomes ours.
         custom_hooks: As in a config. One of a type of ours takes its place.
 
     Returns:
@@ -28,7 +31,9 @@ def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | Non
     hooks = {name: dict(hook) for name, hook in HOUSE_HOOKS.items()
              if _class_name(hook) not in own}
     for name, hook in (default_hooks or {}).items():
-        if hook is None and name in HOUSE_HOOKS:
+        if isinstance(hook, Mapping) and 'type' in hook and _class_name(hook) == 'CheckpointHook':
+            hooks[name] = {**hook, 'type': HOUSE_HOOKS['checkpoint']['type']}
+        elif hook is None and name in HOUSE_HOOKS and name not in _SHARED_NAMES:
             hooks.pop(name, None)
         elif isinstance(hook, Mapping) and 'type' not in hook and name in HOUSE_HOOKS:
             hooks[name] = {**HOUSE_HOOKS[name], **hook}

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.runner import Runner
 
+from amt_mm.hooks.together import together
 from amt_mm.registry import RUNNERS
 
 from .house_hooks import with_house_hooks
 from .overlay import apply_overlay
+from .safe_save import atomic_file
 
 
 @RUNNERS.register_module()
 class OverlayRunner(Runner):
-    """Applies the config's overlay and adds the hooks of the house; else MMEngine's runner.
+    """MMEngine's runner with overlays, the hooks of the house and checkpoints saved whole.
 
     Configs of amt_mm and overlay files set ``runner_type`` to this class, so every
     OpenMMLab tool that builds its runner from the config gets it.
@@ -28,3 +34,31 @@ class OverlayRunner(Runner):
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.engine.house_hooks`."""
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+
+    def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
+                        save_optimizer: bool = True, save_param_scheduler: bool = True,
+                        meta: dict | None = None, by_epoch: bool = True,
+                        backend_args: dict | None = None) -> None:
+        """Save so that the file is there whole or not at all, see :mod:`.safe_save`.
+
+        All processes must call it. Other storage than local paths, and a ``backend_args``
+        of one's own, is left to MMEngine.
+
+        Raises:
+            InputError: The system refused to write; in all processes.
+        """
+        arguments = dict(file_client_args=file_client_args, save_optimizer=save_optimizer,
+                         save_param_scheduler=save_param_scheduler, meta=meta,
+                         by_epoch=by_epoch, backend_args=backend_args)
+        if (file_client_args or backend_args
+                or not isinstance(get_file_backend(out_dir), LocalBackend)):
+            super().save_checkpoint(out_dir, filename, **arguments)
+            return
+
+        def save() -> None:
+            if is_main_process():
+                with atomic_file(Path(out_dir, filename)) as temporary:
+                    super(OverlayRunner, self).save_checkpoint(
+                        str(temporary.parent), temporary.name, **arguments)
+
+        together(save)

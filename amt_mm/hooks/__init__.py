@@ -9,11 +9,12 @@ from .mask_progress_hook import MaskProgressHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'LastBatchHook',
     'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
-    'SaliencyUpdateHook', 'TokenLossHook'
+    'SafeCheckpointHook', 'SaliencyUpdateHook', 'TokenLossHook'
 ]
