@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import zlib
 from collections.abc import Iterable
@@ -32,6 +33,11 @@ def fingerprint(names: Iterable[str]) -> str:
         digest.update(name.encode('utf-8', 'surrogateescape') + b'\0')
         count += 1
     return f'{count}-{digest.hexdigest()[:32]}'
+
+
+def decode(maps: np.ndarray) -> Tensor:
+    """Maps in [0, 1], fp32, from maps as stored, of any shape."""
+    return torch.from_numpy(maps.astype(np.float32)) / SCALES[maps.dtype.name]
 
 
 class SaliencyStore:
@@ -79,8 +85,12 @@ class SaliencyStore:
             self._check_fingerprint(fingerprint)
             if share is not None:
                 self._verify(file, *share)
-            self._maps = np.memmap(file, STORED[self.dtype], 'r', self._header.maps_start,
-                                   self._header.shape)
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            # A map is a tenth of a page, and the next one read lies anywhere: reading ahead
+            # would fetch some hundred times what is asked for.
+            mapping.madvise(mmap.MADV_RANDOM)
+            self._maps = np.ndarray(self._header.shape, STORED[self.dtype], mapping,
+                                    self._header.maps_start)
 
     def lookup(self, sample_idx: Tensor) -> Tensor:
         """Maps of some samples.
@@ -99,16 +109,16 @@ class SaliencyStore:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.num_samples):
             raise InputError(f'sample_idx {int(rows.min())}..{int(rows.max())} lies outside the '
                              f'{self.num_samples} maps of {self.path}')
-        return self._decode(self._maps[rows])
+        return decode(self._maps[rows])
 
-    def verified(self, rows: slice) -> Tensor:
-        """Maps of samples that follow each other, compared with the table first.
+    def verified(self, rows: slice) -> np.ndarray:
+        """Maps of samples that follow each other, as stored, compared with the table first.
 
         Args:
             rows: Start and stop, within the data set.
 
         Returns:
-            ``(n, h, w)`` fp32 on the CPU.
+            ``(n, h, w)`` of type ``dtype``, a view of the file.
 
         Raises:
             InputError: A damaged block.
@@ -116,10 +126,7 @@ class SaliencyStore:
         size = self._header.block_rows
         for block in range(rows.start // size, -(-rows.stop // size)):
             self._compare(block, self._maps[self._header.rows(block)])
-        return self._decode(self._maps[rows])
-
-    def _decode(self, maps: np.ndarray) -> Tensor:
-        return torch.from_numpy(maps.astype(np.float32)) / SCALES[self.dtype]
+        return self._maps[rows]
 
     def _check_fingerprint(self, fingerprint: str | None) -> None:
         if fingerprint is not None and fingerprint != self.fingerprint:

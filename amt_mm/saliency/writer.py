@@ -14,7 +14,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 
 from .map_file import SCALES, STORED, MapHeader, pack_front, replace_durably
-from .store import SaliencyStore
+from .store import SaliencyStore, decode
 
 
 class SaliencyWriter:
@@ -162,5 +162,7 @@ class SaliencyWriter:
 
     def _take_over(self, block: int) -> None:
         rows = self._header.rows(block)
-        unwritten = self._unwritten(block)
-        self._maps[rows][unwritten] = self._encode(self._base.verified(rows))[unwritten]
+        old = self._base.verified(rows)
+        if old.dtype != self._maps.dtype:
+            old = self._encode(decode(old))
+        np.copyto(self._maps[rows], old, where=self._unwritten(block)[:, None, None])

@@ -1,5 +1,7 @@
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from mmpretrain.datasets import CustomDataset
 from torch.utils.data import DataLoader
 
 from amt_mm.datasets import ConcatDataset, dataset_fingerprint, whole_image_view
+from amt_mm.datasets.whole_image import _inside
 from amt_mm.errors import InputError
 
 CROP = dict(type='amt_mm.RandomResizedCropWithBox', scale=(16, 24), crop_ratio_range=(.2, 1.))
@@ -215,6 +218,16 @@ def test_fingerprint_of_joined_folders_stays_when_all_move_together(tmp_path):
 
     before = joined(tmp_path / 'here')
     assert joined((tmp_path / 'here').rename(tmp_path / 'there')) == before
+
+
+@pytest.mark.parametrize('root', ['data', 'data/', './data', './data//', '/data', '/', 'a/../data',
+                                  '..', '../', '.', 'da'])
+@pytest.mark.parametrize('rest', ['x.jpg', '/x.jpg', 'a/x.jpg', '/a/x.jpg', '//a/x.jpg', 'a//x.jpg',
+                                  '/./a/x', '/a/./x', '/../x', '/a/../x', '/.x', '/..x', '', '/',
+                                  'ta/x.jpg', '/ä b\udcff'])
+def test_names_are_paths_relative_to_the_root(root, rest):
+    path = root + rest
+    assert _inside(path, root) == os.path.relpath(path, root)
 
 
 class InMemory(BaseDataset):

@@ -147,7 +147,10 @@ def test_opening_without_a_share_reads_no_map(tmp_path, small_blocks):
 def test_verified_rows_are_those_looked_up(tmp_path, small_blocks):
     store = SaliencyStore(write(tmp_path / 'maps', random_maps()))
     for rows in (slice(0, 11), slice(0, 3), slice(6, 9), slice(10, 11)):
-        assert torch.equal(store.verified(rows), store.lookup(torch.arange(NUMBER)[rows]))
+        found = store.verified(rows)
+        assert found.dtype == 'float16'
+        wanted = store.lookup(torch.arange(NUMBER)[rows])
+        assert torch.equal(torch.from_numpy(found.astype('float32')), wanted)
 
 
 def test_maps_that_vanish_while_they_are_read(tmp_path, monkeypatch):
