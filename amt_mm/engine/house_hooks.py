@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 HOUSE_HOOKS = {
     'seed': dict(type='amt_mm.EpochSeedHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
+    'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
 }

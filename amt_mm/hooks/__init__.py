@@ -3,6 +3,7 @@
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
 from .epoch_seed_hook import EpochSeedHook
+from .finite_guard_hook import FiniteGuardHook
 from .knn_probe_hook import KNNProbeHook
 from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
@@ -14,7 +15,7 @@ from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'KNNProbeHook', 'LastBatchHook',
-    'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
-    'SafeCheckpointHook', 'SaliencyUpdateHook', 'TokenLossHook'
+    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'FiniteGuardHook', 'KNNProbeHook',
+    'LastBatchHook', 'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook',
+    'RankResultHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'TokenLossHook'
 ]
