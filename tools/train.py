@@ -12,7 +12,6 @@ except ImportError as missing:
              '.venv/bin/python')
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from amt_mm.engine import launch
 from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
@@ -38,8 +37,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'installed package carries')
     launch.add_shared_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from a checkpoint; without a name, from the last one in the '
-                        'work folder (or from the start if there is none)')
+                        help='go on from a checkpoint; without a name, from the newest whole one '
+                        'in the work folder (or from the start if there is none)')
     parser.add_argument('--pretrained', metavar='FILE',
                         help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
                         'timm or SimMIM; none for random weights (for configs of evaluation and '
@@ -80,13 +79,8 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    start = cfg.get('load_from')
-    if start is None and cfg.get('resume'):
-        start = find_latest_checkpoint(cfg.work_dir)
-        if start is None:
-            launch.warn(f'no checkpoint in {cfg.work_dir} to go on from: this run starts anew')
-    if start is not None:
-        launch.require_file(start, 'checkpoint')
+    if cfg.get('load_from') is not None:
+        launch.require_file(cfg.load_from, 'checkpoint')
 
 
 def main(argv: list[str] | None = None) -> None:

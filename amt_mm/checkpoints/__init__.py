@@ -2,11 +2,17 @@
 
 from .files import Checkpoint, read_checkpoint, write_checkpoint
 from .naming import NAMINGS, Conversion, convert, detect_naming
-from .pickles import TRUST, checkpoints_are_trusted, read_pickle, trust_checkpoints
+from .pickles import (
+    TRUST,
+    NeedsTrust,
+    checkpoints_are_trusted,
+    read_pickle,
+    trust_checkpoints,
+)
 from .positions import fit_positions
 
 __all__ = [
-    'NAMINGS', 'TRUST', 'Checkpoint', 'Conversion', 'checkpoints_are_trusted', 'convert',
-    'detect_naming', 'fit_positions', 'read_checkpoint', 'read_pickle', 'trust_checkpoints',
-    'write_checkpoint'
+    'NAMINGS', 'TRUST', 'Checkpoint', 'Conversion', 'NeedsTrust', 'checkpoints_are_trusted',
+    'convert', 'detect_naming', 'fit_positions', 'read_checkpoint', 'read_pickle',
+    'trust_checkpoints', 'write_checkpoint'
 ]

@@ -27,6 +27,10 @@ BOOKKEEPING = (
 MAPPINGS = ('yacs.config.CfgNode',)
 
 
+class NeedsTrust(InputError):
+    """A whole file that names classes or functions beyond weights and bookkeeping."""
+
+
 class _Inert:
     """Stands in for an object of the file's bookkeeping: takes everything, does nothing."""
 
@@ -66,7 +70,7 @@ def checkpoints_are_trusted() -> bool:
 
 def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
                 more: Sequence[tuple[Callable, str]] = (),
-                map_location: str | Callable | None = 'cpu') -> object:
+                map_location: str | Callable | None = 'cpu', mmap: bool = False) -> object:
     """Read what ``torch.save`` wrote, with torch's ``weights_only``.
 
     Args:
@@ -76,10 +80,12 @@ def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
             file. The usual bookkeeping that is not among these is read as objects that do
             nothing.
         map_location: See :func:`torch.load`. Defaults to the CPU.
+        mmap: Leave values of tensors on the disk until they are looked at.
 
     Raises:
-        InputError: It is cut short, no such file, or needs further classes, which are
-            named, and nobody said that it may be trusted.
+        InputError: It is cut short or no such file.
+        NeedsTrust: It needs further classes, which are named, and nobody said that it may
+            be trusted.
     """
     known = {path for _, path in more}
     allowed = [*more, *((_Inert, path) for path in BOOKKEEPING if path not in known),
@@ -87,7 +93,7 @@ def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
     try:
         # Torch's list is of the whole process; what is on it besides stays.
         with torch.serialization.safe_globals(allowed):
-            return torch.load(file, map_location=map_location, weights_only=True)
+            return torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL (\S+)', str(error)) or re.search(
             r'unrecognized function (.+)|but got (.+)', str(error))
@@ -95,7 +101,7 @@ def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
             raise _unreadable(file, name, error) from error
         if not checkpoints_are_trusted():
             needed = next(filter(None, found.groups())).rstrip('.')
-            raise InputError(
+            raise NeedsTrust(
                 f'{name}: needs `{needed}` to be read, and code from a file is not run; load it '
                 'where you trust it and save model.state_dict() alone, or give --trust-checkpoint '
                 f'({TRUST}=1 where a tool has no such flag)') from error

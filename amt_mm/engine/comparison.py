@@ -19,6 +19,7 @@ from torch import nn
 from amt_mm.errors import InputError
 
 from .checkpoint import load_backbone
+from .find_checkpoint import has_begun
 from .jobs import claim, run_tool, scalars
 from .overlay import apply_overlay
 
@@ -70,7 +71,7 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
         return json.loads(result_file.read_text())
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
-        resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
+        resume = ['--resume'] if has_begun(work_dir) else []
         run_tool('train', [settings], resume, work_dir, threads=threads, show=show)
     result = judge_checkpoint(cfg, checkpoint)
     result['seconds_per_step'] = seconds_per_step(work_dir)

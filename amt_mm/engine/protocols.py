@@ -14,6 +14,7 @@ from amt_mm.datasets import ImageFolder
 from amt_mm.errors import InputError
 
 from .comparison import resolved
+from .find_checkpoint import has_begun
 from .jobs import claim, configs_folder, run_tool, scalars
 from .launch import knows
 from .pretraining import Pretraining
@@ -147,7 +148,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if result_file.is_file():
         return json.loads(result_file.read_text())
     if trains:
-        resume = ['--resume'] if (work_dir / 'last_checkpoint').is_file() else []
+        resume = ['--resume'] if has_begun(work_dir) else []
         scale = ['--auto-scale-lr'] if cfg.get('auto_scale_lr') else []
         run_tool('train', [settings], [*resume, *scale], work_dir, processes, threads, show)
         metrics = _of_epoch(scalars(work_dir), cfg.train_cfg.max_epochs)

@@ -12,7 +12,9 @@ from mmengine.runner import Runner
 from amt_mm.hooks.together import together
 from amt_mm.registry import RUNNERS
 
+from .find_checkpoint import check_checkpoint, decided_by_first, newest_whole
 from .house_hooks import with_house_hooks
+from .messages import warn
 from .overlay import apply_overlay
 from .safe_save import atomic_file
 
@@ -34,6 +36,23 @@ class OverlayRunner(Runner):
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.engine.house_hooks`."""
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+
+    def load_or_resume(self) -> None:
+        """Load what is asked for; a resumed run without a name takes the newest whole one.
+
+        Raises:
+            InputError: The checkpoint is damaged, or all of the work folder are.
+        """
+        if self._has_loaded:
+            return
+        if self._resume and self._load_from is None:
+            found = decided_by_first(lambda: newest_whole(self.work_dir, warn))
+            if found is None:
+                warn(f'no checkpoint in {self.work_dir} to go on from: this run starts anew')
+            self._load_from, self._resume = found and str(found), found is not None
+        elif self._load_from is not None and Path(self._load_from).is_file():
+            decided_by_first(lambda: check_checkpoint(self._load_from))
+        super().load_or_resume()
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         save_optimizer: bool = True, save_param_scheduler: bool = True,

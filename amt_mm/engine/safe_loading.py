@@ -50,12 +50,13 @@ _NEEDED = [
 
 
 def load_as_data(file: str | os.PathLike | io.BytesIO,
-                 map_location: str | Callable | None = None) -> object:
+                 map_location: str | Callable | None = None, mmap: bool = False) -> object:
     """Load a checkpoint of MMEngine, whole, without running code from it.
 
     Args:
         file: Its path or its bytes.
         map_location: See :func:`torch.load`.
+        mmap: Leave values of tensors on the disk until they are looked at.
 
     Returns:
         What was saved. A config text that MMEngine would run on resume
@@ -67,7 +68,7 @@ def load_as_data(file: str | os.PathLike | io.BytesIO,
     """
     name = 'checkpoint' if isinstance(file, io.BytesIO) else file
     content = read_pickle(file if isinstance(file, io.BytesIO) else Path(file), name, _NEEDED,
-                          map_location)
+                          map_location, mmap)
     meta = content.get('meta') if isinstance(content, Mapping) else None
     if isinstance(meta, dict) and 'config' in meta and not checkpoints_are_trusted():
         del meta['config']

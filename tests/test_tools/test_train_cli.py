@@ -203,7 +203,7 @@ def test_bf16_trains_here(task, in_folder):
 
 def test_resume_without_a_checkpoint_says_so(task, capsys):
     load_tool('train')([str(task / 'line.py'), '--resume', '--work-dir', 'fresh'])
-    assert 'no checkpoint in fresh to go on from' in capsys.readouterr().err
+    assert 'fresh to go on from: this run starts anew' in capsys.readouterr().err
     assert Path('fresh/epoch_2.pth').exists()
 
 
@@ -250,6 +250,9 @@ def test_train_refuses(task, in_folder, capsys):
     Path('gone').mkdir()
     Path('gone/last_checkpoint').write_text('gone/epoch_7.pth')
     assert 'gone/epoch_7.pth' in refused(capsys, train, line, '--resume', '--work-dir', 'gone')
+    Path('cut.pth').write_bytes(Path('foreign.pth').read_bytes()[:-9])
+    message = refused(capsys, train, line, '--resume', 'cut.pth')
+    assert 'cut.pth: the checkpoint is damaged or cut short' in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
