@@ -19,6 +19,7 @@ from torch import nn
 from amt_mm.errors import InputError
 
 from .checkpoint import load_backbone
+from .config_file import read_config
 from .find_checkpoint import has_begun
 from .jobs import claim, run_tool, scalars
 from .overlay import apply_overlay
@@ -97,8 +98,8 @@ def check_comparable(config: str, cfg: Config) -> None:
 
 
 def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
-    """Read a config, apply options and its overlay, and enter its scope."""
-    cfg = Config.fromfile(config)
+    """Read a config (a file or ``PACKAGE::...``), apply options and overlay, enter its scope."""
+    cfg = read_config(config)
     cfg.merge_from_dict(dict(options or {}))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     return apply_overlay(cfg)

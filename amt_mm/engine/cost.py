@@ -10,7 +10,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from amt_mm.masking import MaskPlan
+from amt_mm.masking import AnnealedMaskGenerator, MaskPlan
 from amt_mm.models import Host
 
 
@@ -44,6 +44,8 @@ def cost(cfg: Config) -> Cost:
     num_tokens = height * width
     if isinstance(model, Host):
         generator = model.data_preprocessor.mask_generator
+        if isinstance(generator, AnnealedMaskGenerator):
+            generator.progress = 1.0
         plan = generator(1, (height, width), torch.ones(1, num_tokens))
         visible, masked = plan.visible.shape[1], plan.masked.shape[1]
         plan = MaskPlan(*(ids.to('meta') for ids in (plan.masked, plan.thrown, plan.visible)),

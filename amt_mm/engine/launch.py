@@ -5,20 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.device import get_device
-from mmengine.hub import get_config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import distributed
@@ -27,6 +23,7 @@ from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` know
 from ..checkpoints import trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
+from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
 from .house_hooks import HOUSE_HOOKS
 from .messages import say, warn
 from .overlay import SPECIAL
@@ -107,7 +104,7 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
         InputError: No such file or package, a config that cannot be read, or
             options that do not fit it.
     """
-    cfg = _read_config(path)
+    cfg = read_config(path)
     _merge_options(cfg, args.cfg_options or {})
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -117,37 +114,6 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     _complete_dataloaders(cfg)
     return cfg
-
-
-def _read_config(path: str) -> Config:
-    if '::' in path:
-        package = path.partition('::')[0]
-        # Checked here, because mmengine would pip install a package that it does not find.
-        if package not in MODULE2PACKAGE or find_spec(package) is None:
-            raise InputError(f'config {path}: no package {package} with configs is installed')
-        if not re.fullmatch(r'\w+::\w+/.+', path):
-            raise InputError(f'config {path}: write PACKAGE::FOLDER/NAME.py')
-        read = get_config
-    else:
-        require_file(path, 'config')
-        read = Config.fromfile
-    try:
-        return read(path)
-    except SyntaxError as error:
-        raise InputError(f'config {path} is not valid Python: {error}') from error
-    except (OSError, ModuleNotFoundError) as error:
-        # A base that is not there, or an unknown kind of file.
-        raise InputError(f'config {path}: {error}') from error
-    except KeyError as error:
-        if 'Duplicate key' not in str(error):
-            raise
-        raise InputError(f'config {path}: {error.args[0]}') from error
-
-
-def require_file(path: str, role: str) -> None:
-    """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass."""
-    if '://' not in path and not Path(path).is_file():
-        raise InputError(f'{role} {path}: there is no such file')
 
 
 def _merge_options(cfg: Config, options: Mapping) -> None:

@@ -1,15 +1,28 @@
-"""Time one training step's forward and backward of several configs, in turn.
+"""Time the training steps of several configs in turn, phase by phase.
 
-The configs take turns within each round, so that a noisy machine disturbs all alike;
-medians and quartiles over the rounds, and each median as a ratio to the first config's.
-Guided configs are timed in their guided phase, with made-up saliency maps; making the
-plan is part of the step. Synthetic images: loading is not measured.
+The configs take turns within each round, so that a noisy machine disturbs all alike. Shown are
+medians over the rounds, and medians of the ratios to the first config within a round.
+
+A step is: preprocess + plan (the data preprocessor on a collated batch: copy to the device,
+normalise, look maps up, resample, plan), forward, backward and the optimiser (the config's own).
+On a GPU events in its stream tell the phases apart, and the host waits once, at the end.
+Guided configs are in their guided phase, with made-up maps in a real store. mmpretrain's methods
+mask inside the model, so that their masking is part of forward. Hooks do not run.
+
+data: with --data, the config's own training pipeline reads and collates the images of each batch
+in this process. Workers do that beside the step in training, so it is not part of the step's time.
+of the peak: multiply-adds of forward and backward (3 times the formula's forward) a second, over
+those of a plain matrix product of the same type and threads, measured in the same round.
+peak memory: parameters, moments of the optimiser and the most that a step adds. GPU: torch's
+max_memory_allocated. CPU: torch's own allocations by its profiler, without scratch memory of the
+matrix libraries.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 try:
@@ -18,17 +31,16 @@ except ImportError as missing:
     sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
              '.venv/bin/python')
 
-import numpy as np
 import torch
 
+from amt_mm.benchmark import Contestant, peak_memory, race, write_race
+from amt_mm.benchmark.batches import make_images
 from amt_mm.engine import launch
-from amt_mm.engine.timing import Contestant, race, ratios
-from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example:
   python tools/analysis_tools/benchmark.py --batch-size 16 \\
-    configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py \\
+    mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py \\
     configs/mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py
 """
 
@@ -37,37 +49,42 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files; the first is the reference')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help='files, or PACKAGE::FOLDER/NAME.py; the first is the reference')
     parser.add_argument('--batch-size', type=int, default=16, help='default: 16')
     parser.add_argument('--rounds', type=int, default=15, help='measured rounds (default: 15)')
     parser.add_argument('--warm-up', type=int, default=2, help='rounds before (default: 2)')
-    parser.add_argument('--bf16', action='store_true', help='autocast to bfloat16')
-    parser.add_argument('--out', type=Path, help='write the table to OUT.md and OUT.json')
-    return parser.parse_args()
+    parser.add_argument('--bf16', action='store_true',
+                        help='autocast to bfloat16, whatever the configs say (default: fp32)')
+    parser.add_argument('--data', metavar='FOLDER',
+                        help='read images of this folder, or below it, in each step')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'),
+                        help='write the tables to OUT.md and all rounds to OUT.json '
+                        '(default: %(default)s)')
+    args = parser.parse_args()
+    if min(args.batch_size, args.rounds) < 1 or args.warm_up < 1:
+        parser.error('--batch-size, --rounds and --warm-up must be at least 1')
+    return args
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Measure and print the tables."""
     args = parse_args()
-    with launch.one_line_errors():
-        for config in args.configs:
-            launch.require_file(config, 'config')
-        contestants = [Contestant(config, args.batch_size) for config in args.configs]
-        times = race(contestants, args.rounds, args.warm_up, args.bf16)
-    low, median, high = np.quantile(times, [.25, .5, .75], axis=0)
-    ratio = ratios(times)
-    rows = [{'config': each.name, 'median': median[i], 'low': low[i], 'high': high[i],
-             'ratio': ratio[i], 'images': args.batch_size / median[i]}
-            for i, each in enumerate(contestants)]
-    columns = {'config': 'config', 'median': 's a step', 'low': 'lower quartile',
-               'high': 'upper quartile', 'ratio': 'ratio', 'images': 'images/s'}
-    formats = {'median': '.3f', 'low': '.3f', 'high': '.3f', 'ratio': '.3f', 'images': '.1f'}
-    out = args.out or Path('work_dirs/benchmark')
-    markdown, data = write_table(out, rows, columns, formats)
+    with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        images = args.data or make_images(scratch / 'images')
+        contestants = [Contestant(config, args.batch_size, images, scratch, args.data is not None,
+                                  args.bf16) for config in args.configs]
+        outcome = race(contestants, args.rounds, args.warm_up, args.bf16)
+        memory = [peak_memory(each) for each in contestants]
+        precision = 'bf16' if args.bf16 else 'fp32'
+        markdown, data = write_race(args.out, contestants, outcome, memory, dict(
+            configs=args.configs, images_a_step=args.batch_size, rounds=args.rounds,
+            warm_up=args.warm_up, precision=precision, data=args.data))
     print(markdown.read_text())
-    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, '
-          f'{"bf16" if args.bf16 else "fp32"}, {contestants[0].device.type}, '
-          f'{torch.get_num_threads()} threads. Also in {markdown} and {data}')
+    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {precision}, '
+          f'{contestants[0].device.type}, {torch.get_num_threads()} threads. '
+          f'Also in {markdown}; every round in {data}')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 try:
@@ -20,9 +21,10 @@ except ImportError as missing:
 import numpy as np
 import torch
 
+from amt_mm.benchmark import Contestant, race, ratios
+from amt_mm.benchmark.batches import make_images
 from amt_mm.engine import comparison, launch
 from amt_mm.engine.cost import cost
-from amt_mm.engine.timing import Contestant, race, ratios
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -37,7 +39,8 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='config files; the first is the reference')
+    parser.add_argument('configs', nargs='+', metavar='CONFIG',
+                        help='files, or PACKAGE::FOLDER/NAME.py; the first is the reference')
     parser.add_argument('--rounds', type=int, default=0,
                         help='measured rounds; 0 (default) leaves seconds out')
     parser.add_argument('--batch-size', type=int, default=16, help='default: 16')
@@ -50,8 +53,6 @@ def main() -> None:
     """Compute, measure and print."""
     args = parse_args()
     with launch.one_line_errors():
-        for config in args.configs:
-            launch.require_file(config, 'config')
         costs = [cost(comparison.resolved(config)) for config in args.configs]
         rows = [{'config': Path(config).stem, 'encoder': each.encoder_tokens,
                  'decoder': each.decoder_tokens or None, 'formula': each.formula / 1e9,
@@ -61,8 +62,11 @@ def main() -> None:
                    'formula': 'GMAC by formula', 'counted': 'GMAC counted', 'ratio': 'ratio'}
         formats = {'formula': '.3f', 'counted': '.3f', 'ratio': '.3f'}
         if args.rounds:
-            contestants = [Contestant(config, args.batch_size) for config in args.configs]
-            times = race(contestants, args.rounds)
+            with tempfile.TemporaryDirectory() as scratch:
+                images = make_images(Path(scratch, 'images'))
+                contestants = [Contestant(config, args.batch_size, images, Path(scratch))
+                               for config in args.configs]
+                times = race(contestants, args.rounds).network
             for row, median, ratio in zip(rows, np.median(times, axis=0), ratios(times),
                                           strict=True):
                 row.update(seconds=median, measured=ratio)

@@ -1,0 +1,11 @@
+"""Time the training steps of several configs in turn, phase by phase."""
+
+from .clock import PHASES
+from .contestant import Contestant
+from .memory import peak_memory
+from .racing import Race, race, ratios
+from .table import result_table, write_race
+
+__all__ = [
+    'PHASES', 'Contestant', 'Race', 'peak_memory', 'race', 'ratios', 'result_table', 'write_race'
+]

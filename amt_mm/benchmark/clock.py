@@ -1,0 +1,58 @@
+"""Clocks that tell the phases of a step apart."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+# In the order of a step. Workers do the first beside the step, so that it is no part of its time.
+PHASES = ('data', 'prepare', 'forward', 'backward', 'optimise')
+STEP = slice(1, None)
+NETWORK = slice(2, 4)  # forward and backward
+
+
+class CPUClock:
+    """Time on a CPU, where what has returned is done."""
+
+    def start(self) -> None:
+        """Begin a step."""
+        self._marks = [time.perf_counter()]
+
+    def mark(self) -> None:
+        """End a phase."""
+        self._marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        """End the step: seconds of each phase."""
+        return [end - begin for begin, end in zip(self._marks, self._marks[1:], strict=False)]
+
+
+class CUDAClock:
+    """Time of a GPU's stream, by events in it.
+
+    Nothing waits between phases, so host and device overlap across them as in training; what
+    the device idles for is counted in the phase whose work it waits for.
+    """
+
+    def start(self) -> None:
+        """Begin a step."""
+        self._marks = []
+        self.mark()
+
+    def mark(self) -> None:
+        """End a phase."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self._marks.append(event)
+
+    def seconds(self) -> list[float]:
+        """Wait for the device, and end the step: seconds of each phase."""
+        torch.cuda.synchronize()
+        return [begin.elapsed_time(end) / 1e3
+                for begin, end in zip(self._marks, self._marks[1:], strict=False)]
+
+
+def clock_of(device: torch.device) -> CPUClock | CUDAClock:
+    """The clock of a device."""
+    return CUDAClock() if device.type == 'cuda' else CPUClock()
