@@ -46,6 +46,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
                         help='compute in mixed precision: fp16 (the default; needs a GPU) scales '
                         'the loss, bf16 (CPU or GPU) does not')
+    parser.add_argument('--compile', action='store_true',
+                        help='compile the network by torch.compile, one graph for each phase of '
+                        'masking (needs a C++ compiler; options: compile=dict(...) in the config)')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by the batch size of all processes over '
                         'auto_scale_lr.base_batch_size of the config')
@@ -53,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Enter ``--pretrained``, ``--resume``, ``--amp`` and ``--auto-scale-lr`` in the config.
+    """Enter the arguments of training alone in the config.
 
     Raises:
         InputError: The config or the machine cannot do what is asked for.
@@ -71,6 +74,8 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
         hook.checkpoint = args.pretrained
     if args.amp:
         use_mixed_precision(cfg, args.amp)
+    if args.compile:
+        cfg.compile = cfg.get('compile') or True
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '

@@ -7,11 +7,14 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from amt_mm.hooks.together import together
+from amt_mm.models import Host
 from amt_mm.registry import RUNNERS
 
+from .compiling import compile_host
 from .find_checkpoint import check_checkpoint, decided_by_first, newest_whole
 from .house_hooks import with_house_hooks
 from .messages import warn
@@ -53,6 +56,16 @@ class OverlayRunner(Runner):
         elif self._load_from is not None and Path(self._load_from).is_file():
             decided_by_first(lambda: check_checkpoint(self._load_from))
         super().load_or_resume()
+
+    def _maybe_compile(self, target: str) -> None:
+        """Apply the config's ``compile``: to a host as :mod:`.compiling` says."""
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        options = self.cfg.get('compile')
+        if isinstance(model, Host) and options not in (None, False):
+            compile_host(model, options)
+            self.logger.info('The network is compiled: the first step of each phase takes longer')
+        else:
+            super()._maybe_compile(target)
 
     def save_checkpoint(self, out_dir: str, filename: str, file_client_args: dict | None = None,
                         save_optimizer: bool = True, save_param_scheduler: bool = True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLayer
 from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
@@ -78,6 +79,10 @@ def lean_blocks(blocks: Iterable[nn.Module]) -> None:
         if type(block) is TransformerEncoderLayer and type(block.attn) is MultiheadAttention:
             block.__class__ = Block
             block.attn.__class__ = Attention
+        for module in block.modules():
+            # Where mmpretrain has numpy's number, which torch.compile would take for a tensor.
+            if isinstance(module, DropPath):
+                module.drop_prob = float(module.drop_prob)
 
 
 def last_tokens(tokens: Tensor, count: int) -> Tensor:

@@ -93,6 +93,10 @@ class Host(BaseSelfSupervisor):
         if plan is None:
             raise InputError('the batch has no mask plan: it is made by '
                              "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
+        return self.losses(inputs, plan)
+
+    def losses(self, inputs: Tensor, plan: MaskPlan) -> dict:
+        """What :meth:`loss` returns; tensors in, tensors out, so that it compiles."""
         patches = self.patchify(inputs)
         pred = self.predict(self.backbone.encode(patches, plan), plan)
         target = self.target(inputs, patches, plan)
