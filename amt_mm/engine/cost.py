@@ -16,7 +16,7 @@ from amt_mm.models import Host
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of the forward pass of one image, in the guided phase of a guided config.
+    """Cost of the forward pass of one image.
 
     Attributes:
         encoder_tokens: Tokens in the encoder's blocks, [CLS] included.
@@ -31,11 +31,13 @@ class Cost:
     counted: int
 
 
-def cost(cfg: Config) -> Cost:
+def cost(cfg: Config, guided: bool = True) -> Cost:
     """Cost of a resolved config's model; computed on the meta device, without its memory.
 
     Args:
         cfg: Config after its overlay; its model is a :class:`Host` or mmpretrain's MAE.
+        guided: Count the guided phase of a guided config; False counts the random masking
+            before it. Others have one phase.
     """
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
@@ -46,7 +48,7 @@ def cost(cfg: Config) -> Cost:
         generator = model.data_preprocessor.mask_generator
         if isinstance(generator, AnnealedMaskGenerator):
             generator.progress = 1.0
-        plan = generator(1, (height, width), torch.ones(1, num_tokens))
+        plan = generator(1, (height, width), torch.ones(1, num_tokens) if guided else None)
         visible, masked = plan.visible.shape[1], plan.masked.shape[1]
         plan = MaskPlan(*(ids.to('meta') for ids in (plan.masked, plan.thrown, plan.visible)),
                         plan.grid)

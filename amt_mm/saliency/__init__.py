@@ -3,11 +3,12 @@
 from .attention import cls_attention, cls_saliency
 from .loss_map import LossMap
 from .normalize import entropy, min_max
+from .rank_correlation import rank_correlation
 from .resample import resample
 from .store import SaliencyStore, fingerprint
 from .writer import SaliencyWriter
 
 __all__ = [
     'LossMap', 'SaliencyStore', 'SaliencyWriter', 'cls_attention', 'cls_saliency', 'entropy',
-    'fingerprint', 'min_max', 'resample'
+    'fingerprint', 'min_max', 'rank_correlation', 'resample'
 ]

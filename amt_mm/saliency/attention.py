@@ -7,6 +7,8 @@ so the row is computed here from the block's own normalisation and projection.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -132,7 +134,10 @@ def _cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
     # timm normalises queries and keys in some models.
     query = getattr(attn, 'q_norm', nn.Identity())(query)
     key = getattr(attn, 'k_norm', nn.Identity())(key)
-    with torch.autocast(tokens.device.type, enabled=False):
+    kind = tokens.device.type
+    # The meta device, on which costs are counted, knows no autocast to switch off.
+    known = torch.amp.is_autocast_available(kind)
+    with torch.autocast(kind, enabled=False) if known else nullcontext():
         # (B, heads, 1, D_h) x (B, heads, D_h, 1 + N)
         logits = query.float() @ key.float().transpose(-2, -1) * head_width**-0.5
         return logits.softmax(dim=-1)[:, :, 0, 1:]

@@ -39,13 +39,18 @@ def test_explained_by_position(tool):
     assert tool.explained_by_position(torch.rand(500, 5, 7, generator=generator)) < .01
 
 
-def test_rank_correlation_is_spearmans(tool):
+def test_agreement_is_the_mean_rank_correlation(tool):
     generator = torch.Generator().manual_seed(0)
     maps, others = torch.rand(2, 9, 5, 7, generator=generator)
     wanted = [spearmanr(a.flatten(), b.flatten()).statistic
               for a, b in zip(maps, others, strict=True)]
-    assert tool.rank_correlation(maps, others) == pytest.approx(sum(wanted) / 9, abs=1e-5)
-    assert tool.rank_correlation(maps, maps) == pytest.approx(1)
+    assert tool.agreement(maps, others) == pytest.approx(sum(wanted) / 9, abs=1e-5)
+
+
+def test_agreement_of_maps_of_two_grids(tool):
+    """A slope across the image ranks columns alike on any grid."""
+    slopes = [torch.linspace(0, 1, n).expand(3, 4, n) for n in (7, 5)]
+    assert tool.agreement(*slopes) == pytest.approx(1, abs=1e-6)
 
 
 def test_visible_frequency(tool):

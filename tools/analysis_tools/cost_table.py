@@ -1,7 +1,8 @@
 """Print what configs cost: tokens, multiply-adds by formula and counted, seconds a step.
 
 The first config is the reference of all ratios. Multiply-adds are those of the forward
-pass of one image, in the guided phase of a guided config; seconds are those of forward
+pass of one image, in the guided phase of a guided config; the share of saliency refreshes is
+that of the whole run, a step counting three forward passes; seconds are those of forward
 and backward of one batch, all configs measured in turn (see benchmark.py).
 """
 
@@ -20,11 +21,13 @@ except ImportError as missing:
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from amt_mm.benchmark import Contestant, race, ratios
 from amt_mm.benchmark.batches import make_images
 from amt_mm.engine import comparison, launch
 from amt_mm.engine.cost import cost
+from amt_mm.engine.refresh_cost import refresh_hook, run_cost
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -49,11 +52,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def refresh_share(cfg: Config) -> float | None:
+    """Share of saliency refreshes in the whole run; None without, or without epochs."""
+    hook = refresh_hook(cfg)
+    return run_cost(cfg).share if hook and hook.by_epoch else None
+
+
 def main() -> None:
     """Compute, measure and print."""
     args = parse_args()
     with launch.one_line_errors():
-        costs = [cost(comparison.resolved(config)) for config in args.configs]
+        configs = [comparison.resolved(config) for config in args.configs]
+        costs = [cost(cfg) for cfg in configs]
         rows = [{'config': Path(config).stem, 'encoder': each.encoder_tokens,
                  'decoder': each.decoder_tokens or None, 'formula': each.formula / 1e9,
                  'counted': each.counted / 1e9, 'ratio': each.counted / costs[0].counted}
@@ -61,6 +71,11 @@ def main() -> None:
         columns = {'config': 'config', 'encoder': 'encoder tokens', 'decoder': 'decoder tokens',
                    'formula': 'GMAC by formula', 'counted': 'GMAC counted', 'ratio': 'ratio'}
         formats = {'formula': '.3f', 'counted': '.3f', 'ratio': '.3f'}
+        shares = [refresh_share(cfg) for cfg in configs]
+        if any(shares):
+            for row, share in zip(rows, shares, strict=True):
+                row['refresh'] = share
+            columns['refresh'], formats['refresh'] = 'refreshes, of the run', '.2%'
         if args.rounds:
             with tempfile.TemporaryDirectory() as scratch:
                 images = make_images(Path(scratch, 'images'))

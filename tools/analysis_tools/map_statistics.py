@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from amt_mm.masking import AMTMaskGenerator
-from amt_mm.saliency import SaliencyStore, entropy
+from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -59,12 +59,11 @@ def explained_by_position(maps: Tensor) -> float:
     return float((maps.mean(dim=0) - maps.mean()).square().mean() / centred.square().mean())
 
 
-def rank_correlation(maps: Tensor, others: Tensor) -> float:
-    """Mean over images of Spearman's correlation between two sets of maps."""
-    first, second = (each.flatten(1).argsort(1).argsort(1).float() for each in (maps, others))
-    first, second = (each - each.mean(dim=1, keepdim=True) for each in (first, second))
-    scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
-    return float(((first * second).sum(1) / scale).mean())
+def agreement(maps: Tensor, before: Tensor) -> float:
+    """Mean over images of the rank correlation with maps that may have another grid."""
+    whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(maps), -1)
+    before = before if before.shape == maps.shape else resample(before, whole, maps.shape[1:])
+    return float(rank_correlation(maps, before).nanmean())
 
 
 def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> Tensor:
@@ -97,7 +96,7 @@ def main() -> None:
         rows.append({
             'step': store.step, 'entropy': float(entropy(maps.flatten(1)).mean()),
             'border': f'{share:.2f} ({uniform:.2f})', 'position': explained_by_position(maps),
-            'agreement': None if before is None else rank_correlation(maps, before),
+            'agreement': None if before is None else agreement(maps, before),
             'never': float((seen < 0.01).float().mean()),
             'often': float((seen > 0.5).float().mean())})
         before = maps

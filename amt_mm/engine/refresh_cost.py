@@ -1,0 +1,140 @@
+"""What refreshing saliency costs of a run, by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from amt_mm.errors import InputError
+from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.registry import HOOKS
+from amt_mm.saliency import cls_attention
+
+from .cost import cost
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """A run's multiply-adds for each image of the data set.
+
+    Attributes:
+        warm_up_crops: Crops of an image that training sees before guidance.
+        guided_crops: Crops of an image after that.
+        refreshes: Times that an image is looked at whole: on average, where refreshes
+            renew a part.
+        warm_up: Multiply-adds of the forward pass of one crop before guidance.
+        guided: The same in the guided phase.
+        refresh: The same of one whole image as far as the [CLS] row of the last block.
+    """
+
+    warm_up_crops: int
+    guided_crops: int
+    refreshes: float
+    warm_up: int
+    guided: int
+    refresh: int
+
+    @property
+    def share(self) -> float:
+        """Share of the refreshes in the run's multiply-adds.
+
+        A step counts three forward passes, two of them for the backward pass.
+        """
+        return self.share_of(self.refresh, 3 * self.warm_up, 3 * self.guided)
+
+    def share_of(self, refresh: float, warm_up: float, guided: float) -> float:
+        """The same share from other costs of an image, such as seconds.
+
+        Args:
+            refresh: Of one whole image.
+            warm_up: Of a training step before guidance, a crop.
+            guided: Of a training step in the guided phase, a crop.
+        """
+        whole = self.refreshes * refresh
+        steps = self.warm_up_crops * warm_up + self.guided_crops * guided
+        return whole / (whole + steps)
+
+
+def refresh_hook(cfg: Config, **changes) -> SaliencyUpdateHook | None:
+    """The refresh of a resolved config.
+
+    Args:
+        cfg: Config after its overlay.
+        **changes: Options of the hook that replace the config's.
+
+    Returns:
+        The hook, None if the config has none.
+    """
+    hooks = (*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values())
+    for hook in hooks:
+        if isinstance(hook, Mapping) and hook['type'].split('.')[-1] == 'SaliencyUpdateHook':
+            return HOOKS.build({**hook, **changes})
+    return None
+
+
+def run_cost(cfg: Config, **changes) -> RunCost:
+    """What a run costs, refreshes and steps; computed on the meta device.
+
+    Args:
+        cfg: Config after its overlay, with a ``SaliencyUpdateHook``.
+        **changes: Options of the hook that replace the config's.
+
+    Raises:
+        InputError: No such hook, or a run that counts iterations: how often it sees an
+            image depends on the data set.
+    """
+    hook = refresh_hook(cfg, **changes)
+    if hook is None:
+        raise InputError('the config refreshes no saliency: it has no SaliencyUpdateHook')
+    epochs = cfg.train_cfg.get('max_epochs')
+    if epochs is None or not hook.by_epoch:
+        raise InputError('the share of the refreshes is counted for runs by epochs '
+                         '(train_cfg.max_epochs, and by_epoch=True of the SaliencyUpdateHook)')
+    crops = crops_an_epoch(cfg.train_dataloader.dataset)
+    # Of as many samples as there are parts, each refresh renews all or one.
+    looked_at = sum(len(hook.rows(epoch, hook.parts)) for epoch in range(epochs)
+                    if hook.is_due(epoch))
+    with torch.device('meta'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    before = min(hook.begin, epochs)
+    return RunCost(
+        before * crops, (epochs - before) * crops, looked_at / hook.parts,
+        cost(cfg, guided=False).counted, cost(cfg).counted,
+        counted_refresh(model.backbone, hook.settings.grid(model.backbone)))
+
+
+def crops_an_epoch(dataset: Mapping) -> int:
+    """Crops of each image in an epoch, by the config of a training set.
+
+    Raises:
+        InputError: Data sets joined of which one is repeated more often.
+    """
+    children = {crops_an_epoch(child) for child in (*dataset.get('datasets', ()),
+                                                    dataset.get('dataset')) if child}
+    if len(children) > 1:
+        raise InputError('the training set joins data sets that are repeated a different number '
+                         'of times: the share of the refreshes depends on their sizes')
+    repeats = prod(transform.get('repeats', 2) for transform in dataset.get('pipeline', ())
+                   if transform['type'].split('.')[-1] == 'RepeatedCrops')
+    return repeats * dataset.get('times', 1) * (children.pop() if children else 1)
+
+
+def counted_refresh(backbone: nn.Module, grid: tuple[int, int]) -> int:
+    """Multiply-adds of one whole image, of the matrix products that torch runs.
+
+    Args:
+        backbone: Encoder on the meta device.
+        grid: Rows and columns of the whole image's patches.
+    """
+    size = [side * backbone.patch_size for side in grid]
+    images = torch.zeros(1, 3, *size, device='meta')
+    with FlopCounterMode(display=False) as counter, torch.device('meta'):
+        cls_attention(backbone, images)
+    return counter.get_total_flops() // 2  # torch counts a multiply-add as two operations
