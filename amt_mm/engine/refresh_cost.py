@@ -30,7 +30,7 @@ class RunCost:
         refreshes: Times that an image is looked at whole: on average, where refreshes
             renew a part.
         warm_up: Multiply-adds of the forward pass of one crop before guidance.
-        guided: The same in the guided phase.
+        guided: The same in the guided phase; at its end, where ratios change in it.
         refresh: The same of one whole image as far as the [CLS] row of the last block.
     """
 

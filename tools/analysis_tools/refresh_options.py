@@ -7,7 +7,7 @@ and, with a checkpoint, the rank correlation (Spearman) of the maps of training 
 those of the full refresh, on its grid; beside it, what the full maps keep of themselves when
 they are averaged over as few cells. Checkpoints of earlier refreshes tell what keeping old
 maps costs: of one refresh ago for parts=2, of two for parts=3. Without a checkpoint images are
-made up: times alone. All take turns within each round; medians.
+made up: times alone. All take turns within each round; medians; on a CPU of processor time.
 """
 
 from __future__ import annotations
@@ -79,10 +79,9 @@ def main() -> None:
     """Measure and print the table."""
     args = parse_args()
     with launch.one_line_errors():
-        for path, role in ((args.config, 'config'), (args.checkpoint, 'checkpoint'),
-                           *((older, 'checkpoint') for older in args.older)):
+        for path in (args.checkpoint, *args.older):
             if path is not None:
-                launch.require_file(path, role)
+                launch.require_file(path, 'checkpoint')
         if args.older and not args.checkpoint:
             raise InputError('--older is compared with a checkpoint: name that, too')
         cfg = comparison.resolved(args.config)
