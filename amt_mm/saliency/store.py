@@ -123,9 +123,15 @@ class SaliencyStore:
         Raises:
             InputError: A damaged block.
         """
-        size = self._header.block_rows
-        for block in range(rows.start // size, -(-rows.stop // size)):
-            self._compare(block, self._maps[self._header.rows(block)])
+        header = self._header
+        for block in range(rows.start // header.block_rows, -(-rows.stop // header.block_rows)):
+            place = header.rows(block)
+            start = header.maps_start + place.start * header.row_bytes
+            start -= start % mmap.PAGESIZE
+            # A block in one read: without reading ahead it would be one a page.
+            self._maps.base.madvise(mmap.MADV_WILLNEED, start, header.maps_start
+                                    + place.stop * header.row_bytes - start)
+            self._compare(block, self._maps[place])
         return self._maps[rows]
 
     def _check_fingerprint(self, fingerprint: str | None) -> None:

@@ -1,7 +1,10 @@
 """Maps opened by several processes, here threads that exchange as processes would."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,3 +182,20 @@ def test_one_process_alone_needs_no_group(tmp_path):
     path = write(Path(tmp_path) / 'saliency/epoch_3.amtmap')
     store = take_up_maps(runner(tmp_path), refer_to(SaliencyStore(path)), 'f')
     assert store.path == path
+
+
+@pytest.mark.slow
+def test_two_real_processes(tmp_path):
+    sound, broken = write(tmp_path / 'sound'), write(tmp_path / 'broken')
+    damage(broken, 30)
+    script = Path(__file__).parent / 'two_processes_maps.py'
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+         str(script), str(broken), str(sound)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = sorted(line for line in done.stdout.splitlines() if line[:6] in ('opened', 'refuse'))
+    assert said[:2] == [f'opened {SaliencyStore(sound).crc32}'] * 2
+    assert said[2:] == [f'refused: {broken}: the maps of samples 24 to 31 are damaged (checksum '
+                        'differs); resume from a checkpoint with other maps, or bring this file '
+                        'back from a copy'] * 2
