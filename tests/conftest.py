@@ -21,6 +21,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
+from amt_mm.engine import OverlayRunner
+
 CROP = (40, 56)
 PATCH = 8
 BACKBONE = dict(
@@ -129,8 +131,8 @@ def toy_runner(tmp_path, toy_images, toy_mae, monkeypatch):
     # Asks every compiler of the machine for its version, which takes longer than a toy run.
     monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
 
-    def make(work_dir='run', hooks=(), dataset=None, epochs=4, loader=(), seed=0, kind=Runner,
-             **changes):
+    def make(work_dir='run', hooks=(), dataset=None, epochs=4, loader=(), seed=0,
+             kind=OverlayRunner, **changes):
         recorder = PlanRecorder()
         settings = dict(
             model=toy_mae(build=False), work_dir=str(tmp_path / work_dir),

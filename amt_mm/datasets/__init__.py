@@ -12,6 +12,7 @@ from .packed import PackedImages
 from .packing import PackInputsWithBox
 from .repeated import RepeatedCrops, collate_repeats
 from .scenes import SceneDataset
+from .seeded import SeededSamples
 from .staged import StagedDataset
 from .stl10 import STL10
 from .tiny_imagenet import TinyImageNet
@@ -20,6 +21,6 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'ConcatDataset', 'DecodeRandomResizedCrop', 'ImageFolder',
     'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox',
-    'ReadImage', 'RepeatedCrops', 'SceneDataset', 'StagedDataset', 'TinyImageNet', 'base_dataset',
-    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
+    'ReadImage', 'RepeatedCrops', 'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet',
+    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
 ]

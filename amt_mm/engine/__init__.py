@@ -6,10 +6,11 @@ from .low_shot_loop import LowShotTestLoop
 from .overlay import apply_overlay
 from .runner import OverlayRunner
 from .safe_loading import load_as_data, load_safely
+from .train_loops import ResumableEpochLoop, ResumableIterLoop
 
 load_safely()
 
 __all__ = [
-    'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'apply_overlay',
-    'load_as_data'
+    'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'ResumableEpochLoop',
+    'ResumableIterLoop', 'apply_overlay', 'load_as_data'
 ]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 # By name, so that a config changes one setting of one (`default_hooks.progress.interval=50`), or
 # leaves one out (`default_hooks.progress=None`).
 HOUSE_HOOKS = {
-    'seed': dict(type='amt_mm.EpochSeedHook'),
+    'seed': dict(type='amt_mm.StepSeedHook'),
+    'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),

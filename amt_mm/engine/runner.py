@@ -1,4 +1,4 @@
-"""OverlayRunner: MMEngine's runner with overlays and the hooks of the house."""
+"""OverlayRunner: MMEngine's runner with overlays, the hooks and the loops of the house."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
@@ -20,11 +20,15 @@ from .house_hooks import with_house_hooks
 from .messages import warn
 from .overlay import apply_overlay
 from .safe_save import atomic_file
+from .train_loops import resumable_loop, seeded_loader
 
 
 @RUNNERS.register_module()
 class OverlayRunner(Runner):
-    """MMEngine's runner with overlays, the hooks of the house and checkpoints saved whole.
+    """MMEngine's runner with overlays, the hooks and loops of the house, and whole checkpoints.
+
+    Training loops of MMEngine are replaced by ours, and samples are seeded one by one, so
+    that a resumed run equals an unbroken one: see :mod:`amt_mm.engine.train_loops`.
 
     Configs of amt_mm and overlay files set ``runner_type`` to this class, so every
     OpenMMLab tool that builds its runner from the config gets it.
@@ -39,6 +43,13 @@ class OverlayRunner(Runner):
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.engine.house_hooks`."""
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build our loop where the config asks for MMEngine's, and seed samples in any."""
+        if isinstance(loop, dict):
+            self._train_dataloader = seeded_loader(self._train_dataloader)
+            loop = resumable_loop(loop)
+        return super().build_train_loop(loop)
 
     def load_or_resume(self) -> None:
         """Load what is asked for; a resumed run without a name takes the newest whole one.

@@ -2,20 +2,21 @@
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
-from .epoch_seed_hook import EpochSeedHook
 from .finite_guard_hook import FiniteGuardHook
 from .knn_probe_hook import KNNProbeHook
 from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
+from .position_hook import PositionHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
+from .step_seed_hook import StepSeedHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'EpochSeedHook', 'FiniteGuardHook', 'KNNProbeHook',
-    'LastBatchHook', 'MaskProgressHook', 'PretrainedBackboneHook', 'ProgressBarHook',
-    'RankResultHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'TokenLossHook'
+    'CheckpointKeysHook', 'ClassCountHook', 'FiniteGuardHook', 'KNNProbeHook', 'LastBatchHook',
+    'MaskProgressHook', 'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook',
+    'RankResultHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'StepSeedHook', 'TokenLossHook'
 ]

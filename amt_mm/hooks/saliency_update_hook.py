@@ -69,7 +69,7 @@ class SaliencyUpdateHook(Hook):
             file that is gone, damaged, or of another data set.
     """
 
-    # After EpochSeedHook, before whatever reads the plan.
+    # After StepSeedHook, before whatever reads the plan.
     priority = 'NORMAL'
 
     def __init__(self, begin: int = 40, interval: int = 40, end: int | None = None,
@@ -132,9 +132,9 @@ class SaliencyUpdateHook(Hook):
             runner.logger.warning(f'SaliencyUpdateHook begins at {self.begin}, training ends at '
                                   f'{last}: masks stay random')
         self._check_parts(runner, len(base_dataset(dataset)), last)
-        step = runner.epoch if self.by_epoch else runner.iter
-        if step == 0:
+        if runner.iter == 0:
             return
+        step = runner.epoch if self.by_epoch else runner.iter
         if self._reference:
             store = take_up_maps(runner, self._reference, self._fingerprint)
             preprocessor.store = store
@@ -146,7 +146,10 @@ class SaliencyUpdateHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Refresh if this epoch begins with one."""
-        if self.by_epoch and self.is_due(runner.epoch):
+        store = unwrapped(runner).data_preprocessor.store
+        # Resumed in the middle of this epoch: its maps are in use, made before it began.
+        made = store is not None and store.step == runner.epoch
+        if self.by_epoch and self.is_due(runner.epoch) and not made:
             self.refresh(runner, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None

@@ -3,11 +3,12 @@
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from amt_mm.engine import launch
 from amt_mm.engine.house_hooks import HOUSE_HOOKS, with_house_hooks
 from amt_mm.engine.runner import OverlayRunner
-from amt_mm.hooks import CheckpointKeysHook, EpochSeedHook, ProgressBarHook
+from amt_mm.hooks import CheckpointKeysHook, ProgressBarHook, StepSeedHook
 from amt_mm.registry import HOOKS
 
 
@@ -30,13 +31,13 @@ def test_every_run_has_each_of_them_once(toy_house, default_hooks):
 
 def test_one_is_changed_or_left_out_by_its_name(toy_house):
     runner = toy_house(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
-    assert 'EpochSeedHook' not in kinds(runner)
+    assert 'StepSeedHook' not in kinds(runner)
     bar, = (hook for hook in runner.hooks if isinstance(hook, ProgressBarHook))
     assert bar.interval == 3
 
 
-@pytest.mark.parametrize('own', [EpochSeedHook(), dict(type='amt_mm.EpochSeedHook'),
-                                 dict(type=EpochSeedHook)])
+@pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),
+                                 dict(type=StepSeedHook)])
 def test_a_custom_hook_of_the_same_type_takes_its_place(own):
     assert 'seed' not in with_house_hooks(None, [own, Hook()])
     assert 'keys' in with_house_hooks(None, [own])
@@ -56,7 +57,8 @@ def test_options_may_name_them(capsys):
 
 def test_a_config_without_a_runner_type_is_run_by_ours(toy_runner, monkeypatch):
     built = []
-    monkeypatch.setattr(launch.RUNNERS, 'build', lambda cfg: built.append(cfg) or toy_runner())
+    plain = toy_runner(kind=Runner)
+    monkeypatch.setattr(launch.RUNNERS, 'build', lambda cfg: built.append(cfg) or plain)
     launch.build_runner(Config(dict()))
     assert built[0].runner_type == 'amt_mm.OverlayRunner'
-    assert not any(isinstance(hook, CheckpointKeysHook) for hook in toy_runner().hooks)
+    assert not any(isinstance(hook, CheckpointKeysHook) for hook in toy_runner(kind=Runner).hooks)

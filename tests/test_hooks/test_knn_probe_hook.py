@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import KNNProbeHook, SaliencyUpdateHook
-from amt_mm.hooks.random_streams import kept_random_streams
+from amt_mm.random_streams import kept_random_streams
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TRAIN = [i * 5 % 7 for i in range(40)]

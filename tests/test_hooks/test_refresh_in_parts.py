@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 
 from amt_mm.errors import InputError
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook
 from amt_mm.saliency import SaliencyStore, cls_saliency
 
 # 7 samples in 3 parts: the samples renewed before epochs 1, 2, ...
@@ -77,7 +77,7 @@ def test_the_rotation_follows_begin_and_interval():
 @pytest.mark.parametrize('start', [1, 2, 3, 4])
 def test_a_resumed_run_goes_on_with_the_rotation(toy_runner, start):
     def run(work_dir, **changes):
-        runner = toy_runner(work_dir, [EpochSeedHook(), SaliencyUpdateHook(1, 1, parts=3)],
+        runner = toy_runner(work_dir, [StepSeedHook(), SaliencyUpdateHook(1, 1, parts=3)],
                             epochs=6, **changes)
         runner.train()
         return runner
@@ -94,9 +94,9 @@ def test_a_resumed_run_goes_on_with_the_rotation(toy_runner, start):
 
 def test_without_maps_so_far_all_are_made(toy_runner):
     """A plain checkpoint resumed into guidance, off the calendar: no maps to keep."""
-    toy_runner('run', [EpochSeedHook()], epochs=4).train()
+    toy_runner('run', [StepSeedHook()], epochs=4).train()
     hook = SaliencyUpdateHook(1, 2, parts=2)
-    runner = toy_runner('run', [EpochSeedHook(), hook], epochs=7, resume=True)
+    runner = toy_runner('run', [StepSeedHook(), hook], epochs=7, resume=True)
     runner.train()
     assert [step['map_step'] for step in runner.recorder.steps[::3]] == [4, 5, 5]
     changed = [(a != b).any() for a, b in zip(stored(runner.work_dir, 4),
@@ -105,8 +105,8 @@ def test_without_maps_so_far_all_are_made(toy_runner):
 
 
 def test_maps_of_another_grid_are_all_renewed_and_told(toy_runner, monkeypatch):
-    toy_runner('run', [EpochSeedHook(), SaliencyUpdateHook(1, 1)], epochs=2).train()
-    runner = toy_runner('run', [EpochSeedHook(), SaliencyUpdateHook(
+    toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(1, 1)], epochs=2).train()
+    runner = toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(
         1, 1, parts=2, image_size=(24, 40))], epochs=4, resume=True)
     said = warnings_of(runner, monkeypatch)
     runner.train()
@@ -118,8 +118,8 @@ def test_maps_of_another_grid_are_all_renewed_and_told(toy_runner, monkeypatch):
 
 
 def test_maps_of_another_type_are_kept_in_the_new_one(toy_runner):
-    toy_runner('run', [EpochSeedHook(), SaliencyUpdateHook(1, 1)], epochs=2).train()
-    runner = toy_runner('run', [EpochSeedHook(), SaliencyUpdateHook(1, 1, parts=2, dtype='uint8')],
+    toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(1, 1)], epochs=2).train()
+    runner = toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(1, 1, parts=2, dtype='uint8')],
                         epochs=3, resume=True)
     runner.train()
     change = (stored(runner.work_dir, 1) - stored(runner.work_dir, 2)).abs().amax(dim=1)

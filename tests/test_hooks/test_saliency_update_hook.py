@@ -14,7 +14,7 @@ from mmengine.hooks import Hook
 
 from amt_mm.datasets import dataset_fingerprint, whole_image_view
 from amt_mm.errors import InputError
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook, refresh
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook, refresh
 from amt_mm.saliency import SaliencyStore
 
 GUIDED, WARMUP = (15, 14, 6), (26, 0, 9)
@@ -188,7 +188,7 @@ def check_same(found, wanted):
 
 
 def hooks():
-    return [EpochSeedHook(), SaliencyUpdateHook(begin=2, interval=2)]
+    return [StepSeedHook(), SaliencyUpdateHook(begin=2, interval=2)]
 
 
 @pytest.mark.parametrize(('workers', 'starts'), [(0, (1, 2, 3, 4)), (1, (2, 3))])
@@ -221,7 +221,7 @@ def test_trap_9_a_run_that_stopped_goes_on_in_its_own_folder(toy_runner):
 def test_trap_9_an_iteration_based_run_resumed_equals_the_unbroken_one(toy_runner, start):
     def run(work_dir, **changes):
         runner = toy_runner(
-            work_dir, [EpochSeedHook(), SaliencyUpdateHook(2, 3, by_epoch=False)],
+            work_dir, [StepSeedHook(), SaliencyUpdateHook(2, 3, by_epoch=False)],
             loader=dict(sampler=dict(type='InfiniteSampler', shuffle=True)),
             train_cfg=dict(type='IterBasedTrainLoop', max_iters=8),
             default_hooks=dict(logger=None, checkpoint=dict(
@@ -353,7 +353,7 @@ def test_a_map_file_beside_the_checkpoint_is_found(toy_runner):
 
 
 def test_a_plain_mae_checkpoint_resumed_into_guidance_gets_maps_at_once(toy_runner, monkeypatch):
-    toy_runner('run', [EpochSeedHook()], epochs=3).train()
+    toy_runner('run', [StepSeedHook()], epochs=3).train()
     runner = toy_runner('run', hooks(), epochs=5, resume=True)
     said = warnings_of(runner, monkeypatch)
     runner.train()
@@ -363,7 +363,7 @@ def test_a_plain_mae_checkpoint_resumed_into_guidance_gets_maps_at_once(toy_runn
 
 
 def test_a_plain_mae_checkpoint_resumed_before_guidance_waits(toy_runner, monkeypatch):
-    toy_runner('run', [EpochSeedHook()], epochs=1).train()
+    toy_runner('run', [StepSeedHook()], epochs=1).train()
     runner = toy_runner('run', hooks(), epochs=3, resume=True)
     said = warnings_of(runner, monkeypatch)
     runner.train()

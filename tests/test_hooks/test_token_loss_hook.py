@@ -10,7 +10,7 @@ import torch
 from mmengine.hooks import Hook
 
 from amt_mm.errors import InputError
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook, TokenLossHook
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook, TokenLossHook
 from amt_mm.saliency import SaliencyStore
 
 GUIDED, WARMUP = 15, 26
@@ -22,7 +22,7 @@ def maps_of(path):
 
 
 def hooks(begin=2):
-    return [EpochSeedHook(), TokenLossHook(begin)]
+    return [StepSeedHook(), TokenLossHook(begin)]
 
 
 class Losses(Hook):
@@ -85,7 +85,7 @@ def test_masks_are_random_before_the_beginning_and_follow_the_maps_after(toy_run
 
 
 def test_losses_cost_no_draw_and_change_no_step_before_they_guide(toy_runner):
-    plain = toy_runner('plain', [EpochSeedHook()], epochs=2)
+    plain = toy_runner('plain', [StepSeedHook()], epochs=2)
     plain.train()
     noting = toy_runner('noting', hooks(9), epochs=2)
     noting.train()
@@ -138,7 +138,7 @@ def test_a_missing_or_foreign_map_file_is_named_on_resume(toy_runner):
 
 
 def test_a_checkpoint_without_maps_of_losses_is_said(toy_runner, monkeypatch):
-    toy_runner('run', [EpochSeedHook()], epochs=1).train()
+    toy_runner('run', [StepSeedHook()], epochs=1).train()
     runner = toy_runner('run', hooks(0), epochs=2, resume=True)
     said = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: said.append(text))

@@ -12,10 +12,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
 
-from amt_mm.engine import launch  # noqa: E402
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook  # noqa: E402
+from amt_mm.engine import (
+    OverlayRunner,  # noqa: E402
+    launch,  # noqa: E402
+)
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook  # noqa: E402
 
 
 def main(folder, settings='{}'):
@@ -25,7 +27,7 @@ def main(folder, settings='{}'):
     launch.prepare_processes(cfg)
     recorder = conftest.PlanRecorder()
     images = conftest.ToyImages(conftest.noise_images(7), conftest.toy_pipeline())
-    runner = Runner(
+    runner = OverlayRunner(
         model=dict(type='amt_mm.AMTMAE', backbone=conftest.BACKBONE, neck=conftest.NECK,
                    head=conftest.HEAD, data_preprocessor=conftest.PREPROCESSOR),
         work_dir=folder, launcher='pytorch', default_scope='mmpretrain', log_level='WARNING',
@@ -36,7 +38,7 @@ def main(folder, settings='{}'):
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=settings['epochs']),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=settings['lr'])),
         default_hooks=dict(logger=None),
-        custom_hooks=[recorder, EpochSeedHook(), SaliencyUpdateHook(**settings['hook'])],
+        custom_hooks=[recorder, StepSeedHook(), SaliencyUpdateHook(**settings['hook'])],
         randomness=dict(seed=0))
     runner.train()
     steps = recorder.steps

@@ -11,10 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
-from mmengine.runner import Runner  # noqa: E402
 
-from amt_mm.engine import launch  # noqa: E402
-from amt_mm.hooks import EpochSeedHook, TokenLossHook  # noqa: E402
+from amt_mm.engine import (
+    OverlayRunner,  # noqa: E402
+    launch,  # noqa: E402
+)
+from amt_mm.hooks import StepSeedHook, TokenLossHook  # noqa: E402
 
 
 def main(folder):
@@ -22,7 +24,7 @@ def main(folder):
     launch.prepare_processes(cfg)
     hook = TokenLossHook(begin=1)
     images = conftest.ToyImages(conftest.noise_images(7), conftest.toy_pipeline())
-    runner = Runner(
+    runner = OverlayRunner(
         model=dict(type='amt_mm.AMTMAE', backbone=conftest.BACKBONE, neck=conftest.NECK,
                    head=conftest.HEAD, data_preprocessor=conftest.PREPROCESSOR),
         work_dir=folder, launcher='pytorch', default_scope='mmpretrain', log_level='WARNING',
@@ -33,7 +35,7 @@ def main(folder):
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=2),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
         default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=[EpochSeedHook(), hook], randomness=dict(seed=0))
+        custom_hooks=[StepSeedHook(), hook], randomness=dict(seed=0))
     runner.train()
     torch.save(dict(maps=hook.maps.lookup(torch.arange(7)), step=hook.maps.step),
                f'{folder}/rank{distributed.get_rank()}.pt')

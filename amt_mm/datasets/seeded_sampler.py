@@ -1,0 +1,138 @@
+"""Samplers that seed samples, and that begin in the middle without loading what lies before."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from amt_mm.random_streams import SAMPLES, seed_sequence
+
+from .seeded import SampleKey
+
+# Seeds that are drawn at once.
+_BLOCK = 1024
+
+
+class SeededSampler(Sampler):
+    """A sampler's indices in its order, as keys that carry a seed each.
+
+    The seed follows from (seed of the run, pass over the data, rank, position in the
+    pass). So each pass has crops of its own, with any kind of workers.
+
+    Args:
+        sampler: The sampler, or its config. Whatever else is read from this object is
+            read from the sampler.
+        dataset: For the sampler.
+        seed: Of the run. Defaults to None, as the runner gives it with
+            ``diff_rank_seed``: then the sampler's own, which all processes share.
+    """
+
+    def __init__(self, sampler: Iterable[int] | dict, dataset: Dataset, seed: int | None = None
+                 ) -> None:
+        self.sampler = DATA_SAMPLERS.build(
+            sampler, default_args=dict(dataset=dataset, seed=seed)
+        ) if isinstance(sampler, dict) else sampler
+        self.seed = getattr(self.sampler, 'seed', 0) if seed is None else seed
+        self.begin(0, 0)
+
+    def begin(self, number: int, skipped: int) -> None:
+        """Say where the next iteration begins.
+
+        Args:
+            number: Of the pass over the data, for the seeds alone.
+            skipped: Indices of the pass that are left out; nothing is loaded of them.
+        """
+        self._number, self._skipped, self._begun = number, skipped, False
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin a pass, in the sampler's order for this epoch.
+
+        Args:
+            epoch: Number of the pass.
+        """
+        if hasattr(self.sampler, 'set_epoch'):
+            self.sampler.set_epoch(epoch)
+        self.begin(epoch, 0)
+
+    def __len__(self) -> int:
+        """Of the sampler."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        """The keys of one pass."""
+        if self._begun:
+            # A loop that does not say which pass this is: never the same seeds again.
+            self.begin(self._number + 1, 0)
+        self._begun = True
+        bits = np.random.PCG64(seed_sequence(self.seed, self._number, SAMPLES))
+        bits.advance(self._skipped)
+        indices = itertools.islice(iter(self.sampler), self._skipped, None)
+        # Lists, because numpy's integers are slower to use and to pickle.
+        blocks = iter(lambda: bits.random_raw(_BLOCK).tolist(), None)
+        yield from map(SampleKey, indices, itertools.chain.from_iterable(blocks))
+
+    def __getattr__(self, name: str) -> Any:
+        """What the sampler has beyond its indices."""
+        if name == 'sampler':
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+
+class SkippingBatchSampler(Sampler):
+    """A batch sampler of the config's choice, which can leave out first batches.
+
+    Args:
+        batch_sampler: Its config.
+        sampler: For the batch sampler.
+        batch_size: For the batch sampler.
+    """
+
+    def __init__(self, batch_sampler: dict, sampler: SeededSampler, batch_size: int) -> None:
+        self.batch_sampler = DATA_SAMPLERS.build(
+            batch_sampler, default_args=dict(sampler=sampler, batch_size=batch_size))
+        self.sampler = sampler
+        self.skipped = 0
+
+    def __len__(self) -> int:
+        """Of the batch sampler."""
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        """The batches of one pass."""
+        skipped, self.skipped = self.skipped, 0
+        yield from itertools.islice(iter(self.batch_sampler), skipped, None)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the batch sampler has beyond its batches."""
+        if name == 'batch_sampler':
+            raise AttributeError(name)
+        return getattr(self.batch_sampler, name)
+
+
+def seeded_sampler(loader: DataLoader) -> SeededSampler | None:
+    """The sampler that seeds a loader's samples; None where nothing does."""
+    for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
+        if isinstance(sampler, SeededSampler):
+            return sampler
+    return None
+
+
+def begin_pass(loader: DataLoader, number: int, batch: int) -> None:
+    """Let a loader's next iteration begin with a certain batch.
+
+    Args:
+        loader: With a :class:`SeededSampler`.
+        number: Of the pass over the data, for the seeds alone.
+        batch: The first one, counted from 0.
+    """
+    if isinstance(loader.batch_sampler, SkippingBatchSampler):
+        # How many indices the first batches take is known to it alone.
+        loader.batch_sampler.skipped = batch
+        seeded_sampler(loader).begin(number, 0)
+    else:
+        seeded_sampler(loader).begin(number, batch * (loader.batch_size or 1))
