@@ -12,7 +12,5 @@ pipeline_without_masks = [t for t in _base_.train_pipeline if t['type'] != 'BEiT
 
 optim_wrapper = dict(optimizer=dict(fused=True))
 
-# Workers start anew each epoch, so that StepSeedHook seeds them and a resumed run is exact.
 # `_delete_` drops a scope entry that the runner would hand to the function.
-train_dataloader = dict(
-    persistent_workers=False, collate_fn=dict(_delete_=True, type='default_collate'))
+train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))

@@ -13,9 +13,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs')
 ]
-# Workers start anew each epoch, so that StepSeedHook seeds them and a resumed run is exact.
 # `_delete_` drops a scope entry that the runner would hand to the function.
 train_dataloader = dict(
-    persistent_workers=False,
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(pipeline=train_pipeline))

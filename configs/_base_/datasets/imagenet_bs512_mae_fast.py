@@ -3,8 +3,6 @@
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs512_mae.py'
 
 train_dataloader = dict(
-    # Workers start anew each epoch, so that StepSeedHook seeds them and a resumed run is exact.
-    persistent_workers=False,
     # `_delete_` drops a scope entry that the runner would hand to the function.
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(
