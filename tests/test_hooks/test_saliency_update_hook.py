@@ -278,16 +278,19 @@ def test_a_missing_map_file_is_named_on_resume(toy_runner):
     folder = broken_run(toy_runner)
     os.remove(folder / 'saliency' / 'epoch_2.amtmap')
     with pytest.raises(InputError, match=r'epoch_2\.amtmap.*broken/saliency'):
-        toy_runner('broken', hooks(), epochs=5, resume=True).train()
+        toy_runner('broken', hooks(), epochs=5, resume=True,
+                   load_from=str(folder / 'epoch_3.pth')).train()
 
 
 def test_a_damaged_map_file_is_named_on_resume(toy_runner):
-    path = broken_run(toy_runner) / 'saliency' / 'epoch_2.amtmap'
+    folder = broken_run(toy_runner)
+    path = folder / 'saliency' / 'epoch_2.amtmap'
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
     with pytest.raises(InputError, match=r'epoch_2\.amtmap: the maps of samples 0 to 6 are'):
-        toy_runner('broken', hooks(), epochs=5, resume=True).train()
+        toy_runner('broken', hooks(), epochs=5, resume=True,
+                   load_from=str(folder / 'epoch_3.pth')).train()
 
 
 @pytest.mark.parametrize('change', ['fewer', 'other order', 'other image'])

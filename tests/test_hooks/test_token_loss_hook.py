@@ -130,11 +130,12 @@ def test_a_missing_or_foreign_map_file_is_named_on_resume(toy_runner):
     stranger.train()
     path = Path(stranger.work_dir).parent / 'run' / 'saliency' / 'losses_6.amtmap'
     path.write_bytes((Path(stranger.work_dir) / 'saliency' / path.name).read_bytes())
+    named = str(path.parents[1] / 'epoch_2.pth')
     with pytest.raises(InputError, match=r'losses_6\.amtmap: these are not'):
-        toy_runner('run', hooks(), epochs=3, resume=True).train()
+        toy_runner('run', hooks(), epochs=3, resume=True, load_from=named).train()
     path.unlink()
     with pytest.raises(InputError, match=r'losses_6\.amtmap.*run/saliency'):
-        toy_runner('run', hooks(), epochs=3, resume=True).train()
+        toy_runner('run', hooks(), epochs=3, resume=True, load_from=named).train()
 
 
 def test_a_checkpoint_without_maps_of_losses_is_said(toy_runner, monkeypatch):
