@@ -13,7 +13,7 @@ from torch._dynamo.utils import counters
 from amt_mm.engine import OverlayRunner
 from amt_mm.engine.compiling import StaticGraphs, compile_host
 from amt_mm.errors import InputError
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook, TokenLossHook
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook, TokenLossHook
 from amt_mm.masking import AMTMaskGenerator
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
@@ -52,7 +52,7 @@ def trained(toy_runner, toy_images, host, compile, hook=None, backbone=(), epoch
     runner = toy_runner(
         kind=OverlayRunner, epochs=epochs, model=model,
         dataset=toy_images(7, pipeline=toy_pipeline(scale=SIZE)), work_dir=f'{compile}',
-        hooks=[EpochSeedHook(), hook or SaliencyUpdateHook(2, 2), watch],
+        hooks=[StepSeedHook(), hook or SaliencyUpdateHook(2, 2), watch],
         cfg=Config(dict(compile=compile)), **changes)
     runner.train()
     return runner, watch
