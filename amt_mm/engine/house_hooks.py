@@ -10,6 +10,7 @@ HOUSE_HOOKS = {
     'seed': dict(type='amt_mm.StepSeedHook'),
     'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
+    'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),

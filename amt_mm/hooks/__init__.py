@@ -10,6 +10,7 @@ from .position_hook import PositionHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
+from .ranks_agree_hook import RanksAgreeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .step_seed_hook import StepSeedHook
@@ -18,5 +19,6 @@ from .token_loss_hook import TokenLossHook
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'FiniteGuardHook', 'KNNProbeHook', 'LastBatchHook',
     'MaskProgressHook', 'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook',
-    'RankResultHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'StepSeedHook', 'TokenLossHook'
+    'RankResultHook', 'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook',
+    'StepSeedHook', 'TokenLossHook'
 ]

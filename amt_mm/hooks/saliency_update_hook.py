@@ -61,12 +61,17 @@ class SaliencyUpdateHook(Hook):
             Defaults to 1: all, as in the paper.
         precision: ``'bf16'`` or ``'fp32'`` for the refresh alone (the softmax
             is fp32 anyway). Defaults to None: as training.
+        max_flat: Share of flat or non-finite maps in a refresh past which the run
+            stops, the maps before still in use. Single ones are harmless (their
+            samples are masked by chance); most of them mean an encoder whose
+            attention has collapsed or is not finite. Defaults to .5.
 
     Raises:
         InputError: Impossible calendar or option; at the start of training, a
             data preprocessor or pipeline that guided masking cannot use, or an
             image size or precision that the model cannot; on resume, a map
-            file that is gone, damaged, or of another data set.
+            file that is gone, damaged, or of another data set; at a refresh, more
+            flat maps than ``max_flat`` allows.
     """
 
     # After StepSeedHook, before whatever reads the plan.
@@ -76,18 +81,21 @@ class SaliencyUpdateHook(Hook):
                  by_epoch: bool = True, normalize: str = 'map', batch_size: int | None = None,
                  num_workers: int | None = None, dtype: str = 'float16',
                  image_size: int | Sequence[int] | None = None, parts: int = 1,
-                 precision: str | None = None) -> None:
+                 precision: str | None = None, max_flat: float = 0.5) -> None:
         if begin < 0 or interval < 1 or (end is not None and end <= begin):
             raise InputError(f'begin={begin}, interval={interval}, end={end} is no calendar: begin '
                              'must be at least 0, interval at least 1, end after begin')
         if type(parts) is not int or parts < 1:
             raise InputError(f'parts={parts!r}: give a whole number from 1 (all maps at each '
                              'refresh) on')
+        if not 0 <= max_flat <= 1:
+            raise InputError(f'max_flat={max_flat} is a share of the maps, from 0 to 1')
         self.begin = begin
         self.interval = interval
         self.end = end
         self.by_epoch = by_epoch
         self.parts = parts
+        self.max_flat = max_flat
         self.settings = Refresh(normalize, dtype, image_size, precision, batch_size, num_workers)
         self._reference: dict | None = None
         self._seconds = 0.0
@@ -192,12 +200,21 @@ class SaliencyUpdateHook(Hook):
                 writer.write(sample_idx, maps)
                 evenness += float(entropy(maps).sum())
                 flat += int((maps.amax(dim=1) <= 0).sum())
-        together(lambda: writer and writer.commit())
+        together(lambda: writer and self._publish(writer, flat, len(rows)))
         preprocessor.store = open_maps(path, self._fingerprint, verify=False)
         fallbacks = _take_fallbacks(runner)
         if writer:
             self._report(runner, step, len(rows), time.perf_counter() - start,
                          evenness / len(rows), flat, fallbacks)
+
+    def _publish(self, writer: SaliencyWriter, flat: int, renewed: int) -> None:
+        if flat > self.max_flat * renewed:
+            raise InputError(
+                f'{flat} of {renewed} saliency maps are flat or not finite, more than '
+                f'max_flat={self.max_flat} allows: attention has collapsed or the weights are not '
+                'finite. The maps before stay in use: go on from an earlier checkpoint, with a '
+                'lower learning rate or in fp32')
+        writer.commit()
 
     def _renewed(self, runner: Runner, step: int, samples: int, grid: tuple[int, int]
                  ) -> tuple[range, SaliencyStore | None]:

@@ -1,13 +1,12 @@
 """FiniteGuardHook: when it stops, what it leaves out, and what it never touches."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from forked_group import in_two_processes
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.visualization import Visualizer
@@ -135,10 +134,11 @@ def infinite(gradient):
     return gradient * float('inf')
 
 
+@pytest.mark.parametrize('factor', [float('inf'), float('nan')])
 @pytest.mark.parametrize('clip', [None, dict(max_norm=1.0), dict(type='value', clip_value=0.1)],
                          ids=['no clipping', 'norm', 'value'])
-def test_a_gradient_is_seen_before_clipping_hides_or_spreads_it(train, clip):
-    runner = train(spoil=infinite, at=[2], optim_wrapper=dict(
+def test_a_gradient_is_seen_before_clipping_hides_or_spreads_it(train, clip, factor):
+    runner = train(spoil=lambda gradient: gradient * factor, at=[2], optim_wrapper=dict(
         type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), clip_grad=clip))
     assert 'the losses are finite' in runner.stopped
     assert 'of 1 parameters is not (neck.decoder_pred.bias)' in runner.stopped
@@ -288,13 +288,28 @@ def test_skip_must_be_a_number_of_steps():
         FiniteGuardHook(-1)
 
 
-def test_two_processes_stop_together_and_the_right_one_writes(tmp_path):
-    script = Path(__file__).with_name('two_processes_guards.py')
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2',
-         str(script), 'finite', str(tmp_path)], capture_output=True, text=True, timeout=180,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''})
-    assert done.returncode == 0, done.stderr[-2000:]
-    said = [(tmp_path / f'rank{rank}.txt').read_text() for rank in (0, 1)]
-    assert said[0] == said[1] and 'loss is not finite on rank 1 of 2' in said[0]
-    assert [path.name for path in (tmp_path / 'nonfinite').iterdir()] == ['iter_1_rank1.pt']
+def test_two_processes_stop_together_and_the_right_one_writes(tmp_path, toy_runner, toy_images):
+    """The images of the second process alone are no numbers."""
+    def train(rank):
+        images = [image.astype(np.float32) * (np.nan if rank else 1)
+                  for image in toy_images(7).images]
+        runner = toy_runner(
+            kind=OverlayRunner, launcher='pytorch', dataset=toy_images(images),
+            cfg=Config(dict(launcher='pytorch', model_wrapper_cfg=dict(
+                type='MMDistributedDataParallel', device_ids=None))),
+            # It would see that the images differ.
+            default_hooks=dict(logger=None, ranks_agree=None))
+        with pytest.raises(InputError) as stopped:
+            runner.train()
+        return str(stopped.value), len(runner.recorder.steps), digest(runner)
+
+    def digest(runner):
+        weights = runner.model.module.state_dict()
+        return [float(value.double().sum()) for value in weights.values()]
+
+    (said, *rest), other = in_two_processes(train, tmp_path)
+    assert [said, *rest] == list(other)
+    assert 'iteration 1: loss is not finite on rank 1 of 2' in said and rest[0] == 1
+    written = tmp_path / 'run' / 'nonfinite'
+    assert [path.name for path in written.iterdir()] == ['iter_1_rank1.pt']
+    assert str(written / 'iter_1_rank1.pt') in said

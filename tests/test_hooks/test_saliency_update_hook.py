@@ -504,10 +504,42 @@ def test_epochs_in_a_loop_that_counts_iterations_are_refused(toy_runner):
 
 
 def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
-    runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9)], epochs=1)
+    runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9, max_flat=1)],
+                        epochs=1)
     monkeypatch.setattr(refresh, 'cls_saliency', lambda vit, images, normalize: torch.zeros(
         len(images), 35))
     texts = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))
     runner.train()
     assert sum(text.startswith('7 crops were planned by chance') for text in texts) == 1
+
+
+@pytest.mark.parametrize(('flat', 'stops'), [(3, False), (4, True)])
+def test_a_refresh_of_mostly_flat_maps_stops_before_they_are_used(toy_runner, monkeypatch, flat,
+                                                                  stops):
+    """Of 7 maps .5 are 3.5; the second refresh is the bad one."""
+    def some(vit, images, normalize):
+        maps = torch.rand(len(images), 35)
+        made.extend(maps)
+        if len(made) > 7:
+            maps[[len(made) - 7 - len(images) + i < flat for i in range(len(images))]] = 0
+        return maps
+
+    made = []
+    monkeypatch.setattr('amt_mm.hooks.refresh.cls_saliency', some)
+    runner = toy_runner(hooks=[SaliencyUpdateHook(1, 1)], epochs=3)
+    if stops:
+        with pytest.raises(InputError, match='4 of 7 saliency maps are flat.*max_flat=0.5'):
+            runner.train()
+        assert runner.epoch == 2 and runner.model.data_preprocessor.store.step == 1
+        files = sorted((Path(runner.work_dir) / 'saliency').glob('*.amtmap'))
+        assert [path.name for path in files] == ['epoch_1.amtmap']
+    else:
+        runner.train()
+        assert runner.model.data_preprocessor.store.step == 2
+
+
+@pytest.mark.parametrize('share', [-0.1, 1.5])
+def test_max_flat_is_a_share(share):
+    with pytest.raises(InputError, match='max_flat'):
+        SaliencyUpdateHook(max_flat=share)

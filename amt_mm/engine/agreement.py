@@ -1,0 +1,95 @@
+"""Whether processes that train together agree on what they train."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from torch import Tensor
+
+from amt_mm.errors import InputError
+
+# A data set may lie elsewhere on each machine; whether it is the same its fingerprint tells.
+_LOCAL = ('data_root',)
+# Of each entry of the weights, so many values tell whether two are the same.
+_PROBE = 1024
+_MAX_KEYS = 3
+
+
+def check_agreement(items: Mapping[str, Any]) -> None:
+    """Compare some items between all processes; all must call it, and all stop together.
+
+    Args:
+        items: Name -> value, in the order of the check. Values are compared by their text.
+
+    Raises:
+        InputError: Names the first item that differs, the processes and both values.
+    """
+    every = all_gather_object({name: str(value) for name, value in items.items()})
+    for name in every[0]:
+        _refuse(name, [of.get(name) for of in every])
+
+
+def check_configs(cfg: Mapping) -> None:
+    """Compare configs between all processes, setting by setting.
+
+    Places of data sets (``data_root``) may differ. All processes must call it.
+
+    Raises:
+        InputError: Names the first settings that differ, the processes and both values.
+    """
+    settings = _flat(cfg)
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()
+    if len(set(all_gather_object(digest))) == 1:
+        return
+    every = all_gather_object(settings)
+    names = [name for name in sorted(set().union(*every))
+             if len({of.get(name) for of in every}) > 1]
+    more = f' (and {len(names) - _MAX_KEYS} more: {", ".join(names[_MAX_KEYS:][:_MAX_KEYS])})' \
+        if len(names) > _MAX_KEYS else ''
+    also = f' and {", ".join(names[1:_MAX_KEYS])}{more}' if len(names) > 1 else ''
+    _refuse(f'the config\'s {names[0]}{also}', [of.get(names[0], 'nothing') for of in every])
+
+
+def weights_checksum(state: Mapping[str, Tensor]) -> str:
+    """Checksum of names, shapes and the first values of each entry, eight hexadecimal digits."""
+    checksum = 0
+    for name in sorted(state):
+        value = state[name]
+        # Of what is sharded each process holds another part.
+        if isinstance(value, Tensor) and not hasattr(value, 'to_local'):
+            probe = value.detach().flatten()[:_PROBE].cpu().contiguous().view(torch.uint8)
+            text = f'{name} {tuple(value.shape)} {value.dtype}'.encode()
+            checksum = zlib.crc32(probe.numpy().tobytes(), zlib.crc32(text, checksum))
+    return f'{checksum:08x}'
+
+
+def _refuse(name: str, values: list[str | None]) -> None:
+    others = [rank for rank, value in enumerate(values) if value != values[0]]
+    if others:
+        value = values[others[0]]
+        ranks = [str(rank) for rank in others if values[rank] == value]
+        raise InputError(
+            f'the processes disagree on {name}: rank 0 has {values[0]}, rank '
+            f'{", ".join(ranks)} has {value}; start all from the same config, data and files')
+
+
+def _flat(node: object, key: str = '') -> dict[str, str]:
+    """Settings by their dotted names, as text; of objects only their class."""
+    if isinstance(node, Mapping):
+        children = node.items()
+    elif isinstance(node, (list, tuple)):
+        children = enumerate(node)
+    else:
+        plain = node is None or isinstance(node, (bool, int, float, str))
+        return {key: repr(node) if plain else type(node).__name__}
+    found: dict[str, str] = {}
+    for name, child in children:
+        if name not in _LOCAL:
+            found.update(_flat(child, f'{key}.{name}' if key else str(name)))
+    # An empty collection is a setting too.
+    return found if node else {key: repr(node)}

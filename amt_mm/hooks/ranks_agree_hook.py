@@ -1,0 +1,92 @@
+"""RanksAgreeHook: processes that train together train the same thing."""
+
+from __future__ import annotations
+
+import mmpretrain
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
+
+from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.engine.agreement import check_agreement, check_configs, weights_checksum
+from amt_mm.registry import HOOKS
+from amt_mm.version import __version__
+
+from .unwrapped import unwrapped
+
+# What hooks of ours keep in a checkpoint to find its maps again.
+_REFERENCES = ('amt_saliency', 'amt_token_losses')
+
+
+@HOOKS.register_module()
+class RanksAgreeHook(Hook):
+    """Stop all processes at the start of training where they disagree.
+
+    Compared are versions, config, seed, the checkpoint that was loaded (how far it was
+    trained, its weights, the maps it names) and the training set (its fingerprint: number,
+    names and order of samples); and right before the first step, when all hooks have loaded
+    what they load, the weights. Nothing of this is seen by distributed training, which
+    averages the gradients of whatever it is given; it copies rank 0's weights to all when
+    the model is wrapped, before checkpoints are loaded.
+
+    Where data lie (``data_root``) may differ between machines. The maps in use are compared
+    whenever they are opened (:func:`amt_mm.hooks.map_reference.open_maps`). Of weights and
+    checkpoints the first 1024 values of each entry are compared; of sharded ones none. One
+    process has nothing to compare.
+
+    Raises:
+        InputError: In all processes: names the item, the processes and both values.
+    """
+
+    # Before hooks that load, refresh, or wait for each other in other ways.
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._checkpoint: dict[str, object] = {}
+        self._begun = False
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember which checkpoint it is."""
+        if get_world_size() == 1:
+            return
+        maps = {key: checkpoint[key] for key in _REFERENCES if checkpoint.get(key)}
+        self._checkpoint = {
+            'the iteration of the checkpoint': (checkpoint.get('meta') or {}).get('iter'),
+            'the weights of the checkpoint': weights_checksum(
+                checkpoint.get('state_dict', checkpoint)),
+            'the maps of the checkpoint': maps or None}
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare what is known before training."""
+        if get_world_size() == 1:
+            return
+        check_agreement({'the version of amt_mm': __version__,
+                         'the version of torch': torch.__version__,
+                         'the version of mmpretrain': mmpretrain.__version__,
+                         'the version of numpy': np.__version__})
+        check_configs(runner.cfg.to_dict())
+        check_agreement({
+            'the seed': runner.seed, 'the iteration to go on from': runner.iter,
+            **dict.fromkeys(('the iteration of the checkpoint', 'the weights of the checkpoint',
+                             'the maps of the checkpoint')), **self._checkpoint})
+        dataset = runner.train_dataloader.dataset
+        check_agreement({'the number of training samples': len(dataset)})
+        if isinstance(base_dataset(dataset), (BaseDataset, ConcatDataset)):
+            check_agreement({'the training set (fingerprint)': dataset_fingerprint(dataset)})
+        else:
+            runner.logger.warning(f'{type(base_dataset(dataset)).__name__} has no names of samples '
+                                  'to compare between processes: only their number was')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Compare the weights that training begins with, once."""
+        whole = isinstance(runner.model, DistributedDataParallel) or not is_model_wrapper(
+            runner.model)
+        if get_world_size() > 1 and not self._begun and whole:
+            check_agreement({'the weights to begin with (checksum)': weights_checksum(
+                unwrapped(runner).state_dict())})
+        self._begun = True
