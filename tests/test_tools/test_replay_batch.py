@@ -71,6 +71,12 @@ def bad_images(toy_images):
     return images
 
 
+def equal_with(content, cfg, seed):
+    """Whether other random numbers give the same: by chance they may, for one sample."""
+    content['batches'][0].forward_random['torch'] = torch.Generator().manual_seed(seed).get_state()
+    return replay_step(content, cfg).equal
+
+
 @pytest.mark.parametrize('wrapper', [
     dict(), dict(accumulative_counts=3), dict(type='amt_mm.BF16OptimWrapper')],
     ids=['fp32', 'accumulated', 'bf16'])
@@ -85,8 +91,7 @@ def test_loss_and_gradient_are_those_of_training(broken, wrapper):
     batches = wrapper.get('accumulative_counts', 1)
     largest = float(sum(watch.gradients[-batches:]).abs().max())
     assert again.gradients['neck.decoder_pred.bias'] == pytest.approx(largest, rel=1e-6)
-    content['batches'][0].forward_random['torch'] = torch.Generator().manual_seed(5).get_state()
-    assert not replay_step(content, runner.cfg).equal
+    assert not all(equal_with(content, runner.cfg, seed) for seed in range(12))
 
 
 def test_random_states_go_on_as_they_did():
