@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .clock import NETWORK, STEP, clock_of
+from .clock import NETWORK, STEP, CPUClock, CUDAClock, clock_of
 from .contestant import Contestant
 
 # Sides of the square products that stand for the machine's peak: large enough to reach it.
@@ -49,8 +49,8 @@ class Race:
         return float(np.median(3 * multiply_adds / self.network[:, index] / self.peaks))
 
 
-def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16: bool = False
-         ) -> Race:
+def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16: bool = False,
+         processor_time: bool = False) -> Race:
     """Let all take a step in each of some rounds, and measure the machine's peak beside them.
 
     Each round begins with the next contestant, so that none always follows the same other.
@@ -60,9 +60,11 @@ def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16:
         rounds: Measured rounds.
         warm_up: Rounds before, not measured.
         bf16: Whether the contestants compute in bfloat16, as the matrix product then does.
+        processor_time: See :func:`~amt_mm.benchmark.clock.clock_of`.
     """
     device = contestants[0].device
-    clock, product = clock_of(device), MatrixProduct(device, bf16)
+    clock = clock_of(device, processor_time)
+    product = MatrixProduct(device, bf16, clock)
     seconds, peaks = [], []
     for i in tqdm(range(warm_up + rounds), desc='rounds', disable=None):
         peaks.append(product.speed())
@@ -90,14 +92,15 @@ class MatrixProduct:
     Args:
         device: Where.
         bf16: In bfloat16 rather than in fp32.
+        clock: Of the device.
     """
 
-    def __init__(self, device: torch.device, bf16: bool) -> None:
+    def __init__(self, device: torch.device, bf16: bool, clock: CPUClock | CUDAClock) -> None:
         self.side = PRODUCT_SIDE[device.type]
         dtype = torch.bfloat16 if bf16 else torch.float32
         self._factors = torch.rand(2, self.side, self.side, device=device, dtype=dtype)
         self._product = torch.empty_like(self._factors[0])
-        self._clock = clock_of(device)
+        self._clock = clock
 
     def speed(self, tries: int = 3) -> float:
         """Multiply-adds a second, the best of some tries."""

@@ -50,6 +50,19 @@ def test_each_device_has_its_clock():
     assert isinstance(clock_of(torch.device('cuda')), CUDAClock)
 
 
+def test_processor_time_leaves_out_what_the_process_waits():
+    clock = clock_of(torch.device('cpu'), processor_time=True)
+    clock.start()
+    time.sleep(.3)
+    clock.mark()
+    until = time.process_time() + .1
+    while time.process_time() < until:
+        pass
+    clock.mark()
+    asleep, busy = clock.seconds()
+    assert asleep < .05 <= busy
+
+
 def test_a_phase_that_was_not_ended_is_not_counted():
     clock = CPUClock()
     clock.start()

@@ -15,11 +15,11 @@ CONFIGS = [str(ROOT / f'configs/quickstart/{name}_vit-mini-p8_1xb128-coslr-24e_s
            for name in ('mae', 'mae-amt')]
 
 
-def benchmark(*arguments, tool='benchmark.py'):
+def benchmark(*arguments, tool='benchmark.py', threads='1'):
     return subprocess.run(
         [sys.executable, str(ROOT / 'tools/analysis_tools' / tool), *map(str, arguments)],
         capture_output=True, text=True, check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': threads})
 
 
 def test_two_configs_read_a_folder(tmp_path):
@@ -52,6 +52,11 @@ def test_wrong_input_is_one_line(arguments, text, tmp_path):
 def test_no_rounds_are_refused():
     done = benchmark(CONFIGS[0], '--rounds', 0)
     assert done.returncode == 2 and 'must be at least 1' in done.stderr
+
+
+def test_processor_time_of_two_threads_is_refused():
+    done = benchmark(CONFIGS[0], '--processor-time', threads='2')
+    assert done.returncode == 2 and 'set OMP_NUM_THREADS=1' in done.stderr
 
 
 def test_the_cost_table_measures_too(tmp_path):

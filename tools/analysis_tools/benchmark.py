@@ -56,6 +56,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--warm-up', type=int, default=2, help='rounds before (default: 2)')
     parser.add_argument('--bf16', action='store_true',
                         help='autocast to bfloat16, whatever the configs say (default: fp32)')
+    parser.add_argument('--processor-time', action='store_true',
+                        help='count processor time, for a CPU that others use too; needs '
+                        'OMP_NUM_THREADS=1 (default: time passed)')
     parser.add_argument('--data', metavar='FOLDER',
                         help='read images of this folder, or below it, in each step')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/benchmark'),
@@ -64,6 +67,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(args.batch_size, args.rounds) < 1 or args.warm_up < 1:
         parser.error('--batch-size, --rounds and --warm-up must be at least 1')
+    if args.processor_time and (torch.cuda.is_available() or torch.get_num_threads() > 1):
+        parser.error('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1 (and '
+                     'CUDA_VISIBLE_DEVICES= if there is a GPU)')
     return args
 
 
@@ -75,15 +81,18 @@ def main() -> None:
         images = args.data or make_images(scratch / 'images')
         contestants = [Contestant(config, args.batch_size, images, scratch, args.data is not None,
                                   args.bf16) for config in args.configs]
-        outcome = race(contestants, args.rounds, args.warm_up, args.bf16)
+        outcome = race(contestants, args.rounds, args.warm_up, args.bf16,
+                       args.processor_time)
         memory = [peak_memory(each) for each in contestants]
         precision = 'bf16' if args.bf16 else 'fp32'
         markdown, data = write_race(args.out, contestants, outcome, memory, dict(
             configs=args.configs, images_a_step=args.batch_size, rounds=args.rounds,
-            warm_up=args.warm_up, precision=precision, data=args.data))
+            warm_up=args.warm_up, precision=precision, data=args.data,
+            processor_time=args.processor_time))
     print(markdown.read_text())
     print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {precision}, '
-          f'{contestants[0].device.type}, {torch.get_num_threads()} threads. '
+          f'{contestants[0].device.type}, {torch.get_num_threads()} threads, '
+          f'{"processor time" if args.processor_time else "time passed"}. '
           f'Also in {markdown}; every round in {data}')
 
 
