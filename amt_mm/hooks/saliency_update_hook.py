@@ -47,8 +47,8 @@ class SaliencyUpdateHook(Hook):
             :func:`amt_mm.saliency.cls_saliency`.
         batch_size: Images a forward pass and process. Defaults to the training
             batch size: whole images without a gradient take less memory than
-            crops with one, unless training recomputes its activations; and
-            larger batches have gained nothing (docs/performance.md).
+            crops with one, unless training recomputes its activations. Raise
+            it where training's is small; nothing catches a lack of memory.
         num_workers: Loading processes. Defaults to the training loader's.
         dtype: Type of the stored maps, ``'float16'`` or, for half the size,
             ``'uint8'``.
