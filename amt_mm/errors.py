@@ -1,6 +1,10 @@
-"""The error whose message is meant for the user and needs no traceback."""
+"""What ends a tool on purpose: input that the user can mend, and a stop that was asked for."""
 
 from __future__ import annotations
+
+# EX_TEMPFAIL of sysexits.h, "try again later": below 126, so that no shell takes it for a signal
+# or a missing command; neither Python's 1 nor our 2 for bad input; srun and torchrun pass it on.
+REQUEUE_STATUS = 75
 
 
 class InputError(ValueError):
@@ -9,3 +13,21 @@ class InputError(ValueError):
     The tools print the message alone and exit with status 2; anything else
     that is raised is a fault of the program and keeps its traceback.
     """
+
+
+class TrainingStopped(SystemExit):
+    """Training ended early because a signal asked for it; all that a resumed run needs is saved.
+
+    Left alone, it ends the process with :data:`REQUEUE_STATUS`.
+
+    Args:
+        line: What was saved, and how to go on.
+        status: Exit status of the process.
+    """
+
+    def __init__(self, line: str, status: int = REQUEUE_STATUS) -> None:
+        super().__init__(status)
+        self.line = line
+
+    def __str__(self) -> str:
+        return self.line

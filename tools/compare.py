@@ -20,6 +20,7 @@ except ImportError as missing:
 from tqdm import tqdm
 
 from amt_mm.engine import comparison, launch
+from amt_mm.engine.jobs import stopping_children
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -49,7 +50,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
-    with launch.one_line_errors():
+    with launch.one_line_errors(), stopping_children():
         for config in args.configs:
             launch.require_file(config, 'config')
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))

@@ -7,6 +7,9 @@
 #   NNODES NODE_RANK MASTER_ADDR PORT   for several machines (PORT: 29500 there, any free one here)
 #   OMP_NUM_THREADS                     threads of a process (default: cores / NUM_PROCESSES)
 #   PYTHON                              interpreter (default: the active environment's, or .venv's)
+#
+# SIGTERM and SIGUSR1 to this process reach the training ones: they save after the step at hand and
+# end, and so does this one, with status 75. The same command with --resume goes on from there.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

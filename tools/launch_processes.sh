@@ -34,6 +34,6 @@ launch_processes() {
         rendezvous=(--nnodes "${NNODES:-1}" --node-rank "${NODE_RANK:-0}"
             --master-addr "${MASTER_ADDR:-127.0.0.1}" --master-port "${PORT:-29500}")
     fi
-    exec "$(find_python "$root")" -m torch.distributed.run "${rendezvous[@]}" \
+    exec "$(find_python "$root")" "$root/tools/launch_processes.py" "${rendezvous[@]}" \
         --nproc-per-node "$processes" "$root/tools/$tool" "$@" --launcher pytorch
 }

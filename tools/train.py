@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 from amt_mm.engine import launch
 from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, TrainingStopped
 
 EXAMPLES = """
 examples:
@@ -25,7 +25,8 @@ examples:
   python tools/train.py amt_mm::mae/NAME.py --cfg-options randomness.seed=1
   tools/dist_train.sh CONFIG 8 --amp bf16
 
-Bad input ends in one line and exit status 2.
+Bad input ends in one line and exit status 2. SIGTERM and SIGUSR1 save after the step at hand
+and end with status 75: the same command with --resume goes on from there.
 """
 
 
@@ -96,10 +97,20 @@ def main(argv: list[str] | None = None) -> None:
         apply_training_arguments(cfg, args)
         fit_precision_to_cpu(cfg)
         launch.prepare_processes(cfg)
-        launch.build_runner(cfg).train()
+        runner = launch.build_runner(cfg)
+        try:
+            runner.train()
+        except TrainingStopped as stopped:
+            launch.warn(stopped.line)
+            launch.end_processes()
+            raise
         launch.end_processes()
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except TrainingStopped as stopped:
+        launch.exit_after_gloo(stopped.code)
+        raise
     launch.exit_after_gloo()

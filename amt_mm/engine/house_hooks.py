@@ -14,6 +14,7 @@ HOUSE_HOOKS = {
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
+    'stop_signal': dict(type='amt_mm.StopSignalHook'),
 }
 # MMEngine has one of its own under this name, which None must leave out, too.
 _SHARED_NAMES = ('checkpoint',)

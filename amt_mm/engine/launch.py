@@ -254,16 +254,21 @@ def end_processes() -> None:
         distributed.destroy_process_group()
 
 
-def exit_after_gloo() -> None:
-    """End a process of a group on CPUs here, past the interpreter's own shutdown.
+def exit_after_gloo(status: int = 0) -> None:
+    """End a process of a group here, past the interpreter's own shutdown.
+
+    On GPUs, too, a group of gloo is there for stopping together.
 
     A thread of gloo that still holds a tensor when the interpreter shuts down
     aborts a process that has succeeded (pytorch pull request 179291); it lets go
     some time after the last exchange, and nothing tells when. Files are closed and
     logs written by now, so nothing is lost by not shutting down.
+
+    Args:
+        status: Exit status. A process alone goes on, and ends by itself.
     """
-    if int(os.environ.get('WORLD_SIZE', 1)) > 1 and get_device() == 'cpu':
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)

@@ -9,7 +9,9 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 
+from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
 from amt_mm.registry import RUNNERS
@@ -50,6 +52,16 @@ class OverlayRunner(Runner):
             self._train_dataloader = seeded_loader(self._train_dataloader)
             loop = resumable_loop(loop)
         return super().build_train_loop(loop)
+
+    def train(self) -> nn.Module:
+        """Train; a failure leaves the process listening to signals as it did before."""
+        try:
+            return super().train()
+        except Exception:
+            for hook in self.hooks:
+                if isinstance(hook, StopSignalHook):
+                    hook.restore()
+            raise
 
     def load_or_resume(self) -> None:
         """Load what is asked for; a resumed run without a name takes the newest whole one.

@@ -14,11 +14,12 @@ from .ranks_agree_hook import RanksAgreeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .step_seed_hook import StepSeedHook
+from .stop_signal_hook import StopSignalHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'FiniteGuardHook', 'KNNProbeHook', 'LastBatchHook',
     'MaskProgressHook', 'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook',
     'RankResultHook', 'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook',
-    'StepSeedHook', 'TokenLossHook'
+    'StepSeedHook', 'StopSignalHook', 'TokenLossHook'
 ]

@@ -20,6 +20,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import patch_grid
 from amt_mm.saliency import cls_saliency
 
+from .stop_signal_hook import stop_point
 from .unwrapped import unwrapped
 
 # As what a map in [0, 1] crosses between processes: what the file keeps of it, and no more.
@@ -150,6 +151,7 @@ class Refresh:
         with tqdm(total=left, desc='saliency', unit='image', leave=False,
                   disable=None if is_main_process() else True) as bar:
             for batch in loader:
+                stop_point(runner)
                 maps = self.of_batch(model, batch, runner.optim_wrapper.optim_context(runner.model))
                 maps = (maps * scale).round().to(kind) if scale != 1 else maps.to(kind)
                 index = torch.tensor([sample.sample_idx for sample in batch['data_samples']],

@@ -1,0 +1,71 @@
+"""All processes stop at the same step, and no device waits for it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, distributed
+
+from amt_mm.errors import InputError
+
+
+class StopAgreement:
+    """Exchange one flag a step between processes, on their CPUs.
+
+    What a process says after one step is heard by all after the next: the exchange runs
+    beside the step. All processes must make the same calls in the same order. A process
+    alone hears itself at once.
+
+    Raises:
+        InputError: The group of CPUs cannot be made.
+    """
+
+    def __init__(self) -> None:
+        self._group = self._work = None
+        if distributed.is_initialized() and distributed.get_world_size() > 1:
+            try:
+                # The default group may be of GPUs alone, and then only they can exchange.
+                self._group = distributed.new_group(backend='gloo')
+            except RuntimeError as error:
+                raise InputError(
+                    'processes cannot agree on stopping, as gloo finds no way between them '
+                    f'({str(error).splitlines()[0]}): name the network in GLOO_SOCKET_IFNAME, or '
+                    'leave the hook out by default_hooks.stop_signal=None') from error
+
+    def exchange(self, stop: bool) -> bool:
+        """Say whether to stop, and hear whether any process said so in the last call."""
+        if self._group is None:
+            return stop
+        heard = self._hear()
+        if not heard:
+            self._flag = torch.tensor([int(stop)])
+            self._work = distributed.all_reduce(self._flag, distributed.ReduceOp.MAX, self._group,
+                                                async_op=True)
+        return heard
+
+    def exchange_now(self, stop: bool) -> bool:
+        """The same at once, which waits for the last process to call it."""
+        return self.exchange(stop) or (self._group is not None and self._hear())
+
+    def least(self, number: int) -> int:
+        """The least of the processes' numbers."""
+        if self._group is None:
+            return number
+        smallest = torch.tensor([number])
+        distributed.all_reduce(smallest, distributed.ReduceOp.MIN, self._group)
+        return int(smallest)
+
+    def close(self) -> None:
+        """Wait for all processes and end the exchange."""
+        if self._group is not None:
+            self._hear()
+            distributed.barrier(self._group)
+            distributed.destroy_process_group(self._group)
+            self._group = None
+
+    def _hear(self) -> bool:
+        if self._work is None:
+            return False
+        self._work.wait()
+        self._work = None
+        flag: Tensor = self._flag
+        return bool(flag)
