@@ -71,7 +71,7 @@ class RanksAgreeHook(Hook):
                          'the version of numpy': np.__version__})
         check_configs(runner.cfg.to_dict())
         check_agreement({
-            'the seed': runner.seed, 'the iteration to go on from': runner.iter,
+            'the seed': _common_seed(runner), 'the iteration to go on from': runner.iter,
             **dict.fromkeys(('the iteration of the checkpoint', 'the weights of the checkpoint',
                              'the maps of the checkpoint')), **self._checkpoint})
         dataset = runner.train_dataloader.dataset
@@ -90,3 +90,8 @@ class RanksAgreeHook(Hook):
             check_agreement({'the weights to begin with (checksum)': weights_checksum(
                 unwrapped(runner).state_dict())})
         self._begun = True
+
+
+def _common_seed(runner: Runner) -> int:
+    """The seed that the processes' own ones begin from."""
+    return runner.seed - (runner.rank if runner._randomness_cfg.get('diff_rank_seed') else 0)

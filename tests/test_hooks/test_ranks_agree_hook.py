@@ -40,6 +40,7 @@ CASES = {
     'settings': (dict(cfg=changed(new=1, resume=True)),
                  r"config's new and resume: rank 0 has nothing, rank 1 has 1"),
     'seed': (dict(seed=1), r'the seed: rank 0 has 0, rank 1 has 1'),
+    'seeds of their own': (dict(seed=1, rank=1, randomness=dict(diff_rank_seed=True)), None),
     'iteration': (dict(iter=30), r'the iteration to go on from: rank 0 has 0, rank 1 has 30'),
     'checkpoint': (dict(checkpoint={**CHECKPOINT, 'meta': dict(iter=20)}),
                    r'the iteration of the checkpoint: rank 0 has 30, rank 1 has 20'),
@@ -70,7 +71,7 @@ def together(toy_images, monkeypatch):
             model.module.bias += case.get('weight', 0)
         runner = SimpleNamespace(
             cfg=case.get('cfg', Config(CFG)), seed=case.get('seed', 0), iter=case.get('iter', 0),
-            model=model,
+            model=model, rank=case.get('rank', 0), _randomness_cfg=case.get('randomness', {}),
             train_dataloader=SimpleNamespace(dataset=sets[case.get('images', 7)]))
         hook = RanksAgreeHook()
         checkpoint = case.get('checkpoint', CHECKPOINT)
