@@ -54,40 +54,63 @@ class BlockMaskGenerator(RandomMaskGenerator):
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
         """Lay blocks, then mask in the order in which they cover the grid."""
-        num_units = units[0] * units[1]
-        num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
-                                              self.rounding)
-        first = self._first_cover(batch_size, units, num_masked, device, generator)  # (B, N)
-        raster = torch.arange(num_units, device=device)
-        # Blocks are cut from below in half of the samples, from above in the others.
-        upwards = torch.rand(batch_size, 1, device=device, generator=generator) < 0.5
-        within = torch.where(upwards, num_units - 1 - raster, raster).float()
-        chance = torch.rand(batch_size, num_units, device=device, generator=generator)
-        within = torch.where(first == _NUM_BLOCKS, chance * num_units, within)
-        order = (first * num_units + within).argsort(dim=1)
-        return MaskPlan.from_order(order, num_masked, num_thrown, units)
+        counts = split_counts(units[0] * units[1], self.mask_ratio, self.throw_ratio,
+                              self.rounding)
+        smallest = max(self.min_block // self.unit**2, 1)
+        largest = torch.full((batch_size,), counts[0])
+        order = rank_by_blocks(largest, units, smallest, device, generator)
+        return MaskPlan.from_order(order, *counts, units)
 
-    def _first_cover(self, batch_size: int, units: tuple[int, int], num_masked: int,
-                     device: torch.device | str, generator: torch.Generator | None) -> Tensor:
-        """Number of the first block on each cell, ``_NUM_BLOCKS`` where there is none, (B, N)."""
-        size, shape, down, across = torch.rand(4, batch_size, _NUM_BLOCKS, device=device,
-                                               generator=generator)
-        smallest = min(max(self.min_block // self.unit**2, 1), num_masked)
-        area = smallest + (num_masked - smallest) * size
-        aspect = torch.exp((2 * shape - 1) * math.log(_LOWEST_ASPECT))
-        height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
-        rows = self._inside(height, down, units[0])  # (B, blocks, h)
-        columns = self._inside(width, across, units[1])  # (B, blocks, w)
-        covered = rows[..., :, None] & columns[..., None, :]  # (B, blocks, h, w)
-        # A byte a number: this is the largest array here, 32 times the grid.
-        number = torch.arange(_NUM_BLOCKS, dtype=torch.uint8, device=device)[:, None, None]
-        first = torch.where(covered, number, _NUM_BLOCKS).amin(dim=1)
-        return first.long().flatten(1)
 
-    @staticmethod
-    def _inside(length: Tensor, place: Tensor, cells: int) -> Tensor:
-        """Which cells of an axis each block covers, ``(B, blocks, cells)`` bool."""
-        length = length.round().clamp(1, cells)
-        start = (place * (cells - length + 1)).floor()
-        cell = torch.arange(cells, device=length.device)
-        return (cell >= start[..., None]) & (cell < (start + length)[..., None])
+def rank_by_blocks(largest: Tensor, grid: tuple[int, int], smallest: int = 16,
+                   device: torch.device | str = 'cpu',
+                   generator: torch.Generator | None = None) -> Tensor:
+    """Order tokens as blocks, laid one after another, cover them; the rest at random.
+
+    Args:
+        largest: Largest area of a block of each sample, in tokens: as many as shall
+            be masked, ``(B,)`` int64 on the CPU.
+        grid: Rows and columns.
+        smallest: Smallest area of a block, in tokens.
+        device: Where the order is made.
+        generator: Source of chance. Defaults to torch's own of the device.
+
+    Returns:
+        ``(B, N)`` int64.
+    """
+    batch_size, num_tokens = len(largest), grid[0] * grid[1]
+    first = _first_cover(largest, grid, smallest, device, generator)  # (B, N)
+    raster = torch.arange(num_tokens, device=device)
+    # Blocks are cut from below in half of the samples, from above in the others.
+    upwards = torch.rand(batch_size, 1, device=device, generator=generator) < 0.5
+    within = torch.where(upwards, num_tokens - 1 - raster, raster).float()
+    chance = torch.rand(batch_size, num_tokens, device=device, generator=generator)
+    within = torch.where(first == _NUM_BLOCKS, chance * num_tokens, within)
+    return (first * num_tokens + within).argsort(dim=1)
+
+
+def _first_cover(largest: Tensor, grid: tuple[int, int], smallest: int,
+                 device: torch.device | str, generator: torch.Generator | None) -> Tensor:
+    """Number of the first block on each cell, ``_NUM_BLOCKS`` where there is none, (B, N)."""
+    size, shape, down, across = torch.rand(4, len(largest), _NUM_BLOCKS, device=device,
+                                           generator=generator)
+    most = largest.clamp_min(1)[:, None].to(device, non_blocking=True)  # (B, 1)
+    least = most.clamp_max(smallest)
+    area = least + (most - least) * size
+    aspect = torch.exp((2 * shape - 1) * math.log(_LOWEST_ASPECT))
+    height, width = (area * aspect).sqrt(), (area / aspect).sqrt()
+    rows = _inside(height, down, grid[0])  # (B, blocks, h)
+    columns = _inside(width, across, grid[1])  # (B, blocks, w)
+    covered = rows[..., :, None] & columns[..., None, :]  # (B, blocks, h, w)
+    # A byte a number: this is the largest array here, 32 times the grid.
+    number = torch.arange(_NUM_BLOCKS, dtype=torch.uint8, device=device)[:, None, None]
+    first = torch.where(covered, number, _NUM_BLOCKS).amin(dim=1)
+    return first.long().flatten(1)
+
+
+def _inside(length: Tensor, place: Tensor, cells: int) -> Tensor:
+    """Which cells of an axis each block covers, ``(B, blocks, cells)`` bool."""
+    length = length.round().clamp(1, cells)
+    start = (place * (cells - length + 1)).floor()
+    cell = torch.arange(cells, device=length.device)
+    return (cell >= start[..., None]) & (cell < (start + length)[..., None])

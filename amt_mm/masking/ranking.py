@@ -61,3 +61,18 @@ def rank_by_sampling(weights: Tensor, generator: torch.Generator | None = None,
     weights = weights / weights.amax(dim=1, keepdim=True)
     clocks = torch.empty_like(weights).exponential_(generator=generator)
     return (clocks / weights.clamp_min(floor)).argsort(dim=1)
+
+
+def rank_by_score(scores: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Highest score first; samples whose scores cannot guide are ordered uniformly.
+
+    Args:
+        scores: ``(B, N)``; rows as in :func:`usable_rows`.
+        generator: Source of chance. Defaults to torch's own of the device.
+
+    Returns:
+        ``(B, N)`` int64.
+    """
+    chance = torch.rand(scores.shape, device=scores.device, generator=generator)
+    scores = torch.where(usable_rows(scores).unsqueeze(1), scores.float(), chance)
+    return scores.argsort(dim=1, descending=True)

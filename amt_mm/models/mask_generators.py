@@ -3,13 +3,15 @@
 from amt_mm.masking import (
     AMTMaskGenerator,
     AnnealedMaskGenerator,
+    AttMaskGenerator,
     BlockMaskGenerator,
+    CropMasking,
     GridMaskGenerator,
     LowAttendedMaskGenerator,
     RandomMaskGenerator,
 )
 from amt_mm.registry import TASK_UTILS
 
-for _generator in (RandomMaskGenerator, AMTMaskGenerator, AnnealedMaskGenerator,
-                   BlockMaskGenerator, GridMaskGenerator, LowAttendedMaskGenerator):
+for _generator in (RandomMaskGenerator, AMTMaskGenerator, AnnealedMaskGenerator, AttMaskGenerator,
+                   BlockMaskGenerator, CropMasking, GridMaskGenerator, LowAttendedMaskGenerator):
     TASK_UTILS.register_module(module=_generator)
