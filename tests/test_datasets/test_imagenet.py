@@ -83,3 +83,21 @@ def test_a_list_that_is_not_there(tmp_path):
 def test_arguments(arguments):
     with pytest.raises(InputError, match='split=|data_root is empty'):
         ImageNet(**arguments)
+
+
+def test_the_first_files_of_each_class(tmp_path):
+    """Sorted by name, however the list or the disk has them; a short class is taken whole."""
+    files = {WNIDS[0]: ['b', 'a', 'c'], WNIDS[1]: ['z'], WNIDS[2]: ['m', 'k', 'l']}
+    touch(tmp_path, [f'train/{wnid}/{name}.JPEG' for wnid, names in files.items()
+                     for name in names])
+    dataset = ImageNet(data_root=str(tmp_path), split='train', first_of_class=2, **THREE)
+    assert found(dataset) == [('a.JPEG', 0), ('b.JPEG', 0), ('z.JPEG', 1), ('k.JPEG', 2),
+                              ('l.JPEG', 2)]
+
+
+def test_first_of_class_needs_classes(tmp_path):
+    touch(tmp_path, ['test/b.JPEG'])
+    with pytest.raises(InputError, match='first_of_class needs class labels'):
+        ImageNet(data_root=str(tmp_path), split='test', first_of_class=2)
+    with pytest.raises(InputError, match='must be at least 1'):
+        ImageNet(data_root=str(tmp_path), split='train', first_of_class=0)
