@@ -2,7 +2,9 @@
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
+from .clip_each_hook import ClipEachHook
 from .finite_guard_hook import FiniteGuardHook
+from .frozen_last_layer_hook import FrozenLastLayerHook
 from .knn_probe_hook import KNNProbeHook
 from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
@@ -15,11 +17,14 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
+from .teacher_temperature_hook import TeacherTemperatureHook
+from .teacher_update_hook import TeacherUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'FiniteGuardHook', 'KNNProbeHook', 'LastBatchHook',
-    'MaskProgressHook', 'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook',
-    'RankResultHook', 'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook',
-    'StepSeedHook', 'StopSignalHook', 'TokenLossHook'
+    'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
+    'FrozenLastLayerHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook', 'PositionHook',
+    'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RanksAgreeHook',
+    'SafeCheckpointHook', 'SaliencyUpdateHook', 'StepSeedHook', 'StopSignalHook',
+    'TeacherTemperatureHook', 'TeacherUpdateHook', 'TokenLossHook'
 ]

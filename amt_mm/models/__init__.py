@@ -2,7 +2,9 @@
 
 from . import mask_generators  # noqa: F401
 from .data_preprocessor import AMTDataPreprocessor
+from .distillation_head import DistillationHead
 from .host import Host, HostViT, embed_patches
+from .ibot import IBOT, IBOTViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
@@ -11,6 +13,6 @@ from .vit_classifier import ViTClassifier
 __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
-    'AMTSimMIMHead', 'AMTSimMIMViT', 'Host', 'HostViT',
+    'AMTSimMIMHead', 'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT',
     'ViTClassifier', 'embed_patches'
 ]

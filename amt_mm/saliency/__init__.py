@@ -1,6 +1,7 @@
 """Where the scores come from and live, in torch and numpy alone."""
 
 from .attention import cls_attention, cls_saliency
+from .attention_tap import AttentionTap
 from .loss_map import LossMap
 from .normalize import entropy, min_max
 from .rank_correlation import rank_correlation
@@ -9,6 +10,6 @@ from .store import SaliencyStore, fingerprint
 from .writer import SaliencyWriter
 
 __all__ = [
-    'LossMap', 'SaliencyStore', 'SaliencyWriter', 'cls_attention', 'cls_saliency', 'entropy',
-    'fingerprint', 'min_max', 'rank_correlation', 'resample'
+    'AttentionTap', 'LossMap', 'SaliencyStore', 'SaliencyWriter', 'cls_attention',
+    'cls_saliency', 'entropy', 'fingerprint', 'min_max', 'rank_correlation', 'resample'
 ]

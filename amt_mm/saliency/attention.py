@@ -48,10 +48,10 @@ def cls_attention(vit: nn.Module, images: Tensor) -> Tensor:
     Raises:
         InputError: The transformer is built in another way.
     """
-    block = _last_block(vit)
+    block = last_block(vit)
     tokens = _input_of(vit, block, images)
     with torch.no_grad():
-        return _cls_row(block, tokens)
+        return cls_row(block, tokens)
 
 
 def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tensor:
@@ -76,7 +76,12 @@ def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tens
     raise InputError(f"normalize={normalize!r} is unknown: use 'map' or 'head'")
 
 
-def _last_block(vit: nn.Module) -> nn.Module:
+def last_block(vit: nn.Module) -> nn.Module:
+    """The last block of a transformer, once its attention is known to be a plain softmax.
+
+    Raises:
+        InputError: The transformer is built in another way.
+    """
     blocks = getattr(vit, 'layers', None) or getattr(vit, 'blocks', None)
     block = blocks[-1] if isinstance(blocks, (nn.ModuleList, nn.Sequential)) and blocks else None
     if not isinstance(getattr(getattr(block, 'attn', None), 'qkv', None), nn.Linear):
@@ -118,7 +123,7 @@ def _input_of(vit: nn.Module, block: nn.Module, images: Tensor) -> Tensor:
     raise InputError(f'the forward pass of {type(vit).__name__} never reached its last block')
 
 
-def _cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
+def cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
     """Softmax of the [CLS] query over all keys, without its own column, ``(B, heads, N)``."""
     attn = block.attn
     norm = block.ln1 if hasattr(block, 'ln1') else block.norm1

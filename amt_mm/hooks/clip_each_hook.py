@@ -1,0 +1,55 @@
+"""ClipEachHook: bound the gradient of each parameter by itself."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from amt_mm.errors import InputError
+from amt_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ClipEachHook(Hook):
+    """Scale down each tensor of gradients that is longer than ``max_norm``.
+
+    The usual clipping, ``optim_wrapper.clip_grad``, bounds the length of all gradients
+    together. DINO, iBOT and AttMask train with this one.
+
+    Args:
+        max_norm: Defaults to 3, theirs.
+
+    Raises:
+        InputError: A bound that is not positive; at the start of training, an
+            optimiser that takes off the scale of the loss by itself, after the hook.
+    """
+
+    def __init__(self, max_norm: float = 3.0) -> None:
+        if max_norm <= 0:
+            raise InputError(f'ClipEachHook.max_norm={max_norm} must be positive')
+        self.max_norm = max_norm
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen to the optimiser."""
+        optimizer = runner.optim_wrapper.optimizer
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+        if (scaler is not None and scaler.is_enabled()
+                and getattr(optimizer, '_step_supports_amp_scaling', False)):
+            raise InputError('ClipEachHook would clip gradients that still carry the scale of the '
+                             'loss: set optim_wrapper.optimizer.fused=False, or compute in bf16')
+        self._handle = optimizer.register_step_pre_hook(self._clip)
+
+    def after_train(self, runner: Runner) -> None:
+        """Stop listening."""
+        self._handle.remove()
+
+    @torch.no_grad()
+    def _clip(self, optimizer: torch.optim.Optimizer, *_) -> None:
+        gradients = [parameter.grad for group in optimizer.param_groups
+                     for parameter in group['params'] if parameter.grad is not None]
+        if gradients:
+            norms = torch.stack(torch._foreach_norm(gradients))
+            # As torch's own clipping guards its division.
+            scales = (self.max_norm / (norms + 1e-6)).clamp_max(1)
+            torch._foreach_mul_(gradients, list(scales.unbind()))

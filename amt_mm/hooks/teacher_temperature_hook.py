@@ -1,0 +1,44 @@
+"""TeacherTemperatureHook: the teacher speaks sharply at first."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from amt_mm.errors import InputError
+from amt_mm.registry import HOOKS
+
+from .unwrapped import unwrapped
+
+
+@HOOKS.register_module()
+class TeacherTemperatureHook(Hook):
+    """Raise the teacher's temperature linearly over the first epochs (DINO, app. C; iBOT).
+
+    Args:
+        start: In the first epoch. Defaults to .04, iBOT's and AttMask's.
+        end: From the last epoch of the rise on. Defaults to .07, theirs.
+        epochs: Length of the rise. Defaults to 30, theirs.
+
+    Raises:
+        InputError: Impossible numbers; at the start, an iteration-based loop.
+    """
+
+    def __init__(self, start: float = 0.04, end: float = 0.07, epochs: int = 30) -> None:
+        if start <= 0 or end <= 0 or epochs < 1:
+            raise InputError(f'TeacherTemperatureHook: start={start} and end={end} must be '
+                             f'positive, epochs={epochs} at least 1')
+        self.start = start
+        self.end = end
+        self.epochs = epochs
+
+    def before_train(self, runner: Runner) -> None:
+        """Check the loop."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise InputError('TeacherTemperatureHook counts epochs, which this training loop does '
+                             'not: set model.teacher_temperature and leave the hook out')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Set the temperature of this epoch."""
+        share = 1.0 if self.epochs == 1 else min(runner.epoch / (self.epochs - 1), 1.0)
+        unwrapped(runner).teacher_temperature = self.start + (self.end - self.start) * share

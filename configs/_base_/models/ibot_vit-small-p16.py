@@ -1,0 +1,11 @@
+# iBOT with ViT-S/16 (Zhou et al., ICLR 2022), as AttMask trains it. Masks are laid in blocks,
+# iBOT's own; model.masking.strategy takes another: random, high, hint, low, sampled.
+model = dict(
+    type='amt_mm.IBOT',
+    backbone=dict(
+        type='amt_mm.IBOTViT', arch='deit-small', img_size=224, patch_size=16,
+        drop_path_rate=0.1),
+    head=dict(
+        type='amt_mm.DistillationHead', out_channels=8192, hidden_channels=2048,
+        bottleneck_channels=256),
+    masking=dict(type='amt_mm.CropMasking', strategy='block', ratio=(0.1, 0.5), gate=0.5))

@@ -1,0 +1,4 @@
+# iBOT with random masks on a fifth of ImageNet-1K.
+_base_ = 'ibot-block_vit-small-p16_4xb60-amp-coslr-100e_in1k-20pct.py'
+
+model = dict(masking=dict(strategy='random'))
