@@ -33,6 +33,7 @@ RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 FUNCTIONS = Registry('function', parent=root.FUNCTIONS, locations=['amt_mm.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
 METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
+OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=root.OPTIM_WRAPPERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
@@ -40,6 +41,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['amt_mm.detection'])
 
 __all__ = [
-    'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIM_WRAPPERS',
+    'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
     'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
 ]

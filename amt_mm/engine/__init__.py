@@ -1,4 +1,4 @@
-"""Runner, overlays, mixed precision and test loops."""
+"""Runner, overlays, mixed precision, sharding and test loops."""
 
 from .bf16 import BF16OptimWrapper
 from .knn_loop import KNNTestLoop
@@ -6,11 +6,12 @@ from .low_shot_loop import LowShotTestLoop
 from .overlay import apply_overlay
 from .runner import OverlayRunner
 from .safe_loading import load_as_data, load_safely
+from .sharded_optimizer import ShardedOptimizer
 from .train_loops import ResumableEpochLoop, ResumableIterLoop
 
 load_safely()
 
 __all__ = [
     'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'ResumableEpochLoop',
-    'ResumableIterLoop', 'apply_overlay', 'load_as_data'
+    'ResumableIterLoop', 'ShardedOptimizer', 'apply_overlay', 'load_as_data'
 ]

@@ -22,6 +22,7 @@ from .house_hooks import with_house_hooks
 from .messages import warn
 from .overlay import apply_overlay
 from .safe_save import atomic_file
+from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 
 
@@ -105,6 +106,9 @@ class OverlayRunner(Runner):
         arguments = dict(file_client_args=file_client_args, save_optimizer=save_optimizer,
                          save_param_scheduler=save_param_scheduler, meta=meta,
                          by_epoch=by_epoch, backend_args=backend_args)
+        optimizer = getattr(self.optim_wrapper, 'optimizer', None)
+        if save_optimizer and isinstance(optimizer, ShardedOptimizer):
+            optimizer.consolidate_state_dict()
         if (file_client_args or backend_args
                 or not isinstance(get_file_backend(out_dir), LocalBackend)):
             super().save_checkpoint(out_dir, filename, **arguments)
