@@ -14,7 +14,7 @@ import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
 from amt_mm.engine import OverlayRunner, launch  # noqa: E402
-from amt_mm.hooks import EpochSeedHook, SaliencyUpdateHook  # noqa: E402
+from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook  # noqa: E402
 
 
 def main(folder, name, settings):
@@ -42,7 +42,7 @@ def main(folder, name, settings):
             paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0)),
         param_scheduler=[dict(type='CosineAnnealingLR', T_max=4, by_epoch=True)],
         default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=[EpochSeedHook(), SaliencyUpdateHook(1, 1)], randomness=dict(seed=0),
+        custom_hooks=[StepSeedHook(), SaliencyUpdateHook(1, 1)], randomness=dict(seed=0),
         load_from=settings['resume'] and f'{folder}/{settings["resume"]}',
         resume=bool(settings['resume']))
     runner.train()

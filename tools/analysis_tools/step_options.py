@@ -42,7 +42,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=9, help='measured rounds (default: 9)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/step_options'),
                         help='write OUT.md and OUT.json (default: %(default)s)')
+    parser.add_argument('--processor-time', action='store_true',
+                        help='count processor time, as of benchmark.py; set OMP_NUM_THREADS=1')
     args = parser.parse_args()
+    if args.processor_time and (torch.cuda.is_available() or torch.get_num_threads() > 1):
+        parser.error('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1')
     unknown = {option for row in args.rows for option in row.split('+')} - {'none', *OPTIONS}
     if unknown:
         parser.error(f'--rows: no option {", ".join(sorted(unknown))}; there are '
@@ -84,10 +88,11 @@ def main() -> None:
         images = make_images(scratch / 'images')
         rows = [contestant(args.config, row, args.batch_size, images, scratch)
                 for row in args.rows]
-        outcome = race(rows, args.rounds)
+        outcome = race(rows, args.rounds, processor_time=args.processor_time)
         memory = [peak_memory(row) for row in rows]
         markdown, data = write_race(args.out, rows, outcome, memory, dict(
-            config=args.config, batch_size=args.batch_size, rounds=args.rounds))
+            config=args.config, batch_size=args.batch_size, rounds=args.rounds,
+            processor_time=args.processor_time))
     print(markdown.read_text())
     print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {rows[0].device.type}, '
           f'{torch.get_num_threads()} threads. Also in {markdown}; every round in {data}')

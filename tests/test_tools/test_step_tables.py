@@ -1,0 +1,55 @@
+"""The tables of a step's options and of its memory, on the small configs."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MINI = str(REPOSITORY / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py')
+
+
+def run(monkeypatch, name, *argv):
+    spec = importlib.util.spec_from_file_location(
+        name, REPOSITORY / f'tools/analysis_tools/{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(sys, 'argv', [name, *map(str, argv)])
+    module.main()
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip('|').split('|')]
+
+
+def test_memory_adds_up(monkeypatch, capsys):
+    run(monkeypatch, 'memory_table', MINI, '--batch-size', 1000)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith('|')]
+    _, parameters, state, shared, image, again, total, total_again = map(
+        float, ['0', *cells(lines[-1])[1:]])
+    assert parameters == pytest.approx(3.2, abs=.1)
+    assert state == pytest.approx(16 * parameters / 1e3, abs=.06)
+    assert shared <= state and again < image / 3
+    assert total == pytest.approx(state + image, abs=.2)  # a thousand MB are a GB
+    assert again < total_again < total / 2
+
+
+def test_options_are_timed_in_turn(monkeypatch, tmp_path, capsys):
+    run(monkeypatch, 'step_options', MINI, '--batch-size', 4, '--rounds', 2, '--rows', 'none',
+        'fused+with_cp', 'fused+bf16', '--out', tmp_path / 'table')
+    lines = (tmp_path / 'table.md').read_text().splitlines()
+    assert [cells(line)[0] for line in lines[2:5]] == ['none', 'fused+with_cp', 'fused+bf16']
+    assert cells(lines[2])[5] == '1.000'
+    assert json.loads((tmp_path / 'table.json').read_text())
+
+
+@pytest.mark.parametrize(('config', 'rows', 'part'), [
+    (MINI, ['fast'], 'no option fast'), ('no_such.py', ['none'], 'no_such.py'),
+    ('mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', ['none'], 'no host')])
+def test_what_cannot_be_timed(monkeypatch, capsys, tmp_path, config, rows, part):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, 'step_options', config, '--rows', *rows, '--out', tmp_path / 'table')
+    assert stop.value.code == 2
+    assert part in capsys.readouterr().err
