@@ -1,5 +1,5 @@
-# iBOT's schedule in 30 epochs of a small model in fp32: a higher learning rate and a faster teacher,
-# as few steps want them; a tenth of the epochs warms up, a third raises the temperature.
+# iBOT's schedule in 30 epochs of a small model in fp32: a higher learning rate and a faster
+# teacher, as few steps want them; a tenth of the epochs warms up, a third raises the temperature.
 _base_ = './ibot_adamw-coslr-100e.py'
 
 optim_wrapper = dict(
