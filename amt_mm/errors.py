@@ -31,3 +31,5 @@ class TrainingStopped(SystemExit):
 
     def __str__(self) -> str:
         return self.line
+class UnreadableImage(InputError):
+    """An image that is missing, damaged or none at all; training may take another one."""

@@ -1,5 +1,6 @@
 """Data sets and transforms, registered for configs."""
 
+from .bad_images import BadImages
 from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
@@ -11,6 +12,7 @@ from .pack_writer import pack
 from .packed import PackedImages
 from .packing import PackInputsWithBox
 from .repeated import RepeatedCrops, collate_repeats
+from .replacing import ReplacingDataset
 from .scenes import SceneDataset
 from .seeded import SeededSamples
 from .staged import StagedDataset
@@ -19,8 +21,9 @@ from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'STL10', 'ConcatDataset', 'DecodeRandomResizedCrop', 'ImageFolder',
-    'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox',
-    'ReadImage', 'RepeatedCrops', 'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet',
-    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
+    'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
+    'ImageFolder', 'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages',
+    'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
+    'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet', 'base_dataset',
+    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
 ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from amt_mm.errors import InputError
+from amt_mm.errors import UnreadableImage
 
 from .jpeg_header import JpegHeader, read_jpeg_header
 from .libturbojpeg import decode_part
+from .loading import refuse_bomb
 
 # What OpenCV calls decoding at a fraction of the size.
 _FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -37,7 +38,7 @@ class EncodedImage:
         """The whole image, ``(height, width, 3)`` uint8 BGR.
 
         Raises:
-            InputError: The data of the file are damaged.
+            UnreadableImage: The data of the file are damaged.
         """
         return self._decode_all(1)
 
@@ -55,7 +56,7 @@ class EncodedImage:
             uint8 BGR, ``(height, width, 3)`` or about these divided by ``reduce``.
 
         Raises:
-            InputError: The data of the file are damaged.
+            UnreadableImage: The data of the file are damaged.
         """
         rows = slice(round(top / reduce), max(round((top + height) / reduce), 1))
         columns = slice(round(left / reduce), max(round((left + width) / reduce), 1))
@@ -66,8 +67,8 @@ class EncodedImage:
     def _decode_all(self, reduce: int) -> np.ndarray:
         image = cv2.imdecode(self._content, _FLAGS[reduce])
         if image is None:
-            raise InputError(f'{self._name}: not readable as an image: the data of the JPEG are '
-                             'damaged. Replace or remove the file.')
+            raise UnreadableImage(f'{self._name}: not readable as an image: the data of the JPEG '
+                                  'are damaged. Replace or remove the file.')
         return image
 
 
@@ -80,8 +81,10 @@ def encoded(content: bytes | memoryview, name: str) -> EncodedImage | None:
 
     Raises:
         ValueError: A truncated JPEG.
+        PIL.Image.DecompressionBombError: More pixels than any photograph has.
     """
     header = read_jpeg_header(content)
     if header is None or not header.upright or not (header.height and header.width):
         return None
+    refuse_bomb(header.height, header.width)
     return EncodedImage(np.frombuffer(content, np.uint8), header, name)

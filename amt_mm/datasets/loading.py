@@ -10,7 +10,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from amt_mm.errors import InputError
+from amt_mm.errors import UnreadableImage
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
@@ -59,8 +59,10 @@ class LoadImage(LoadImageFromFile):
             inferred from the path.
 
     Raises:
-        InputError: Names the file that is missing, empty, truncated, no image,
-            or of a kind that has no fixed range of values, and the reason.
+        UnreadableImage: Names the file that is missing, empty, truncated, no image,
+            of a kind that has no fixed range of values, or so large that it would
+            fill the memory (more than 179 million pixels, Pillow's limit), and the
+            reason.
     """
 
     def __init__(self, to_float32: bool = False, ignore_empty: bool = False, *,
@@ -97,11 +99,13 @@ class LoadImage(LoadImageFromFile):
             if content is None:
                 content = fileio.get(path, backend_args=self.backend_args)
             return self._decode(content, path)
+        except MemoryError:  # says nothing of the file
+            raise
         except Exception as error:
             if self.ignore_empty:
                 return None
-            raise InputError(f'{path}: not readable as an image: {_reason(error)}. Replace or '
-                             'remove the file.') from error
+            raise UnreadableImage(f'{path}: not readable as an image: {_reason(error)}. Replace '
+                                  'or remove the file.') from error
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         return decode_image(bytes(content))
@@ -121,7 +125,11 @@ def decode_image(content: bytes) -> np.ndarray:
     """
     if not content:
         raise ValueError('the file is empty')
-    if read_jpeg_header(content) is not None or _is_plain_png(content):
+    header = read_jpeg_header(content)
+    if header is not None or _is_plain_png(content):
+        # As a JPEG's header has it, or else a PNG's.
+        refuse_bomb(*((header.height, header.width) if header else
+                      (int.from_bytes(content[i:i + 4], 'big') for i in (20, 16))))
         image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
         if image is not None:
             return image
@@ -146,6 +154,17 @@ def decode_image(content: bytes) -> np.ndarray:
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
             rgb = Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba)
         return np.ascontiguousarray(np.asarray(rgb.convert('RGB'))[:, :, ::-1])
+
+
+def refuse_bomb(height: int, width: int) -> None:
+    """Refuse a size that no photograph has, as Pillow does, before memory is taken for it.
+
+    Raises:
+        PIL.Image.DecompressionBombError: More than twice ``PIL.Image.MAX_IMAGE_PIXELS``.
+    """
+    if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError(
+            f'its header says {width} x {height} pixels, which no photograph has')
 
 
 def _is_plain_png(content: bytes) -> bool:

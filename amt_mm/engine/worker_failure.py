@@ -1,0 +1,113 @@
+"""A loading worker that died or hangs: which one, over what, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from threading import current_thread, main_thread
+
+from amt_mm.datasets.worker_watch import Reading, live_watches
+
+# Seconds without a batch after which a run stops. The slowest sound disk answers sooner.
+TIMEOUT = 600
+_MEANINGS = {
+    'SIGKILL': 'most likely the machine ran out of memory (dmesg tells); lower '
+               'train_dataloader.num_workers or batch_size, or ask for more memory',
+    'SIGBUS': 'most likely /dev/shm, through which batches travel, is full; enlarge it (docker run '
+              '--shm-size=16g), or lower train_dataloader.num_workers',
+    'SIGSEGV': 'most likely a decoder fails on that file; move it away and go on by --resume',
+    'SIGABRT': 'most likely a library gave up on that file; move it away and go on by --resume',
+    'SIGTERM': 'somebody or the scheduler ended it; go on by --resume',
+}
+# As the system, and so torch, describes them.
+_DESCRIBED = {signal.strsignal(each): each.name for each in signal.Signals}
+
+
+def worker_failure(error: BaseException) -> str | None:
+    """One line on what became of a loading worker.
+
+    What training meets first is often not torch's own message but a connection that breaks,
+    so the workers themselves are asked. One that hangs is killed, else the end of the run
+    would wait for it; and torch's watch over its workers ends, since the run does.
+
+    Args:
+        error: What training raised.
+
+    Returns:
+        None where no worker died or hung.
+    """
+    texts = [str(each) for each in _chain(error)]
+    died = next((end for watch in live_watches() for pid in watch.pids()
+                 if (end := _end_of(pid))), None) or _end_by(texts)
+    late = next((found[1] for text in texts if (found := re.search(
+        r'DataLoader timed out after (\d+(?:\.\d+)?) seconds', text))), None)
+    if died is None and late is None:
+        return None
+    if current_thread() is main_thread():
+        # Torch's handler would raise again whenever another child ends, in the middle of what
+        # follows, until all are joined.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return _hanging(late) if died is None else _dead(*died)
+
+
+def _end_of(pid: int) -> tuple[int, str] | None:
+    """Process and how it ended, by the system; None if it lives, ended well or was joined."""
+    with suppress(ChildProcessError):
+        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is not None and end.si_status:
+            return pid, (str(end.si_status) if end.si_code == os.CLD_EXITED
+                         else signal.Signals(end.si_status).name)
+    return None
+
+
+def _end_by(texts: list[str]) -> tuple[int, str] | None:
+    """The same by torch's messages, those that say most first."""
+    for pattern in (r'worker \(pid (\d+)\) is killed by signal: ([A-Za-z ]+)',
+                    r'worker \(pid (\d+)\) exited unexpectedly with exit code (\d+)',
+                    r'worker \(pid\(s\) (\d+).*\) exited unexpectedly()'):
+        for text in texts:
+            if found := re.search(pattern, text):
+                return int(found[1]), _DESCRIBED.get(found[2].strip(), found[2].strip())
+    return None
+
+
+def _dead(pid: int, end: str) -> str:
+    numbers = [number for watch in live_watches() if (number := watch.number(pid)) is not None]
+    readings = [reading for watch in live_watches() if (reading := watch.of(pid)) is not None]
+    who = f'loading worker {numbers[0]} (pid {pid})' if numbers else f'loading worker (pid {pid})'
+    over = f' while it read {_names(readings[0])}' if readings else ''
+    if end.startswith('SIG'):
+        return f'{who} was killed by {end}{over}: {_MEANINGS.get(end, "go on by --resume")}'
+    code = f' with exit code {end}' if end else ''
+    return (f'{who} ended{code}{over}, without a word; --cfg-options '
+            'train_dataloader.num_workers=0 shows where')
+
+
+def _hanging(seconds: str) -> str:
+    readings = sorted((reading for watch in live_watches() for reading in watch.all()),
+                      key=lambda reading: -reading.seconds)
+    limit = f'no batch for {seconds} s (train_dataloader.timeout)'
+    if not readings:
+        return (f'{limit}, and no loading worker is reading: the machine is overloaded, or a '
+                'collate function waits; go on by --resume')
+    worst = readings[0]
+    # It answers to nothing gentler, perhaps; it is a child of this process.
+    os.kill(worst.pid, signal.SIGKILL)
+    return (f'{limit}: loading worker {worst.worker} (pid {worst.pid}) has been reading '
+            f'{_names(worst)} for {worst.seconds:.0f} s; most likely the disk or network does not '
+            'answer, or a decoder hangs on that file; go on by --resume, or raise the timeout')
+
+
+def _names(reading: Reading) -> str:
+    names = ', '.join(reading.names)
+    more = reading.samples - len(reading.names)
+    return f'one of {names} and {more} more' if more else names
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
