@@ -15,6 +15,10 @@ class InputError(ValueError):
     """
 
 
+class UnreadableImage(InputError):
+    """An image that is missing, damaged or none at all; training may take another one."""
+
+
 class TrainingStopped(SystemExit):
     """Training ended early because a signal asked for it; all that a resumed run needs is saved.
 
@@ -31,5 +35,3 @@ class TrainingStopped(SystemExit):
 
     def __str__(self) -> str:
         return self.line
-class UnreadableImage(InputError):
-    """An image that is missing, damaged or none at all; training may take another one."""

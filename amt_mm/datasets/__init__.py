@@ -16,6 +16,7 @@ from .replacing import ReplacingDataset
 from .scenes import SceneDataset
 from .seeded import SeededSamples
 from .staged import StagedDataset
+from .stand_ins import with_stand_ins
 from .stl10 import STL10
 from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
@@ -25,5 +26,5 @@ __all__ = [
     'ImageFolder', 'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages',
     'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
     'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet', 'base_dataset',
-    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view'
+    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view', 'with_stand_ins'
 ]

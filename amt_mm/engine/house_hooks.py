@@ -12,6 +12,7 @@ HOUSE_HOOKS = {
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
+    'bad_images': dict(type='amt_mm.BadImagesHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),

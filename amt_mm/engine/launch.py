@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except InputError as error:
         # From a worker of a data loader the message arrives with the worker's traceback in front.
-        line = str(error).strip().splitlines()[-1].removeprefix('amt_mm.errors.InputError: ')
+        line = re.sub(r'^amt_mm\.errors\.\w+: ', '', str(error).strip().splitlines()[-1])
         say('error', line)
         sys.exit(2)
 

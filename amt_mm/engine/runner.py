@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from amt_mm.hooks.stop_signal_hook import StopSignalHook
+from amt_mm.errors import InputError
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
 from amt_mm.registry import RUNNERS
@@ -24,6 +25,8 @@ from .overlay import apply_overlay
 from .safe_save import atomic_file
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
+from .training_set import replacing_loader
+from .worker_failure import worker_failure
 
 
 @RUNNERS.register_module()
@@ -48,21 +51,28 @@ class OverlayRunner(Runner):
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build our loop where the config asks for MMEngine's, and seed samples in any."""
+        """Build our loop where the config asks for MMEngine's; seed samples, replace bad images."""
         if isinstance(loop, dict):
-            self._train_dataloader = seeded_loader(self._train_dataloader)
+            self._train_dataloader = replacing_loader(self, seeded_loader(self._train_dataloader))
             loop = resumable_loop(loop)
         return super().build_train_loop(loop)
 
     def train(self) -> nn.Module:
-        """Train; a failure leaves the process listening to signals as it did before."""
+        """Train; a failure leaves the process listening to signals as it did before.
+
+        Raises:
+            InputError: Among others, a loading worker died or hangs; it is named.
+        """
         try:
             return super().train()
-        except Exception:
+        except Exception as error:
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
                     hook.restore()
-            raise
+            line = None if isinstance(error, InputError) else worker_failure(error)
+            if line is None:
+                raise
+            raise InputError(line) from error
 
     def load_or_resume(self) -> None:
         """Load what is asked for; a resumed run without a name takes the newest whole one.

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from threading import current_thread, main_thread
 
 from amt_mm.datasets.worker_watch import Reading, live_watches
 
 # Seconds without a batch after which a run stops. The slowest sound disk answers sooner.
 TIMEOUT = 600
+# A worker that dies closes its connections some time before it counts as dead.
+_PATIENCE = 2.0
 _MEANINGS = {
     'SIGKILL': 'most likely the machine ran out of memory (dmesg tells); lower '
                'train_dataloader.num_workers or batch_size, or ask for more memory',
@@ -40,26 +45,48 @@ def worker_failure(error: BaseException) -> str | None:
         None where no worker died or hung.
     """
     texts = [str(each) for each in _chain(error)]
-    died = next((end for watch in live_watches() for pid in watch.pids()
-                 if (end := _end_of(pid))), None) or _end_by(texts)
+    handler = None
+    if current_thread() is main_thread():
+        # Torch's handler would raise again whenever a child ends, in the middle of what follows,
+        # until all are joined.
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    died = _first_end(_PATIENCE if any(isinstance(each, (OSError, EOFError))
+                                       for each in _chain(error)) else 0) or _end_by(texts)
     late = next((found[1] for text in texts if (found := re.search(
         r'DataLoader timed out after (\d+(?:\.\d+)?) seconds', text))), None)
     if died is None and late is None:
+        if handler is not None:
+            signal.signal(signal.SIGCHLD, handler)
         return None
-    if current_thread() is main_thread():
-        # Torch's handler would raise again whenever another child ends, in the middle of what
-        # follows, until all are joined.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     return _hanging(late) if died is None else _dead(*died)
 
 
+def _first_end(patience: float) -> tuple[int, str] | None:
+    """A watched worker that died, and how."""
+    begin = time.monotonic()
+    while True:
+        for pid in {pid for watch in live_watches() for pid in watch.pids()}:
+            if end := _end_of(pid):
+                return end
+        if time.monotonic() - begin >= patience:
+            return None
+        time.sleep(.05)
+
+
 def _end_of(pid: int) -> tuple[int, str] | None:
-    """Process and how it ended, by the system; None if it lives, ended well or was joined."""
+    """Process and how it ended, None if it lives or ended well."""
     with suppress(ChildProcessError):
         end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is not None and end.si_status:
             return pid, (str(end.si_status) if end.si_code == os.CLD_EXITED
                          else signal.Signals(end.si_status).name)
+        return None
+    # Torch has joined it: then its object knows, which belongs to the loader's iterator.
+    for each in gc.get_objects():
+        with suppress(ValueError):  # closed
+            if isinstance(each, BaseProcess) and each.pid == pid and each.exitcode:
+                code = each.exitcode
+                return pid, str(code) if code > 0 else signal.Signals(-code).name
     return None
 
 
@@ -87,18 +114,25 @@ def _dead(pid: int, end: str) -> str:
 
 
 def _hanging(seconds: str) -> str:
-    readings = sorted((reading for watch in live_watches() for reading in watch.all()),
-                      key=lambda reading: -reading.seconds)
+    readings = sorted((reading for watch in live_watches() for reading in watch.all()
+                       if _is_living_child(reading.pid)), key=lambda reading: -reading.seconds)
     limit = f'no batch for {seconds} s (train_dataloader.timeout)'
     if not readings:
         return (f'{limit}, and no loading worker is reading: the machine is overloaded, or a '
                 'collate function waits; go on by --resume')
     worst = readings[0]
-    # It answers to nothing gentler, perhaps; it is a child of this process.
+    # It answers to nothing gentler, perhaps.
     os.kill(worst.pid, signal.SIGKILL)
     return (f'{limit}: loading worker {worst.worker} (pid {worst.pid}) has been reading '
             f'{_names(worst)} for {worst.seconds:.0f} s; most likely the disk or network does not '
             'answer, or a decoder hangs on that file; go on by --resume, or raise the timeout')
+
+
+def _is_living_child(pid: int) -> bool:
+    # The number of a process that is long gone may be another's by now.
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    return False
 
 
 def _names(reading: Reading) -> str:

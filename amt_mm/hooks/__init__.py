@@ -1,5 +1,6 @@
 """Hooks for MMEngine's runner, one verb each."""
 
+from .bad_images_hook import BadImagesHook
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
 from .clip_each_hook import ClipEachHook
@@ -22,7 +23,7 @@ from .teacher_update_hook import TeacherUpdateHook
 from .token_loss_hook import TokenLossHook
 
 __all__ = [
-    'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
+    'BadImagesHook', 'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
     'FrozenLastLayerHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook', 'PositionHook',
     'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RanksAgreeHook',
     'SafeCheckpointHook', 'SaliencyUpdateHook', 'StepSeedHook', 'StopSignalHook',

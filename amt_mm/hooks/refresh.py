@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
-from amt_mm.datasets import whole_image_view
+from amt_mm.datasets import whole_image_view, with_stand_ins
 from amt_mm.errors import InputError
 from amt_mm.masking import patch_grid
 from amt_mm.saliency import cls_saliency
@@ -140,10 +140,12 @@ class Refresh:
             in all processes; each sample comes once.
         """
         training, model = runner.train_dataloader, unwrapped(runner)
+        workers = training.num_workers if self.num_workers is None else self.num_workers
         loader = DataLoader(
-            view, batch_size=self.batch_size or training.batch_size, sampler=_Share(rows),
-            num_workers=training.num_workers if self.num_workers is None else self.num_workers,
-            collate_fn=default_collate, pin_memory=training.pin_memory,
+            with_stand_ins(view, training.dataset, workers), sampler=_Share(rows),
+            batch_size=self.batch_size or training.batch_size, num_workers=workers,
+            timeout=training.timeout if workers else 0, collate_fn=default_collate,
+            pin_memory=training.pin_memory,
             # Else the loader would draw its base seed from the stream that training goes on with.
             generator=torch.Generator())
         kind, scale = _CROSSING[self.dtype]
@@ -153,6 +155,10 @@ class Refresh:
             for batch in loader:
                 stop_point(runner)
                 maps = self.of_batch(model, batch, runner.optim_wrapper.optim_context(runner.model))
+                # What cannot be looked at has no preference.
+                for row, sample in enumerate(batch['data_samples']):
+                    if sample.get('unreadable'):
+                        maps[row] = 0
                 maps = (maps * scale).round().to(kind) if scale != 1 else maps.to(kind)
                 index = torch.tensor([sample.sample_idx for sample in batch['data_samples']],
                                      device=maps.device)
