@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
 from .bad_images import BadImages
+from .seeded import SeededSamples
 from .unreadable import is_unreadable_image
 from .worker_watch import WorkerWatch
 
@@ -51,6 +52,9 @@ class ReplacingDataset(Dataset):
         own['dataset'] = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         own['bad'] = BadImages(folder, self.name_of, self._images(), max_bad, rank)
         own['watch'] = WorkerWatch(workers, self.name_of)
+        seen = self.dataset.dataset if isinstance(self.dataset, SeededSamples) else self.dataset
+        # Whether the samples of a batch depend on each other.
+        own['_at_once'] = hasattr(seen, '__getitems__')
 
     def __len__(self) -> int:
         """Of the data set."""
@@ -78,7 +82,8 @@ class ReplacingDataset(Dataset):
         Args:
             keys: Indices, perhaps with seeds.
         """
-        if not hasattr(self.dataset, '__getitems__'):
+        if get_worker_info() and not self._at_once or not hasattr(self.dataset, '__getitems__'):
+            # The same samples, and a worker that dies is known to have read this very one.
             return [self[key] for key in keys]
         while True:
             chosen = [self._chosen(key) for key in keys]

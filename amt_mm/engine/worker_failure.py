@@ -12,6 +12,8 @@ from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from threading import current_thread, main_thread
 
+from torch.utils.data._utils import signal_handling
+
 from amt_mm.datasets.worker_watch import Reading, live_watches
 
 # Seconds without a batch after which a run stops. The slowest sound disk answers sooner.
@@ -58,6 +60,8 @@ def worker_failure(error: BaseException) -> str | None:
         if handler is not None:
             signal.signal(signal.SIGCHLD, handler)
         return None
+    # The next loader of this process, if there is one, installs it again.
+    signal_handling._SIGCHLD_handler_set = False
     return _hanging(late) if died is None else _dead(*died)
 
 

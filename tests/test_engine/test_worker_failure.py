@@ -8,7 +8,6 @@ import time
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data._utils import signal_handling
 
 import amt_mm.registry  # noqa: F401  before mmpretrain
 from amt_mm.datasets import ReplacingDataset
@@ -38,14 +37,6 @@ class AtOnce(Numbers):
 
     def __getitems__(self, indices):
         return [self[index] for index in indices]
-
-
-@pytest.fixture(autouse=True)
-def torchs_handler(monkeypatch):
-    # Torch installs it once a process; the end of a run takes it away.
-    monkeypatch.setattr(signal_handling, '_SIGCHLD_handler_set', False)
-    yield
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 def die(number):
@@ -87,7 +78,7 @@ def test_a_worker_that_ends_by_itself(tmp_path):
 def test_a_worker_that_hangs(tmp_path):
     line = failure(Numbers(lambda: time.sleep(99), at=4), tmp_path, timeout=1)
     assert re.match(r'no batch for 1(\.0)? s \(train_dataloader\.timeout\): loading worker 0 '
-                    r'\(pid \d+\) has been reading folder/4\.jpg for [1-4] s', line)
+                    r'\(pid \d+\) has been reading folder/4\.jpg for [1-9]\d* s', line)
 
 
 def test_of_a_batch_that_is_read_at_once_the_first_are_named(tmp_path):

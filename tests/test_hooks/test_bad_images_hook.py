@@ -112,3 +112,22 @@ def test_every_kind(toy_runner, tmp_path):
     folder = write_folder(tmp_path / 'images', good=20, bad=list(BAD))
     trained(toy_runner, folder, epochs=1)
     assert len((tmp_path / 'run/bad_images_rank0.txt').read_text().splitlines()) == len(BAD)
+
+
+@pytest.mark.parametrize('staged', [False, True])
+@pytest.mark.parametrize('keep_list', [False, True])
+def test_a_resumed_run_equals_an_unbroken_one(toy_runner, folder, tmp_path, staged, keep_list):
+    hooks = dict(bad_images=dict(max_bad=.5), checkpoint=dict(interval=1))
+    whole = trained(toy_runner, folder, 'whole', staged=staged, default_hooks=hooks, epochs=3)
+    if keep_list:
+        (tmp_path / 'rest').mkdir()
+        (tmp_path / 'whole/bad_images_rank0.txt').rename(tmp_path / 'rest/bad_images_rank0.txt')
+    rest = trained(toy_runner, folder, 'rest', staged=staged, workers=2, default_hooks=hooks,
+                   epochs=3, resume=True, load_from=str(tmp_path / 'whole/epoch_1.pth'))
+    assert len(rest.recorder.steps) == 6
+    for step, again in zip(whole.recorder.steps[3:], rest.recorder.steps, strict=True):
+        assert step['sample_idx'] == again['sample_idx']
+        np.testing.assert_array_equal(step['crop_box'], again['crop_box'])
+    for one, other in zip(whole.model.parameters(), rest.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert len((tmp_path / 'rest/bad_images_rank0.txt').read_text().splitlines()) == 2

@@ -481,3 +481,13 @@ def test_a_flag_trusts_a_checkpoint(task, in_folder, monkeypatch):
                    state_dict={'weight': torch.tensor([2.])})
     load_tool('test')([str(task / 'line.py'), str(file), '--trust-checkpoint'])
     assert (in_folder / 'harm').exists()
+
+
+def test_a_worker_that_dies_is_one_line(task, in_folder, monkeypatch, capsys):
+    import toy_line_task
+
+    monkeypatch.setattr(toy_line_task.Line, '__getitem__',
+                        lambda self, index: os.kill(os.getpid(), signal.SIGKILL))
+    line = refused(capsys, load_tool('train'), task / 'line.py', '--cfg-options',
+                   'train_dataloader.num_workers=1')
+    assert 'loading worker 0 (pid ' in line and 'SIGKILL while it read sample 0' in line
