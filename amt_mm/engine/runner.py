@@ -11,8 +11,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
-from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.errors import InputError
+from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
 from amt_mm.registry import RUNNERS
