@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from amt_mm.errors import InputError
+from amt_mm.hooks.open_gradients import gather_open_gradients
 from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
@@ -113,6 +114,7 @@ class OverlayRunner(Runner):
         Raises:
             InputError: The system refused to write; in all processes.
         """
+        self.open_gradients = gather_open_gradients(self)
         arguments = dict(file_client_args=file_client_args, save_optimizer=save_optimizer,
                          save_param_scheduler=save_param_scheduler, meta=meta,
                          by_epoch=by_epoch, backend_args=backend_args)

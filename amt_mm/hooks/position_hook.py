@@ -7,7 +7,10 @@ from mmengine.runner import Runner
 
 from amt_mm.registry import HOOKS
 
+from .open_gradients import take_up_gradients
+
 _CHECKPOINT_KEY = 'amt_position'
+_GRADIENTS_KEY = 'amt_open_gradients'
 
 
 @HOOKS.register_module()
@@ -16,11 +19,13 @@ class PositionHook(Hook):
 
     A checkpoint from the middle of an epoch goes on with the next batch; those that the
     epoch has seen are not loaded again. One of an epoch's end fits any batch size and
-    number of processes.
+    number of processes. One from within a cycle of gradient accumulation has the
+    gradients of each process.
 
     Raises:
         InputError: On resume from the middle of a pass over the data, with other batches
-            or another number of processes.
+            or another number of processes; or from within a cycle of accumulation that
+            was of another number of processes.
     """
 
     # Before whatever asks where training stands.
@@ -28,17 +33,26 @@ class PositionHook(Hook):
 
     def __init__(self) -> None:
         self._position: dict | None = None
+        self._gradients: list | None = None
 
     def before_train(self, runner: Runner) -> None:
         """On resume, take the position up."""
         if runner.iter > 0 and hasattr(runner.train_loop, 'take_up'):
             runner.train_loop.take_up(self._position)
+        if runner.iter > 0 and self._gradients is not None:
+            take_up_gradients(runner, self._gradients)
+        self._gradients = None
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Say the position."""
         if hasattr(runner.train_loop, 'position'):
             checkpoint[_CHECKPOINT_KEY] = runner.train_loop.position(checkpoint['meta'])
+        # Of OverlayRunner alone, which asks all processes; this is the first one.
+        gradients = getattr(runner, 'open_gradients', None)
+        if gradients is not None:
+            checkpoint[_GRADIENTS_KEY] = gradients
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the position until training begins."""
         self._position = checkpoint.get(_CHECKPOINT_KEY)
+        self._gradients = checkpoint.get(_GRADIENTS_KEY)

@@ -1,7 +1,10 @@
 """A run resumed at any iteration equals the unbroken one, bit for bit."""
 
 import copy
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +249,33 @@ def test_a_loader_built_by_hand_is_left_alone(toy_runner, toy_images):
     assert seeded_loader(built) is built
     by_hand = dict(batch_sampler=[[0, 1]], dataset=dataset)
     assert seeded_loader(by_hand) is by_hand
+
+
+@pytest.mark.parametrize('counts', [2, 4])
+def test_gradients_of_an_open_cycle_are_kept(toy_runner, counts):
+    """9 batches in cycles of 2 or 4: checkpoints within cycles, one open over an epoch's end."""
+    def changes():
+        return dict(hooks=[Streams()], optim_wrapper=dict(
+            type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), accumulative_counts=counts))
+
+    whole = train(toy_runner, 'whole', **changes())
+    for done in (1, 2, 3, 5):
+        path = f'{whole.work_dir}/iter_{done}.pth'
+        checkpoint = torch.load(path, weights_only=False)
+        assert ('amt_open_gradients' in checkpoint) is (done % counts > 0)
+        resumed = resume(toy_runner, whole, f'iter_{done}', f'from{done}', **changes())
+        check_same(resumed, whole, 9 - done)
+
+
+@pytest.mark.slow
+def test_two_processes_resumed_equal_two_that_were_not(tmp_path):
+    script = Path(__file__).parent / 'two_processes_resume.py'
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
+         str(script), str(tmp_path)],
+        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count('as the unbroken one from 2, 3, 5') == 2
 
 
 class OwnLoop(EpochBasedTrainLoop):

@@ -1,0 +1,56 @@
+"""Gradients of batches that an optimiser has not stepped for yet, kept in checkpoints."""
+
+from __future__ import annotations
+
+from mmengine.dist import gather_object, get_rank
+from mmengine.runner import Runner
+from torch import Tensor
+
+from amt_mm.errors import InputError
+
+from .unwrapped import unwrapped
+
+
+def gather_open_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:
+    """Gradients of a cycle of accumulation that has not ended, of each process.
+
+    Between steps they differ from process to process, so each has its own. All processes
+    must call it.
+
+    Args:
+        runner: In training.
+
+    Returns:
+        Name -> gradient on the CPU, one dict a process, in the first process; None in
+        others, and where no cycle is open.
+    """
+    wrapper = runner.optim_wrapper
+    # Wrappers of several optimisers do not accumulate.
+    if not hasattr(wrapper, 'should_update') or wrapper.should_update():
+        return None
+    return gather_object({name: parameter.grad.cpu()
+                          for name, parameter in unwrapped(runner).named_parameters()
+                          if parameter.grad is not None})
+
+
+def take_up_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> None:
+    """Go on with the open cycle of a checkpoint.
+
+    Args:
+        runner: A runner that has loaded its checkpoint.
+        gradients: What :func:`gather_open_gradients` gave.
+
+    Raises:
+        InputError: They are of another number of processes or of other parameters.
+    """
+    parameters = dict(unwrapped(runner).named_parameters())
+    if get_rank() >= len(gradients) or not gradients[get_rank()].keys() <= parameters.keys():
+        raise InputError(
+            f'the checkpoint has gradients of {len(gradients)} processes within a cycle of '
+            'accumulation, and they do not fit this run: resume it with as many processes and the '
+            'same model, or from a checkpoint at the end of a cycle')
+    for name, gradient in gradients[get_rank()].items():
+        parameter = parameters[name]
+        parameter.grad = gradient.to(parameter.device, parameter.dtype, copy=True)
+    runner.logger.info('The gradients of the open cycle of accumulation are those of the '
+                       'checkpoint: none is lost')
