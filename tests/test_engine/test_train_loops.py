@@ -129,6 +129,9 @@ def test_resumed_at_every_iteration_without_epochs(toy_runner, sampler):
 
     whole = train(toy_runner, 'whole', hooks(), **changes)
     assert [step['map_step'] for step in whole.recorder.steps] == [None] * 2 + [2] * 3 + [5] * 3
+    orders = [sum((step['sample_idx'] for step in whole.recorder.steps[i:i + 2]), [])
+              for i in (0, 3)]
+    assert orders[0] != orders[1], 'the second pass has an order of its own'
     for done in range(1, 8):
         resumed = resume(toy_runner, whole, f'iter_{done}', f'from{done}', hooks=hooks(), **changes)
         check_same(resumed, whole, 8 - done)

@@ -51,6 +51,13 @@ def test_another_seed_gives_other_crops(toy_runner):
     assert not boxes[0] & boxes[1]
 
 
+def test_each_step_has_masks_of_its_own(toy_runner):
+    runner = toy_runner(loader=dict(batch_size=1), epochs=2)
+    runner.train()
+    masks = {tuple(step['masked'].flatten().tolist()) for step in runner.recorder.steps}
+    assert len(masks) == 14
+
+
 def draw():
     return random.random(), np.random.rand(), torch.rand(()).item()
 

@@ -94,6 +94,9 @@ class EndState(Hook):
 
     priority = 'LOWEST'
 
+    def __init__(self) -> None:
+        self._streams: tuple | None = None
+
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Remember the random states that the step leaves."""
@@ -109,6 +112,9 @@ class EndState(Hook):
                  'optimiser': _arrays(runner.optim_wrapper.state_dict()),
                  'schedules': schedules, 'maps': maps, 'random states': self._streams,
                  'counters': (runner.epoch, runner.iter)}
+        if self._streams is None:
+            # Killed after the last checkpoint: no step was left to make.
+            del parts['random states']
         digests = {name: digest(part) for name, part in parts.items()}
         Path(runner.work_dir, 'end.json').write_text(json.dumps(digests))
 
@@ -298,7 +304,7 @@ def main(argv: list[str] | None = None) -> int:
         while kills < args.kills:
             found, killed = trial.broken(f'run{runs}', args.kills - kills)
             kills, runs = kills + killed, runs + 1
-            parts = [part for part, value in wanted.items() if found[part] != value]
+            parts = [part for part, value in found.items() if wanted[part] != value]
             if parts:
                 different += 1
                 print(f'run{runs - 1}, killed {killed} times: {", ".join(parts)} differ')
