@@ -170,7 +170,7 @@ class HostViT:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
         with_cp: Gradient checkpointing, see :func:`~amt_mm.models.recompute.recompute`:
-            less memory for a quarter to a third more time. Defaults to False.
+            less memory for a fifth to a third more time. Defaults to False.
         **kwargs: Of mmpretrain's class.
 
     Attributes:
