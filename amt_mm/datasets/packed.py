@@ -132,7 +132,8 @@ def _read_header(path: Path) -> dict:
         raise InputError(f'{path}: is not a packed data set')
     try:
         header = json.loads(start[len(MAGIC):])
-        if any(not isinstance(header.get(name), kind) for name, kind in _FIELDS.items()):
+        if any(type(header.get(name)) is not kind for name, kind in _FIELDS.items()) or any(
+                value < 0 for value in header.values() if type(value) is int):
             raise ValueError
     except (ValueError, AttributeError) as error:
         raise InputError(f'{path}: the header is damaged; pack the data set again') from error

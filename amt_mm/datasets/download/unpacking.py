@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import shutil
 import stat
 import tarfile
@@ -17,6 +18,12 @@ from amt_mm.errors import InputError
 
 from .fetching import byte_progress
 
+# What a sound archive unpacks to: so many times its size, on top of a small one's worth. Images
+# hardly shrink; a bomb of zeros unpacks to a thousand times.
+_TIMES = 100
+_SMALL = 1 << 26
+# As what a member counts besides its bytes: each is a file, or a folder, on the disk.
+_MEMBER = 1 << 10
 # What the readers raise on damaged bytes.
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 
@@ -34,14 +41,19 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
 
     Raises:
         InputError: The archive is damaged, has no such folder, or a member of
-            it is a link or device or would be written elsewhere.
+            it is a link or device, would be written elsewhere, or over one that is
+            there; or it unpacks to more than 100 times its size.
     """
+    left = _TIMES * archive.stat().st_size + _SMALL
     with staging(root / folder) as target, open_archive(archive) as file:
         members = _zip_members if zipfile.is_zipfile(archive) else tar_members
         for name, content in members(file):
             parts = member_parts(name)
             if parts[0] == folder:
-                write_member(target.joinpath(*parts[1:]), content)
+                left -= _MEMBER + write_member(target.joinpath(*parts[1:]), content, left)
+            if left < 0:
+                raise InputError(f'{archive}: unpacks to more than {_TIMES} times its size: it is '
+                                 'no archive of images, and not unpacked')
         if not any(target.iterdir()):
             raise InputError(f'{archive}: has no folder {folder}: it is another file')
 
@@ -113,11 +125,30 @@ def member_parts(name: str) -> tuple[str, ...]:
     return path.parts
 
 
-def write_member(path: Path, content: BinaryIO | None) -> None:
-    """Write a file, or make a folder where ``content`` is None."""
-    if content is None:
-        path.mkdir(parents=True, exist_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('wb') as file:
-        shutil.copyfileobj(content, file, 1 << 20)
+def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -> int:
+    """Write a file, or make a folder where ``content`` is None.
+
+    Args:
+        path: Where to.
+        content: Of the file.
+        most: Bytes after which writing stops; a little more is written then.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        InputError: A file stands where a folder is to be, or a folder for a file.
+    """
+    written = 0
+    try:
+        if content is None:
+            path.mkdir(parents=True, exist_ok=True)
+            return 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open('wb') as file:
+            while written <= most and (block := content.read(1 << 20)):
+                written += file.write(block)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise InputError(f'{path}: the archive has a file and a folder of this name: it is not '
+                         'unpacked') from error
+    return written

@@ -4,7 +4,7 @@ import zipfile
 
 import pytest
 
-from amt_mm.datasets.download import unpack
+from amt_mm.datasets.download import unpack, unpacking
 from amt_mm.errors import InputError
 
 FILES = {'set/a.bin': b'first' * 1000, 'set/deep/er/b.txt': b'', 'set/c': b'third'}
@@ -134,7 +134,54 @@ def test_an_interruption_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('amt_mm.datasets.download.unpacking.shutil.copyfileobj', interrupt)
+    monkeypatch.setattr('zipfile.ZipExtFile.read', interrupt)
     with pytest.raises(KeyboardInterrupt):
         unpack(write(tmp_path, 'zip'), 'set', tmp_path / 'root')
     assert list((tmp_path / 'root').iterdir()) == []
+
+
+@pytest.mark.parametrize('kind', ['tar.gz', 'tar.xz', 'zip'])
+def test_a_bomb_stops_early(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(unpacking, '_SMALL', 1 << 20)
+    archive = write(tmp_path, kind, {'set/a': bytes(1 << 25)})
+    assert archive.stat().st_size < (1 << 25) / 300
+    written = []
+    real = unpacking.write_member
+    monkeypatch.setattr(unpacking, 'write_member',
+                        lambda *args: written.append(real(*args)) or written[-1])
+    with pytest.raises(InputError, match='unpacks to more than 100 times its size'):
+        unpack(archive, 'set', tmp_path / 'root')
+    assert sum(written) < 100 * archive.stat().st_size + (3 << 20)
+    assert list((tmp_path / 'root').iterdir()) == []
+
+
+def test_a_bomb_of_empty_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, '_SMALL', 1 << 16)
+    monkeypatch.setattr(unpacking, '_TIMES', 2)
+    archive = write(tmp_path, 'tar.gz', {f'set/{i}': b'' for i in range(500)})
+    with pytest.raises(InputError, match='unpacks to more than 2 times'):
+        unpack(archive, 'set', tmp_path / 'root')
+
+
+@pytest.mark.parametrize('kind', ['tar', 'zip'])
+@pytest.mark.parametrize('names', [('set/a', 'set/a/b'), ('set/a/b', 'set/a')])
+def test_a_file_where_a_folder_is(tmp_path, kind, names):
+    archive = write(tmp_path, kind, dict.fromkeys(names, b'x'))
+    with pytest.raises(InputError, match='a file and a folder of this name'):
+        unpack(archive, 'set', tmp_path / 'root')
+    assert list((tmp_path / 'root').iterdir()) == []
+
+
+def test_a_link_to_write_through_is_refused_before_it_is_made(tmp_path):
+    way = tarfile.TarInfo('set/way')
+    way.type, way.linkname = tarfile.SYMTYPE, str(tmp_path / 'outside')
+    (tmp_path / 'outside').mkdir()
+    path = tmp_path / 'a.tar'
+    with tarfile.open(path, 'w') as tar:
+        tar.addfile(way)
+        through = tarfile.TarInfo('set/way/evil')
+        through.size = 4
+        tar.addfile(through, io.BytesIO(b'evil'))
+    with pytest.raises(InputError, match='is a link or device'):
+        unpack(path, 'set', tmp_path / 'root')
+    assert list((tmp_path / 'outside').iterdir()) == []
