@@ -148,8 +148,10 @@ class SaliencyStore:
         """
         header = self._header
         first, last = (header.blocks * n // parts for n in (part, part + 1))
-        buffer = memoryview(bytearray(header.block_rows * header.row_bytes))
-        file.seek(header.maps_start + first * len(buffer))
+        # A forged header may claim blocks of any size; none holds more than the file.
+        most = min(header.block_rows, header.num_samples)
+        buffer = memoryview(bytearray(most * header.row_bytes))
+        file.seek(header.maps_start + first * header.block_rows * header.row_bytes)
         for block in range(first, last):
             rows = header.rows(block)
             content = buffer[:(rows.stop - rows.start) * header.row_bytes]

@@ -118,6 +118,16 @@ def test_a_header_that_makes_no_sense_is_refused_although_its_checksum_fits(path
     refused(path, b'AMTMAP02' + b'%08x' % zlib.crc32(front) + front + raw[2 * HEADER:])
 
 
+def test_a_forged_size_of_blocks_takes_no_memory(path):
+    raw = path.read_bytes()
+    said = {**json.loads(raw[16:HEADER]), 'block_rows': 2**62}
+    front = json.dumps(said).encode().ljust(HEADER - 16) + struct.pack(
+        '<I', zlib.crc32(raw[2 * HEADER:])).ljust(HEADER, b'\0')
+    path.write_bytes(b'AMTMAP02' + b'%08x' % zlib.crc32(front) + front + raw[2 * HEADER:])
+    assert SaliencyStore(path).num_samples == NUMBER
+    refused(path, path.read_bytes()[:-1] + b'\x55')
+
+
 def test_blocks_of_common_grids_are_about_a_mebibyte():
     for grid, kind in (((14, 14), 'float16'), ((14, 14), 'uint8'), ((24, 24), 'float16')):
         header = map_file.MapHeader.new(10**9, grid, kind, 'f', 0)
