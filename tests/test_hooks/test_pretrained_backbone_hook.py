@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.runner import Runner
 from torch import nn
 
 from amt_mm.checkpoints import convert
@@ -38,7 +39,7 @@ def start(toy_runner):
         snapshot = Snapshot()
         runner = toy_runner(
             hooks=[snapshot, dict(type='amt_mm.PretrainedBackboneHook', checkpoint=checkpoint)],
-            **{'epochs': 1, **settings})
+            **{'epochs': 1, **(dict(kind=Runner) if wrap else {}), **settings})
         if wrap is not None:
             runner.model = wrap(runner.model)
         logger, logged = MMLogger.get_current_instance(), []

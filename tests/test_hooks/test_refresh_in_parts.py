@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook
@@ -132,7 +133,7 @@ def test_maps_of_another_type_are_kept_in_the_new_one(toy_runner):
     (dict(begin=1, interval=1, end=2, parts=2), 4, '0 refreshes follow the first, so 2 of 2'),
     (dict(begin=2, interval=9, parts=1), 4, None)])
 def test_parts_whose_turn_never_comes_are_told(toy_runner, monkeypatch, settings, epochs, told):
-    runner = toy_runner(hooks=[SaliencyUpdateHook(**settings)], epochs=epochs)
+    runner = toy_runner(hooks=[SaliencyUpdateHook(**settings)], epochs=epochs, kind=Runner)
     said = warnings_of(runner, monkeypatch)
     runner.call_hook('before_train')
     said = [text for text in said if 'parts' in text]
