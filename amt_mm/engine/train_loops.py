@@ -22,15 +22,6 @@ from amt_mm.random_streams import LOADING, seed_iteration
 from amt_mm.registry import LOOPS
 
 
-def training_set(dataset: Any) -> dict:
-    """Config of the training set with all that a run puts around it.
-
-    Args:
-        dataset: The user's, a config or a data set.
-    """
-    return dict(type=SeededSamples, dataset=dataset)
-
-
 def seeded_loader(loader: DataLoader | Mapping) -> DataLoader | dict:
     """A training loader's config, with seeded samples and a sampler that can skip.
 
@@ -43,7 +34,7 @@ def seeded_loader(loader: DataLoader | Mapping) -> DataLoader | dict:
     batches = loader.get('batch_sampler')
     if batches is not None and not isinstance(batches, Mapping):
         return loader
-    loader = dict(loader, dataset=training_set(loader['dataset']),
+    loader = dict(loader, dataset=dict(type=SeededSamples, dataset=loader['dataset']),
                   sampler=dict(type=SeededSampler, sampler=loader['sampler']))
     if batches is not None:
         loader['batch_sampler'] = dict(type=SkippingBatchSampler, batch_sampler=batches)
