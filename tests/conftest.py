@@ -15,6 +15,7 @@ import amt_mm.registry  # noqa: F401  (makes mmpretrain importable)
 
 # isort: split
 import torch
+from counted_cases import PASSED
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
@@ -45,6 +46,13 @@ class ToyImages(BaseDataset):
 
     def load_data_list(self):
         return [dict(img=image) for image in self.images]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many cases the fuzzing tests have seen."""
+    if PASSED:
+        cases = sum(number for number, _ in PASSED.values())
+        terminalreporter.write_line(f'fuzzing: {cases} cases')
 
 
 def toy_pipeline(flip='horizontal', **crop):
