@@ -38,7 +38,8 @@ class Contestant:
 
     Attributes:
         name: Of the config, with its package if it was given by one.
-        batch_size: Crops a step; more than images where a pipeline makes several of each.
+        batch_size: Samples a step; more than images where a pipeline makes several crops of
+            each, as many where it makes several views.
         multiply_adds: Of one image's forward pass, by formula, or None if no formula is known.
         model: The model.
         optim_wrapper: MMEngine's wrapper of the optimiser.
@@ -67,7 +68,7 @@ class Contestant:
         self._batches, num_samples = training_batches(cfg, batch_size, images)
         self._batch = None if read else next(self._batches)
         self._reads = read
-        self.batch_size = batch_size if read else len(self._batch['inputs'])
+        self.batch_size = batch_size if read else len(self._batch['data_samples'])
         self._guide(scratch, max(MAPS, num_samples))
 
     def _guide(self, scratch: Path, num_maps: int) -> None:
@@ -109,7 +110,7 @@ class Contestant:
         clock.mark()
         seconds = dict(zip(PHASES, clock.seconds(), strict=True))
         if self._reads:
-            self.batch_size = len(batch['inputs'])
+            self.batch_size = len(batch['data_samples'])
         else:
             seconds['data'] = float('nan')
         return [seconds[phase] for phase in PHASES]

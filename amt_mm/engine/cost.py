@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
+from mmpretrain.models import MAE
 from mmpretrain.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from amt_mm.errors import InputError
 from amt_mm.masking import AnnealedMaskGenerator, MaskPlan
 from amt_mm.models import Host
 
@@ -38,9 +40,15 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
         cfg: Config after its overlay; its model is a :class:`Host` or mmpretrain's MAE.
         guided: Count the guided phase of a guided config; False counts the random masking
             before it. Others have one phase.
+
+    Raises:
+        InputError: A model of another kind.
     """
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    if not isinstance(model, Host) and type(model) is not MAE:
+        raise InputError(f'{type(model).__name__}: costs are known for the hosts of amt_mm and for '
+                         "mmpretrain's MAE")
     backbone = model.backbone
     height, width = backbone.patch_resolution
     num_tokens = height * width

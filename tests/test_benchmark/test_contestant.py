@@ -194,6 +194,13 @@ train_dataloader = dict(_delete_=True, dataset=dict(type='amt_mm.StagedDataset',
     assert racer.batch_size == 6
 
 
+def test_views_of_an_image_are_one_sample(contestant):
+    """iBOT's inputs are a list of views: 12 of them, of 2 images."""
+    racer = contestant('clothing/ibot-random_vit-mini-p8_1xb64-coslr-30e_clothing.py', batch_size=2)
+    racer.step(CPUClock())
+    assert racer.batch_size == 2 and racer.multiply_adds is None
+
+
 @pytest.mark.parametrize(('config', 'text'), [
     ('benchmarks/knn/vit-base-p16_knn_cifar10.py', 'give configs of pre-training'),
     ('benchmarks/finetune/vit-mini-p8_1xb128-coslr-10e_clothing.py', 'no method of self-superv'),

@@ -4,6 +4,7 @@ import pytest
 
 from amt_mm.engine import comparison, jobs
 from amt_mm.engine.cost import blocks_cost, cost
+from amt_mm.errors import InputError
 
 MAE = 'mae/{}_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
@@ -39,6 +40,12 @@ def test_mae_costs_what_the_arithmetic_says(name):
 
 def test_the_ratio_is_the_limit_of_the_arithmetic():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
+
+
+def test_other_methods_are_refused():
+    path = jobs.configs_folder() / 'clothing/ibot-random_vit-mini-p8_1xb64-coslr-30e_clothing.py'
+    with pytest.raises(InputError, match='^IBOT: costs are known for'):
+        cost(comparison.resolved(str(path)))
 
 
 def test_blocks_of_another_mlp_width():

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+BASELINE = str(REPOSITORY / 'configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
+IBOT = str(REPOSITORY / 'configs/clothing/ibot-random_vit-mini-p8_1xb64-coslr-30e_clothing.py')
 MINI = str(REPOSITORY / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py')
 
 
@@ -34,6 +36,25 @@ def test_memory_adds_up(monkeypatch, capsys):
     assert shared <= state and again < image / 3
     assert total == pytest.approx(state + image, abs=.2)  # a thousand MB are a GB
     assert again < total_again < total / 2
+
+
+@pytest.mark.parametrize('config', [BASELINE, IBOT])
+def test_memory_of_other_models_is_not_known(monkeypatch, capsys, config):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, 'memory_table', config)
+    assert stop.value.code == 2
+    assert 'is no host of amt_mm' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('tool', 'option', 'value'), [
+    ('memory_table', '--batch-size', 0), ('cost_table', '--rounds', -1),
+    ('cost_table', '--batch-size', 0), ('refresh_options', '--rounds', 0),
+    ('refresh_options', '--parts', 0), ('refresh_options', '--images', -1)])
+def test_numbers_that_measure_nothing_are_refused(monkeypatch, capsys, tool, option, value):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, tool, MINI, option, value)
+    assert stop.value.code == 2
+    assert option in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_options_are_timed_in_turn(monkeypatch, tmp_path, capsys):

@@ -49,7 +49,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=16, help='default: 16')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cost'),
                         help='write the table to OUT.md and OUT.json (default: %(default)s)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.rounds < 0 or args.batch_size < 1:
+        parser.error('--rounds must be at least 0, --batch-size at least 1')
+    return args
 
 
 def refresh_share(cfg: Config) -> float | None:

@@ -16,10 +16,13 @@ except ImportError as missing:
              '.venv/bin/python')
 
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 
 from amt_mm.engine import launch
 from amt_mm.engine.comparison import resolved
 from amt_mm.engine.memory import memory_of
+from amt_mm.errors import InputError
+from amt_mm.models import Host
 from amt_mm.visualization.tables import markdown_table
 
 COLUMNS = {'config': 'config', 'parameters': 'parameters, M', 'state': 'state, GB',
@@ -30,6 +33,9 @@ COLUMNS = {'config': 'config', 'parameters': 'parameters, M', 'state': 'state, G
 def row(path: str, batch_size: int) -> dict:
     """Memory of a config, with and without recomputed blocks."""
     cfg = resolved(path)
+    if not issubclass(MODELS.get(cfg.model.type), Host):
+        raise InputError(f'{path}: {cfg.model.type} is no host of amt_mm, and memory is known for '
+                         'these alone')
     plain, again = (memory_of(_recomputing(cfg, with_cp)) for with_cp in (False, True))
     # Recomputed blocks make their activations and copies anew, one block at a time.
     inside = plain.block * batch_size
@@ -56,6 +62,8 @@ def main() -> None:
     parser.add_argument('--batch-size', type=int, default=512,
                         help='images a GPU and step (default: 512)')
     args = parser.parse_args()
+    if args.batch_size < 1:
+        parser.error('--batch-size must be at least 1')
     with launch.one_line_errors():
         rows = [row(path, args.batch_size) for path in args.configs]
     columns = {**COLUMNS, 'total': COLUMNS['total'].format(args.batch_size)}

@@ -72,7 +72,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/refresh_options'),
                         help='write the table to OUT.md and OUT.json, all rounds to '
                         'OUT.rounds.json (default: %(default)s)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if min(args.images, args.batch_size, args.rounds, *(args.heights or ()), *args.parts) < 1:
+        parser.error('--images, --batch-size, --rounds, --heights and --parts must be at least 1')
+    return args
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ import torch
 from amt_mm.benchmark import Contestant, peak_memory, race, write_race
 from amt_mm.benchmark.batches import make_images
 from amt_mm.engine import launch
+from amt_mm.engine.comparison import resolved
 from amt_mm.engine.compiling import compile_host
 from amt_mm.errors import InputError
 from amt_mm.models import Host
@@ -63,7 +64,7 @@ def contestant(config: str, row: str, batch_size: int, images: Path, scratch: Pa
     text = [f'_base_ = {base!r}',
             f'optim_wrapper = dict(optimizer=dict(fused={"fused" in options}))']
     if 'with_cp' in options:
-        decoder = Path(config).name.startswith('mae')  # the others' have no blocks
+        decoder = resolved(config).model.get('neck', {}).get('type') == 'amt_mm.AMTMAEDecoder'
         text.append(f'model = dict(backbone=dict(with_cp=True)'
                     f'{", neck=dict(with_cp=True)" if decoder else ""})')
     path = scratch / f'{row}.py'
