@@ -34,8 +34,9 @@ def base_dataset(dataset: Dataset) -> Dataset:
     Raises:
         InputError: A concatenation whose samples share indices.
     """
-    while hasattr(dataset, 'dataset'):
-        dataset = dataset.dataset
+    # MMEngine's wrapper for `num_batch_per_epoch` has it under another name.
+    while (name := next((n for n in ('dataset', '_dataset') if hasattr(dataset, n)), None)):
+        dataset = getattr(dataset, name)
     if isinstance(dataset, _AnyConcat) and not isinstance(dataset, ConcatDataset):
         raise InputError("ConcatDataset gives samples of different children the same sample_idx: "
                          "write type='amt_mm.ConcatDataset' instead")

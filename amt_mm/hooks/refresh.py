@@ -89,18 +89,38 @@ class Refresh:
                              f'the patch of {backbone.patch_size} pixels')
         return patch_grid(*self.size, backbone.patch_size)
 
-    def check(self, model: nn.Module) -> None:
+    def check(self, model: nn.Module, training: DataLoader) -> None:
         """Refuse at the start of training what would fail at the first refresh.
 
         Raises:
-            InputError: An image size or a precision that the model or its device cannot do.
+            InputError: An image size or a precision that the model or its device cannot do; no
+                batch size.
         """
         self.grid(model.backbone)
+        self.images(training)
         device = model.data_preprocessor.device
         if (self.precision == 'bf16' and torch.device(device).type == 'cuda'
                 and not torch.cuda.is_bf16_supported(including_emulation=False)):
             raise InputError("precision='bf16' of the refresh: this GPU has no bfloat16; use "
                              "'fp32' or None, as training")
+
+    def images(self, training: DataLoader) -> int:
+        """Images a forward pass and process.
+
+        Args:
+            training: The training loader, which decides where nothing else is said.
+
+        Raises:
+            InputError: Nothing is said, and its batch sampler knows no ``batch_size``.
+        """
+        # A loader with a batch sampler of its own has none.
+        found = (self.batch_size or training.batch_size
+                 or getattr(training.batch_sampler, 'batch_size', None))
+        if not found:
+            raise InputError('the batch sampler of the training loader does not say how many '
+                             'images a refresh should take at once: set batch_size of the '
+                             'SaliencyUpdateHook (overlay.hooks.saliency.batch_size)')
+        return found
 
     def view(self, dataset: Dataset) -> Dataset:
         """The training set seen whole, see :func:`amt_mm.datasets.whole_image_view`."""
@@ -143,7 +163,7 @@ class Refresh:
         workers = training.num_workers if self.num_workers is None else self.num_workers
         loader = DataLoader(
             with_stand_ins(view, training.dataset, workers), sampler=_Share(rows),
-            batch_size=self.batch_size or training.batch_size, num_workers=workers,
+            batch_size=self.images(training), num_workers=workers,
             timeout=training.timeout if workers else 0, collate_fn=default_collate,
             pin_memory=training.pin_memory,
             # Else the loader would draw its base seed from the stream that training goes on with.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
@@ -131,7 +132,7 @@ class SaliencyUpdateHook(Hook):
                              'and interval in iterations, in SaliencyUpdateHook '
                              '(overlay.hooks.saliency)')
         dataset = runner.train_dataloader.dataset
-        self.settings.check(unwrapped(runner))
+        self.settings.check(unwrapped(runner), runner.train_dataloader)
         self.settings.view(dataset)  # tells at once if the pipeline cannot serve
         self._fingerprint = dataset_fingerprint(dataset)
         self._start = time.perf_counter()
@@ -195,12 +196,13 @@ class SaliencyUpdateHook(Hook):
             path, len(view), grid, self._fingerprint, step, self.settings.dtype, base)
             if is_main_process() else None)
         evenness, flat = 0.0, 0
-        for sample_idx, maps in self.settings.maps(runner, view, rows):
-            if writer:
-                writer.write(sample_idx, maps)
-                evenness += float(entropy(maps).sum())
-                flat += int((maps.amax(dim=1) <= 0).sum())
-        together(lambda: writer and self._publish(writer, flat, len(rows)))
+        with writer or nullcontext():  # a refresh that stops leaves no half file
+            for sample_idx, maps in self.settings.maps(runner, view, rows):
+                if writer:
+                    writer.write(sample_idx, maps)
+                    evenness += float(entropy(maps).sum())
+                    flat += int((maps.amax(dim=1) <= 0).sum())
+            together(lambda: writer and self._publish(writer, flat, len(rows)))
         preprocessor.store = open_maps(path, self._fingerprint, verify=False)
         fallbacks = _take_fallbacks(runner)
         if writer:

@@ -7,6 +7,7 @@ import os
 import shutil
 import zlib
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from torch import Tensor
@@ -21,8 +22,9 @@ class SaliencyWriter:
     """Write the maps of a data set, in any order, and publish them at once.
 
     Rows go to a temporary file beside ``path``, mapped into memory; :meth:`commit` makes
-    it durable and renames it. A crash before that leaves the old file as it was. Held in
-    memory is one bit a sample. A block's checksum is taken when its last row comes, while
+    it durable and renames it. A crash before that leaves the old file as it was. Used in a
+    ``with`` statement, what was not committed is deleted at its end. Held in memory is one
+    bit a sample. A block's checksum is taken when its last row comes, while
     it is still in memory; so rows in order cost no reading.
 
     Args:
@@ -65,6 +67,15 @@ class SaliencyWriter:
         self._table = np.zeros(blocks, np.uint32)
         self._sealed = np.zeros(blocks, bool)
 
+    def __enter__(self) -> SaliencyWriter:
+        """This writer."""
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        """Delete what was not committed."""
+        self._temporary.unlink(missing_ok=True)
+
     def write(self, sample_idx: Tensor, maps: Tensor) -> None:
         """Write some rows; writing one twice with the same map is harmless.
 
@@ -96,9 +107,10 @@ class SaliencyWriter:
             first = missing[0] * self._header.block_rows + self._unwritten(missing[0]).argmax()
             raise RuntimeError(f'{self._left.sum()} of {self._header.num_samples} samples got no '
                                f'map, the first is sample {first}')
-        for block in missing:
-            self._take_over(block)
+        # Block by block: a file larger than the memory is read back once.
         for block in np.flatnonzero(~self._sealed):
+            if self._left[block]:
+                self._take_over(block)
             self._seal(block)
         self._maps.flush()
         with open(self._temporary, 'r+b') as file:

@@ -6,7 +6,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Sampler
 
+from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook, refresh
 from amt_mm.hooks.refresh import Refresh
@@ -95,13 +99,64 @@ def test_a_size_that_the_patch_does_not_divide_is_refused_at_the_start(toy_runne
     assert not runner.recorder.steps
 
 
+@pytest.mark.parametrize('kind', [OverlayRunner, Runner])
+def test_a_shortened_epoch_has_maps_of_all_samples(toy_runner, kind):
+    """MMEngine wraps the data set for ``num_batch_per_epoch``."""
+    runner = toy_runner(hooks=[SaliencyUpdateHook(1)], epochs=2, kind=kind,
+                        loader=dict(num_batch_per_epoch=1))
+    runner.train()
+    assert [step['map_step'] for step in runner.recorder.steps] == [None, 1]
+    assert stored(runner, 1)[0].num_samples == 7
+
+
+class Pairs(Sampler):
+    """A batch sampler; with a ``size`` it says how many samples a batch has."""
+
+    def __init__(self, sampler, batch_size, size=None):
+        self.sampler = sampler
+        if size:
+            self.batch_size = size
+
+    def __len__(self):
+        return len(self.sampler) // 2
+
+    def __iter__(self):
+        return iter(torch.tensor(list(self.sampler)[:6]).split(2))
+
+
+@pytest.fixture
+def batch_sampler():
+    DATA_SAMPLERS.register_module(module=Pairs, force=True)
+    yield dict(type='Pairs')
+    del DATA_SAMPLERS.module_dict['Pairs']
+
+
+@pytest.mark.parametrize(('own', 'sampler', 'wanted'), [
+    (None, 2, [2, 2, 2, 1]), (3, 2, [3, 3, 1]), (5, None, [5, 2])])
+def test_images_at_once_with_a_batch_sampler(toy_runner, monkeypatch, batch_sampler, own, sampler,
+                                             wanted):
+    sizes = []
+    monkeypatch.setattr('amt_mm.hooks.refresh.cls_saliency', lambda vit, images, normalize: (
+        sizes.append(len(images)), torch.rand(len(images), 35))[1])
+    toy_runner(hooks=[SaliencyUpdateHook(1, batch_size=own)], epochs=2,
+               loader=dict(batch_sampler=dict(batch_sampler, size=sampler))).train()
+    assert sizes == wanted
+
+
+def test_a_batch_sampler_that_does_not_say_is_refused_at_the_start(toy_runner, batch_sampler):
+    runner = toy_runner(hooks=[SaliencyUpdateHook(1)], loader=dict(batch_sampler=batch_sampler))
+    with pytest.raises(InputError, match='set batch_size of the SaliencyUpdateHook'):
+        runner.train()
+    assert not runner.recorder.steps
+
+
 def test_bf16_on_a_gpu_without_it_is_refused_at_the_start(toy_mae, monkeypatch):
-    model = toy_mae()
+    model, loader = toy_mae(), DataLoader([0], batch_size=1)
     monkeypatch.setattr(type(model.data_preprocessor), 'device', torch.device('cuda'))
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: False)
-    Refresh(precision='fp32').check(model)
+    Refresh(precision='fp32').check(model, loader)
     with pytest.raises(InputError, match="precision='bf16'"):
-        Refresh(precision='bf16').check(model)
+        Refresh(precision='bf16').check(model, loader)
 
 
 @pytest.mark.parametrize(('training', 'precision', 'wanted'), [

@@ -109,7 +109,8 @@ def test_another_version_is_named(path):
 
 @pytest.mark.parametrize('change', [
     dict(num_samples=0), dict(num_samples=-1), dict(num_samples=True), dict(num_samples=2**62),
-    dict(block_rows=0), dict(grid=[5]), dict(grid=[5, 0]), dict(grid=[5., 7]), dict(dtype='O'),
+    dict(block_rows=0), dict(block_rows=2**60), dict(grid=[5]), dict(grid=[5, 0]),
+    dict(grid=[5., 7]), dict(dtype='O'),
     dict(dtype=['float16']), dict(step='40'), dict(more=1), dict(fingerprint=None)])
 def test_a_header_that_makes_no_sense_is_refused_although_its_checksum_fits(path, change):
     raw = path.read_bytes()

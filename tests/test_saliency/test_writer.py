@@ -68,6 +68,16 @@ def test_an_abandoned_writer_leaves_the_old_file(tmp_path):
     assert SaliencyStore(short.commit(), 'f').step == 120
 
 
+def test_at_the_end_of_a_with_statement_what_was_not_committed_is_gone(tmp_path):
+    with pytest.raises(KeyboardInterrupt), SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f'):
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+    with SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f') as writer:
+        writer.write(ALL, random_maps())
+        writer.commit()
+    assert os.listdir(tmp_path) == ['maps']
+
+
 def test_unknown_dtype_is_refused(tmp_path):
     with pytest.raises(InputError, match="dtype='float8'"):
         SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f', dtype='float8')
