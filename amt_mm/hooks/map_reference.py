@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from contextlib import suppress
 from pathlib import Path
 
-from mmengine.dist import all_gather_object, barrier, get_rank, is_main_process
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
@@ -65,17 +66,13 @@ def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyS
         fingerprint: Identity of this run's data set.
 
     Raises:
-        InputError: The file is gone, damaged, of another data set or of another run.
+        InputError: The file is gone, damaged, of another data set or of another run, or it
+            cannot be copied.
     """
     own = maps_folder(runner) / reference['file']
     found = together(lambda: _find(runner, own, reference['crc32'], fingerprint))
-    if found != own and is_main_process():
-        own.parent.mkdir(parents=True, exist_ok=True)
-        temporary = own.with_name(own.name + '.tmp')
-        shutil.copyfile(found, temporary)
-        replace_durably(temporary, own)
-    # Outside the condition: a late rank may find the copy already there.
-    barrier()
+    # Outside the condition: all processes must call it.
+    together(lambda: _copy(found, own) if found != own and is_main_process() else None)
     return open_maps(own, fingerprint, verify=True)
 
 
@@ -93,6 +90,19 @@ def _find(runner: Runner, own: Path, crc32: int, fingerprint: str) -> Path:
             return place
     raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
                      'trained with; another run has written to this folder')
+
+
+def _copy(found: Path, own: Path) -> None:
+    temporary = own.with_name(own.name + '.tmp')
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found, temporary)
+        replace_durably(temporary, own)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise InputError(f'{own}: the saliency maps cannot be copied there from {found.parent} '
+                         f'({error.strerror})') from error
 
 
 def _share(path: Path) -> tuple[int, int]:

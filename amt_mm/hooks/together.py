@@ -13,7 +13,7 @@ _T = TypeVar('_T')
 
 
 def together(step: Callable[[], _T]) -> _T:
-    """Take a step in all processes; where it fails in one, all stop with its line.
+    """Take a step in all processes; where it fails in one, all stop.
 
     Else the others would wait for that one in their next exchange, until its time limit.
     All processes must call it.
@@ -25,14 +25,17 @@ def together(step: Callable[[], _T]) -> _T:
         What the step gave in this process.
 
     Raises:
-        InputError: The step raised it in some process; the first one's.
+        InputError: The step failed in some process; the line of the first one. An error
+            of another kind is raised as it is in the process that has it.
     """
-    result, line = None, None
+    result, failure, line = None, None, None
     try:
         result = step()
-    except InputError as error:
-        line = str(error)
+    except Exception as error:
+        failure, line = error, str(error) or type(error).__name__
     lines = [line for line in all_gather_object(line) if line is not None]
+    if failure is not None and not isinstance(failure, InputError):
+        raise failure
     if lines:
         raise InputError(lines[0])
     return result

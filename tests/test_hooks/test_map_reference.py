@@ -44,7 +44,6 @@ def ranks(monkeypatch):
 
         for module in (map_reference, together):
             monkeypatch.setattr(module, 'all_gather_object', all_gather_object)
-        monkeypatch.setattr(map_reference, 'barrier', lambda: meeting.wait(20))
         monkeypatch.setattr(map_reference, 'get_rank', lambda: mine.rank)
         monkeypatch.setattr(map_reference, 'is_main_process', lambda: mine.rank == 0)
 
@@ -176,6 +175,33 @@ def test_maps_that_cannot_be_taken_up_stop_all(tmp_path, ranks, case, line):
     for error in ranks(2, lambda rank: take_up_maps(runner(tmp_path), reference, identity)):
         assert isinstance(error, InputError)
         assert 'epoch_3.amtmap' in str(error) and line in str(error)
+
+
+def test_maps_that_cannot_be_copied_stop_all(tmp_path, ranks, monkeypatch):
+    path = write(tmp_path / 'old/saliency/epoch_3.amtmap')
+    here = runner(tmp_path / 'new', str(tmp_path / 'old/epoch_3.pth'))
+
+    def full(found, temporary):
+        temporary.write_bytes(found.read_bytes()[:100])
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(shutil, 'copyfile', full)
+    reference = refer_to(SaliencyStore(path))
+    for error in ranks(2, lambda rank: take_up_maps(here, reference, 'f')):
+        assert isinstance(error, InputError)
+        assert f'copied there from {path.parent} (No space left on device)' in str(error)
+    assert not list((tmp_path / 'new/saliency').iterdir())
+
+
+def test_any_error_of_one_process_stops_all(ranks):
+    def step(rank):
+        if rank == 1:
+            raise OSError(5, 'Input/output error')
+        return rank
+
+    errors = ranks(3, lambda rank: together.together(lambda: step(rank)))
+    assert [type(error) for error in errors] == [InputError, OSError, InputError]
+    assert 'Input/output error' in str(errors[0])
 
 
 def test_one_process_alone_needs_no_group(tmp_path):

@@ -16,9 +16,11 @@ def main(*paths):
     distributed.init_process_group('gloo', timeout=timedelta(seconds=20))
     for path in paths:
         try:
-            print(f'opened {open_maps(Path(path), "f", verify=True).crc32}', flush=True)
+            line = f'opened {open_maps(Path(path), "f", verify=True).crc32}'
         except InputError as error:
-            print(f'refused: {error}', flush=True)
+            line = f'refused: {error}'
+        # In one piece: print would write the line's end by itself, maybe after another's line.
+        sys.stdout.write(line + '\n')
     distributed.destroy_process_group()
 
 
