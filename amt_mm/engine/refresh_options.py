@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from amt_mm.hooks.refresh import Refresh
+from amt_mm.masking import AnnealedMaskGenerator
 from amt_mm.saliency import rank_correlation, resample
 
 
@@ -136,13 +137,16 @@ def training_step(model: nn.Module, images: Tensor, guided: bool, bf16: bool) ->
     Args:
         model: A host, on its device.
         images: ``(B, 3, H, W)`` uint8.
-        guided: With made-up saliency, as in the guided phase.
+        guided: With made-up saliency, as at the end of the guided phase.
         bf16: Under autocast to bfloat16.
     """
     preprocessor, grid = model.data_preprocessor, tuple(model.backbone.grid)
     inputs = preprocessor.normalize(images)
     weights = torch.rand(len(images), grid[0] * grid[1], device=inputs.device) if guided else None
-    plan = preprocessor.mask_generator(len(images), grid, weights, inputs.device)
+    generator = preprocessor.mask_generator
+    if isinstance(generator, AnnealedMaskGenerator):
+        generator.progress = 1.0
+    plan = generator(len(images), grid, weights, inputs.device)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
         loss = model.loss(inputs, None, plan)['loss']
     loss.backward()

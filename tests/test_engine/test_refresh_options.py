@@ -81,6 +81,14 @@ def test_the_most_that_a_grid_can_keep():
     torch.testing.assert_close(measure.on_grid(slope, (1, 1)), torch.full((1, 1, 1), .5))
 
 
+def test_a_guided_step_needs_no_hook_that_tells_the_progress(toy_mae):
+    generator = dict(type='amt_mm.AnnealedMaskGenerator')
+    model = toy_mae(data_preprocessor=dict(mask_generator=generator))
+    images = torch.randint(256, (2, 3, 40, 56), dtype=torch.uint8)
+    measure.training_step(model, images, guided=True, bf16=False)
+    assert model.data_preprocessor.mask_generator.progress == 1
+
+
 @pytest.mark.parametrize(('guided', 'visible'), [(True, 6), (False, 9)])
 def test_a_training_step_is_of_its_phase_and_leaves_no_gradient(toy_mae, guided, visible):
     model, tokens = toy_mae(), []
