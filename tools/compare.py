@@ -42,6 +42,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1,
                         help='runs at a time; with more than one, each gets one CPU thread and '
                         'writes to train.log in its folder (default: 1)')
+    launch.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all configs')
     return parser.parse_args()
@@ -61,7 +62,7 @@ def main() -> None:
             folder = args.work_dir / Path(config).stem / f'seed_{seed}'
             return comparison.run(config, seed, folder, args.cfg_options,
                                   threads=1 if args.jobs > 1 else None,
-                                  show=() if args.jobs > 1 else None)
+                                  show=() if args.jobs > 1 else None, encoder=args.encoder)
 
         with ThreadPoolExecutor(args.jobs) as pool:
             results = dict(zip(jobs, tqdm(pool.map(one, jobs), total=len(jobs), unit='run',

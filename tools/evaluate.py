@@ -52,8 +52,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoints', nargs='+', type=Path,
-                        help='of this toolbox, mmpretrain, official MAE or AMT, or timm; none for '
-                        'random weights')
+                        help='of this toolbox, mmpretrain, official MAE, AMT, iBOT, AttMask or '
+                        'DINO, or timm; none for random weights')
+    launch.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join(protocols.DATA)}, or folders with class subfolders')
     parser.add_argument('--protocols', nargs='+', choices=protocols.PROTOCOLS,
@@ -96,18 +97,21 @@ def plan(args: argparse.Namespace) -> list[dict]:
     """
     runs, numbers, configs = [], {}, set()
     for i, checkpoint in enumerate(args.checkpoints):
-        pretraining = describe(checkpoint)
+        pretraining = describe(checkpoint, args.encoder)
         label = args.labels[i] if args.labels else pretraining.recipe or checkpoint.stem
+        if args.encoder and not args.labels:
+            label = f'{label}, {args.encoder}'
         numbers[label] = numbers.get(label, -1) + 1
         for data, protocol, config, options in chosen(args, pretraining):
             configs.add(config)
             if args.image_size:
                 options = {**options, 'overlay.image_size': args.image_size}
             # The others draw nothing, or always the same.
-            seeds = args.seeds if protocol in ('linear', 'finetune') else args.seeds[:1]
+            seeds = args.seeds if protocol in protocols.TRAINED else args.seeds[:1]
             for seed in seeds:
                 cfg = protocols.fitted(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
+                launch.enter_encoder(cfg, args.encoder)
                 name = '_'.join(label.lower().replace('+', ' ').split())
                 folder = args.work_dir / name / str(numbers[label]) / data.rstrip('/') / protocol
                 runs.append(dict(
@@ -129,10 +133,11 @@ def chosen(args: argparse.Namespace, pretraining: Pretraining
     if args.configs:
         for config in args.configs:
             launch.require_file(config, 'config')
-            if Path(config).parent.name not in protocols.PROTOCOLS:
+            if protocols.protocol_of(Path(config)) not in protocols.PROTOCOLS:
                 raise InputError(f'config {config}: lay it in a folder named by its protocol, '
-                                 f'one of {", ".join(protocols.PROTOCOLS)}')
-        return [(path.stem.rpartition('_')[2], path.parent.name, path, {})
+                                 f'one of {", ".join(protocols.PROTOCOLS)}, or linear with -last4- '
+                                 'in its name')
+        return [(path.stem.rpartition('_')[2], protocols.protocol_of(path), path, {})
                 for path in map(Path, args.configs)]
     pairs = []
     for data, protocol in itertools.product(args.data, args.protocols):

@@ -37,15 +37,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='file, or an address that mmengine can load from; for '
                         'k-NN and low-shot configs a pre-trained encoder of any naming, or none '
                         'for random weights')
+    launch.add_encoder_argument(parser)
     launch.add_shared_arguments(parser)
     return parser.parse_args(argv)
 
 
-def enter_checkpoint(cfg: Config, checkpoint: str) -> None:
+def enter_checkpoint(cfg: Config, checkpoint: str, encoder_of: str | None = None) -> None:
     """Enter the checkpoint in the config: a whole model, or an encoder where nothing is trained.
 
     Raises:
-        InputError: No such file.
+        InputError: No such file, or ``--encoder`` with a whole model.
     """
     hook = (cfg.get('default_hooks') or {}).get('pretrained')
     encoder = hook is not None and cfg.get('train_cfg') is None
@@ -54,6 +55,10 @@ def enter_checkpoint(cfg: Config, checkpoint: str) -> None:
     cfg.resume = False
     if encoder:
         hook.checkpoint, cfg.load_from = checkpoint, None
+        launch.enter_encoder(cfg, encoder_of)
+    elif encoder_of is not None:
+        raise InputError(f'--encoder {encoder_of}: this config tests a whole trained model, not a '
+                         'pre-trained encoder; choose the encoder in training it')
     else:
         cfg.load_from = checkpoint
 
@@ -68,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
                 raise InputError(f'config {args.config} has no {section}: there is nothing to '
                                  'test (a pre-training config has none; take one that measures, '
                                  'such as fine-tuning or linear probing)')
-        enter_checkpoint(cfg, args.checkpoint)
+        enter_checkpoint(cfg, args.checkpoint, args.encoder)
         fit_precision_to_cpu(cfg)
         launch.prepare_processes(cfg)
         launch.build_runner(cfg, whole=True).test()

@@ -42,8 +42,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'in the work folder (or from the start if there is none)')
     parser.add_argument('--pretrained', metavar='FILE',
                         help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
-                        'timm or SimMIM; none for random weights (for configs of evaluation and '
-                        'detection)')
+                        'timm, SimMIM, iBOT or DINO; none for random weights (for configs of '
+                        'evaluation and detection)')
+    launch.add_encoder_argument(parser)
     parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
                         help='compute in mixed precision: fp16 (the default; needs a GPU) scales '
                         'the loss, bf16 (CPU or GPU) does not')
@@ -73,6 +74,7 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
         if args.pretrained != 'none':
             launch.require_file(args.pretrained, '--pretrained')
         hook.checkpoint = args.pretrained
+    launch.enter_encoder(cfg, args.encoder)
     if args.amp:
         use_mixed_precision(cfg, args.amp)
     if args.compile:

@@ -16,6 +16,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 
 from .config_text import read_config_text
+from .distillation import by_network, networks_in
 from .pickles import read_pickle
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
@@ -45,11 +46,13 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 
     Args:
         path: ``.safetensors``, or what ``torch.save`` wrote: a plain state dict, or
-            one under ``state_dict``, ``model`` or ``module``.
+            one under ``state_dict``, ``model`` or ``module``, or those of DINO, iBOT and
+            AttMask under ``student`` and ``teacher``.
 
     Returns:
         The weights under the names of the file; a leading ``module.`` (distributed
-        training) or ``_orig_mod.`` (compilation) is taken off.
+        training) or ``_orig_mod.`` (compilation) is taken off. Those of student,
+        teacher and their loss have the name of their part in front.
 
     Raises:
         InputError: No such file, cut short, no checkpoint, or one that needs
@@ -68,6 +71,9 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         meta = meta if isinstance(meta, Mapping) else {}
         config = read_config_text(meta.get('cfg'))
         grid = _whole(meta.get('grid')) or _trained_grid(config)
+    if isinstance(content, Mapping) and (parts := networks_in(content)):
+        content = {f'{name}.{PREFIX.sub("", key)}': value for name, part in parts.items()
+                   for key, value in part.items() if isinstance(key, str)}
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -81,7 +87,8 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 
 
 def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
-                     grid: tuple[int, int] | None = None, under: str = 'state_dict') -> None:
+                     grid: tuple[int, int] | None = None, under: str | None = 'state_dict'
+                     ) -> None:
     """Write weights, so that a failure leaves what was there before.
 
     Args:
@@ -89,7 +96,8 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
             ``.pth`` or ``.pt`` (torch).
         state: Name -> tensor.
         grid: Rows and columns of patches, kept for whoever resizes positions.
-        under: Key of the weights in a torch file.
+        under: Key of the weights in a torch file; None keeps student, teacher and loss
+            apart, as DINO, iBOT and AttMask do.
 
     Raises:
         InputError: Another ending, or no such folder.
@@ -108,7 +116,8 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
             temporary.write_bytes(save({k: v.clone().contiguous() for k, v in state.items()},
                                        metadata={'format': 'pt', **own}))
         else:
-            torch.save({under: dict(state), 'meta': {'grid': grid} if grid else {}}, temporary)
+            content = by_network(state) if under is None else {under: dict(state)}
+            torch.save({**content, 'meta': {'grid': grid} if grid else {}}, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

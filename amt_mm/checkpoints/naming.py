@@ -1,4 +1,4 @@
-"""One network, four ways to name its entries: told apart by the names, and turned into each other.
+"""One network, six ways to name its entries: told apart by the names, and turned into each other.
 
 | naming | whose | encoder | decoder |
 |---|---|---|---|
@@ -6,6 +6,8 @@
 | mae | MAE, AMT's release on MAE | ``blocks.0.norm1`` | ``decoder_blocks.0.norm1`` |
 | timm | timm, MAE's files of the encoder alone | as mae | none |
 | simmim | SimMIM on a ViT, AMT's release on SimMIM | ``encoder.blocks.0.norm1`` | ``decoder.0`` |
+| ibot | iBOT, AttMask: student and teacher | ``student.backbone.blocks.0.norm1`` | none |
+| dino | DINO: the same without masks | ``teacher.backbone.blocks.0.norm1`` | none |
 
 The layout of all tensors is the same, so values are copied bit by bit, but for two of SimMIM:
 its query and value biases stand for mmpretrain's joint one (that of the keys is zero), and a scale
@@ -24,6 +26,15 @@ import torch
 from torch import Tensor
 
 from amt_mm.errors import InputError
+
+from .distillation import (
+    LOSSES,
+    detect_distillation,
+    reshaped,
+    usable_part,
+    with_copies,
+)
+from .encoders import choose_encoder
 
 # Theirs and ours; `#` is a number, `@` weight or bias.
 ENCODER = (
@@ -61,7 +72,29 @@ _SIMMIM = [
              'encoder.blocks.#.', 'backbone.layers.#.'),
     ('decoder.0.@', 'neck.decoder.0.@'),
 ]
-RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM}
+
+
+def _distillation(naming: str) -> list[tuple[str, str]]:
+    weight = 'head.last_layer.parametrizations.weight.original'
+    network = [
+        *_inside(ENCODER, 'backbone.', 'backbone.'),
+        *_inside([*BLOCK, *zip(('gamma_1', 'gamma_2'), SCALES, strict=True)],
+                 'backbone.blocks.#.', 'backbone.layers.#.'),
+        ('head.mlp.#.@', 'head.mlp.#.@'),
+        # The gain and the direction of a weight norm.
+        ('head.last_layer.weight_g', f'{weight}0'), ('head.last_layer.weight_v', f'{weight}1'),
+    ]
+    rules = [*_inside(network, 'student.', ''), *_inside(network, 'teacher.', 'teacher.'),
+             (f'{LOSSES[naming]}.center', 'cls_center.mean')]
+    if naming == 'ibot':
+        # The teacher sees no mask, and theirs has no vector for one.
+        rules += [('student.backbone.masked_embed', 'backbone.mask_token'),
+                  ('ibot_loss.center2', 'patch_center.mean')]
+    return rules
+
+
+RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
+         **{naming: _distillation(naming) for naming in LOSSES}}
 NAMINGS = ('mmpretrain', *RULES)
 
 # What takes part in encoding, known here or not: leaving one out would change the features.
@@ -71,6 +104,7 @@ _ENCODES = {
     **dict.fromkeys(('mae', 'timm'), re.compile(
         r'(cls_token|pos_embed|reg_token|dist_token|rel_pos_bias|patch_embed|blocks|norm|norm_pre'
         r'|fc_norm)(\.|$)')),
+    **dict.fromkeys(LOSSES, re.compile(r'(student|teacher)\.backbone\.(?!masked_embed$)')),
 }  # yapf: disable
 
 
@@ -100,6 +134,8 @@ def detect_naming(state: Iterable[str]) -> str | None:
         One of ``NAMINGS``, or None for another kind of network.
     """
     names = list(state)
+    if (distillation := detect_distillation(names)) is not None:
+        return distillation
     if any(re.match(r'backbone\.|layers\.\d+\.ln1\.', name) for name in names):
         return 'mmpretrain'
     if any(re.match(r'encoder\.(blocks\.\d+|patch_embed)\.', name) for name in names):
@@ -109,7 +145,8 @@ def detect_naming(state: Iterable[str]) -> str | None:
     return None
 
 
-def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False) -> Conversion:
+def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
+            encoder: str | None = None) -> Conversion:
     """Give weights the names of another code base.
 
     There and back gives the same names and the same bits of all that has a place in both.
@@ -119,18 +156,25 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False) ->
     applies, so it is still the constant that it began as; it becomes 1, as the release
     computes.
 
+    Of student and teacher, both are converted between the namings that have places for both
+    (mmpretrain, ibot, dino), unless one is asked for; to others goes one.
+
     Args:
         state: Name -> tensor, under any naming that :func:`detect_naming` knows. Names of
             mmpretrain may lack ``backbone.``.
         to: One of ``NAMINGS``.
         encoder_only: Whether to leave decoder and head out.
+        encoder: ``'teacher'`` or ``'student'``: this one alone, see
+            :func:`~amt_mm.checkpoints.choose_encoder`. Defaults to None: both where both
+            have a place, else the teacher.
 
     Returns:
-        The weights, their former naming and what was left out: of decoder and head only.
+        The weights, their former naming and what was left out: decoder, head, and the
+        encoder that was not chosen.
 
     Raises:
-        InputError: Unknown names, or an encoder with parts that plain vision transformers
-            do not have, which cannot be left out.
+        InputError: Unknown names, an encoder with parts that plain vision transformers
+            do not have, which cannot be left out, or no such ``encoder``.
     """
     naming = detect_naming(state)
     if naming is None:
@@ -138,10 +182,17 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False) ->
                          f'({", ".join(NAMINGS)}): is it a vision transformer?')
     if naming == 'mmpretrain':
         state = _with_prefix(state)
-    if to == naming and not encoder_only:
+    if to == naming and not encoder_only and encoder is None:
         return Conversion(dict(state), naming, [], [])
     notes: list[str] = []
     ours, former, left_out = _to_ours(state, naming, notes)
+    if encoder_only or encoder is not None or to not in ('mmpretrain', *LOSSES):
+        names, chosen = choose_encoder(ours, encoder)
+        left_out += [former[key] for key in ours if key not in set(names.values())]
+        ours = {new: ours[old] for new, old in names.items()}
+        former = {new: former[old] for new, old in names.items()}
+        if chosen is not None:
+            notes.append(f'of teacher and student it is the {chosen}')
     if encoder_only:
         left_out += [former[key] for key in ours if not _ENCODES['mmpretrain'].match(key)]
         ours = {key: value for key, value in ours.items() if _ENCODES['mmpretrain'].match(key)}
@@ -151,6 +202,8 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False) ->
     _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
     if to == 'simmim':
         theirs = _split_biases(theirs, notes)
+    if to in LOSSES:
+        theirs = reshaped(with_copies(theirs) if to == 'ibot' else theirs, ours=False)
     return Conversion(theirs, naming, left_out + [former[key] for key in lost], notes)
 
 
@@ -158,12 +211,14 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
     """Weights under our names, former name of each, and former names of what has none."""
     if naming == 'mmpretrain':
         return dict(state), {key: key for key in state}, []
-    state = _join_biases(state)
+    state, unusable = _join_biases(state), []
     if naming == 'simmim':
         state = _mend_scale(state, notes)
+    if naming in LOSSES:
+        state, unusable = usable_part(state, notes)
     ours, former, left_out = _rename(state, RULES[naming])
     _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
-    return ours, former, left_out
+    return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out
 
 
 def _require_encoder(unknown: list[str]) -> None:

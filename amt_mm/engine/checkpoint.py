@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-from amt_mm.checkpoints import convert, detect_naming, fit_positions, read_checkpoint
+from amt_mm.checkpoints import (
+    choose_encoder,
+    convert,
+    detect_naming,
+    fit_positions,
+    read_checkpoint,
+)
 from amt_mm.errors import InputError
 
 # Below this share of the backbone's entries a checkpoint is not the one that was meant.
@@ -33,16 +39,18 @@ class LoadReport:
     Attributes:
         path: The checkpoint.
         naming: Whose names it has, see :mod:`amt_mm.checkpoints.naming`; None for another network.
+        encoder: ``'teacher'`` or ``'student'`` where the checkpoint has a teacher, else None.
         loaded: Names of the backbone's entries that were filled.
         missing: Those that keep what they had.
         unexpected: Of the checkpoint's encoder, what the backbone has no place for.
-        left_out: The rest of the checkpoint: decoder and head.
+        left_out: The rest of the checkpoint: decoder, head, the encoder that was not chosen.
         resized: Grids from and to which positions were resized, or None.
         notes: What else to know, one sentence each.
     """
 
     path: str
     naming: str | None
+    encoder: str | None
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -53,8 +61,9 @@ class LoadReport:
     def text(self, most: int = MAX_NAMES) -> str:
         """The report in a line, with at most so many names of each kind."""
         names = f' ({self.naming} naming)' if self.naming not in (None, 'mmpretrain') else ''
+        chosen = f' from the {self.encoder}' if self.encoder else ''
         parts = [f'{self.path}{names}: {len(self.loaded)} of '
-                 f'{len(self.loaded) + len(self.missing)} entries of the backbone loaded']
+                 f'{len(self.loaded) + len(self.missing)} entries of the backbone loaded{chosen}']
         for title, entries in (('missing, kept as initialised', self.missing),
                                ('unexpected', self.unexpected),
                                ('not of the encoder', self.left_out)):
@@ -69,24 +78,28 @@ class LoadReport:
         return self.text()
 
 
-def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
+def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None = None
+                  ) -> LoadReport:
     """Load the encoder of a checkpoint, loudly.
 
-    Names of MAE, timm and SimMIM are converted, position embeddings resized to the model's grid.
+    Names of MAE, timm, SimMIM, iBOT and DINO are converted, position embeddings resized to
+    the model's grid.
 
     Args:
         model: A model with the encoder in ``backbone``. Endings of names in the encoder's
             ``not_pretrained`` are of entries that no pre-training can give: they are
             reported, but do not count.
         path: A file that :func:`amt_mm.checkpoints.read_checkpoint` reads.
+        encoder: ``'teacher'`` or ``'student'``, of checkpoints that have both. Defaults to
+            None: the teacher where there is one, as DINO, iBOT and AttMask evaluate.
 
     Returns:
         What was loaded; it is logged, too, as a warning if something is missing.
 
     Raises:
-        InputError: No such file, it fills less than 95 % of the encoder or not its patch
-            embedding, its encoder has more than the model's (other blocks, LayerScale), or it
-            does not say on which grid its positions lie.
+        InputError: No such file or no such encoder in it, it fills less than 95 % of the
+            encoder or not its patch embedding, its encoder has more than the model's (other
+            blocks, LayerScale), or it does not say on which grid its positions lie.
     """
     checkpoint = read_checkpoint(path)
     state, naming, notes = checkpoint.state, detect_naming(checkpoint.state), []
@@ -96,8 +109,13 @@ def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
     try:
         if naming is not None:
             state, _, others, notes = convert(state, 'mmpretrain')
+        names, chosen = choose_encoder(state, encoder)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
+    if chosen is not None:
+        kept = set(names.values())
+        others = [*others, *(_of_network(key) for key in state if key not in kept)]
+        state = {new: state[old] for new, old in names.items()}
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
     resized = None
@@ -114,7 +132,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike) -> LoadReport:
     model.load_state_dict(fits, strict=False)
     encoder = [key for key in own if key.startswith('backbone.')]
     report = LoadReport(
-        path=str(path), naming=naming, loaded=tuple(fits),
+        path=str(path), naming=naming, encoder=chosen, loaded=tuple(fits),
         missing=tuple(key for key in encoder if key not in fits),
         unexpected=tuple(key for key in state if key.startswith('backbone.') and key not in own),
         left_out=(*others, *(key for key in state if not key.startswith('backbone.'))),
@@ -222,6 +240,11 @@ def _size(state: Mapping[str, Tensor]) -> str | None:
     width, depth, patch = stem.shape[0], len(layers), stem.shape[-1]
     name = f' (ViT-{SIZES[width, depth]}/{patch})' if (width, depth) in SIZES else ''
     return f'{width} wide and {depth} deep with patches of {patch} px{name}'
+
+
+def _of_network(key: str) -> str:
+    """Name of an entry in a checkpoint with two networks, the student's by its name, too."""
+    return f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
 
 
 def _counts(key: str, not_pretrained: tuple[str, ...]) -> bool:

@@ -39,7 +39,8 @@ TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'
 
 
 def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
-        threads: int | None = None, show: Sequence[str] | None = None) -> dict:
+        threads: int | None = None, show: Sequence[str] | None = None,
+        encoder: str | None = None) -> dict:
     """Train one config with one seed, unless that was done, and judge its encoder.
 
     Training is a process of its own (``tools/train.py``), resumed where it broke off.
@@ -49,32 +50,34 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
     Args:
         config: Config file.
         seed: Random seed of training.
-        work_dir: Folder of this run; ``result.json`` there ends it.
+        work_dir: Folder of this run; ``result.json`` there ends it (``result_student.json``
+            and so on of a chosen encoder).
         options: Entries as for ``--cfg-options``.
         threads: CPU threads of the process. Defaults to torch's choice.
         show: Write what training logs to ``train.log`` in ``work_dir`` and print
             only the lines that contain one of these; the progress bar stays.
             Defaults to None: print everything.
+        encoder: See :func:`judge_checkpoint`.
 
     Returns:
         The measures of this run.
 
     Raises:
-        InputError: ``work_dir`` holds a run of other settings, or training refused
-            its input.
+        InputError: ``work_dir`` holds a run of other settings, training refused its
+            input, or there is no such encoder.
         RuntimeError: Training failed.
     """
     cfg = resolved(config, {**(options or {}), 'randomness.seed': seed})
     check_comparable(config, cfg)
     settings = claim(work_dir, cfg)
-    result_file = work_dir / 'result.json'
+    result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')
     if result_file.is_file():
         return json.loads(result_file.read_text())
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
         resume = ['--resume'] if has_begun(work_dir) else []
         run_tool('train', [settings], resume, work_dir, threads=threads, show=show)
-    result = judge_checkpoint(cfg, checkpoint)
+    result = judge_checkpoint(cfg, checkpoint, encoder=encoder)
     result['seconds_per_step'] = seconds_per_step(work_dir)
     result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
     return json.loads(result_file.read_text())
@@ -115,18 +118,28 @@ def build_model(cfg: Config, seed: int = 0) -> nn.Module:
     return model.to('cuda' if torch.cuda.is_available() else 'cpu')
 
 
-def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0) -> dict:
-    """Judge the encoder of a checkpoint, or, without one, a random one of ``seed``."""
+def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0,
+                     encoder: str | None = None) -> dict:
+    """Judge the encoder of a checkpoint, or, without one, a random one of ``seed``.
+
+    Of teacher and student it is the one that ``encoder`` names, by default the teacher
+    where there is one; see :func:`~amt_mm.engine.checkpoint.load_backbone`.
+    """
     # Needs data sets; comparison itself is imported by tools that only train.
     from amt_mm.evaluation.judge import judge
     model = build_model(cfg, seed)
     if checkpoint is not None:
-        load_backbone(model, checkpoint)
+        load_backbone(model, checkpoint, encoder)
     return {**judge(model, cfg), **tokens_per_image(model)}
 
 
 def tokens_per_image(model: nn.Module) -> dict[str, int]:
-    """Tokens that encoder and decoder see of an image in the guided phase."""
+    """Tokens that encoder and decoder see of an image in the guided phase.
+
+    Nothing for methods without a decoder, whose encoders see several whole crops.
+    """
+    if not hasattr(model.data_preprocessor, 'mask_generator'):
+        return {}
     grid = model.backbone.grid
     plan = model.data_preprocessor.mask_generator(1, grid, torch.ones(1, grid[0] * grid[1]))
     visible, masked = 1 + plan.visible.shape[1], plan.masked.shape[1]

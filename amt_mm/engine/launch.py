@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
-from ..checkpoints import trust_checkpoints
+from ..checkpoints import ENCODERS, trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
@@ -56,6 +56,28 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--trust-checkpoint', nargs=0, action=_Trust, dest=argparse.SUPPRESS,
                         help='let a checkpoint that is more than weights and curves run its code '
                         '(default: it is refused); only for files whose author you trust')
+
+
+def add_encoder_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--encoder``."""
+    parser.add_argument('--encoder', choices=ENCODERS,
+                        help='which encoder of a pre-trained checkpoint that has both (default: '
+                        'the teacher where there is one)')
+
+
+def enter_encoder(cfg: Config, encoder: str | None) -> None:
+    """Enter ``--encoder`` in the hook that loads a pre-trained encoder.
+
+    Raises:
+        InputError: The config has no such hook.
+    """
+    if encoder is None:
+        return
+    hook = (cfg.get('default_hooks') or {}).get('pretrained')
+    if hook is None:
+        raise InputError(f'--encoder {encoder}: the config has no default_hooks.pretrained to load '
+                         'an encoder; one of evaluation or detection has')
+    hook.encoder = encoder
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:

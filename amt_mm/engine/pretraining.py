@@ -9,15 +9,19 @@ from pathlib import Path
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
-from amt_mm.checkpoints import convert, read_checkpoint
+from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
 from amt_mm.errors import InputError
 
 # Class of the model in a config -> the host's name in the paper.
-_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat'}
+_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat',
+          'IBOT': 'iBOT'}
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
 # Naming of a release without a config -> host.
-_RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM'}
+_RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM', 'ibot': 'iBOT', 'dino': 'DINO'}
+# Strategy of iBOT's masks -> what its name gets behind it; blocks are its own.
+_STRATEGIES = {'random': ', random masks', 'high': ' + AttMask-High', 'hint': ' + AttMask-Hint',
+               'low': ' + AttMask-Low', 'sampled': ' + AMT'}
 # Host, guidance, masking and throwing ratio of the rows of Table 1.
 _ROWS = {
     ('MAE', 'RandomMaskGenerator', 0.75, 0.0): 'MAE',
@@ -35,8 +39,9 @@ class Pretraining:
 
     Attributes:
         host: The method, such as ``'MAE'``; None where the file does not tell.
-        recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``; None for any
-            other recipe and where the file does not tell.
+        recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``, or iBOT or DINO with its
+            masks, such as ``'iBOT + AttMask-High'``; None for any other recipe and where
+            the file does not tell.
         backbone: ``arch``, ``patch_size`` and, with LayerScale,
             ``layer_scale_init_value`` for ``model.backbone``; empty where the config decides.
         image_size: Side of the square images that it was trained on; None where
@@ -55,7 +60,7 @@ class Pretraining:
         return self.recipe if base else None
 
 
-def describe(path: Path) -> Pretraining:
+def describe(path: Path, encoder: str | None = None) -> Pretraining:
     """Read what a checkpoint says of itself; ``none`` stands for random weights.
 
     Configs of OpenMMLab checkpoints are read; for others the shapes of the weights
@@ -63,17 +68,23 @@ def describe(path: Path) -> Pretraining:
 
     Args:
         path: A checkpoint in any naming that :func:`amt_mm.checkpoints.convert` knows.
+        encoder: See :func:`amt_mm.checkpoints.choose_encoder`.
 
     Raises:
-        InputError: No checkpoint, no vision transformer, or an unknown one without a config.
+        InputError: No checkpoint, no vision transformer, an unknown one without a config, or
+            no such encoder.
     """
     if str(path) == 'none':
+        if encoder is not None:
+            raise InputError(f'--encoder {encoder}: random weights (none) are of neither teacher '
+                             'nor student')
         return Pretraining(None, 'random init', {}, None)
     checkpoint = read_checkpoint(path)
     model = checkpoint.config.get('model', {})
     backbone = model.get('backbone', {})
     try:
         state, naming, *_ = convert(checkpoint.state, 'mmpretrain')
+        state = {new: state[old] for new, old in choose_encoder(state, encoder)[0].items()}
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     if 'backbone.patch_embed.projection.weight' not in state:
@@ -98,6 +109,11 @@ def _name(part: Mapping) -> str:
 
 def _recipe(model: Mapping, preprocessor: Mapping) -> str | None:
     host = _HOSTS.get(_name(model))
+    if host == 'iBOT':
+        strategy = (model.get('masking') or {}).get('strategy')
+        if model.get('patch_weight', 1.0):
+            return host + _STRATEGIES.get(strategy, '')
+        return 'DINO' + (', block masks' if strategy == 'block' else _STRATEGIES.get(strategy, ''))
     # A config has it in one of two places; without one it is mmpretrain's own MAE.
     generator = {**preprocessor, **model.get('data_preprocessor', {})}.get('mask_generator', {
         'type': 'RandomMaskGenerator',

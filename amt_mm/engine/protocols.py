@@ -19,8 +19,10 @@ from .jobs import claim, configs_folder, run_tool, scalars
 from .launch import knows
 from .pretraining import Pretraining
 
-# Protocol -> folder of configs/benchmarks.
-PROTOCOLS = ('knn', 'lowshot', 'linear', 'finetune')
+# A folder of configs/benchmarks each; those of linear4 lie in `linear`, by this part of their name.
+PROTOCOLS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
+TRAINED = ('linear', 'linear4', 'finetune')
+_LAST4 = '-last4-'
 DATA = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10', 'in1k')
 
 
@@ -35,7 +37,9 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> Path:
     Raises:
         InputError: There is none.
     """
-    found = sorted((configs_folder() / 'benchmarks' / protocol).glob(f'vit-base-p16_*_{data}.py'))
+    folder = configs_folder() / 'benchmarks' / protocol.removesuffix('4')
+    found = [path for path in sorted(folder.glob(f'vit-base-p16_*_{data}.py'))
+             if protocol_of(path) == protocol]
     simmim = [path for path in found if '-simmim-' in path.name]
     if pretraining.host == 'SimMIM' and simmim:
         return simmim[0]
@@ -44,6 +48,13 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> Path:
         raise InputError(f'no config for {protocol} on {data}: there are {", ".join(DATA)} and '
                          'folders, see configs/benchmarks')
     return found[0]
+
+
+def protocol_of(config: Path) -> str:
+    """Protocol of a config by its folder and its name; any folder's name for others."""
+    if config.parent.name == 'linear' and _LAST4 in config.name:
+        return 'linear4'
+    return config.parent.name
 
 
 def folder_options(folder: str) -> dict:

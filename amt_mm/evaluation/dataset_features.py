@@ -37,8 +37,8 @@ class LabelledFeatures:
 
 
 def labelled_features(model: nn.Module, loader: DataLoader,
-                      pooling: Sequence[str] = ('cls', 'mean'), progress: str | None = None
-                      ) -> LabelledFeatures:
+                      pooling: Sequence[str] = ('cls', 'mean'), progress: str | None = None,
+                      encoder: str = 'student') -> LabelledFeatures:
     """Encode a labelled data set; each process encodes its share.
 
     Every process must call it, and every process gets all features: what an image
@@ -52,6 +52,7 @@ def labelled_features(model: nn.Module, loader: DataLoader,
         pooling: See :func:`~amt_mm.evaluation.extract_features`.
         progress: Name of the progress bar, which the main process shows on a
             terminal. Defaults to none.
+        encoder: See :func:`whole_image_tokens`.
 
     Returns:
         The features.
@@ -70,7 +71,8 @@ def labelled_features(model: nn.Module, loader: DataLoader,
             labels.extend(_label(sample) for sample in batch['data_samples'])
             yield model.data_preprocessor(batch)['inputs']
 
-    features = extract_features(model, batches(), partial(whole_image_tokens, model),
+    features = extract_features(model, batches(),
+                                partial(whole_image_tokens, model, encoder=encoder),
                                 progress if is_main_process() else None, pooling)
     count, index = len(loader.dataset), torch.tensor(order)
     return LabelledFeatures(
@@ -78,8 +80,18 @@ def labelled_features(model: nn.Module, loader: DataLoader,
         _gathered(index, torch.tensor(labels), count), class_names(loader.dataset))
 
 
-def whole_image_tokens(model: nn.Module, images: Tensor) -> Tensor:
-    """Tokens of the last layer, ``(B, 1 + N, D)``, of normalised images, nothing masked."""
+def whole_image_tokens(model: nn.Module, images: Tensor, encoder: str = 'student') -> Tensor:
+    """Tokens of the last layer, ``(B, 1 + N, D)``, of normalised images, nothing masked.
+
+    Args:
+        model: See :func:`labelled_features`.
+        images: ``(B, 3, H, W)``.
+        encoder: ``'teacher'`` takes the encoder in ``model.teacher``. Defaults to
+            ``'student'``: that in ``model.backbone``, of which models without a teacher
+            have no other.
+    """
+    if encoder == 'teacher':
+        return model.teacher.backbone(images)[-1]
     # A classifier of mmpretrain would also run its neck.
     stage = {'stage': 'backbone'} if 'stage' in signature(model.extract_feat).parameters else {}
     return model.extract_feat(images, **stage)[-1]

@@ -12,6 +12,7 @@ COLUMNS = {
     'knn': {'knn/top1_k20': 'k-NN'},
     'lowshot': {f'lowshot/top1_{n}shot': f'{n} a class' for n in (1, 5, 10, 20)},
     'linear': {'accuracy/top1': 'linear'},
+    'linear4': {'accuracy/top1': 'linear, 4 blocks'},
     'finetune': {'accuracy/top1': 'fine-tuned'},
 }
 # Place of a protocol's figure in a cell of the paper's table.

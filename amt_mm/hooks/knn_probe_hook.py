@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import Dataset, Subset
 
+from amt_mm.checkpoints import check_encoder
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import (
     LabelledFeatures,
@@ -65,16 +66,21 @@ class KNNProbeHook(Hook):
         batch_size: Images a forward pass and process. Defaults to the training batch
             size, which fits in memory for sure.
         num_workers: Loading processes. Defaults to the training loader's.
+        encoder: ``'teacher'`` or ``'student'``, of models that have both. Defaults to
+            None: the teacher where there is one, which DINO, iBOT and AttMask evaluate.
 
     Raises:
         InputError: Numbers out of range; at the start of training, a data set without
-            class labels or a loop that does not count what the hook counts.
+            class labels, a model without such an encoder, or a loop that does not count
+            what the hook counts.
     """
 
     def __init__(self, train: dict, test: dict, interval: int = 10, begin: int | None = None,
                  by_epoch: bool = True, ks: Sequence[int] = (20, ),
                  max_train: int | None = 10000, max_test: int | None = 5000, seed: int = 0,
-                 batch_size: int | None = None, num_workers: int | None = None) -> None:
+                 batch_size: int | None = None, num_workers: int | None = None,
+                 encoder: str | None = None) -> None:
+        check_encoder(encoder, 'KNNProbeHook.encoder')
         begin = interval if begin is None else begin
         if interval < 1 or begin < 0:
             raise InputError(f'KNNProbeHook: interval={interval}, begin={begin} is no calendar: '
@@ -96,6 +102,7 @@ class KNNProbeHook(Hook):
         self.seed = seed
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.encoder = encoder
         self._probed: int | None = None
 
     def is_due(self, done: int) -> bool:
@@ -107,6 +114,10 @@ class KNNProbeHook(Hook):
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
                              'and interval in iterations, in KNNProbeHook')
+        model = unwrapped(runner)
+        if self.encoder == 'teacher' and not hasattr(model, 'teacher'):
+            raise InputError(f'KNNProbeHook.encoder=teacher: {type(model).__name__} has no '
+                             'teacher; leave encoder out')
         with kept_random_streams():
             self._train = self._subset('train', self.train, self.max_train)
             self._test = self._subset('test', self.test, self.max_test)
@@ -155,12 +166,17 @@ class KNNProbeHook(Hook):
         scalars['knn/seconds'] = time.perf_counter() - start
         top1 = ', '.join(f'{name.removeprefix("knn/")} {value:.2f} %'
                          for name, value in scalars.items() if 'top1' in name)
+        whose = f' of the {self._chosen(runner)}' if hasattr(unwrapped(runner), 'teacher') else ''
         runner.logger.info(
-            f'k-NN after {done} {"epochs" if self.by_epoch else "iterations"}: {top1} '
+            f'k-NN{whose} after {done} {"epochs" if self.by_epoch else "iterations"}: {top1} '
             f'({len(train.labels)} voters, {len(test.labels)} test images, '
             f'{scalars["knn/seconds"]:.1f} s)')
         runner.visualizer.add_scalars(scalars, step=step)
         return scalars
+
+    def _chosen(self, runner: Runner) -> str:
+        default = 'teacher' if hasattr(unwrapped(runner), 'teacher') else 'student'
+        return self.encoder or default
 
     def _features(self, runner: Runner, dataset: Dataset) -> LabelledFeatures:
         training = runner.train_dataloader
@@ -169,7 +185,8 @@ class KNNProbeHook(Hook):
             training.num_workers if self.num_workers is None else self.num_workers,
             training.pin_memory)
         with runner.optim_wrapper.optim_context(runner.model):
-            return labelled_features(unwrapped(runner), loader, _POOLINGS, 'k-NN probe')
+            return labelled_features(unwrapped(runner), loader, _POOLINGS, 'k-NN probe',
+                                     self._chosen(runner))
 
     def _subset(self, part: str, cfg: dict, count: int | None) -> Dataset:
         dataset = DATASETS.build(cfg)

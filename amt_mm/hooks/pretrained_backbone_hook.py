@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from amt_mm.checkpoints import check_encoder
 from amt_mm.engine.checkpoint import load_backbone
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
@@ -26,16 +27,21 @@ class PretrainedBackboneHook(Hook):
         checkpoint: File of any naming that is known, or ``'none'`` for random weights. The
             empty default stops the run: weights are never random by omission.
             ``tools/train.py --pretrained FILE`` sets it.
+        encoder: ``'teacher'`` or ``'student'``, of checkpoints that have both; ``--encoder``
+            of the tools sets it. Defaults to None: the teacher where there is one.
 
     Raises:
-        InputError: ``checkpoint`` is empty, does not fit, or stands beside ``load_from``.
+        InputError: ``checkpoint`` is empty, does not fit, has no such encoder, or stands
+            beside ``load_from``.
     """
 
     # Before hooks that look at the encoder at the start.
     priority = 'VERY_HIGH'
 
-    def __init__(self, checkpoint: str = '') -> None:
+    def __init__(self, checkpoint: str = '', encoder: str | None = None) -> None:
+        check_encoder(encoder, 'PretrainedBackboneHook.encoder')
         self.checkpoint = checkpoint
+        self.encoder = encoder
 
     def before_test(self, runner: Runner) -> None:
         """Load for a protocol that trains nothing, such as k-NN; a trained model is whole."""
@@ -63,6 +69,9 @@ class PretrainedBackboneHook(Hook):
                              'encoder by --pretrained FILE, or --pretrained none for random '
                              'weights')
         elif self.checkpoint == NONE:
+            if self.encoder is not None:
+                raise InputError(f'default_hooks.pretrained.encoder={self.encoder}: random weights '
+                                 '(checkpoint=none) are of neither teacher nor student')
             runner.logger.info('No pre-trained encoder: its weights are random')
         else:
-            load_backbone(model, self.checkpoint)
+            load_backbone(model, self.checkpoint, self.encoder)

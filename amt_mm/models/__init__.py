@@ -5,6 +5,7 @@ from .data_preprocessor import AMTDataPreprocessor
 from .distillation_head import DistillationHead
 from .host import Host, HostViT, embed_patches
 from .ibot import IBOT, IBOTViT
+from .last_blocks import LastBlocksViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
@@ -14,5 +15,5 @@ __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
     'AMTSimMIMHead', 'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT',
-    'ViTClassifier', 'embed_patches'
+    'LastBlocksViT', 'ViTClassifier', 'embed_patches'
 ]

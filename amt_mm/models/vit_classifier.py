@@ -28,7 +28,8 @@ class ViTClassifier(ImageClassifier):
             feature is [CLS] after the final norm. With
             ``out_type='avg_featmap'`` it is the mean of the patch tokens, normed
             after the mean and not before, as MAE's own fine-tuning has it (its
-            code, not its paper), unless ``final_norm`` says otherwise.
+            code, not its paper), unless ``final_norm`` says otherwise. Of
+            :class:`~amt_mm.models.LastBlocksViT` it is [CLS] of the last blocks.
         neck: Config of a neck, with or without its width. Defaults to None.
         head: Config of a head, with or without its width. Defaults to None: the
             model gives features alone, for k-NN.
@@ -44,8 +45,9 @@ class ViTClassifier(ImageClassifier):
                  frozen: bool = False, **kwargs) -> None:
         averaged = backbone.get('out_type') == 'avg_featmap'
         backbone = MODELS.build({'final_norm': not averaged, **backbone})
-        super().__init__(backbone, neck and _sized('neck', neck, backbone.embed_dims),
-                         head and _sized('head', head, backbone.embed_dims), **kwargs)
+        width = getattr(backbone, 'feature_dims', backbone.embed_dims)
+        super().__init__(backbone, neck and _sized('neck', neck, width),
+                         head and _sized('head', head, width), **kwargs)
         self.frozen = frozen
         if frozen:
             # mmpretrain freezes the final norm along with the last block only.

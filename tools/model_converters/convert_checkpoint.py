@@ -12,7 +12,7 @@ except ImportError as missing:
     sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
              '.venv/bin/python')
 
-from amt_mm.checkpoints import NAMINGS, convert, read_checkpoint, write_checkpoint
+from amt_mm.checkpoints import ENCODERS, NAMINGS, convert, read_checkpoint, write_checkpoint
 from amt_mm.engine import launch
 from amt_mm.errors import InputError
 
@@ -22,12 +22,16 @@ namings:
   mae         MAE and AMT's release on MAE: blocks.0.norm1, decoder_blocks.0.norm1
   timm        timm's VisionTransformer: blocks.0.norm1, no decoder
   simmim      SimMIM and AMT's release on it: encoder.blocks.0.norm1, decoder.0
+  ibot        iBOT and AttMask, student and teacher: backbone.blocks.0.norm1, head.last_layer
+  dino        DINO: the same without masks
 That of SRC is told by its names.
 
 examples:
   python tools/model_converters/convert_checkpoint.py mae_pretrain_vit_base.pth mae.pth
   python tools/model_converters/convert_checkpoint.py epoch_400.pth vit.safetensors --to timm
   python tools/model_converters/convert_checkpoint.py epoch_400.pth epoch_400_mae.pth --to mae
+  python tools/model_converters/convert_checkpoint.py attmask.pth student.pth --to timm \
+    --encoder student
 
 Training and evaluation here convert by themselves; this is for other code. Optimisers are not
 converted. Bad input ends in one line and exit status 2.
@@ -45,6 +49,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='naming to convert to (default: %(default)s)')
     parser.add_argument('--encoder-only', action='store_true',
                         help='leave decoder and head out')
+    parser.add_argument('--encoder', choices=ENCODERS,
+                        help='this network alone, of checkpoints of teacher and student (default: '
+                        'both where DST has a place for both, else the teacher)')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
     launch.add_trust_argument(parser)
     return parser.parse_args(argv)
@@ -60,11 +67,12 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f'{args.target} exists: name another file, or overwrite it by --force')
     checkpoint = read_checkpoint(args.source)
     try:
-        result = convert(checkpoint.state, args.to, args.encoder_only)
+        result = convert(checkpoint.state, args.to, args.encoder_only, args.encoder)
     except InputError as error:
         raise InputError(f'{args.source}: {error}') from error
-    # MAE and SimMIM look for their weights under `model`.
-    under = 'model' if args.to in ('mae', 'simmim') else 'state_dict'
+    # MAE and SimMIM look for their weights under `model`, iBOT and DINO by network.
+    under = {'mae': 'model', 'simmim': 'model', 'ibot': None, 'dino': None}.get(
+        args.to, 'state_dict')
     write_checkpoint(args.target, result.state, checkpoint.grid, under)
     print(f'{args.source} ({result.naming}) -> {args.target} ({args.to}): '
           f'{len(result.state)} entries')

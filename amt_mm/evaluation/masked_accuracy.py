@@ -1,0 +1,136 @@
+"""Top-1 of a fixed classifier as the patches that its own attention picks are painted black."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from amt_mm.errors import InputError
+from amt_mm.saliency import cls_attention
+
+# What is painted first -> what a table calls it.
+ORDERS = {'high': 'most attended', 'low': 'least attended', 'random': 'random'}
+
+
+def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[float],
+                      orders: Sequence[str] = tuple(ORDERS), seed: int = 0,
+                      progress: str | None = None) -> dict[str, list[float]]:
+    """Classify images of which a growing share of patches is black.
+
+    The experiment of AttMask (Kakogeorgiou et al., ECCV 2022) on masked images. Attention is
+    that of the classifier's own last block, [CLS] to each patch, mean over heads, on the
+    whole image; ``floor(N r)`` patches are painted. A patch that is painted at one ratio
+    is painted at all higher ones.
+
+    Args:
+        model: A classifier of mmpretrain on a vision transformer with [CLS], with
+            ``data_preprocessor``; it is run in evaluation mode, and left in its own.
+        loader: Loads packed images with one class label each, in any number.
+        ratios: Shares of painted patches, each from 0 to 1.
+        orders: Of :data:`ORDERS`: which patches are painted first. Equally attended ones are
+            painted in the order of the grid.
+        seed: Of ``'random'``: with it and the image's place in the loader the order is
+            the same for every model.
+        progress: Name of a progress bar, on a terminal alone. Defaults to none.
+
+    Returns:
+        From each of ``orders`` to per cent, one a ratio.
+
+    Raises:
+        InputError: No image or ratio, a ratio or an order that does not exist, an image without
+            one label, or images that do not consist of whole patches.
+    """
+    if not ratios or min(ratios) < 0 or max(ratios) > 1:
+        raise InputError(f'ratios={list(ratios)}: give at least one share of patches, each from 0 '
+                         'to 1')
+    if unknown := [order for order in orders if order not in ORDERS]:
+        raise InputError(f'order {unknown[0]!r} is unknown: use {", ".join(ORDERS)}')
+    if progress is not None:
+        from tqdm import tqdm
+
+        loader = tqdm(loader, desc=progress, disable=None)
+    hits = {order: [0] * len(ratios) for order in orders}
+    seen = 0
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            for batch in loader:
+                labels = torch.tensor([_label(sample) for sample in batch['data_samples']])
+                images = model.data_preprocessor(batch)['inputs']  # (B, 3, H, W)
+                scores = cls_attention(model.backbone, images).mean(dim=1)  # (B, N)
+                for order in orders:
+                    ranks = _order(order, scores, seed, seen)
+                    for i, ratio in enumerate(ratios):
+                        count = math.floor(scores.shape[1] * Fraction(str(ratio)))
+                        painted = paint(images, ranks[:, :count], _patch_size(model),
+                                        black(model.data_preprocessor, images))
+                        found = model(painted).argmax(dim=1).cpu()
+                        hits[order][i] += int((found == labels).sum())
+                seen += len(labels)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if not seen:
+        raise InputError('no images to classify; is the data set empty?')
+    return {order: [100 * hit / seen for hit in found] for order, found in hits.items()}
+
+
+def paint(images: Tensor, patches: Tensor, patch_size: tuple[int, int], colour: Tensor) -> Tensor:
+    """Fill patches with a colour.
+
+    Args:
+        images: ``(B, C, H, W)``.
+        patches: Numbers of patches, row by row, ``(B, n)``.
+        patch_size: Height and width in pixels.
+        colour: ``(C,)``.
+
+    Returns:
+        New images.
+
+    Raises:
+        InputError: The images do not consist of whole patches.
+    """
+    rows, columns = images.shape[2] // patch_size[0], images.shape[3] // patch_size[1]
+    if (rows * patch_size[0], columns * patch_size[1]) != tuple(images.shape[2:]):
+        raise InputError(f'images of {images.shape[2]}x{images.shape[3]} pixels do not consist of '
+                         f'whole patches of {patch_size[0]}x{patch_size[1]}: crop them so')
+    hidden = torch.zeros(len(images), rows * columns, dtype=torch.bool, device=images.device)
+    hidden.scatter_(1, patches, True)
+    hidden = hidden.unflatten(1, (1, rows, columns))  # (B, 1, rows, columns)
+    hidden = hidden.repeat_interleave(patch_size[0], 2).repeat_interleave(patch_size[1], 3)
+    return torch.where(hidden, colour.to(images).view(-1, 1, 1), images)
+
+
+def black(preprocessor: nn.Module, images: Tensor) -> Tensor:
+    """What the preprocessor makes of a black pixel, ``(C,)``."""
+    zeros = images.new_zeros(images.shape[1])
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return zeros
+    return (zeros - preprocessor.mean.flatten()) / preprocessor.std.flatten()
+
+
+def _order(order: str, scores: Tensor, seed: int, first: int) -> Tensor:
+    """Patches in the order in which they are painted, ``(B, N)``; images count from ``first``."""
+    if order == 'random':
+        drawn = [np.random.default_rng([seed, first + i]).permutation(scores.shape[1])
+                 for i in range(len(scores))]
+        return torch.from_numpy(np.stack(drawn)).to(scores.device)
+    return scores.argsort(dim=1, descending=order == 'high', stable=True)
+
+
+def _patch_size(model: nn.Module) -> tuple[int, int]:
+    return tuple(model.backbone.patch_embed.projection.kernel_size)
+
+
+def _label(sample: object) -> int:
+    label = sample.get('gt_label')
+    if label is None or label.numel() != 1:
+        raise InputError(f'{sample.get("img_path", "an image")} has not one class label')
+    return int(label)
