@@ -10,7 +10,8 @@ from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
 from amt_mm.engine import apply_overlay
-from amt_mm.engine.protocols import DATA, PROTOCOLS
+from amt_mm.engine.pretraining import Pretraining
+from amt_mm.engine.protocols import DATA, PROTOCOLS, find_config
 from amt_mm.evaluation.paper import TABLE_1
 from amt_mm.registry import LOOPS
 
@@ -36,7 +37,8 @@ def test_config_builds(cfg):
     protocol = cfg.path.parts[0]
     if protocol in ('linear', 'finetune'):
         assert model.head.num_classes == CLASSES[data]
-        assert model.head.in_channels == model.backbone.embed_dims
+        blocks = 4 if '-last4-' in cfg.path.name else 1
+        assert model.head.in_channels == blocks * model.backbone.embed_dims
         stages = cfg.param_scheduler
         assert stages[0].get('begin', 0) == 0 and stages[-1].end == cfg.train_cfg.max_epochs
         assert all(a['end'] == b['begin'] for a, b in zip(stages, stages[1:], strict=False))
@@ -44,7 +46,11 @@ def test_config_builds(cfg):
     else:
         assert not model.with_head
         assert LOOPS.get(cfg.test_cfg.type)
-    if protocol == 'linear':
+    if '-last4-' in cfg.path.name:
+        assert trained == {'head.fc.weight', 'head.fc.bias'} and not model.with_neck
+        assert cfg.optim_wrapper.optimizer.type == 'SGD'
+        assert cfg.auto_scale_lr.base_batch_size % cfg.train_dataloader.batch_size == 0
+    elif protocol == 'linear':
         assert trained == {'head.layers.head.weight', 'head.layers.head.bias'}
         assert not model.neck.bn.affine
     if protocol == 'finetune':
@@ -73,8 +79,9 @@ def test_the_whole_of_table_1_is_reachable():
     names = {str(path) for path in FILES}
     for data in DATA:
         for protocol in PROTOCOLS:
-            assert any(name.startswith(f'{protocol}/') and name.endswith(f'_{data}.py')
-                       for name in names)
+            found = find_config(protocol, data, Pretraining(None, None, {}, None))
+            assert found.relative_to(CONFIGS) in FILES
+            assert ('-last4-' in found.name) == (protocol == 'linear4')
         assert f'finetune/vit-base-p16_8xb256-simmim-coslr-100e_{data}.py' in names
     for figures in TABLE_1.values():
         assert set(figures) == set(DATA)
@@ -86,6 +93,7 @@ def test_heads_quote_the_figures_of_table_1():
                                     ('finetune', 'SimMIM', 1)):
             files = [CONFIGS / path for path in FILES
                      if path.parts[0] == folder and path.stem.endswith(f'_{data}')
+                     and '-last4-' not in path.stem
                      and ('simmim' in path.stem) == (host == 'SimMIM')]
             plain = 'MAE' if host == 'MAE' else 'random'
             figures = [TABLE_1[host + recipe][data][place] for recipe in ('', ' + AM', ' + AMT')]

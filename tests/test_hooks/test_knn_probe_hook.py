@@ -13,6 +13,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
 from sklearn.neighbors import KNeighborsClassifier
+from test_distillation_hooks import MODEL as IBOT
+from test_distillation_hooks import multi_crop
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import KNNProbeHook, SaliencyUpdateHook
@@ -99,6 +101,46 @@ def test_it_agrees_with_scikit_learn_on_the_weights_of_that_epoch(toy_runner, to
             assert scalars[f'knn/{pooling}_top1_k{k}'] == pytest.approx(
                 100 * np.mean(answer == TEST))
         assert scalars['knn/seconds'] > 0
+
+
+@pytest.mark.parametrize('encoder', [None, 'teacher', 'student'])
+def test_of_teacher_and_student_it_measures_the_teacher_or_the_chosen_one(
+        toy_runner, toy_images, monkeypatch, encoder):
+    # PlanRecorder reads a plan, which iBOT has not.
+    monkeypatch.setattr('conftest.PlanRecorder.before_train', lambda *args: None)
+
+    class Scramble(Hook):
+        """Weights with which teacher and student differ."""
+
+        @torch.no_grad()
+        def before_train_epoch(self, runner):
+            for parameter in runner.model.parameters():
+                parameter.normal_(std=.3)
+
+    curve = Curve()
+    runner = toy_runner('run', [curve, Scramble(), probe(interval=1, encoder=encoder)],
+                        toy_images(7, multi_crop()), epochs=1, model=IBOT)
+    runner.train()
+    chosen = runner.model if encoder == 'student' else runner.model.teacher
+    chosen.backbone.eval()
+    (_, scalars), features = curve.points[0], []
+    for dataset in (LabelledImages(TRAIN), LabelledImages(TEST, seed=1)):
+        images = torch.stack([dataset[i]['inputs'] for i in range(len(dataset))]).float()
+        with torch.no_grad():
+            tokens = chosen.backbone.encode(
+                (images - runner.model.data_preprocessor.mean) / runner.model.data_preprocessor.std)
+        features.append(tokens[:, 0].double().numpy())
+    oracle = KNeighborsClassifier(5, metric='cosine', algorithm='brute',
+                                  weights=lambda d: np.exp((1 - d) / .07))
+    answer = oracle.fit(features[0], TRAIN).predict(features[1])
+    assert scalars['knn/cls_top1_k5'] == pytest.approx(100 * np.mean(answer == TEST))
+
+
+def test_a_teacher_must_be_there(toy_runner):
+    with pytest.raises(InputError, match='AMTMAE has no teacher'):
+        toy_runner('run', [probe(encoder='teacher')]).train()
+    with pytest.raises(InputError, match="KNNProbeHook.encoder='ema' is unknown"):
+        probe(encoder='ema')
 
 
 class Nosy(Hook):

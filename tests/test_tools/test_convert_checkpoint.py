@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from hostile_checkpoints import hostile
+from released_ibot import release
 
 from amt_mm.checkpoints import TRUST, convert, read_checkpoint
 
@@ -51,6 +52,25 @@ def test_weights_lie_where_others_look(tool, source, tmp_path, to, key):
     tool.main([str(source), str(tmp_path / 'a.pth'), '--to', to])
     content = torch.load(tmp_path / 'a.pth')
     assert same(content[key], convert(read_checkpoint(source).state, to).state)
+
+
+@pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
+def test_a_release_of_ibot_there_and_back(tool, tmp_path, capsys):
+    release(tmp_path / 'a.pth')
+    tool.main([str(tmp_path / 'a.pth'), str(tmp_path / 'ours.pth')])
+    tool.main([str(tmp_path / 'ours.pth'), str(tmp_path / 'b.pth'), '--to', 'ibot'])
+    first, last = (torch.load(tmp_path / f'{name}.pth', weights_only=False) for name in 'ab')
+    for part in ('student', 'teacher', 'ibot_loss'):
+        assert same(first[part], last[part])
+    assert 'left out' not in capsys.readouterr().out
+    for choice, wanted in (([], 'teacher'), (['--encoder', 'student'], 'student')):
+        tool.main([str(tmp_path / 'ours.pth'), str(tmp_path / 'vit.pth'), '--to', 'timm', '--force',
+                   *choice])
+        assert f'note: of teacher and student it is the {wanted}' in capsys.readouterr().out
+        state = torch.load(tmp_path / 'vit.pth')['state_dict']
+        prefix = 'module.backbone.' if wanted == 'student' else 'backbone.'
+        assert all(torch.equal(value, first[wanted][f'{prefix}{key}'])
+                   for key, value in state.items()) and len(state) == 30
 
 
 def test_timm_loads_what_was_written(tool, source, tmp_path):

@@ -107,6 +107,36 @@ def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoin
     assert runs[3]['config'].model.head.num_classes == 100
 
 
+def test_teacher_and_student_are_rows_and_folders_of_their_own(tool, checkpoint, tmp_path,
+                                                              images_are_there):
+    content = torch.load(checkpoint)
+    content['state_dict'].update({f'teacher.{k}': v for k, v in content['state_dict'].items()})
+    torch.save(content, tmp_path / 'both.pth')
+    runs = [plan(tool, tmp_path / 'both.pth', '--data', 'stl10', '--protocols', 'knn', *more)[0]
+            for more in ([], ['--encoder', 'student'], ['--encoder', 'teacher'])]
+    assert [run['pretraining'] for run in runs] == [
+        'MAE + AMT', 'MAE + AMT, student', 'MAE + AMT, teacher']
+    assert [run['config'].default_hooks.pretrained.get('encoder') for run in runs] == [
+        None, 'student', 'teacher']
+    assert len({run['folder'] for run in runs}) == 3
+    with pytest.raises(InputError, match='pretrained.pth: it holds no teacher'):
+        plan(tool, checkpoint, '--data', 'stl10', '--encoder', 'teacher')
+
+
+def test_linear_on_the_last_blocks_is_a_protocol_of_its_own(tool, checkpoint, images_are_there):
+    runs = plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'linear', 'linear4',
+                '--seeds', '0', '1', '--cfg-options', 'model.backbone.last_blocks=2')
+    assert [(r['protocol'], r['seed']) for r in runs] == [
+        ('linear', 0), ('linear', 1), ('linear4', 0), ('linear4', 1)]
+    assert len({r['folder'] for r in runs}) == 4
+    assert runs[2]['config'].model.backbone.last_blocks == 2
+    assert 'last_blocks' not in runs[0]['config'].model.backbone
+    config = tools_folder().parent / 'configs/benchmarks/linear'
+    run, = plan(tool, checkpoint, '--configs',
+                config / 'vit-base-p16_8xb256-last4-coslr-100e_cifar10.py')
+    assert (run['protocol'], run['data']) == ('linear4', 'cifar10')
+
+
 def test_image_size_and_labels(tool, checkpoint, images_are_there):
     first, second, third = plan(
         tool, checkpoint, checkpoint, checkpoint, '--data', 'stl10', '--protocols', 'knn',

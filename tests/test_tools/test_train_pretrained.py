@@ -23,7 +23,8 @@ def enter():
             dict(pretrained=dict(type='amt_mm.PretrainedBackboneHook', checkpoint=''))
             if hooks is None else hooks)))
         tool.apply_training_arguments(cfg, tool.parse_args(['config.py', *options]))
-        return cfg.default_hooks.pretrained.checkpoint
+        hook = cfg.default_hooks.pretrained
+        return (hook.checkpoint, hook.encoder) if 'encoder' in hook else hook.checkpoint
 
     return run
 
@@ -34,6 +35,16 @@ def test_the_hook_gets_the_file(enter, tmp_path):
     assert enter('--pretrained', str(file)) == str(file)
     assert enter('--pretrained', 'none') == 'none'
     assert enter() == ''
+
+
+def test_the_hook_gets_the_choice_of_an_encoder(enter, tmp_path):
+    file = tmp_path / 'a.pth'
+    file.touch()
+    assert enter('--pretrained', str(file), '--encoder', 'student') == (str(file), 'student')
+    with pytest.raises(InputError, match='--encoder student: the config has no default_hooks.pre'):
+        enter('--encoder', 'student', hooks={})
+    with pytest.raises(SystemExit):
+        enter('--encoder', 'ema')
 
 
 def test_a_missing_file(enter):

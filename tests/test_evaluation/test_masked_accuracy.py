@@ -1,0 +1,111 @@
+"""Masked images: painted pixel by pixel, ranked by attention computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from labelled_toys import LabelledImages
+from mmpretrain.registry import MODELS
+
+from amt_mm.errors import InputError
+from amt_mm.evaluation.dataset_features import loader_in_order
+from amt_mm.evaluation.masked_accuracy import masked_accuracies, paint
+
+LABELS = [i * 3 % 7 for i in range(11)]
+RATIOS = [0, .1, .29, .5, 1]
+MEAN, STD = [120.0, 110, 100], [60.0, 50, 40]
+
+
+@pytest.fixture(params=[dict(type='VisionTransformer', out_type='cls_token'),
+                        dict(type='amt_mm.LastBlocksViT', last_blocks=2)],
+                ids=['last', 'last2'])
+def model(request):
+    torch.manual_seed(3)
+    model = MODELS.build(dict(
+        type='amt_mm.ViTClassifier', frozen=True,
+        backbone=dict(img_size=(40, 56), patch_size=8, **request.param, arch=dict(
+            embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)),
+        head=dict(type='LinearClsHead', num_classes=7, loss=dict(type='CrossEntropyLoss')),
+        data_preprocessor=dict(type='ClsDataPreprocessor', mean=MEAN, std=STD, num_classes=7)))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=.3)
+    return model.train()
+
+
+def attention(vit, image):
+    """[CLS] row of the last block, mean over heads, from the definition."""
+    kept = {}
+    handle = vit.layers[-1].attn.register_forward_pre_hook(lambda _, args: kept.update(x=args[0]))
+    vit(image[None])
+    handle.remove()
+    attn, x = vit.layers[-1].attn, kept['x'][0]
+    q, k, _ = (x @ attn.qkv.weight.T + attn.qkv.bias).chunk(3, dim=-1)
+    rows = []
+    for head in range(3):
+        part = slice(8 * head, 8 * head + 8)
+        rows.append((k[:, part] @ q[0, part] / math.sqrt(8)).softmax(0)[1:])
+    return torch.stack(rows).mean(0)
+
+
+@torch.no_grad()
+def oracle(model, dataset, order, ratio):
+    model.eval()
+    right = 0
+    for i in range(len(dataset)):
+        raw = dataset[i]['inputs'].float()  # (3, 40, 56), 5 x 7 patches
+        mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+        scores = attention(model.backbone, (raw - mean) / std).tolist()
+        places = sorted(range(35), key=scores.__getitem__)
+        if order == 'high':
+            places.reverse()
+        if order == 'random':
+            places = np.random.default_rng([5, i]).permutation(35)
+        for place in places[:int(str(ratio * 35).partition('.')[0])]:
+            for y in range(8):
+                for x in range(8):
+                    raw[:, place // 7 * 8 + y, place % 7 * 8 + x] = 0
+        right += int(model(((raw - mean) / std)[None]).argmax()) == LABELS[i]
+    return 100 * right / len(dataset)
+
+
+def test_it_agrees_with_painting_pixel_by_pixel(model):
+    dataset = LabelledImages(LABELS)
+    found = masked_accuracies(model, loader_in_order(dataset, 4), RATIOS, seed=5)
+    assert model.head.training and not model.backbone.training  # left as they were
+    for order, values in found.items():
+        assert values == pytest.approx([oracle(model, dataset, order, r) for r in RATIOS])
+    assert set(found) == {'high', 'low', 'random'}
+    assert len({values[0] for values in found.values()}) == 1  # nothing is painted
+    assert len({values[-1] for values in found.values()}) == 1  # all is
+
+
+def test_batches_do_not_matter(model):
+    dataset = LabelledImages(LABELS)
+    runs = [masked_accuracies(model, loader_in_order(dataset, size), [.3, .6])
+            for size in (1, 3, 11)]
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_paint_fills_whole_patches_and_leaves_the_rest():
+    images, colour = torch.rand(2, 3, 4, 6), torch.tensor([-1., -2, -3])
+    found = paint(images, torch.tensor([[0, 5], [1, 2]]), (2, 2), colour)
+    wanted = images.clone()
+    for b, (rows, columns) in enumerate([((0, 2), (0, 4)), ((0, 0), (2, 4))]):
+        for row, column in zip(rows, columns, strict=True):
+            wanted[b, :, row:row + 2, column:column + 2] = colour[:, None, None]
+    assert torch.equal(found, wanted)
+    assert torch.equal(paint(images, torch.zeros(2, 0, dtype=torch.int64), (2, 2), colour), images)
+
+
+def test_bad_input_is_one_clear_line(model):
+    loader = loader_in_order(LabelledImages(LABELS), 4)
+    for arguments, message in ((dict(ratios=[]), 'at least one share'),
+                               (dict(ratios=[.5, 1.1]), 'each from 0 to 1'),
+                               (dict(ratios=[.5], orders=['top']), "order 'top' is unknown")):
+        with pytest.raises(InputError, match=message):
+            masked_accuracies(model, loader, **arguments)
+    with pytest.raises(InputError, match='5x6 pixels do not consist of whole patches of 2x2'):
+        paint(torch.rand(1, 3, 5, 6), torch.zeros(1, 1, dtype=torch.int64), (2, 2), torch.zeros(3))
+    with pytest.raises(InputError, match='no images to classify'):
+        masked_accuracies(model, [], [.5])
