@@ -5,6 +5,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
 from amt_mm.evaluation import knn_classify
+from amt_mm.evaluation.dataset_knn import knn_accuracies
 from amt_mm.evaluation.knn import knn_rank
 
 
@@ -34,6 +35,16 @@ def test_agrees_with_scikit_learn(k, temperature):
     assert torch.equal(found, sklearn_predictions(train, labels, test, k, temperature))
     # The problem is neither trivial nor hopeless, so agreement means something.
     assert k == 123 or 0.2 < (found == test_labels).double().mean() < 0.95
+
+
+@pytest.mark.parametrize(('classes', 'images'), [(2, 1), (3, 499), (1100, 501)])
+def test_any_number_of_classes_and_of_test_images(classes, images):
+    train, labels = clusters(1300, 11, classes, 2.5, seed=4)
+    test, test_labels = clusters(images, 11, classes, 2.5, seed=5)
+    found = knn_accuracies(train, labels, test, test_labels, (10, 20, 100, 200))
+    for k in (10, 20, 100, 200):
+        wanted = sklearn_predictions(train, labels, test, k, 0.07) == test_labels
+        assert found[f'top1_k{k}'] == pytest.approx(100 * wanted.double().mean())
 
 
 def test_weights_matter():
