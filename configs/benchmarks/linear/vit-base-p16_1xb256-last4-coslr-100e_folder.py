@@ -6,5 +6,5 @@ _base_ = [
     '../../_base_/datasets/labelled/folder.py',
 ]
 
-optim_wrapper = dict(optimizer=dict(lr=0.1))
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 auto_scale_lr = dict(base_batch_size=256)

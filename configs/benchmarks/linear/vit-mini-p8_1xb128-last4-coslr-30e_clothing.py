@@ -14,7 +14,7 @@ train_dataloader = dict(batch_size=128, num_workers=0)
 test_dataloader = dict(num_workers=0)
 val_dataloader = dict(num_workers=0)
 
-optim_wrapper = dict(optimizer=dict(lr=0.1))
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=30, eta_min=0.0, begin=0, end=30)]
 train_cfg = dict(max_epochs=30, val_interval=30)
 default_hooks = dict(checkpoint=dict(interval=10))
