@@ -184,7 +184,7 @@ def _compare(noted: Mapping[str, Tensor], losses: Mapping[str, Any]
         for i, part in enumerate(parts):
             full = f'{name}.{i}' if len(parts) > 1 else name
             if full in noted:
-                pairs[full] = (float(noted[full].mean()), float(part.mean()))
+                pairs[full] = (float(noted[full].mean()), float(part.detach().mean()))
     return pairs
 
 

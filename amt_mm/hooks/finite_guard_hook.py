@@ -46,12 +46,15 @@ class FiniteGuardHook(Hook):
     one, and so are 40 overflows in a row.
 
     A step that is left out touches neither weights nor the optimiser's state: it finds
-    no gradients. Schedules go on counting, and so does what else counts iterations. The
-    number is logged, drawn (``nonfinite/skipped``) and kept in checkpoints. Of the steps
-    left out the first is written to a file, and the one that stops the run.
+    no gradients. What the forward passes have moved, running statistics and the centers
+    of iBOT, is put back. Schedules go on counting, and so does what else counts
+    iterations. The number is logged, drawn (``nonfinite/skipped``) and kept in
+    checkpoints. Of the steps left out the first is written to a file, and the one that
+    stops the run.
 
-    Costs one pass over the gradients and one wait for the device a step; until the step
-    ends the batches it is made of stay in memory, which matters with accumulation alone.
+    Costs one pass over the gradients, a copy of the model's buffers and one wait for the
+    device a step; until the step ends the batches it is made of stay in memory, which
+    matters with accumulation alone.
 
     Args:
         skip: Number of such steps to leave out instead of stopping, over the whole run,
@@ -97,6 +100,9 @@ class FiniteGuardHook(Hook):
                           ) -> None:
         """Note what this iteration begins with."""
         if self._handles:
+            if not self._batches:
+                self._buffers = {name: buffer.clone()
+                                 for name, buffer in unwrapped(runner).named_buffers()}
             share = float(runner.optim_wrapper.scale_loss(torch.ones(())))
             self._batches.append(GivenBatch(data_batch, round(1 / share), random_state()))
             self._open = True
@@ -191,6 +197,9 @@ class FiniteGuardHook(Hook):
     def _fault(self, losses: list[str], gradients: list[str]) -> None:
         """Write the step; return if it may be left out."""
         runner = self._runner
+        # A forward pass moves running means by what it saw; one NaN would spoil all later steps.
+        for name, buffer in unwrapped(runner).named_buffers():
+            buffer.copy_(self._buffers[name])
         ranks = all_gather_object({'losses': losses, 'samples': sum(
             (samples_of(batch.data) for batch in self._batches), [])})
         faulty = [rank for rank, of in enumerate(ranks) if of['losses']]

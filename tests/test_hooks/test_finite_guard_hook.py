@@ -71,9 +71,9 @@ def images(toy_images):
 def train(toy_runner, toy_images):
     """Train on good or bad images with the guard; return runner, watch and what stopped it."""
 
-    def run(images=7, skip=0, spoil=None, at=(), **settings):
+    def run(images=7, skip=0, spoil=None, at=(), hooks_before=(), **settings):
         watch = Watch(spoil, at)
-        runner = toy_runner(hooks=[watch, FiniteGuardHook(skip)],
+        runner = toy_runner(hooks=[*hooks_before, watch, FiniteGuardHook(skip)],
                             **{'dataset': toy_images(images), 'epochs': 2, **settings})
         runner.watch = watch
         runner.stopped = None
@@ -179,6 +179,30 @@ def test_a_step_left_out_touches_nothing_and_the_next_one_does(train, optimizer)
         assert same(before, after) == (number == 1), number
 
 
+@pytest.mark.parametrize('counts', [1, 2])
+def test_what_a_forward_pass_moves_is_put_back(train, images, counts):
+    """Running means, such as batch normalisation's: one NaN would spoil all that follows."""
+    class Means(Hook):
+        def before_train(self, runner):
+            runner.model.means = torch.nn.BatchNorm2d(3, affine=False)
+            runner.model.register_forward_pre_hook(self.move, with_kwargs=True)
+
+        def move(self, model, args, kwargs):
+            model.means(args[0] if args else kwargs['inputs'])
+
+    settings = dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
+                                       accumulative_counts=counts))
+    stopped = train(images, hooks_before=[Means()], **settings)
+    content = read_step(Path(stopped.work_dir) / 'nonfinite' / files(stopped)[0])
+    assert all(value.isfinite().all() for value in content['state_dict'].values())
+    runner = train(images, work_dir='skip', skip=9, hooks_before=[Means()], **settings)
+    assert runner.stopped is None and 0 < guard(runner).skipped < 6 / counts
+    assert runner.model.means.running_mean.isfinite().all()
+    begin = hit(runner) // counts * counts
+    last = min(begin + counts, len(runner.watch.after)) - 1
+    assert same(runner.watch.before[begin], runner.watch.after[last])
+
+
 def test_it_counts_and_stops_past_the_limit(train, images, monkeypatch):
     drawn = []
     monkeypatch.setattr(Visualizer, 'add_scalars',
@@ -190,6 +214,7 @@ def test_it_counts_and_stops_past_the_limit(train, images, monkeypatch):
     assert len(met) == 3
     # The first, and the one that stopped the run.
     assert files(runner) == sorted(f'iter_{met[i]}_rank0.pt' for i in (0, 2))
+    drawn = [each for each in drawn if 'nonfinite/skipped' in each[0]]
     assert drawn == [({'nonfinite/skipped': 1}, met[0]), ({'nonfinite/skipped': 2}, met[1])]
 
 
