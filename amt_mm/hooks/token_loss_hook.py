@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.engine.find_checkpoint import maps_named
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor, Host
 from amt_mm.models.data_preprocessor import crops_of
@@ -37,8 +39,9 @@ class TokenLossHook(Hook):
     ``begin``, and are random by the host's ratio before. Each process holds all
     maps and takes up the losses of all processes, so they are the same everywhere.
     Beside every checkpoint its maps are saved in ``<work_dir>/saliency``, and the
-    checkpoint names them. Of these files as many are kept as ``CheckpointHook``
-    keeps checkpoints by its ``max_keep_ckpts``, and one more.
+    checkpoint names them. Where ``CheckpointHook`` deletes checkpoints by its
+    ``max_keep_ckpts``, maps that no checkpoint on the disk names are deleted when the
+    next one is saved.
 
     Args:
         begin: Guidance begins after this many epochs (or iterations). Defaults to
@@ -107,9 +110,10 @@ class TokenLossHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the maps beside the checkpoint and name them in it."""
         path = maps_folder(runner) / f'losses_{self.maps.step}.amtmap'
-        checkpoint[_CHECKPOINT_KEY] = refer_to(self.maps.save(path, self._fingerprint))
+        # Before this checkpoint: those on the disk are whole and outdated ones deleted by now.
         for old in self._outdated(runner, path.parent):
             old.unlink()
+        checkpoint[_CHECKPOINT_KEY] = refer_to(self.maps.save(path, self._fingerprint))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which maps the checkpoint was trained with."""
@@ -128,13 +132,20 @@ class TokenLossHook(Hook):
 
     @staticmethod
     def _outdated(runner: Runner, folder: Path) -> list[Path]:
-        """Map files whose checkpoints CheckpointHook no longer keeps."""
-        keep = next((hook.max_keep_ckpts for hook in runner.hooks
-                     if isinstance(hook, CheckpointHook)), -1)
+        """Map files that no checkpoint names, where old checkpoints are deleted."""
+        hook = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
+        keep = hook.max_keep_ckpts if hook else -1
+        if keep <= 0 or not Path(hook.out_dir).is_dir():
+            return []
+        named = set()
+        for checkpoint in Path(hook.out_dir).glob('*.pth'):
+            # A damaged one cannot be resumed from anyway.
+            with suppress(InputError):
+                named |= {reference['file'] for reference in maps_named(checkpoint)}
         # By age, not by number: a run resumed from an older checkpoint counts from there.
         files = sorted(folder.glob('losses_*.amtmap'), key=lambda path: path.stat().st_mtime_ns)
-        # The oldest checkpoint goes only after the new one is there.
-        return files[:-(keep + 1)] if keep > 0 else []
+        # The newest in any case: checkpoints that need trust do not tell what they name.
+        return [file for file in files[:-keep] if file.name not in named]
 
     @staticmethod
     def _check(runner: Runner, model: nn.Module) -> None:

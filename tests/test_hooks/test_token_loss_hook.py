@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,47 @@ def test_files_are_kept_as_long_as_their_checkpoints(toy_runner):
     assert kept == {'losses_12.amtmap', 'losses_15.amtmap'}
     files = {path.name for path in (folder / 'saliency').iterdir()}
     assert files == kept | {'losses_9.amtmap'}
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize('at', [4, 5])
+def test_every_checkpoint_has_its_maps_however_it_came_to_be(toy_runner, monkeypatch, at):
+    """One beside the calendar is there too, and the run dies before each save is complete."""
+    from amt_mm.engine import runner as of_runner
+
+    checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
+    runner = toy_runner('run', hooks(), epochs=6, default_hooks=dict(
+        logger=None, checkpoint=checkpoint))
+    safe = next(hook for hook in runner.hooks if hasattr(hook, 'save_between'))
+    folder, saves, whole = Path(runner.work_dir), [], of_runner.atomic_file
+
+    def missing():
+        named = [torch.load(path, weights_only=False)['amt_token_losses']['file']
+                 for path in folder.glob('*.pth')]
+        return [name for name in named if not (folder / 'saliency' / name).is_file()]
+
+    @contextmanager
+    def dying(path):
+        with whole(path) as temporary:
+            saves.append(path)
+            yield temporary
+            assert missing() == []
+            if len(saves) == at:
+                raise Crash
+
+    class Between(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter in (4, 7):
+                safe.save_between(runner, runner.epoch, runner.iter + 1, True)
+
+    monkeypatch.setattr(of_runner, 'atomic_file', dying)
+    runner.register_hook(Between(), priority='LOWEST')
+    with pytest.raises(Crash):
+        runner.train()
+    assert missing() == [] and any(folder.glob('*.pth'))
 
 
 def test_a_missing_or_foreign_map_file_is_named_on_resume(toy_runner):
