@@ -84,8 +84,8 @@ class SeededSamples(Dataset):
 
     def __getattr__(self, name: str) -> Any:
         """What the data set has beyond its samples."""
-        # A copy in the making has no data set yet.
-        if name == 'dataset':
+        # A copy in the making has no data set yet, and is not to be made by the data set's rules.
+        if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 

@@ -78,7 +78,7 @@ class SeededSampler(Sampler):
 
     def __getattr__(self, name: str) -> Any:
         """What the sampler has beyond its indices."""
-        if name == 'sampler':
+        if name == 'sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.sampler, name)
 
@@ -109,7 +109,7 @@ class SkippingBatchSampler(Sampler):
 
     def __getattr__(self, name: str) -> Any:
         """What the batch sampler has beyond its batches."""
-        if name == 'batch_sampler':
+        if name == 'batch_sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)
 

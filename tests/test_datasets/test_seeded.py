@@ -168,3 +168,20 @@ def test_it_can_be_copied(copied):
     samples = copied(SeededSamples(Draws()))
     assert len(samples) == 50 and samples.metainfo == Draws.metainfo
     assert len(copied(keys())) == 50
+
+
+class Stubborn(Draws):
+    """A data set with a rule of its own for copies, as from Python 3.11 on all have for state."""
+
+    def __deepcopy__(self, memo):
+        return Stubborn()
+
+
+def test_a_copy_is_not_made_by_the_rules_of_what_is_inside():
+    class StubbornSampler(DefaultSampler):
+        def __deepcopy__(self, memo):
+            return self
+
+    assert isinstance(copy.deepcopy(SeededSamples(Stubborn())), SeededSamples)
+    keyed = keys(sampler=StubbornSampler(Draws(), shuffle=False))
+    assert isinstance(copy.deepcopy(keyed), SeededSampler)
