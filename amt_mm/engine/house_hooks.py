@@ -17,8 +17,9 @@ HOUSE_HOOKS = {
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),
 }
-# MMEngine has one of its own under this name, which None must leave out, too.
-_SHARED_NAMES = ('checkpoint',)
+# MMEngine has hooks of its own under these names, and None must reach it to leave one out.
+_OF_MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
+                'checkpoint')
 
 
 def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | None) -> dict:
@@ -26,7 +27,8 @@ def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | Non
 
     Args:
         default_hooks: As in a config: name -> hook, config or None. A config of one of
-            ours may leave out its type. MMEngine's ``CheckpointHook`` becomes ours.
+            ours may leave out its type. MMEngine's ``CheckpointHook`` becomes ours. None
+            leaves out the hook of that name, of a base config too.
         custom_hooks: As in a config. One of a type of ours takes its place.
 
     Returns:
@@ -38,7 +40,7 @@ def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | Non
     for name, hook in (default_hooks or {}).items():
         if isinstance(hook, Mapping) and 'type' in hook and _class_name(hook) == 'CheckpointHook':
             hooks[name] = {**hook, 'type': HOUSE_HOOKS['checkpoint']['type']}
-        elif hook is None and name in HOUSE_HOOKS and name not in _SHARED_NAMES:
+        elif hook is None and name not in _OF_MMENGINE:
             hooks.pop(name, None)
         elif isinstance(hook, Mapping) and 'type' not in hook and name in HOUSE_HOOKS:
             hooks[name] = {**HOUSE_HOOKS[name], **hook}

@@ -36,6 +36,14 @@ def test_one_is_changed_or_left_out_by_its_name(toy_house):
     assert bar.interval == 3
 
 
+@pytest.mark.parametrize('name', ['clip', 'timer', 'checkpoint', 'stop_signal'])
+def test_none_leaves_out_the_hook_of_a_base_config(toy_house, name):
+    runner = toy_house(default_hooks={'logger': None, name: None})
+    kind = {'timer': 'IterTimerHook', 'checkpoint': 'SafeCheckpointHook',
+            'stop_signal': 'StopSignalHook', 'clip': 'ClipEachHook'}[name]
+    assert kind not in kinds(runner) and 'PositionHook' in kinds(runner)
+
+
 @pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),
                                  dict(type=StepSeedHook)])
 def test_a_custom_hook_of_the_same_type_takes_its_place(own):
