@@ -11,8 +11,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
 
-from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.datasets import dataset_fingerprint
 from amt_mm.engine.agreement import check_agreement, check_configs, weights_checksum
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
@@ -76,11 +77,12 @@ class RanksAgreeHook(Hook):
                              'the maps of the checkpoint')), **self._checkpoint})
         dataset = runner.train_dataloader.dataset
         check_agreement({'the number of training samples': len(dataset)})
-        if isinstance(base_dataset(dataset), (BaseDataset, ConcatDataset)):
-            check_agreement({'the training set (fingerprint)': dataset_fingerprint(dataset)})
-        else:
-            runner.logger.warning(f'{type(base_dataset(dataset)).__name__} has no names of samples '
-                                  'to compare between processes: only their number was')
+        prints = [dataset_fingerprint(part) if _has_names(part) else None
+                  for part in _parts(dataset)]
+        check_agreement({'the training set (fingerprint)': ' '.join(filter(None, prints))})
+        if None in prints:
+            runner.logger.warning('some of the training set has no names of samples to compare '
+                                  'between processes: only their number was')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Compare the weights that training begins with, once."""
@@ -90,6 +92,21 @@ class RanksAgreeHook(Hook):
             check_agreement({'the weights to begin with (checksum)': weights_checksum(
                 unwrapped(runner).state_dict())})
         self._begun = True
+
+
+def _parts(dataset: Dataset) -> list[Dataset]:
+    """The data sets under all wrappers; those of a concatenation are several."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if isinstance(dataset, ConcatDataset):
+        return [part for child in dataset.datasets for part in _parts(child)]
+    return [dataset]
+
+
+def _has_names(dataset: Dataset) -> bool:
+    """Whether there are images to tell the samples by."""
+    return isinstance(dataset, BaseDataset) and len(dataset) > 0 and not {
+        'img', 'img_path'}.isdisjoint(dataset.get_data_info(0))
 
 
 def _common_seed(runner: Runner) -> int:

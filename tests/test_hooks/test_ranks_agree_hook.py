@@ -8,6 +8,7 @@ import pytest
 import torch
 from forked_group import in_two_processes
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset, ConcatDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -53,6 +54,8 @@ CASES = {
         file='epoch_1.amtmap', crc32=8)}), r"the maps of the checkpoint: .*'crc32': 8"),
     'fewer images': (dict(images=6), r'the number of training samples: rank 0 has 7, rank 1 has 6'),
     'other images': (dict(images='other'), r'the training set \(fingerprint\): rank 0 has 7-'),
+    'other images in a part': (dict(images='other parts'),
+                               r'the training set \(fingerprint\): rank 0 has 7-'),
     'version': (dict(version='0.0.9'), r'the version of amt_mm: rank 0 has .*, rank 1 has 0.0.9'),
     'weights': (dict(weight=1.0), r'the weights to begin with \(checksum\)'),
 }
@@ -64,7 +67,11 @@ def together(toy_images, monkeypatch):
     sets = {7: toy_images(7), 6: toy_images(6),
             'other': toy_images([*toy_images(7).images[:6], np.zeros((9, 9, 3), np.uint8)])}
 
-    def one(case):
+    # MMEngine's, which guided masking cannot use, is good enough for all other training.
+    sets['other parts'] = ConcatDataset([sets[7], sets['other']])
+    sets['parts'] = ConcatDataset([sets[7], sets[7]])
+
+    def one(case, images):
         torch.manual_seed(0)
         model = DistributedDataParallel(nn.Linear(3, 2))
         with torch.no_grad():
@@ -72,7 +79,7 @@ def together(toy_images, monkeypatch):
         runner = SimpleNamespace(
             cfg=case.get('cfg', Config(CFG)), seed=case.get('seed', 0), iter=case.get('iter', 0),
             model=model, rank=case.get('rank', 0), _randomness_cfg=case.get('randomness', {}),
-            train_dataloader=SimpleNamespace(dataset=sets[case.get('images', 7)]))
+            train_dataloader=SimpleNamespace(dataset=sets[case.get('images', images)]))
         hook = RanksAgreeHook()
         checkpoint = case.get('checkpoint', CHECKPOINT)
         if checkpoint:
@@ -85,7 +92,11 @@ def together(toy_images, monkeypatch):
             return str(error)
         return None
 
-    return lambda rank: {name: one(case if rank else {}) for name, (case, _) in CASES.items()}
+    def images_of(case):
+        return 'parts' if case.get('images') == 'other parts' else 7
+
+    return lambda rank: {name: one(case if rank else {}, images_of(case))
+                         for name, (case, _) in CASES.items()}
 
 
 def test_each_disagreement_stops_both(together, tmp_path):
@@ -116,6 +127,22 @@ def test_runs_of_ours_compare_and_train(tmp_path, toy_runner, toy_images):
     first, second = in_two_processes(train, tmp_path)
     assert first == second
     assert first[0] == 2 and 'the number of training samples' in first[1] and first[2] == 0
+
+
+def test_samples_without_names_are_counted_alone(toy_images, monkeypatch):
+    class Numbers(BaseDataset):
+        def load_data_list(self):
+            return [dict(number=number) for number in range(3)]
+
+    said = []
+    monkeypatch.setattr(ranks_agree_hook, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(agreement, 'all_gather_object', lambda item: [item, item])
+    dataset = ConcatDataset([Numbers(serialize_data=False), toy_images(7)])
+    RanksAgreeHook().before_train(SimpleNamespace(
+        cfg=Config(CFG), seed=0, iter=0, rank=0, _randomness_cfg={},
+        logger=SimpleNamespace(warning=said.append),
+        train_dataloader=SimpleNamespace(dataset=dataset)))
+    assert len(said) == 1 and 'no names of samples' in said[0]
 
 
 @pytest.mark.parametrize('odd', [1, 3])
