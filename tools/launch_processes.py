@@ -17,7 +17,8 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)
 # What the processes have said of themselves in one line: bad input, and a stop to be resumed.
-EXPLAINED = (2, 75)
+BAD_INPUT = 2
+EXPLAINED = (BAD_INPUT, 75)
 
 
 def children() -> list[int]:
@@ -44,9 +45,12 @@ def pass_on(number: int, _) -> None:
 
 
 def status_of(error: ChildFailedError) -> int:
-    """The status of the first process that failed by itself, not by being ended with the rest."""
+    """The status of the process that failed by itself, not because another one did."""
     codes = [failure.exitcode for failure in
              sorted(error.failures.values(), key=lambda failure: failure.timestamp)]
+    # Times are whole seconds, and others soon find their connection to a failed one closed.
+    if BAD_INPUT in codes:
+        return BAD_INPUT
     return next((code for code in codes if code > 0), 128 - codes[0])
 
 
