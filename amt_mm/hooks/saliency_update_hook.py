@@ -193,7 +193,7 @@ class SaliencyUpdateHook(Hook):
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
         # One process writes; where it cannot, all stop.
         writer = together(lambda: SaliencyWriter(
-            path, len(view), grid, self._fingerprint, step, self.settings.dtype, base)
+            path, len(view), grid, self._fingerprint, step, self.settings.dtype, base, rows)
             if is_main_process() else None)
         evenness, flat = 0.0, 0
         with writer or nullcontext():  # a refresh that stops leaves no half file

@@ -39,6 +39,8 @@ class SaliencyWriter:
         base: Older maps, of the same data set and grid, that samples never written keep.
             They are verified as they are taken over. Defaults to None: each sample must
             be written.
+        renewed: With a base, the samples that must be written all the same. Defaults to
+            None: any may keep its older map.
 
     Raises:
         InputError: An unknown ``dtype``, a base of another data set or grid, or no space
@@ -47,12 +49,13 @@ class SaliencyWriter:
 
     def __init__(self, path: str | os.PathLike, num_samples: int, grid: tuple[int, int],
                  fingerprint: str, step: int = 0, dtype: str = 'float16',
-                 base: SaliencyStore | None = None) -> None:
+                 base: SaliencyStore | None = None, renewed: range | None = None) -> None:
         if dtype not in SCALES:
             raise InputError(f'dtype={dtype!r} is unknown: use one of {", ".join(SCALES)}')
         self.path = Path(path)
         self._header = MapHeader.new(num_samples, grid, dtype, fingerprint, step)
         self._base = base
+        self._due = range(num_samples) if base is None else renewed or range(0)
         if base is not None:
             self._check_base(base)
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,14 +102,13 @@ class SaliencyWriter:
         """Make the file durable, give it its name, and return that.
 
         Raises:
-            RuntimeError: Some sample never got a map, and there is no base.
+            RuntimeError: Some sample that was due never got a map.
             InputError: A damaged block of the base.
         """
-        missing = np.flatnonzero(self._left)
-        if self._base is None and len(missing):
-            first = missing[0] * self._header.block_rows + self._unwritten(missing[0]).argmax()
-            raise RuntimeError(f'{self._left.sum()} of {self._header.num_samples} samples got no '
-                               f'map, the first is sample {first}')
+        missing = [row for block in np.flatnonzero(self._left) for row in self._missing(block)]
+        if missing:
+            raise RuntimeError(f'{len(missing)} of {len(self._due)} samples got no map, the first '
+                               f'is sample {missing[0]}')
         # Block by block: a file larger than the memory is read back once.
         for block in np.flatnonzero(~self._sealed):
             if self._left[block]:
@@ -171,6 +173,13 @@ class SaliencyWriter:
         rows = self._header.rows(block)
         bits = np.unpackbits(self._written[rows.start // 8:-(-rows.stop // 8)], bitorder='little')
         return bits[:rows.stop - rows.start] == 0
+
+    def _missing(self, block: int) -> list[int]:
+        """Samples of a block that were due and never written."""
+        rows = self._header.rows(block).start + np.flatnonzero(self._unwritten(block))
+        due = self._due
+        inside = (rows >= due.start) & (rows < due.stop) & ((rows - due.start) % due.step == 0)
+        return rows[inside].tolist()
 
     def _take_over(self, block: int) -> None:
         rows = self._header.rows(block)

@@ -156,6 +156,19 @@ def test_rows_never_written_are_those_of_the_base(tmp_path, part, old_dtype, dty
     torch.testing.assert_close(found[rows].flatten(1), new[rows], rtol=0, atol=step)
 
 
+def test_rows_that_were_due_are_missed_with_a_base_too(tmp_path):
+    base = SaliencyStore(write(tmp_path / 'old', random_maps()))
+    due = range(1, NUMBER, 3)
+    writer = SaliencyWriter(tmp_path / 'new', NUMBER, GRID, IDENTITY, base=base, renewed=due)
+    rows = torch.tensor(due)
+    writer.write(rows[2:], torch.rand(len(rows) - 2, GRID[0] * GRID[1]))
+    with pytest.raises(RuntimeError, match=f'2 of {len(due)} samples got no map, the first is '
+                                           'sample 1$'):
+        writer.commit()
+    writer.write(rows[:2], torch.rand(2, GRID[0] * GRID[1]))
+    assert SaliencyStore(writer.commit()).num_samples == NUMBER
+
+
 def test_a_base_of_the_same_name_is_read_until_it_is_replaced(tmp_path):
     path = write(tmp_path / 'maps', random_maps())
     base = SaliencyStore(path)
