@@ -42,22 +42,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def enter_checkpoint(cfg: Config, checkpoint: str, encoder_of: str | None = None) -> None:
+def enter_checkpoint(cfg: Config, checkpoint: str, encoder: str | None = None) -> None:
     """Enter the checkpoint in the config: a whole model, or an encoder where nothing is trained.
 
     Raises:
         InputError: No such file, or ``--encoder`` with a whole model.
     """
     hook = (cfg.get('default_hooks') or {}).get('pretrained')
-    encoder = hook is not None and cfg.get('train_cfg') is None
-    if not (encoder and checkpoint == 'none'):
+    measures_encoder = hook is not None and cfg.get('train_cfg') is None
+    if not (measures_encoder and checkpoint == 'none'):
         launch.require_file(checkpoint, 'checkpoint')
     cfg.resume = False
-    if encoder:
+    if measures_encoder:
         hook.checkpoint, cfg.load_from = checkpoint, None
-        launch.enter_encoder(cfg, encoder_of)
-    elif encoder_of is not None:
-        raise InputError(f'--encoder {encoder_of}: this config tests a whole trained model, not a '
+        launch.enter_encoder(cfg, encoder)
+    elif encoder is not None:
+        raise InputError(f'--encoder {encoder}: this config tests a whole trained model, not a '
                          'pre-trained encoder; choose the encoder in training it')
     else:
         cfg.load_from = checkpoint
