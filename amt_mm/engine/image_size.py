@@ -31,10 +31,10 @@ def set_image_size(cfg: Config, size: int | Mapping[str, int]) -> None:
     edge = None
     if isinstance(size, Mapping) and set(size) == {'size', 'edge'}:
         size, edge = size['size'], size['edge']
-    if not isinstance(size, int) or size < 1:
+    if type(size) is not int or size < 1:
         raise InputError(f'overlay.image_size={size!r}: give the side of the square images in '
                          'pixels, or size and edge (for others, change the pipelines)')
-    if edge is not None and (not isinstance(edge, int) or edge < size):
+    if edge is not None and (type(edge) is not int or edge < size):
         raise InputError(f'overlay.image_size.edge={edge!r} must be {size} or more: the centre '
                          'crop is cut from it')
     for pipeline in pipelines(cfg):

@@ -18,6 +18,8 @@ its own, ``overlay``, and they are merged when the runner is made:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.config import Config, ConfigDict
 from mmpretrain.registry import TRANSFORMS
 
@@ -28,6 +30,8 @@ from .labelled import apply_labelled
 
 # Fields of an overlay that are not sections of the config.
 SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
+# What the entries of a section must be, where that is one kind.
+_ENTRIES = {'drop': str, 'hooks': Mapping, 'transforms': str}
 
 
 def apply_overlay(cfg: Config) -> Config:
@@ -40,15 +44,17 @@ def apply_overlay(cfg: Config) -> Config:
         The same config, without ``overlay``.
 
     Raises:
-        InputError: The overlay names a field or transform that the config lacks.
+        InputError: The overlay names a field or transform that the config lacks, or a
+            section of it is of another kind than the config's.
     """
     if 'overlay' not in cfg:
         return cfg
     overlay = cfg.pop('overlay')
+    _check_kinds(overlay)
     special = {name: overlay.pop(name, None) for name in SPECIAL}
     for path in special['drop'] or ():
         _drop(cfg, path)
-    if special['labelled']:
+    if special['labelled'] is not None:
         apply_labelled(cfg, special['labelled'])
     # Both places are usual; the runner would read only one of them.
     if 'data_preprocessor' in cfg.get('model', {}):
@@ -59,20 +65,42 @@ def apply_overlay(cfg: Config) -> Config:
         if key not in cfg:
             raise InputError(f'the overlay changes `{key}`, which the config does not have: an '
                              'overlay stands beside a complete baseline in _base_')
-        _merge(cfg[key], wishes)
+        if not isinstance(cfg[key], dict):
+            raise InputError(f'the overlay changes `{key}`, which is no dict in the config: only '
+                             'fields of dicts can be changed')
+        _merge(cfg[key], wishes, f'overlay.{key}')
     if special['transforms']:
         _replace_transforms(cfg, dict(special['transforms']))
-    if special['image_size']:
+    if special['image_size'] is not None:
         set_image_size(cfg, special['image_size'])
-    for hook in (special['hooks'] or {}).values():
-        _add_hook(cfg, hook)
+    for name, hook in (special['hooks'] or {}).items():
+        _add_hook(cfg, name, hook)
     _mend_collate(cfg)
     return cfg
 
 
-def _merge(config: ConfigDict, wishes: ConfigDict) -> None:
+def _check_kinds(overlay: object) -> None:
+    if not isinstance(overlay, Mapping):
+        raise InputError(f'overlay={overlay!r} must be a dict, as in configs/_base_/amt')
+    for name, section in overlay.items():
+        if name == 'image_size' or (section is None and name in SPECIAL):
+            continue
+        kind = (list, tuple) if name == 'drop' else Mapping
+        if not isinstance(section, kind):
+            raise InputError(f'overlay.{name}={section!r} must be a '
+                             f'{"list" if name == "drop" else "dict"}')
+        for key, entry in section.items() if name != 'drop' else enumerate(section):
+            if not isinstance(entry, _ENTRIES.get(name, object)):
+                raise InputError(f'overlay.{name}.{key}={entry!r} must be a '
+                                 f'{"dict" if name == "hooks" else "name"}')
+
+
+def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
     wishes = dict(wishes)
     chosen, wanted = config.get('type', ''), wishes.pop('type', None)
+    if wanted is not None and not (wanted and isinstance(wanted, (str, dict))):
+        raise InputError(f'{path}.type={wanted!r} must be the name of a class, or a dict from '
+                         'names to names')
     if isinstance(wanted, dict):
         if chosen.split('.')[-1] in wanted:
             wanted = wanted[chosen.split('.')[-1]]
@@ -89,7 +117,7 @@ def _merge(config: ConfigDict, wishes: ConfigDict) -> None:
         config['type'] = wanted
     for key, value in wishes.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
-            _merge(config[key], value)
+            _merge(config[key], value, f'{path}.{key}')
         elif key not in config:
             config[key] = value
 
@@ -128,10 +156,12 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
                          'overlay replaces: guided masking must know where each crop was cut')
 
 
-def _add_hook(cfg: Config, hook: ConfigDict) -> None:
+def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
     if 'type' not in hook:
-        raise InputError(f'a hook of the overlay has no type, only {dict(hook)}: this overlay has '
+        raise InputError(f'overlay.hooks.{name} has no type, only {dict(hook)}: this overlay has '
                          'no hook of that name to change')
+    if not isinstance(hook['type'], str):
+        raise InputError(f'overlay.hooks.{name}.type={hook["type"]!r} must be the name of a class')
     # Config.setdefault would hand out a copy.
     if not cfg.get('custom_hooks'):
         cfg.custom_hooks = []

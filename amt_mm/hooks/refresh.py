@@ -137,6 +137,9 @@ class Refresh:
 
         Returns:
             ``(B, N)`` fp32 in [0, 1], on the device, without gradient.
+
+        Raises:
+            InputError: The crops are of another size than the model was made for.
         """
         precision = training or nullcontext()
         if self.precision is not None:
@@ -144,6 +147,11 @@ class Refresh:
             precision = torch.autocast(device, torch.bfloat16, enabled=self.precision == 'bf16')
         with torch.no_grad(), precision:
             inputs = model.data_preprocessor(batch)['inputs']
+            found = patch_grid(*inputs.shape[-2:], model.backbone.patch_size)
+            if found != self.grid(model.backbone):
+                raise InputError(f'the whole images have {found[0]}x{found[1]} patches, the model '
+                                 f'was made for {model.backbone.grid[0]}x{model.backbone.grid[1]}: '
+                                 'set model.backbone.img_size to the size of the crops')
             return cls_saliency(model.backbone, inputs, self.normalize)
 
     def maps(self, runner: Runner, view: Dataset, rows: range) -> Iterator[tuple[Tensor, Tensor]]:

@@ -83,14 +83,19 @@ class SaliencyUpdateHook(Hook):
                  num_workers: int | None = None, dtype: str = 'float16',
                  image_size: int | Sequence[int] | None = None, parts: int = 1,
                  precision: str | None = None, max_flat: float = 0.5) -> None:
-        if begin < 0 or interval < 1 or (end is not None and end <= begin):
-            raise InputError(f'begin={begin}, interval={interval}, end={end} is no calendar: begin '
-                             'must be at least 0, interval at least 1, end after begin')
+        whole = {type(step) for step in (begin, interval, end) if step is not None} == {int}
+        if (not whole or None in (begin, interval) or begin < 0 or interval < 1
+                or (end is not None and end <= begin)):
+            raise InputError(f'begin={begin!r}, interval={interval!r}, end={end!r} is no calendar: '
+                             'whole numbers, begin at least 0, interval at least 1, end after '
+                             'begin')
+        if type(by_epoch) is not bool:
+            raise InputError(f'by_epoch={by_epoch!r} must be True or False')
         if type(parts) is not int or parts < 1:
             raise InputError(f'parts={parts!r}: give a whole number from 1 (all maps at each '
                              'refresh) on')
-        if not 0 <= max_flat <= 1:
-            raise InputError(f'max_flat={max_flat} is a share of the maps, from 0 to 1')
+        if type(max_flat) not in (int, float) or not 0 <= max_flat <= 1:
+            raise InputError(f'max_flat={max_flat!r} must be a share of the maps, from 0 to 1')
         self.begin = begin
         self.interval = interval
         self.end = end

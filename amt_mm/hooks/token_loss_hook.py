@@ -58,10 +58,12 @@ class TokenLossHook(Hook):
     """
 
     def __init__(self, begin: int = 40, by_epoch: bool = True, momentum: float = 0.9) -> None:
-        if begin < 0:
-            raise InputError(f'begin={begin} must be at least 0')
-        if not 0 <= momentum < 1:
-            raise InputError(f'momentum={momentum} must be at least 0 and less than 1')
+        if type(begin) is not int or begin < 0:
+            raise InputError(f'begin={begin!r} must be a whole number, at least 0')
+        if type(by_epoch) is not bool:
+            raise InputError(f'by_epoch={by_epoch!r} must be True or False')
+        if type(momentum) not in (int, float) or not 0 <= momentum < 1:
+            raise InputError(f'momentum={momentum!r} must be a number, at least 0 and less than 1')
         self.begin = begin
         self.by_epoch = by_epoch
         self.momentum = momentum

@@ -47,8 +47,9 @@ class BlockMaskGenerator(RandomMaskGenerator):
     def __init__(self, mask_ratio: float = 0.75, throw_ratio: float = 0.0, min_block: int = 16,
                  **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, **kwargs)
-        if min_block < 1:
-            raise InputError(f'min_block={min_block} must be at least 1 token')
+        if type(min_block) is not int or min_block < 1:
+            raise InputError(f'min_block={min_block!r} must be a whole number of tokens, at least '
+                             '1')
         self.min_block = min_block
 
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,

@@ -45,8 +45,8 @@ class MaskGenerator(ABC):
         self.mask_ratio = mask_ratio
         self.throw_ratio = throw_ratio
         self.warmup_mask_ratio = mask_ratio if warmup_mask_ratio is None else warmup_mask_ratio
-        check_ratios(self.warmup_mask_ratio)
-        if not isinstance(unit, int) or unit < 1:
+        check_ratios(self.warmup_mask_ratio, name='warmup_mask_ratio')
+        if type(unit) is not int or unit < 1:
             raise InputError(f'unit={unit!r} must be a whole number of tokens, at least 1')
         if rounding not in ('floor', 'ceil'):
             raise InputError(f"rounding={rounding!r} is unknown: use 'floor' or 'ceil'")
@@ -89,7 +89,7 @@ class MaskGenerator(ABC):
                     generator: torch.Generator | None) -> MaskPlan:
         """The host's own random masking, for the warm-up."""
         num_masked, _ = split_counts(units[0] * units[1], self.warmup_mask_ratio,
-                                     rounding=self.rounding)
+                                     rounding=self.rounding, name='warmup_mask_ratio')
         order = rank_uniform(batch_size, units[0] * units[1], device, generator)
         return MaskPlan.from_order(order, num_masked, 0, units)
 

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from numbers import Real
 
 from amt_mm.errors import InputError
 
 
-def check_ratios(mask_ratio: float, throw_ratio: float = 0.0) -> None:
+def check_ratios(mask_ratio: float, throw_ratio: float = 0.0, name: str = 'mask_ratio') -> None:
     """Refuse ratios that no plan can have.
 
+    Args:
+        mask_ratio: Masking ratio.
+        throw_ratio: Throwing ratio.
+        name: What messages call the masking ratio.
+
     Raises:
-        InputError: A ratio is negative, nothing is masked, or nothing stays visible.
+        InputError: A ratio is no number or negative, nothing is masked, or nothing stays
+            visible.
     """
-    if not 0 < mask_ratio < 1:
-        raise InputError(f'mask_ratio={mask_ratio} must lie between 0 and 1')
-    if not 0 <= throw_ratio < 1:
-        raise InputError(f'throw_ratio={throw_ratio} must be at least 0 and less than 1')
+    if not _is_number(mask_ratio) or not 0 < mask_ratio < 1:
+        raise InputError(f'{name}={mask_ratio!r} must be a number between 0 and 1')
+    if not _is_number(throw_ratio) or not 0 <= throw_ratio < 1:
+        raise InputError(f'throw_ratio={throw_ratio!r} must be a number, at least 0 and less '
+                         'than 1')
     if _exact(mask_ratio) + _exact(throw_ratio) >= 1:
-        raise InputError(f'mask_ratio={mask_ratio} and throw_ratio={throw_ratio} sum to 1 or more: '
+        raise InputError(f'{name}={mask_ratio} and throw_ratio={throw_ratio} sum to 1 or more: '
                          'no patch would stay visible; lower one of them')
 
 
 def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
-                 rounding: str = 'floor') -> tuple[int, int]:
+                 rounding: str = 'floor', name: str = 'mask_ratio') -> tuple[int, int]:
     """Number of masked and of thrown tokens (or units) among ``num_tokens``.
 
     Ratios are taken as the decimals that one writes, so that .29 of 100 is 29
@@ -37,6 +45,7 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
         rounding: ``'floor'`` as MAE cuts: ``floor(N r)`` masked, ``floor(N (r + t))``
             masked and thrown. ``'ceil'`` as SimMIM counts: ``ceil(N r)`` masked,
             ``ceil(N t)`` thrown.
+        name: What messages call the masking ratio.
 
     Returns:
         ``(num_masked, num_thrown)``.
@@ -44,7 +53,7 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
     Raises:
         InputError: Ratios out of range, or a grid too small for them.
     """
-    check_ratios(mask_ratio, throw_ratio)
+    check_ratios(mask_ratio, throw_ratio, name)
     mask, throw = num_tokens * _exact(mask_ratio), num_tokens * _exact(throw_ratio)
     if rounding == 'floor':
         num_masked = math.floor(mask)
@@ -55,10 +64,14 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
         raise InputError(f"rounding={rounding!r} is unknown: use 'floor' or 'ceil'")
     if num_masked < 1 or num_masked + num_thrown >= num_tokens:
         raise InputError(
-            f'mask_ratio={mask_ratio}, throw_ratio={throw_ratio} on {num_tokens} tokens give '
+            f'{name}={mask_ratio}, throw_ratio={throw_ratio} on {num_tokens} tokens give '
             f'{num_masked} masked and {num_tokens - num_masked - num_thrown} visible: '
             'at least one of each is needed')
     return num_masked, num_thrown
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _exact(ratio: float) -> Fraction:

@@ -178,12 +178,18 @@ class HostViT:
         patch_size: As given.
 
     Raises:
-        InputError: The patch does not divide the image.
+        InputError: A size that is none, or a patch that does not divide the image.
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
                  with_cp: bool = False, **kwargs) -> None:
-        size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        if type(patch_size) is not int or patch_size < 1:
+            raise InputError(f'model.backbone.patch_size={patch_size!r} must be a whole number of '
+                             'pixels, at least 1')
+        size = tuple(img_size) if isinstance(img_size, (list, tuple)) else (img_size, img_size)
+        if len(size) != 2 or any(type(side) is not int or side < 1 for side in size):
+            raise InputError(f'model.backbone.img_size={img_size!r} must be one whole number of '
+                             'pixels for a square, or (height, width)')
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)

@@ -48,7 +48,9 @@ def test_pretraining_follows_too():
     assert crop.scale == 192 and cfg.model.backbone.img_size == 192
 
 
-@pytest.mark.parametrize('size', [-8, '64', (64, 32), dict(size=32), dict(size=32, edge=31)])
+@pytest.mark.parametrize('size', [
+    -8, 0, '', True, '64', (64, 32), dict(size=32), dict(size=32, edge=31),
+    dict(size=1, edge=True)])
 def test_impossible_sizes_are_refused(size):
     with pytest.raises(InputError, match='overlay.image_size'):
         read('benchmarks/knn/vit-base-p16_knn_stl10.py', size)

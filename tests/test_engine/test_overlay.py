@@ -242,6 +242,24 @@ def test_changing_a_hook_that_the_overlay_does_not_have_is_refused():
         apply_overlay(cfg)
 
 
+@pytest.mark.parametrize(('overlay', 'named'), [
+    (None, 'overlay=None'), (dict(model=None), 'overlay.model=None'),
+    (dict(model='MAE'), "overlay.model='MAE'"), (dict(drop='model.neck'), "overlay.drop='model.n"),
+    (dict(drop=[1]), 'overlay.drop.0=1'), (dict(hooks=[]), 'overlay.hooks=.. must be a dict'),
+    (dict(hooks=dict(saliency=None)), 'overlay.hooks.saliency=None'),
+    (dict(hooks=dict(saliency=dict(type=1))), 'overlay.hooks.saliency.type=1'),
+    (dict(transforms=dict(PackInputs=1)), 'overlay.transforms.PackInputs=1'),
+    (dict(labelled=True), 'overlay.labelled=True'),
+    (dict(model=dict(type={})), 'overlay.model.type={}'),
+    (dict(model=dict(backbone=dict(type=1))), 'overlay.model.backbone.type=1'),
+    (dict(custom_hooks=dict()), 'custom_hooks')])
+def test_a_section_of_another_kind_is_named(overlay, named):
+    cfg = Config(copy.deepcopy({**BASELINE, 'custom_hooks': [], 'overlay': overlay}))
+    with pytest.raises(InputError, match=named) as caught:
+        apply_overlay(cfg)
+    assert '\n' not in str(caught.value)
+
+
 def test_a_class_that_the_overlay_does_not_know_is_refused_and_not_replaced():
     with pytest.raises(InputError, match="MAEViT into amt_mm.AMTMAEViT.*'MyViT'"):
         overlaid({**BASELINE, 'model': {**BASELINE['model'], 'backbone': dict(type='MyViT')}})

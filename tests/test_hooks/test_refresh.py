@@ -150,6 +150,13 @@ def test_a_batch_sampler_that_does_not_say_is_refused_at_the_start(toy_runner, b
     assert not runner.recorder.steps
 
 
+def test_a_model_made_for_another_size_than_the_crops_is_refused(toy_runner, toy_mae):
+    model = toy_mae(build=False, backbone=dict(img_size=(40, 48)))
+    runner = toy_runner(hooks=[SaliencyUpdateHook(0)], model=model)
+    with pytest.raises(InputError, match='5x7 patches.*for 5x6: set model.backbone.img_size'):
+        runner.train()
+
+
 def test_bf16_on_a_gpu_without_it_is_refused_at_the_start(toy_mae, monkeypatch):
     model, loader = toy_mae(), DataLoader([0], batch_size=1)
     monkeypatch.setattr(type(model.data_preprocessor), 'device', torch.device('cuda'))

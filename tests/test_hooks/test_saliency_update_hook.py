@@ -430,9 +430,18 @@ def test_training_in_bf16_runs_and_resamples_in_fp32(toy_runner, monkeypatch):
 
 
 @pytest.mark.parametrize('settings', [
-    dict(begin=-1), dict(interval=0), dict(begin=3, end=3), dict(normalize='rows')])
-def test_an_impossible_calendar_or_normalisation_is_refused(settings):
-    with pytest.raises(InputError, match='is no calendar|is unknown'):
+    dict(begin=-1), dict(interval=0), dict(begin=3, end=3), dict(begin=2.5), dict(begin=None),
+    dict(interval='40'), dict(interval=None), dict(end=41.5), dict(interval=True)])
+def test_an_impossible_calendar_is_refused(settings):
+    with pytest.raises(InputError, match='is no calendar'):
+        SaliencyUpdateHook(**settings)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(normalize='rows'), dict(by_epoch='no'), dict(by_epoch=0), dict(max_flat='half'),
+    dict(max_flat=2)])
+def test_an_unknown_option_is_named(settings):
+    with pytest.raises(InputError, match=f'^{next(iter(settings))}='):
         SaliencyUpdateHook(**settings)
 
 

@@ -119,7 +119,8 @@ def test_a_seed_gives_the_plan_again_and_another_one_does_not():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(InputError, match='min_block=0'):
-        BlockMaskGenerator(min_block=0)
+    for wrong in (0, 16.5, None, True):
+        with pytest.raises(InputError, match=f'min_block={wrong}'):
+            BlockMaskGenerator(min_block=wrong)
     with pytest.raises(InputError, match='sum to 1'):
         BlockMaskGenerator(.6, .4)

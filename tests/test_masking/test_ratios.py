@@ -63,7 +63,9 @@ def test_sums_that_only_floats_get_wrong():
     (0, 0, 'mask_ratio'), (-.1, 0, 'mask_ratio'), (1, 0, 'mask_ratio'), (1.5, 0, 'mask_ratio'),
     (float('nan'), 0, 'mask_ratio'), (float('inf'), 0, 'mask_ratio'),
     (.5, -.1, 'throw_ratio'), (.5, 1, 'throw_ratio'), (.5, float('nan'), 'throw_ratio'),
-    (.5, .5, 'throw_ratio'), (.75, .40, 'throw_ratio')])
+    (.5, .5, 'throw_ratio'), (.75, .40, 'throw_ratio'),
+    (None, 0, 'mask_ratio'), ('.5', 0, 'mask_ratio'), (.5, None, 'throw_ratio'),
+    (.5, False, 'throw_ratio')])
 def test_refuses_ratios_in_one_line(mask, throw, field):
     for refuse in (check_ratios, lambda *ratios: split_counts(196, *ratios)):
         with pytest.raises(InputError, match=field) as caught:

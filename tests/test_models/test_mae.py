@@ -329,6 +329,15 @@ def test_reconstruct_changes_the_masked_patches_only(toy_mae, norm_pix):
             torch.testing.assert_close(after, wanted, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(('name', 'value'), [
+    ('patch_size', 0), ('patch_size', -8), ('patch_size', 8.), ('patch_size', None),
+    ('patch_size', True), ('img_size', 0), ('img_size', (40, -8)), ('img_size', (40, 56, 3)),
+    ('img_size', None), ('img_size', '40')])
+def test_a_size_that_is_none_is_named(toy_mae, name, value):
+    with pytest.raises(InputError, match=f'^model.backbone.{name}='):
+        toy_mae(backbone={name: value})
+
+
 @pytest.mark.parametrize('size', [(41, 56), (40, 57), 60])
 def test_an_image_size_that_the_patch_does_not_divide_is_refused(toy_mae, size):
     with pytest.raises(InputError, match='patch_size=8'):
