@@ -24,6 +24,8 @@ MODULE2PACKAGE['amt_mm'] = 'amt_mm'
 
 # Backbones, necks, heads, algorithms and data preprocessors.
 MODELS = Registry('model', parent=root.MODELS, locations=['amt_mm.models', 'amt_mm.detection'])
+MODEL_WRAPPERS = Registry(
+    'model wrapper', parent=root.MODEL_WRAPPERS, locations=['amt_mm.models'])
 # Mask generators.
 TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, locations=['amt_mm.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets'])
@@ -41,6 +43,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     locations=['amt_mm.detection'])
 
 __all__ = [
-    'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'OPTIMIZERS', 'OPTIM_WRAPPERS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
+    'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS',
+    'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'RUNNERS', 'TASK_UTILS', 'TRANSFORMS'
 ]

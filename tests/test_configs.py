@@ -19,6 +19,7 @@ FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py')
 
 # Masked and thrown of 196 tokens in the guided phase: Tables 1 and 4 of the paper.
 COUNTS = {'mae_': (147, 0), 'mae-random_': (147, 0), 'mae-am_': (147, 0), 'mae-amt_': (88, 78),
+          'mae-amt-sharded_': (88, 78),
           'mae-random-throw-45-40_': (88, 78), 'mae-amt-75-10_': (147, 19),
           'mae-amt-throw-low_': (88, 78), 'mae-amt-annealed_': (88, 78),
           'mae-block_': (147, 0), 'mae-grid_': (147, 0), 'mae-low-attended_': (147, 0),

@@ -29,6 +29,8 @@ from .house_hooks import HOUSE_HOOKS
 from .messages import say, warn
 from .overlay import SPECIAL
 
+_DDP = 'MMDistributedDataParallel'
+
 
 class CfgOptions(DictAction):
     """``KEY=VALUE`` pairs as mmengine reads them; a malformed pair is a usage error."""
@@ -240,11 +242,14 @@ def _prepare_cpu_processes(cfg: Config) -> None:
     dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     options = {'timeout': timedelta(seconds=dist_cfg['timeout'])} if 'timeout' in dist_cfg else {}
     distributed.init_process_group('gloo', **options)
+    own = cfg.get('model_wrapper_cfg') or {}
+    if own.get('type', _DDP) != _DDP:
+        return
     cfg.model_wrapper_cfg = {
-        'type': 'MMDistributedDataParallel',
+        'type': _DDP,
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
-        **(cfg.get('model_wrapper_cfg') or {}),
+        **own,
         'device_ids': None,
     }
 
@@ -259,7 +264,15 @@ def build_runner(cfg: Config, whole: bool = False) -> Runner:
 
     Returns:
         A runner that refuses a checkpoint which does not fit.
+
+    Raises:
+        InputError: The config asks for a strategy of MMEngine.
     """
+    if cfg.get('strategy') is not None or str(cfg.get('runner_type')).endswith('FlexibleRunner'):
+        raise InputError("strategy and runner_type='FlexibleRunner' do not go with the hooks and "
+                         'loops of amt_mm: leave them out; model_wrapper_cfg=dict(type='
+                         "'amt_mm.ShardedModel') divides weights, gradients and the optimiser's "
+                         'state among processes')
     # Left out in baselines, since MMEngine lets one base alone set it, and overlays must.
     if 'runner_type' not in cfg:
         cfg.runner_type = 'amt_mm.OverlayRunner'

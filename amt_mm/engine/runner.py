@@ -13,9 +13,11 @@ from torch import nn
 
 from amt_mm.errors import InputError
 from amt_mm.hooks.open_gradients import gather_open_gradients
+from amt_mm.hooks.sharded_state_hook import ShardedStateHook
 from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.hooks.together import together
 from amt_mm.models import Host
+from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
 
 from .compiling import compile_host
@@ -50,6 +52,8 @@ class OverlayRunner(Runner):
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.engine.house_hooks`."""
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+        if isinstance(self.model, ShardedModel):
+            self.register_hook(ShardedStateHook())
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loop where the config asks for MMEngine's; seed samples, replace bad images."""
@@ -74,6 +78,22 @@ class OverlayRunner(Runner):
             if line is None:
                 raise
             raise InputError(line) from error
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Wrap the model for several processes.
+
+        Raises:
+            InputError: Weights shall be divided, and there is one process alone.
+        """
+        kind = (model_wrapper_cfg or {}).get('type')
+        if not self.distributed and kind in ('amt_mm.ShardedModel', ShardedModel):
+            return ShardedModel(model)
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        """Initialise a model that is whole; a divided one was, before."""
+        if not isinstance(self.model, ShardedModel):
+            super()._init_model_weights()
 
     def load_or_resume(self) -> None:
         """Load what is asked for; a resumed run without a name takes the newest whole one.
@@ -121,6 +141,9 @@ class OverlayRunner(Runner):
         optimizer = getattr(self.optim_wrapper, 'optimizer', None)
         if save_optimizer and isinstance(optimizer, ShardedOptimizer):
             optimizer.consolidate_state_dict()
+        for hook in self.hooks:
+            if isinstance(hook, ShardedStateHook):
+                hook.collect(self, save_optimizer)
         if (file_client_args or backend_args
                 or not isinstance(get_file_backend(out_dir), LocalBackend)):
             super().save_checkpoint(out_dir, filename, **arguments)

@@ -16,6 +16,7 @@ from .rank_result_hook import RankResultHook
 from .ranks_agree_hook import RanksAgreeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
+from .sharded_state_hook import ShardedStateHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
 from .teacher_temperature_hook import TeacherTemperatureHook
@@ -26,6 +27,6 @@ __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
     'FrozenLastLayerHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook', 'PositionHook',
     'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RanksAgreeHook',
-    'SafeCheckpointHook', 'SaliencyUpdateHook', 'StepSeedHook', 'StopSignalHook',
-    'TeacherTemperatureHook', 'TeacherUpdateHook', 'TokenLossHook'
+    'SafeCheckpointHook', 'SaliencyUpdateHook', 'ShardedStateHook', 'StepSeedHook',
+    'StopSignalHook', 'TeacherTemperatureHook', 'TeacherUpdateHook', 'TokenLossHook'
 ]

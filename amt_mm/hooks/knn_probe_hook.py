@@ -22,7 +22,7 @@ from amt_mm.evaluation.drawing import draw_evenly
 from amt_mm.random_streams import kept_random_streams
 from amt_mm.registry import DATASETS, HOOKS
 
-from .unwrapped import unwrapped
+from .unwrapped import unwrapped, whole_model
 
 _POOLINGS = ('cls', 'mean')
 
@@ -184,9 +184,8 @@ class KNNProbeHook(Hook):
             dataset, self.batch_size or training.batch_size,
             training.num_workers if self.num_workers is None else self.num_workers,
             training.pin_memory)
-        with runner.optim_wrapper.optim_context(runner.model):
-            return labelled_features(unwrapped(runner), loader, _POOLINGS, 'k-NN probe',
-                                     self._chosen(runner))
+        with whole_model(runner) as model, runner.optim_wrapper.optim_context(runner.model):
+            return labelled_features(model, loader, _POOLINGS, 'k-NN probe', self._chosen(runner))
 
     def _subset(self, part: str, cfg: dict, count: int | None) -> Dataset:
         dataset = DATASETS.build(cfg)

@@ -21,7 +21,7 @@ from amt_mm.masking import patch_grid
 from amt_mm.saliency import cls_saliency
 
 from .stop_signal_hook import stop_point
-from .unwrapped import unwrapped
+from .unwrapped import whole_model
 
 # As what a map in [0, 1] crosses between processes: what the file keeps of it, and no more.
 _CROSSING = {'float16': (torch.float16, 1), 'uint8': (torch.uint8, 255)}
@@ -167,7 +167,7 @@ class Refresh:
             Indices ``(n,)`` int64 and maps ``(n, N)`` fp32 of a batch, on the CPU, the same
             in all processes; each sample comes once.
         """
-        training, model = runner.train_dataloader, unwrapped(runner)
+        training = runner.train_dataloader
         workers = training.num_workers if self.num_workers is None else self.num_workers
         loader = DataLoader(
             with_stand_ins(view, training.dataset, workers), sampler=_Share(rows),
@@ -178,8 +178,9 @@ class Refresh:
             generator=torch.Generator())
         kind, scale = _CROSSING[self.dtype]
         left = len(rows)
-        with tqdm(total=left, desc='saliency', unit='image', leave=False,
-                  disable=None if is_main_process() else True) as bar:
+        with whole_model(runner) as model, tqdm(
+                total=left, desc='saliency', unit='image', leave=False,
+                disable=None if is_main_process() else True) as bar:
             for batch in loader:
                 stop_point(runner)
                 maps = self.of_batch(model, batch, runner.optim_wrapper.optim_context(runner.model))

@@ -8,6 +8,7 @@ from .ibot import IBOT, IBOTViT
 from .last_blocks import LastBlocksViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
+from .sharded_model import ShardedModel
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
 from .vit_classifier import ViTClassifier
 
@@ -15,5 +16,5 @@ __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
     'AMTSimMIMHead', 'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT',
-    'LastBlocksViT', 'ViTClassifier', 'embed_patches'
+    'LastBlocksViT', 'ShardedModel', 'ViTClassifier', 'embed_patches'
 ]

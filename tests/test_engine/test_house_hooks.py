@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from amt_mm.engine import launch
 from amt_mm.engine.house_hooks import HOUSE_HOOKS, with_house_hooks
 from amt_mm.engine.runner import OverlayRunner
+from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, ProgressBarHook, StepSeedHook
 from amt_mm.registry import HOOKS
 
@@ -61,6 +62,13 @@ def test_options_may_name_them(capsys):
     cfg = Config(dict(model=dict(type='X')))
     assert launch.knows(cfg, 'default_hooks.progress_bar')
     assert not launch.knows(cfg, 'default_hooks.progres_bar')
+
+
+@pytest.mark.parametrize('asked', [dict(strategy=dict(type='FSDPStrategy')),
+                                   dict(runner_type='FlexibleRunner')])
+def test_a_strategy_of_mmengine_is_refused(asked):
+    with pytest.raises(InputError, match='leave them out; .*ShardedModel'):
+        launch.build_runner(Config(asked))
 
 
 def test_a_config_without_a_runner_type_is_run_by_ours(toy_runner, monkeypatch):
