@@ -72,7 +72,7 @@ class FiniteGuardHook(Hook):
             raise InputError(f'FiniteGuardHook: skip={skip} must be at least 0')
         self.skip = skip
         self.skipped = 0
-        self._loaded = 0
+        self._loaded: dict = {}
         self._handles: list = []
 
     def before_train(self, runner: Runner) -> None:
@@ -84,7 +84,10 @@ class FiniteGuardHook(Hook):
             return
         self._runner = runner
         # A checkpoint to start from, unlike one to go on from, leaves iterations at 0.
-        self.skipped = self._loaded if runner.iter > 0 else 0
+        loaded = self._loaded if runner.iter > 0 else {}
+        self.skipped = loaded.get('skipped', 0)
+        # Those from before a cycle of accumulation that the checkpoint lies within.
+        self._buffers = loaded.get('buffers')
         self._batches: list[GivenBatch] = []
         self._open = self._stepped = False
         self._overflows = 0
@@ -100,7 +103,7 @@ class FiniteGuardHook(Hook):
                           ) -> None:
         """Note what this iteration begins with."""
         if self._handles:
-            if not self._batches:
+            if self._buffers is None:
                 self._buffers = {name: buffer.clone()
                                  for name, buffer in unwrapped(runner).named_buffers()}
             share = float(runner.optim_wrapper.scale_loss(torch.ones(())))
@@ -121,7 +124,7 @@ class FiniteGuardHook(Hook):
             if _anywhere(losses) or self._overflows > _MAX_OVERFLOWS:
                 self._fault(losses, [])
         self._batches.clear()
-        self._stepped, self._gradients = False, None
+        self._stepped, self._gradients, self._buffers = False, None, None
 
     def after_train(self, runner: Runner) -> None:
         """Leave model and optimiser as they were."""
@@ -135,12 +138,14 @@ class FiniteGuardHook(Hook):
                                   'gradient was not finite')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the count."""
-        checkpoint[_CHECKPOINT_KEY] = {'skipped': self.skipped}
+        """Keep the count, and in an open cycle of accumulation what to put back."""
+        checkpoint[_CHECKPOINT_KEY] = kept = {'skipped': self.skipped}
+        if self._handles and not runner.optim_wrapper.should_update():
+            kept['buffers'] = self._buffers
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the count of the run that goes on."""
-        self._loaded = checkpoint.get(_CHECKPOINT_KEY, {}).get('skipped', 0)
+        """Remember what the run that goes on has kept."""
+        self._loaded = checkpoint.get(_CHECKPOINT_KEY, {})
 
     @torch.compiler.disable
     def _note_call(self, model: nn.Module, args: tuple, kwargs: dict) -> None:

@@ -179,28 +179,45 @@ def test_a_step_left_out_touches_nothing_and_the_next_one_does(train, optimizer)
         assert same(before, after) == (number == 1), number
 
 
+class Means(Hook):
+    """Running means in the model, such as those of batch normalisation."""
+
+    def before_run(self, runner):
+        runner.model.means = torch.nn.BatchNorm2d(3, affine=False)
+        runner.model.register_forward_pre_hook(self.move, with_kwargs=True)
+
+    def move(self, model, args, kwargs):
+        model.means(args[0] if args else kwargs['inputs'])
+
+
+def in_cycles(counts):
+    return dict(hooks_before=[Means()], optim_wrapper=dict(
+        type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3), accumulative_counts=counts))
+
+
 @pytest.mark.parametrize('counts', [1, 2])
 def test_what_a_forward_pass_moves_is_put_back(train, images, counts):
-    """Running means, such as batch normalisation's: one NaN would spoil all that follows."""
-    class Means(Hook):
-        def before_train(self, runner):
-            runner.model.means = torch.nn.BatchNorm2d(3, affine=False)
-            runner.model.register_forward_pre_hook(self.move, with_kwargs=True)
-
-        def move(self, model, args, kwargs):
-            model.means(args[0] if args else kwargs['inputs'])
-
-    settings = dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3),
-                                       accumulative_counts=counts))
-    stopped = train(images, hooks_before=[Means()], **settings)
+    """One NaN in a running mean would spoil all that follows."""
+    stopped = train(images, **in_cycles(counts))
     content = read_step(Path(stopped.work_dir) / 'nonfinite' / files(stopped)[0])
     assert all(value.isfinite().all() for value in content['state_dict'].values())
-    runner = train(images, work_dir='skip', skip=9, hooks_before=[Means()], **settings)
+    runner = train(images, work_dir='skip', skip=9, **in_cycles(counts))
     assert runner.stopped is None and 0 < guard(runner).skipped < 6 / counts
     assert runner.model.means.running_mean.isfinite().all()
     begin = hit(runner) // counts * counts
     last = min(begin + counts, len(runner.watch.after)) - 1
     assert same(runner.watch.before[begin], runner.watch.after[last])
+
+
+def test_it_is_put_back_in_a_run_resumed_within_the_cycle_too(train, images):
+    whole = train(images, skip=9, epochs=3, **in_cycles(4))
+    assert whole.stopped is None and guard(whole).skipped
+    # Iteration 3 of a cycle of 4: its NaN lies in the checkpoint.
+    resumed = train(images, work_dir='resumed', skip=9, epochs=3, resume=True,
+                    load_from=f'{whole.work_dir}/epoch_1.pth', **in_cycles(4))
+    assert resumed.stopped is None and guard(resumed).skipped == guard(whole).skipped
+    assert same([whole.model.state_dict()], [resumed.model.state_dict()])
+    assert whole.model.means.running_mean.isfinite().all()
 
 
 def test_it_counts_and_stops_past_the_limit(train, images, monkeypatch):
