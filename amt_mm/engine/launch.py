@@ -102,7 +102,8 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
 def one_line_errors() -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
 
-    Everything else is a fault of the program and keeps its traceback.
+    So does a connection that another process has closed by ending, with status 1: that one
+    says why. Everything else is a fault of the program and keeps its traceback.
     """
     try:
         yield
@@ -111,6 +112,13 @@ def one_line_errors() -> Iterator[None]:
         line = re.sub(r'^amt_mm\.errors\.\w+: ', '', str(error).strip().splitlines()[-1])
         say('error', line)
         sys.exit(2)
+    except RuntimeError as error:
+        # Of gloo; a group of NCCL ends by its launcher.
+        if not re.search(r'Connection (closed|reset) by peer', str(error)):
+            raise
+        say('error', 'another process of this run has ended or cannot be reached, see its own '
+                     f'message ({str(error).splitlines()[0]})')
+        sys.exit(1)
 
 
 def load_config(path: str, args: argparse.Namespace) -> Config:

@@ -277,3 +277,12 @@ def test_a_missing_package_is_one_line(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith('error: amt_mm needs onedl-mmcv')
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_process_that_was_left_alone_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop, launch.one_line_errors():
+        raise RuntimeError('[pair.cc:553] Connection closed by peer [127.0.0.1]:21915. Check')
+    line, = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 1 and 'another process of this run has ended' in line
+    with pytest.raises(RuntimeError, match='shapes'), launch.one_line_errors():
+        raise RuntimeError('shapes differ')
