@@ -88,7 +88,8 @@ def _end_of(pid: int) -> tuple[int, str] | None:
     # Torch has joined it: then its object knows, which belongs to the loader's iterator.
     for each in gc.get_objects():
         with suppress(ValueError):  # closed
-            if isinstance(each, BaseProcess) and each.pid == pid and each.exitcode:
+            # Not isinstance, which asks the object: a dead weak reference would raise.
+            if issubclass(type(each), BaseProcess) and each.pid == pid and each.exitcode:
                 code = each.exitcode
                 return pid, str(code) if code > 0 else signal.Signals(-code).name
     return None

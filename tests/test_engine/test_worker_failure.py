@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+import weakref
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import amt_mm.registry  # noqa: F401  before mmpretrain
 from amt_mm.datasets import ReplacingDataset
+from amt_mm.engine import worker_failure as worker_failure_module
 from amt_mm.engine.worker_failure import worker_failure
 
 
@@ -108,3 +110,10 @@ def test_sound_workers_leave_no_trace(tmp_path):
     made = ReplacingDataset(Numbers(), tmp_path, workers=2)
     assert [int(batch) for batch in DataLoader(made, 1, num_workers=2)] == list(range(10))
     assert made.watch.all() == [] and (made.watch._rows[:, 0] > 0).all()
+
+
+def test_it_looks_past_objects_that_are_dead_already():
+    dead = weakref.proxy(Numbers())
+    assert worker_failure_module._end_of(2**22 + 1) is None
+    with pytest.raises(ReferenceError):
+        isinstance(dead, Dataset)
