@@ -42,7 +42,8 @@ def read_jpeg_header(content: bytes | memoryview) -> JpegHeader | None:
         content: The whole file.
 
     Returns:
-        The header; None for other files, and JPEGs of 12 bits or 4 channels.
+        The header; None for other files, and JPEGs of 12 bits or 4 channels, or with sizes
+        or sampling factors that make no sense.
 
     Raises:
         ValueError: A JPEG without an end: truncated.
@@ -76,10 +77,14 @@ def _plain(frame: bytes | None, upright: bool) -> JpegHeader | None:
     if frame is None or len(frame) < 6 or frame[0] != 8 or frame[5] not in (1, 3):
         return None
     factors = [sampling >> 4 for sampling in frame[7::3]]
+    height, width = int.from_bytes(frame[1:3], 'big'), int.from_bytes(frame[3:5], 'big')
+    # Sizes and factors that the standard does not know: let the usual decoder decide.
+    if not height or not width or len(factors) != frame[5] or not 1 <= min(factors) <= max(
+            factors) <= 4:
+        return None
     # With one channel the factor means nothing: a unit is one block.
     mcu_width = 8 * max(factors) if len(factors) > 1 else 8
-    return JpegHeader(int.from_bytes(frame[1:3], 'big'), int.from_bytes(frame[3:5], 'big'),
-                      mcu_width, upright)
+    return JpegHeader(height, width, mcu_width, upright)
 
 
 def _is_upright(segment: bytes) -> bool:

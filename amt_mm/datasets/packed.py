@@ -67,8 +67,7 @@ class PackedImages(BaseDataset):
         index = self._data[header['index_start']:]
         fixed = (self._samples + 1) * 16 + self._samples * 4 + header['names_bytes']
         if len(index) < fixed or zlib.crc32(index) != header['index_crc32']:
-            raise InputError(f'{self.path}: the index is damaged or cut short; pack the data set '
-                             'again')
+            raise self._damaged()
         place = 0
 
         def take(count: int, dtype: str) -> np.ndarray:
@@ -82,10 +81,19 @@ class PackedImages(BaseDataset):
         self._labels = take(self._samples, '<i4')
         self._name_starts = take(self._samples + 1, '<u8')
         self._names = take(header['names_bytes'], 'u1')
+        # The header has no checksum of its own: its numbers must be those of the index.
+        if [*map(int, (self._starts[0], self._starts[-1], self._name_starts[0],
+                       self._name_starts[-1]))] != [HEADER_BYTES, header['index_start'], 0,
+                                                    header['names_bytes']]:
+            raise self._damaged()
         classes = json.loads(bytes(index[place:]))
         if classes and 'classes' not in self._metainfo:
             self._metainfo['classes'] = tuple(classes)
         self._fully_initialized = True
+
+    def _damaged(self) -> InputError:
+        return InputError(f'{self.path}: the index is damaged or cut short; pack the data set '
+                          'again')
 
     def __getstate__(self) -> dict:
         """All but the mapping, which pickling would turn into a copy of the file."""
@@ -135,6 +143,6 @@ def _read_header(path: Path) -> dict:
         if any(type(header.get(name)) is not kind for name, kind in _FIELDS.items()) or any(
                 value < 0 for value in header.values() if type(value) is int):
             raise ValueError
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f'{path}: the header is damaged; pack the data set again') from error
     return header

@@ -22,6 +22,15 @@ def test_size_and_unit(subsampling, unit, progressive, kind):
     assert (header.height, header.width, header.mcu_width, header.upright) == (37, 53, unit, True)
 
 
+@pytest.mark.parametrize(('place', 'value'), [
+    (1, b'\0\0'), (3, b'\0\0'), (7, b'\0'), (7, b'\x02'), (7, b'\x51')])
+def test_a_frame_that_makes_no_sense_is_left_to_the_decoder(place, value):
+    content = bytearray(jpeg())
+    start = content.index(b'\xff\xc0') + 4 + place
+    content[start:start + len(value)] = value
+    assert read_jpeg_header(bytes(content)) is None
+
+
 def test_grey_is_plain_and_cmyk_is_not():
     assert read_jpeg_header(jpeg('L')).mcu_width == 8
     assert read_jpeg_header(jpeg('CMYK')) is None

@@ -117,10 +117,22 @@ def damage(content, where):
     (lambda c: c[:-10], 'index is damaged'), (lambda c: c[:5000], 'index is damaged'),
     (lambda c: c.replace(b'"num_samples": 5', b'"num_samples":-5'), 'header is damaged'),
     (lambda c: damage(c, -30), 'index is damaged'), (lambda c: damage(c, 9), 'header is damaged'),
+    (lambda c: c[:8] + b'[' * 4088 + c[4096:], 'header is damaged'),
     (lambda c: damage(c, 2), 'not a packed'), (lambda c: b'', 'not a packed')])
 def test_damaged_files_are_named(packed, harm, message):
     packed.write_bytes(harm(packed.read_bytes()))
     with pytest.raises(InputError, match=f'{packed.name}.*{message}'):
+        PackedImages(str(packed))
+
+
+@pytest.mark.parametrize(('said', 'instead'), [
+    (b'"num_samples": 5', b'"num_samples": 4'), (b'"num_samples": 5', b'"num_samples": 0'),
+    (b'"names_bytes": 4', b'"names_bytes": 3')])
+def test_a_header_that_contradicts_its_index_is_named(packed, said, instead):
+    raw = packed.read_bytes()
+    assert said in raw[:200]
+    packed.write_bytes(raw.replace(said, instead, 1))
+    with pytest.raises(InputError, match='index is damaged'):
         PackedImages(str(packed))
 
 

@@ -35,10 +35,12 @@ def random_maps(number, grid, seed):
     return torch.from_numpy(maps)
 
 
-def write(path, maps, grid, chosen=None, step=3, **kwargs):
-    """All maps, or those chosen, in the order given."""
+def write(path, maps, grid, chosen=None, step=3, over=None, **kwargs):
+    """All maps, or those chosen, in the order given; some ``over`` others."""
     writer = SaliencyWriter(path, len(maps), grid, f'{len(maps)}-name', step, **kwargs)
     chosen = torch.arange(len(maps)) if chosen is None else chosen
+    if over is not None and len(over):
+        writer.write(over, 1 - maps[over])
     for rows in chosen.split(7):
         writer.write(rows, maps[rows])
     return writer.commit()
@@ -62,7 +64,8 @@ def test_what_is_written_is_read(folder, number, grid, dtype, old_dtype, share, 
     with patch.object(map_file, 'BLOCK_BYTES', block_bytes), patch('os.fsync'):
         base = SaliencyStore(write(folder / 'old', old, grid, dtype=old_dtype))
         rows = torch.from_numpy(np.concatenate([chosen, twice]))
-        path = write(folder / 'new', new, grid, rows, step, dtype=dtype, base=base)
+        path = write(folder / 'new', new, grid, rows, step,
+                     rows[:len(rows) * (seed % 3) // 2], dtype=dtype, base=base)
     stores = [SaliencyStore(path, f'{number}-name', (part, parts)) for part in range(parts)]
     assert len({store.crc32 for store in stores}) == 1
     store = stores[-1]
