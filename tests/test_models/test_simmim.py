@@ -353,7 +353,7 @@ model = dict(backbone=dict(img_size=(64, 96), arch=dict(
     _delete_=True, embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=24)))
 pipeline = _base_.train_pipeline
 pipeline[1]['scale'] = (64, 96)
-train_dataloader = dict(batch_size=2, num_workers=0, dataset=dict(
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False, dataset=dict(
     _delete_=True, type='CustomDataset', data_root='{tmp_path}/data', with_label=False,
     serialize_data=False, pipeline=pipeline))
 optim_wrapper = dict(type='OptimWrapper')
