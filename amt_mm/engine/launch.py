@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,7 +24,7 @@ from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
 from .house_hooks import HOUSE_HOOKS
-from .messages import say, warn
+from .messages import one_line_errors, warn  # noqa: F401  (tools end by it)
 from .overlay import SPECIAL
 
 _DDP = 'MMDistributedDataParallel'
@@ -96,29 +94,6 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.
     parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
                         help=argparse.SUPPRESS)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print an :class:`InputError` as one line and exit with status 2.
-
-    So does a connection that another process has closed by ending, with status 1: that one
-    says why. Everything else is a fault of the program and keeps its traceback.
-    """
-    try:
-        yield
-    except InputError as error:
-        # From a worker of a data loader the message arrives with the worker's traceback in front.
-        line = re.sub(r'^amt_mm\.errors\.\w+: ', '', str(error).strip().splitlines()[-1])
-        say('error', line)
-        sys.exit(2)
-    except RuntimeError as error:
-        # Of gloo; a group of NCCL ends by its launcher.
-        if not re.search(r'Connection (closed|reset) by peer', str(error)):
-            raise
-        say('error', 'another process of this run has ended or cannot be reached, see its own '
-                     f'message ({str(error).splitlines()[0]})')
-        sys.exit(1)
 
 
 def load_config(path: str, args: argparse.Namespace) -> Config:

@@ -13,6 +13,7 @@ from torch._utils import ExceptionWrapper
 
 from amt_mm.engine import launch
 from amt_mm.errors import InputError
+from amt_mm.registry import HOOKS
 
 CONFIG = """
 default_scope = '{scope}'
@@ -286,3 +287,22 @@ def test_a_process_that_was_left_alone_is_one_line(capsys):
     assert stop.value.code == 1 and 'another process of this run has ended' in line
     with pytest.raises(RuntimeError, match='shapes'), launch.one_line_errors():
         raise RuntimeError('shapes differ')
+
+
+def test_a_setting_that_a_class_does_not_have_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop, launch.one_line_errors():
+        HOOKS.build(dict(type='amt_mm.FiniteGuardHook', skp=3))
+    assert stop.value.code == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith('error: config: FiniteGuardHook.__init__() got an unexpected') and (
+        "'skp'" in line)
+
+
+def test_a_fault_inside_a_class_keeps_its_traceback():
+    @HOOKS.register_module(name='FaultyHook', force=True)
+    class FaultyHook:
+        def __init__(self):
+            dict(1)
+
+    with pytest.raises(TypeError), launch.one_line_errors():
+        HOOKS.build(dict(type='amt_mm.FaultyHook'))
