@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 # leaves one out (`default_hooks.progress=None`).
 HOUSE_HOOKS = {
     'seed': dict(type='amt_mm.StepSeedHook'),
+    # Before whatever one process alone may refuse, while the others would wait.
+    'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
-    'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
