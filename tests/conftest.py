@@ -18,7 +18,7 @@ import torch
 from counted_cases import PASSED
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
@@ -92,9 +92,12 @@ class PlanRecorder(Hook):
         model.register_forward_pre_hook(record, with_kwargs=True)
 
 
-@pytest.fixture(scope='session', autouse=True)
+@pytest.fixture(autouse=True)
 def scope():
-    init_default_scope('mmpretrain')
+    # Runs in this process may leave another one.
+    current = DefaultScope.get_current_instance()
+    if current is None or current.scope_name != 'mmpretrain':
+        init_default_scope('mmpretrain')
 
 
 @pytest.fixture

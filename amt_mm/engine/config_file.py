@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from mmengine.hub import get_config
 from amt_mm.errors import InputError
 
 
-def read_config(path: str) -> Config:
+def read_config(path: str | os.PathLike) -> Config:
     """Read a config.
 
     Args:
@@ -23,6 +24,7 @@ def read_config(path: str) -> Config:
     Raises:
         InputError: No such file or package, or a config that cannot be read.
     """
+    path = os.fspath(path)
     if '::' in path:
         package = path.partition('::')[0]
         # Checked here, because mmengine would pip install a package that it does not find.
