@@ -8,6 +8,10 @@ import copy
 import itertools
 import os
 
+# Before torch is loaded. Toys are faster on one thread, and a forked process hangs in the pool of
+# threads that it has not inherited.
+os.environ['OMP_NUM_THREADS'] = '1'
+
 import numpy as np
 import pytest
 

@@ -68,7 +68,8 @@ def test_costs_of_a_sample(tool):
     row = {**tool.measure_infos(20000), **tool.measure_sampler(400000)}
     # A path of 45 letters, two keys, a label; and where it begins.
     assert 80 < row['serialised'] < 120
-    assert row['load_peak'] > row['serialised']
+    # Some of it in memory that was free before.
+    assert row['load_peak'] > 20
     assert row['hash'] < row['fingerprint'] and row['read'] < 2 * row['fingerprint']
     # Integers of 32 bytes in a list of 8-byte pointers, some in memory that was free before.
     assert 20 < row['sampler_kept'] < 60 and row['sampler_peak'] > 20
