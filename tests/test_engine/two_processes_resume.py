@@ -30,7 +30,8 @@ def train(folder, **changes):
         work_dir=str(folder), launcher='pytorch', default_scope='mmpretrain', log_level='WARNING',
         cfg=cfg, experiment_name=folder.name,
         train_dataloader=dict(
-            batch_size=1, num_workers=1, sampler=dict(type='DefaultSampler', shuffle=True),
+            # CPython 3.11 may hang in forking a worker while a thread of gloo comes or goes.
+            batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
             dataset=conftest.ToyImages(conftest.noise_images(7), conftest.toy_pipeline()),
             collate_fn=dict(type='default_collate')),
         train_cfg=dict(by_epoch=True, max_epochs=2), param_scheduler=SCHEDULERS,

@@ -414,11 +414,12 @@ def test_two_processes_stop_at_one_step_and_go_on_as_if_unbroken(task, in_folder
     for turn, number in enumerate((signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM)):
         for file in work_dir.glob('pid*'):
             file.unlink()
+        paths = os.pathsep.join([str(path), os.environ.get('PYTHONPATH', '')])
         process = subprocess.Popen(
             ['bash', REPOSITORY / 'tools/dist_train.sh', 'a.py', '2', '--work-dir', work_dir,
              '--resume'], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env={**os.environ, 'PYTHONPATH': f'{path}{os.pathsep}{os.environ["PYTHONPATH"]}',
-                 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'})
+            env={**os.environ, 'PYTHONPATH': paths, 'PYTHON': sys.executable,
+                 'OMP_NUM_THREADS': '1'})
         while len(list(work_dir.glob('pid*'))) < 2:
             assert process.poll() is None, process.stderr.read()
             time.sleep(.05)
