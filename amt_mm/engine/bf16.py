@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from amt_mm.errors import InputError
 from amt_mm.registry import OPTIM_WRAPPERS
@@ -22,7 +23,9 @@ class BF16OptimWrapper(OptimWrapper):
     bfloat16 has the range of fp32, so nothing is scaled, no step is skipped and there is no
     scaler's state in checkpoints: those of an fp32 or fp16 run can be resumed, and the other
     way round. MMEngine's ``AmpOptimWrapper(dtype='bfloat16')`` scales all the same, and
-    refuses CPUs, where autocast works and pays (AVX-512 BF16, AMX).
+    refuses CPUs, where autocast works and pays (AVX-512 BF16, AMX). There attention is computed
+    by plain matrix products: the backward pass of torch's fused kernel for CPUs is several times
+    slower in bfloat16 than in fp32.
 
     Args:
         loss_scale: None, or ``'dynamic'`` as inherited from a config in fp16; either way
@@ -45,5 +48,10 @@ class BF16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Autocast, and the parent's gradient accumulation."""
-        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+        with super().optim_context(model), autocast(dtype=torch.bfloat16), _attention():
             yield
+
+
+def _attention() -> AbstractContextManager:
+    """The kernel of attention that pays, which the backward pass takes over from the forward."""
+    return sdpa_kernel(SDPBackend.MATH) if get_device() == 'cpu' else nullcontext()

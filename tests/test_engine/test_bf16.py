@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from amt_mm.engine import BF16OptimWrapper, bf16
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.registry import OPTIM_WRAPPERS
 
 ADAMW = dict(type='AdamW', lr=1e-3)
 
@@ -46,6 +47,23 @@ def test_activations_in_bf16_weights_and_gradients_in_fp32(toy_runner):
     # Eight bits of mantissa, and the same draws.
     assert half.losses != full.losses
     assert half.losses == pytest.approx(full.losses, rel=.02)
+
+
+@pytest.mark.parametrize(('kind', 'fused'), [
+    ('OptimWrapper', True), ('amt_mm.BF16OptimWrapper', False)])
+def test_no_fused_attention_in_bf16_on_cpus(kind, fused):
+    """Its backward pass is slower there than everything else together."""
+    wrapper = OPTIM_WRAPPERS.build(dict(
+        type=kind, optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)))
+    query, key, value = torch.randn(3, 2, 3, 17, 64, requires_grad=True).unbind()
+    with torch.profiler.profile() as profile:
+        with wrapper.optim_context(torch.nn.Identity()):
+            attended = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        attended.float().sum().backward()
+    calls = {event.key for event in profile.key_averages()}
+    assert any('flash_attention' in call for call in calls) == fused
+    logits = (query @ key.transpose(-2, -1) / 64**.5).softmax(-1)
+    torch.testing.assert_close(attended.float(), logits @ value, rtol=.05, atol=.05)
 
 
 def test_steps_are_accumulated(toy_runner):
