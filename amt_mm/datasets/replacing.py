@@ -10,18 +10,18 @@ import numpy as np
 from torch.utils.data import Dataset, get_worker_info
 
 from amt_mm.errors import InputError
-from amt_mm.registry import DATASETS
 
 from .bad_images import BadImages
 from .seeded import SeededSamples
 from .unreadable import is_unreadable_image
 from .worker_watch import WorkerWatch
+from .wrapper import DatasetWrapper
 
 # Draws of another sample: with a hundredth of the images bad, 20 in a row never are.
 _TRIES = 20
 
 
-class ReplacingDataset(Dataset):
+class ReplacingDataset(DatasetWrapper):
     """A training set in which another sample stands for one whose image cannot be read.
 
     Which one is a function of the key alone (its seed under
@@ -35,8 +35,7 @@ class ReplacingDataset(Dataset):
     In a worker it also keeps note of what is being read, see :class:`WorkerWatch`.
 
     Args:
-        dataset: The data set, or its config. Whatever else is read from this object or
-            set on it is read from and set on the data set.
+        dataset: The data set, or its config.
         folder: Where the list of bad images is kept, see :class:`BadImages`.
         max_bad: Share of bad images past which the run stops.
         rank: Of this process.
@@ -48,17 +47,13 @@ class ReplacingDataset(Dataset):
 
     def __init__(self, dataset: Dataset | dict, folder: str | os.PathLike, max_bad: float = 0.01,
                  rank: int = 0, workers: int = 0) -> None:
+        super().__init__(dataset)
         own = self.__dict__
-        own['dataset'] = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         own['bad'] = BadImages(folder, self.name_of, self._images(), max_bad, rank)
         own['watch'] = WorkerWatch(workers, self.name_of)
         seen = self.dataset.dataset if isinstance(self.dataset, SeededSamples) else self.dataset
         # Whether the samples of a batch depend on each other.
         own['_at_once'] = hasattr(seen, '__getitems__')
-
-    def __len__(self) -> int:
-        """Of the data set."""
-        return len(self.dataset)
 
     def __getitem__(self, key: int) -> Any:
         """One sample.
@@ -138,14 +133,3 @@ class ReplacingDataset(Dataset):
         while hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
         return len(dataset)
-
-    def __getattr__(self, name: str) -> Any:
-        """What the data set has beyond its samples."""
-        # A copy in the making has no data set yet, and is not to be made by the data set's rules.
-        if name == 'dataset' or name.startswith('__'):
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Hooks that change a pipeline mean the data set's."""
-        setattr(self.dataset, name, value)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import get_worker_info
 
 from amt_mm.random_streams import kept_cpu_streams, seed_cpu_streams
-from amt_mm.registry import DATASETS
+
+from .wrapper import DatasetWrapper
 
 
 class SampleKey(int):
@@ -30,7 +31,7 @@ class SampleKey(int):
         return SampleKey, (int(self), self.seed)
 
 
-class SeededSamples(Dataset):
+class SeededSamples(DatasetWrapper):
     """A training set, each sample of which is transformed with streams seeded by its key.
 
     What a sample draws depends on nothing but its key, which :class:`SeededSampler`
@@ -45,17 +46,8 @@ class SeededSamples(Dataset):
     keeps those of its last sample, for a collate function that draws.
 
     Args:
-        dataset: The data set, or its config. Whatever else is read from this object or
-            set on it is read from and set on the data set.
+        dataset: The data set, or its config.
     """
-
-    def __init__(self, dataset: Dataset | dict) -> None:
-        self.__dict__['dataset'] = (
-            DATASETS.build(dataset) if isinstance(dataset, dict) else dataset)
-
-    def __len__(self) -> int:
-        """Of the data set."""
-        return len(self.dataset)
 
     def __getitem__(self, key: int) -> Any:
         """One sample.
@@ -81,17 +73,6 @@ class SeededSamples(Dataset):
     def _sample(self, key: int) -> Any:
         _seed(key)
         return self.dataset[int(key)]
-
-    def __getattr__(self, name: str) -> Any:
-        """What the data set has beyond its samples."""
-        # A copy in the making has no data set yet, and is not to be made by the data set's rules.
-        if name == 'dataset' or name.startswith('__'):
-            raise AttributeError(name)
-        return getattr(self.dataset, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        """Hooks that change a pipeline mean the data set's."""
-        setattr(self.dataset, name, value)
 
 
 def _streams_of_training() -> Any:
