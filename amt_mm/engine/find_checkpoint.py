@@ -9,8 +9,6 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mmengine.dist import broadcast_object_list, is_main_process
-
 from amt_mm.checkpoints import NeedsTrust
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
@@ -142,24 +140,6 @@ def maps_named(path: Path) -> list[dict]:
         return []
     content = content if isinstance(content, dict) else {}
     return [content[key] for key in MAP_KEYS if isinstance(content.get(key), dict)]
-
-
-def decided_by_first(decide: Callable[[], Path | None]) -> Path | None:
-    """Let the first process decide, and all go by it; all must call this.
-
-    Raises:
-        InputError: It raised one; in all processes.
-    """
-    said: list = [None, None]
-    if is_main_process():
-        try:
-            said[0] = decide()
-        except InputError as error:
-            said[1] = str(error)
-    broadcast_object_list(said)
-    if said[1] is not None:
-        raise InputError(said[1])
-    return said[0]
 
 
 def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:

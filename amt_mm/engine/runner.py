@@ -15,13 +15,13 @@ from amt_mm.errors import InputError
 from amt_mm.hooks.open_gradients import gather_open_gradients
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
 from amt_mm.hooks.stop_signal_hook import StopSignalHook
-from amt_mm.hooks.together import together
 from amt_mm.models import Host
 from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
+from amt_mm.together import decided_by_first, together
 
 from .compiling import compile_host
-from .find_checkpoint import check_checkpoint, decided_by_first, newest_whole
+from .find_checkpoint import check_checkpoint, newest_whole
 from .house_hooks import with_house_hooks
 from .messages import warn
 from .overlay import apply_overlay

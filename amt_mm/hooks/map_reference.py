@@ -14,8 +14,7 @@ from mmengine.runner import Runner
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 from amt_mm.saliency.map_file import replace_durably
-
-from .together import together
+from amt_mm.together import together
 
 
 def maps_folder(runner: Runner) -> Path:

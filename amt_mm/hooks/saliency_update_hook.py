@@ -16,10 +16,10 @@ from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencyStore, SaliencyWriter, entropy
+from amt_mm.together import together
 
 from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
 from .refresh import Refresh
-from .together import together
 from .unwrapped import unwrapped
 
 _CHECKPOINT_KEY = 'amt_saliency'

@@ -13,7 +13,6 @@ from amt_mm.engine import OverlayRunner
 from amt_mm.engine.find_checkpoint import (
     check_checkpoint,
     checkpoints,
-    decided_by_first,
     has_begun,
     maps_named,
     newest_whole,
@@ -135,16 +134,6 @@ def test_files_of_another_kind_do_not_pass(tmp_path, content):
 def test_a_file_of_old_torch_passes(tmp_path):
     torch.save({'a': torch.ones(3)}, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
     check_checkpoint(tmp_path / 'a.pth')
-
-
-def test_what_the_first_process_decides(tmp_path):
-    assert decided_by_first(lambda: tmp_path) == tmp_path
-
-    def refuse():
-        raise InputError('no')
-
-    with pytest.raises(InputError, match='no'):
-        decided_by_first(refuse)
 
 
 # --- runs --------------------------------------------------------------------------------------

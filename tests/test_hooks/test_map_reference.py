@@ -5,15 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from threaded_ranks import ThreadedRanks
 
+from amt_mm import together
 from amt_mm.errors import InputError
-from amt_mm.hooks import map_reference, together
+from amt_mm.hooks import map_reference
 from amt_mm.hooks.map_reference import open_maps, refer_to, take_up_maps
 from amt_mm.saliency import SaliencyStore, SaliencyWriter, map_file
 
@@ -28,41 +29,7 @@ def _small_blocks(monkeypatch):
 
 @pytest.fixture
 def ranks(monkeypatch):
-    """Runs a function of the rank in each of some ranks; gives what each returned or raised."""
-    mine = threading.local()
-
-    def run(count, work):
-        meeting, table = threading.Barrier(count), {}
-        results = [None] * count
-
-        def all_gather_object(item):
-            table[mine.rank] = item
-            meeting.wait(20)
-            found = [table[rank] for rank in range(count)]
-            meeting.wait(20)
-            return found
-
-        for module in (map_reference, together):
-            monkeypatch.setattr(module, 'all_gather_object', all_gather_object)
-        monkeypatch.setattr(map_reference, 'get_rank', lambda: mine.rank)
-        monkeypatch.setattr(map_reference, 'is_main_process', lambda: mine.rank == 0)
-
-        def one(rank):
-            mine.rank = rank
-            try:
-                results[rank] = work(rank)
-            except Exception as error:
-                results[rank] = error
-
-        threads = [threading.Thread(target=one, args=(rank, )) for rank in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return results
-
-    run.mine = mine
-    return run
+    return ThreadedRanks(monkeypatch, map_reference, together)
 
 
 def write(path, seed=0):
@@ -105,7 +72,7 @@ def test_processes_share_the_verification(tmp_path, ranks, compared, count):
 
 def test_each_node_verifies_what_it_sees(tmp_path, ranks, compared, monkeypatch):
     """Two nodes of three and two processes: each reads all blocks."""
-    monkeypatch.setattr(socket, 'gethostname', lambda: 'ab'[ranks.mine.rank % 2])
+    monkeypatch.setattr(socket, 'gethostname', lambda: 'ab'[ranks.rank % 2])
     path = write(tmp_path / 'maps')
     ranks(5, lambda rank: open_maps(path, 'f', verify=True))
     assert sorted(compared) == sorted([0, 1, 2, 3, 4] * 2)
@@ -191,17 +158,6 @@ def test_maps_that_cannot_be_copied_stop_all(tmp_path, ranks, monkeypatch):
         assert isinstance(error, InputError)
         assert f'copied there from {path.parent} (No space left on device)' in str(error)
     assert not list((tmp_path / 'new/saliency').iterdir())
-
-
-def test_any_error_of_one_process_stops_all(ranks):
-    def step(rank):
-        if rank == 1:
-            raise OSError(5, 'Input/output error')
-        return rank
-
-    errors = ranks(3, lambda rank: together.together(lambda: step(rank)))
-    assert [type(error) for error in errors] == [InputError, OSError, InputError]
-    assert 'Input/output error' in str(errors[0])
 
 
 def test_one_process_alone_needs_no_group(tmp_path):

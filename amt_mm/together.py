@@ -1,11 +1,11 @@
-"""A step that all processes take, or none."""
+"""What all processes do together, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 
 from amt_mm.errors import InputError
 
@@ -39,3 +39,18 @@ def together(step: Callable[[], _T]) -> _T:
     if lines:
         raise InputError(lines[0])
     return result
+
+
+def decided_by_first(decide: Callable[[], _T]) -> _T:
+    """Let the first process decide, and all go by it; all must call this.
+
+    Args:
+        decide: What to do there, without any exchange between processes. What it gives is
+            sent to the others, pickled.
+
+    Raises:
+        InputError: It raised one; in all processes.
+    """
+    said = [together(lambda: decide() if is_main_process() else None)]
+    broadcast_object_list(said)
+    return said[0]

@@ -1,0 +1,56 @@
+"""What all processes do together: one fails and all stop, one decides and all follow."""
+
+import threading
+
+import pytest
+from threaded_ranks import ThreadedRanks
+
+from amt_mm import together
+from amt_mm.errors import InputError
+from amt_mm.together import decided_by_first
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    return ThreadedRanks(monkeypatch, together)
+
+
+def test_any_error_of_one_process_stops_all(ranks):
+    def step(rank):
+        if rank == 1:
+            raise OSError(5, 'Input/output error')
+        return rank
+
+    errors = ranks(3, lambda rank: together.together(lambda: step(rank)))
+    assert [type(error) for error in errors] == [InputError, OSError, InputError]
+    assert 'Input/output error' in str(errors[0])
+
+
+def test_each_has_its_own_result(ranks):
+    assert ranks(3, lambda rank: together.together(lambda: 10 * rank)) == [0, 10, 20]
+
+
+def test_the_first_process_decides(ranks):
+    asked = []
+
+    def decide():
+        asked.append(threading.current_thread())
+        return f'of {ranks.rank}'
+
+    assert ranks(3, lambda rank: decided_by_first(decide)) == ['of 0'] * 3
+    assert len(asked) == 1
+
+
+def test_the_first_process_refuses_for_all(ranks):
+    def refuse():
+        raise InputError('no')
+
+    errors = ranks(3, lambda rank: decided_by_first(refuse))
+    assert [str(error) for error in errors] == ['no'] * 3
+    assert {type(error) for error in errors} == {InputError}
+
+
+def test_one_process_alone_needs_no_group(tmp_path):
+    assert decided_by_first(lambda: tmp_path) == tmp_path
+    with pytest.raises(ZeroDivisionError):
+        decided_by_first(lambda: 1 / 0)
