@@ -61,8 +61,7 @@ def test_imagenet_configs_have_the_counts_of_their_row(path):
         assert model.backbone.mask_ratio == .75
         return
     generator = model.data_preprocessor.mask_generator
-    if hasattr(generator, 'progress'):
-        generator.progress = 1.0
+    generator.finish()
     plan = generator(1, (14, 14), torch.ones(1, 196))
     assert (plan.masked.shape[1], plan.thrown.shape[1]) == wanted
     if generator.needs_weights:

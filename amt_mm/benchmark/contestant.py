@@ -13,7 +13,6 @@ from torch import nn
 from amt_mm.engine.comparison import build_model, resolved
 from amt_mm.engine.cost import cost
 from amt_mm.errors import InputError
-from amt_mm.masking import AnnealedMaskGenerator
 from amt_mm.models import AMTDataPreprocessor, Host
 from amt_mm.saliency import SaliencyStore
 
@@ -78,8 +77,7 @@ class Contestant:
         if not isinstance(preprocessor, AMTDataPreprocessor):
             return
         generator = preprocessor.mask_generator
-        if isinstance(generator, AnnealedMaskGenerator):
-            generator.progress = 1.0
+        generator.finish()
         if generator.needs_weights:
             grid = self.model.backbone.grid
             path = scratch / f'{grid[0]}x{grid[1]}-{num_maps}.amtmap'

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from amt_mm.errors import InputError
-from amt_mm.masking import AnnealedMaskGenerator, MaskPlan
+from amt_mm.masking import MaskPlan
 from amt_mm.models import Host
 
 
@@ -54,8 +54,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
     num_tokens = height * width
     if isinstance(model, Host):
         generator = model.data_preprocessor.mask_generator
-        if isinstance(generator, AnnealedMaskGenerator):
-            generator.progress = 1.0
+        generator.finish()
         plan = generator(1, (height, width), torch.ones(1, num_tokens) if guided else None)
         visible, masked = plan.visible.shape[1], plan.masked.shape[1]
         plan = MaskPlan(*(ids.to('meta') for ids in (plan.masked, plan.thrown, plan.visible)),

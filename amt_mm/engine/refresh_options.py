@@ -14,7 +14,6 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from amt_mm.hooks.refresh import Refresh
-from amt_mm.masking import AnnealedMaskGenerator
 from amt_mm.saliency import rank_correlation, resample
 
 
@@ -144,8 +143,7 @@ def training_step(model: nn.Module, images: Tensor, guided: bool, bf16: bool) ->
     inputs = preprocessor.normalize(images)
     weights = torch.rand(len(images), grid[0] * grid[1], device=inputs.device) if guided else None
     generator = preprocessor.mask_generator
-    if isinstance(generator, AnnealedMaskGenerator):
-        generator.progress = 1.0
+    generator.finish()
     plan = generator(len(images), grid, weights, inputs.device)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
         loss = model.loss(inputs, None, plan)['loss']

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,8 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
+
+from .safe_save import atomic_file
 
 FORMAT = 'amt_mm step 1'
 _SAMPLE = '__DataSample__'
@@ -76,7 +77,7 @@ def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[st
         about: What else to keep: numbers and texts by name.
 
     Raises:
-        OSError: The disk is full, or the folder cannot be written.
+        InputError: The disk is full, or the folder cannot be written.
     """
     content = {
         **about, 'format': FORMAT,
@@ -86,15 +87,8 @@ def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[st
             'data': _to_plain(batch.data), 'divisor': batch.divisor, 'random': batch.random,
             'forward_random': batch.forward_random, 'losses': _to_plain(batch.losses),
             'plan': batch.plan and _to_plain(vars(batch.plan))} for batch in batches]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with atomic_file(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    except RuntimeError as error:  # how torch says that a file cannot be written
-        raise OSError(str(error)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_step(path: Path) -> dict[str, Any]:

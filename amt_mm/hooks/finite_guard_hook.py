@@ -245,12 +245,12 @@ class FiniteGuardHook(Hook):
                     'device': str(next(iter(state.values())).device), 'versions': {
                         'amt_mm': __version__, 'torch': str(torch.__version__),
                         'python': platform.python_version()}})
-            except OSError as error:
-                failure = str(error).splitlines()[0]
+            except InputError as error:
+                failure = str(error)
         # None ends before all have written: a launcher would end the others with it.
         barrier()
         if failure:
-            return f'It could not be written to {folder}: {failure}.'
+            return f'{failure}.'
         mine = rank if rank in writers else writers[0]
         return (f'Look at it by: python tools/analysis_tools/replay_batch.py '
                 f'{folder / name(runner.iter + 1, mine)}')

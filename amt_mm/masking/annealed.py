@@ -38,6 +38,10 @@ class AnnealedMaskGenerator(AMTMaskGenerator):
         super().__init__(**kwargs)
         self.progress: float | None = None
 
+    def finish(self) -> None:
+        """Be as in the last iteration."""
+        self.progress = 1.0
+
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
         """Mix the weights with their mean, then as AMT."""

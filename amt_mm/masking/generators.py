@@ -85,6 +85,9 @@ class MaskGenerator(ABC):
             plan = self.guided_plan(self._sum_units(weights, grid), units, generator)
         return plan.units_to_tokens(self.unit)
 
+    def finish(self) -> None:  # noqa: B027
+        """Be as at the end of training. Most generators are so from the beginning."""
+
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
         """The host's own random masking, for the warm-up."""

@@ -320,7 +320,7 @@ def test_a_full_disk_does_not_hide_the_fault(train, images, monkeypatch):
     def full(*args):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('amt_mm.hooks.finite_guard_hook.write_step', full)
+    monkeypatch.setattr('amt_mm.engine.step_record.torch.save', full)
     runner = train(images)
     assert 'loss is not finite' in runner.stopped and 'No space left' in runner.stopped
 
