@@ -9,9 +9,11 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 
+from .hint import check_hint, show_some
 from .plan import MaskPlan
 from .ranking import rank_by_sampling, rank_uniform
 from .ratios import check_ratios, split_counts
+from .weighting import Weighting
 
 
 class MaskGenerator(ABC):
@@ -164,29 +166,47 @@ class AMTMaskGenerator(MaskGenerator):
             any of them.
         warmup_mask_ratio: Random masking before the first refresh. Defaults to
             .75, MAE's own ratio.
+        weighting: How saliency becomes the weights of the ranking, a
+            :class:`~amt_mm.masking.weighting.Weighting` or a dict of its arguments, such
+            as ``dict(temperature=2)``. Defaults to None: as it is, as in the paper.
+        hint_ratio: Share of the masked tokens that are shown instead, see
+            :func:`~amt_mm.masking.hint.show_some`. Defaults to 0, as in the paper.
         **kwargs: See :class:`MaskGenerator`.
+
+    Raises:
+        InputError: An unknown ``throw``, or values out of range.
     """
 
     THROWS = ('middle', 'low', 'random')
 
     def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
-                 warmup_mask_ratio: float = 0.75, **kwargs) -> None:
+                 warmup_mask_ratio: float = 0.75, weighting: Weighting | dict | None = None,
+                 hint_ratio: float = 0.0, **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
         if throw not in self.THROWS:
             raise InputError(f'throw={throw!r} is unknown: use one of {", ".join(self.THROWS)}')
+        check_hint(hint_ratio, mask_ratio, throw_ratio)
         self.throw = throw
+        self.weighting = Weighting.of(weighting)
+        self.hint_ratio = hint_ratio
 
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
-        """Rank by weighted sampling, then cut."""
+        """Weigh, rank by weighted sampling, then cut."""
         num_units = units[0] * units[1]
         num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
                                               self.rounding)
-        order = rank_by_sampling(weights, generator)
+        order = rank_by_sampling(self.weigh(weights), generator)
         masked, rest = order[:, :num_masked], order[:, num_masked:]
         if self.throw == 'low':
             rest = rest.flip(1)
         elif self.throw == 'random':
             shuffle = rank_uniform(len(rest), rest.shape[1], rest.device, generator)
             rest = rest.gather(1, shuffle)
-        return MaskPlan.from_order(torch.cat([masked, rest], dim=1), num_masked, num_thrown, units)
+        order = show_some(torch.cat([masked, rest], dim=1), num_masked, num_thrown,
+                          self.hint_ratio, generator)
+        return MaskPlan.from_order(order, num_masked, num_thrown, units)
+
+    def weigh(self, saliency: Tensor) -> Tensor:
+        """Weights to draw by from the saliency of each unit, both ``(B, number of units)``."""
+        return self.weighting(saliency)

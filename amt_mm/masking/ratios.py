@@ -70,6 +70,11 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
     return num_masked, num_thrown
 
 
+def floor_share(number: int, ratio: float) -> int:
+    """How many of ``number`` a ratio is, rounded down, read as in :func:`split_counts`."""
+    return math.floor(number * _exact(ratio))
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 

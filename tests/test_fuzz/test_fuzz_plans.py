@@ -36,6 +36,9 @@ ROWS = {
     'NaN': lambda u: torch.where(torch.arange(len(u)) == len(u) - 1, math.nan, u),
     'infinite': lambda u: torch.where(torch.arange(len(u)) == 0, math.inf, u),
 }
+WEIGHTINGS = [None, dict(by_rank=True), dict(invert=True), dict(cap=.9, temperature=3),
+              dict(by_rank=True, invert=True, cap=.5, temperature=.1, uniform=.5),
+              dict(invert=True, temperature=1e9, uniform=1.)]
 SPOILT = ('zeros', 'negative', 'NaN', 'infinite')
 SIDES, SEEDS = st.integers(1, 20), st.integers(0, 2**32 - 1)
 # Thousandths, so that whole numbers say what the counts must be.
@@ -122,10 +125,11 @@ def some_grid(rows, columns, unit, fits):
 
 @fuzz(2000, kind=st.sampled_from(GUIDED), mask=THOUSANDTHS, throw=st.integers(0, 600),
       throws=st.sampled_from(AMTMaskGenerator.THROWS), progress=st.floats(0, 1),
+      weighting=st.sampled_from(WEIGHTINGS),
       kinds=st.lists(st.sampled_from(list(ROWS)), min_size=4, max_size=4), **COMMON)
-def test_guided_plans(kind, mask, throw, throws, progress, kinds, rows, columns, batch, unit,
-                      fits, rounding, seed):
-    kwargs = dict(throw=throws) if issubclass(kind, AMTMaskGenerator) else {}
+def test_guided_plans(kind, mask, throw, throws, progress, weighting, kinds, rows, columns, batch,
+                      unit, fits, rounding, seed):
+    kwargs = dict(throw=throws, weighting=weighting) if issubclass(kind, AMTMaskGenerator) else {}
     generator = build(kind, mask / 1000, throw / 1000, unit=unit, rounding=rounding, **kwargs)
     if generator is None:
         return

@@ -94,3 +94,22 @@ def test_warm_up_needs_no_progress_and_guidance_does():
         generator.progress = progress
         with pytest.raises(InputError, match='between 0 and 1'):
             generator(1, (5, 7), torch.rand(1, 35))
+
+
+@pytest.mark.parametrize(('schedule', 'guidance'), [
+    ('in', (0, .25, .5, .75, 1)), ('out', (1, .75, .5, .25, 0)), ('in-out', (0, .5, 1, .5, 0))])
+def test_schedules_by_the_law_that_they_reach(schedule, guidance):
+    generator = AnnealedMaskGenerator(schedule=schedule, mask_ratio=.25, throw_ratio=.25)
+    for progress, wanted in zip((0, .25, .5, .75, 1), guidance, strict=True):
+        generator.progress = progress
+        assert generator.guidance == wanted
+        plan = generator(20_000, (1, 4), torch.tensor(WEIGHTS).expand(20_000, -1),
+                         generator=torch.Generator().manual_seed(5))
+        heaviest = (1 - wanted) / 4 + wanted * 7 / 12.5
+        assert float((plan.masked == 3).float().mean()) == pytest.approx(
+            heaviest, abs=5 * (.25 / 20_000)**.5)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(InputError, match="schedule='up'"):
+        AnnealedMaskGenerator(schedule='up')
