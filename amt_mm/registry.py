@@ -40,7 +40,7 @@ OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=root.OPTIM_WRAPPERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor', parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    locations=['amt_mm.detection'])
+    locations=['amt_mm.detection', 'amt_mm.engine'])
 
 __all__ = [
     'DATASETS', 'FUNCTIONS', 'HOOKS', 'LOOPS', 'METRICS', 'MODELS', 'MODEL_WRAPPERS', 'OPTIMIZERS',

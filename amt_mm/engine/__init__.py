@@ -8,10 +8,12 @@ from .runner import OverlayRunner
 from .safe_loading import load_as_data, load_safely
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import ResumableEpochLoop, ResumableIterLoop
+from .trained_parameters import TrainedOptimWrapperConstructor
 
 load_safely()
 
 __all__ = [
     'BF16OptimWrapper', 'KNNTestLoop', 'LowShotTestLoop', 'OverlayRunner', 'ResumableEpochLoop',
-    'ResumableIterLoop', 'ShardedOptimizer', 'apply_overlay', 'load_as_data'
+    'ResumableIterLoop', 'ShardedOptimizer', 'TrainedOptimWrapperConstructor', 'apply_overlay',
+    'load_as_data'
 ]

@@ -114,11 +114,7 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
     if cfg.get('data_preprocessor'):
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
     model = MODELS.build(model_cfg)
-    try:
-        model.load_state_dict(content['state_dict'])
-    except RuntimeError as error:
-        raise InputError('the weights in the file do not fit the model of the config: '
-                         f'{str(error).splitlines()[1].strip()}') from error
+    _load(model, content)
     model.to(device).train()
     wrapper = OPTIM_WRAPPERS.build({
         'type': 'OptimWrapper',
@@ -139,6 +135,18 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
         name: float(parameter.grad.abs().max()) / content['loss_scale']
         for name, parameter in model.named_parameters() if parameter.grad is not None}
     return replay
+
+
+def _load(model: nn.Module, content: Mapping[str, Any]) -> None:
+    """Fill in weights, and buffers that are not among them (of iBOT, the temperature)."""
+    try:
+        model.load_state_dict(content['state_dict'])
+        for name, buffer in model.named_buffers():
+            buffer.copy_(content['buffers'][name])
+    except (RuntimeError, KeyError) as error:
+        # torch lists what does not fit below a heading.
+        raise InputError('the weights in the file do not fit the model of the config: '
+                         f'{str(error).splitlines()[-1].strip()}') from error
 
 
 def _forward(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from amt_mm.masking import MaskPlan
 
 from .safe_save import atomic_file
 
-FORMAT = 'amt_mm step 1'
+FORMAT = 'amt_mm step 2'
 _SAMPLE = '__DataSample__'
 # Of a sample's fields, those that a person knows it by.
 _NAMES = ('sample_idx', 'img_id', 'img_path', 'crop_box', 'flip', 'flip_direction')
@@ -67,13 +67,14 @@ def set_random_state(state: Mapping) -> None:
 
 
 def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[str, Tensor],
-               about: Mapping[str, Any]) -> None:
+               buffers: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write a step to a file of tensors and plain values, whole or not at all.
 
     Args:
         path: The file to make; folders are made as needed.
         batches: The batches of the step, in order.
         state_dict: The model's weights that they met.
+        buffers: All its buffers, since ``state_dict`` lacks those that are not persistent.
         about: What else to keep: numbers and texts by name.
 
     Raises:
@@ -82,7 +83,7 @@ def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[st
     content = {
         **about, 'format': FORMAT,
         'samples': [_to_plain(samples_of(batch.data)) for batch in batches],
-        'state_dict': {key: value.detach().cpu() for key, value in state_dict.items()},
+        'state_dict': _on_cpu(state_dict), 'buffers': _on_cpu(buffers),
         'batches': [{
             'data': _to_plain(batch.data), 'divisor': batch.divisor, 'random': batch.random,
             'forward_random': batch.forward_random, 'losses': _to_plain(batch.losses),
@@ -129,6 +130,10 @@ def samples_of(data: Any) -> list[dict[str, Any]]:
         return []
     return [{name: getattr(sample, name) for name in _NAMES if hasattr(sample, name)}
             for sample in samples]
+
+
+def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
 
 def _to_plain(value: Any) -> Any:

@@ -15,14 +15,14 @@ class ClipEachHook(Hook):
     """Scale down each tensor of gradients that is longer than ``max_norm``.
 
     The usual clipping, ``optim_wrapper.clip_grad``, bounds the length of all gradients
-    together. DINO, iBOT and AttMask train with this one.
+    together. DINO, iBOT and AttMask train with this one. Gradients that still carry the
+    scale of fp16's losses, as a fused optimiser gets them, are measured by that scale.
 
     Args:
         max_norm: Defaults to 3, theirs.
 
     Raises:
-        InputError: A bound that is not positive; at the start of training, an
-            optimiser that takes off the scale of the loss by itself, after the hook.
+        InputError: A bound that is not positive.
     """
 
     def __init__(self, max_norm: float = 3.0) -> None:
@@ -32,13 +32,7 @@ class ClipEachHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Listen to the optimiser."""
-        optimizer = runner.optim_wrapper.optimizer
-        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
-        if (scaler is not None and scaler.is_enabled()
-                and getattr(optimizer, '_step_supports_amp_scaling', False)):
-            raise InputError('ClipEachHook would clip gradients that still carry the scale of the '
-                             'loss: set optim_wrapper.optimizer.fused=False, or compute in bf16')
-        self._handle = optimizer.register_step_pre_hook(self._clip)
+        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(self._clip)
 
     def after_train(self, runner: Runner) -> None:
         """Stop listening."""
@@ -50,6 +44,10 @@ class ClipEachHook(Hook):
                      for parameter in group['params'] if parameter.grad is not None]
         if gradients:
             norms = torch.stack(torch._foreach_norm(gradients))
+            # Which a fused optimiser takes off by itself, in its step.
+            loss_scale = getattr(optimizer, 'grad_scale', None)
+            if loss_scale is not None:
+                norms = norms / loss_scale.to(norms.device)
             # As torch's own clipping guards its division.
             scales = (self.max_norm / (norms + 1e-6)).clamp_max(1)
             torch._foreach_mul_(gradients, list(scales.unbind()))

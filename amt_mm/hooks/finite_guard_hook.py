@@ -232,12 +232,14 @@ class FiniteGuardHook(Hook):
         name = 'iter_{}_rank{}.pt'.format
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         # Of sharded weights all processes must ask together.
-        state = {key: value.full_tensor() if hasattr(value, 'full_tensor') else value
-                 for key, value in unwrapped(runner).state_dict().items()}
+        state, buffers = ({key: value.full_tensor() if hasattr(value, 'full_tensor') else value
+                           for key, value in tensors.items()}
+                          for tensors in (unwrapped(runner).state_dict(),
+                                          dict(unwrapped(runner).named_buffers())))
         failure = None
         if rank in writers:
             try:
-                write_step(folder / name(runner.iter + 1, rank), self._batches, state, {
+                write_step(folder / name(runner.iter + 1, rank), self._batches, state, buffers, {
                     'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
                     'rank': rank, 'world_size': get_world_size(), 'seed': runner.seed,
                     'config': runner.cfg.pretty_text,

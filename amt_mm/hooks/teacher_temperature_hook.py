@@ -41,4 +41,4 @@ class TeacherTemperatureHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the temperature of this epoch."""
         share = 1.0 if self.epochs == 1 else min(runner.epoch / (self.epochs - 1), 1.0)
-        unwrapped(runner).teacher_temperature = self.start + (self.end - self.start) * share
+        unwrapped(runner).teacher_temperature.fill_(self.start + (self.end - self.start) * share)

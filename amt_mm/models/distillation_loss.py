@@ -20,7 +20,7 @@ class Center(nn.Module):
         self.momentum = momentum
         self.register_buffer('mean', torch.zeros(num_logits))
 
-    def sharpen(self, logits: Tensor, temperature: float) -> Tensor:
+    def sharpen(self, logits: Tensor, temperature: float | Tensor) -> Tensor:
         """What the teacher says: softmax of centered logits, ``(..., K)`` fp32."""
         return ((at_least_fp32(logits) - self.mean) / temperature).softmax(dim=-1)
 

@@ -102,7 +102,9 @@ class IBOT(BaseSelfSupervisor):
         patch_weight: Weight of the patch loss. Defaults to 1, iBOT's.
         student_temperature: Defaults to .1.
         teacher_temperature: Defaults to .04; a schedule is
-            :class:`~amt_mm.hooks.TeacherTemperatureHook`'s affair.
+            :class:`~amt_mm.hooks.TeacherTemperatureHook`'s affair. A buffer, so that the
+            record of a step holds it; not in checkpoints, where it would win over the
+            config.
         center_momentum: Share of the old centers in the new. Defaults to .9.
         **kwargs: See :class:`mmpretrain.models.selfsup.base.BaseSelfSupervisor`.
 
@@ -128,7 +130,8 @@ class IBOT(BaseSelfSupervisor):
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight
         self.student_temperature = student_temperature
-        self.teacher_temperature = teacher_temperature
+        self.register_buffer('teacher_temperature', torch.tensor(float(teacher_temperature)),
+                             persistent=False)
         num_logits = self.head.last_layer.out_features
         self.cls_center = Center(num_logits, center_momentum)
         self.patch_center = Center(num_logits, center_momentum)

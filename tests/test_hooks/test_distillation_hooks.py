@@ -1,10 +1,12 @@
 """The hooks of distillation in a real run, against their formulas."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from distillation_toys import MODEL, multi_crop
 from mmengine.hooks import Hook
 from mmpretrain.registry import MODELS
 
@@ -15,24 +17,6 @@ from amt_mm.hooks import (
     TeacherTemperatureHook,
     TeacherUpdateHook,
 )
-
-ARCH = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
-MODEL = dict(
-    type='amt_mm.IBOT',
-    backbone=dict(type='amt_mm.IBOTViT', img_size=(40, 56), patch_size=8, arch=ARCH),
-    head=dict(type='amt_mm.DistillationHead', out_channels=19, hidden_channels=16,
-              bottleneck_channels=8),
-    masking=dict(type='amt_mm.CropMasking', strategy='hint'),
-    data_preprocessor=dict(type='SelfSupDataPreprocessor', mean=[120.0, 110, 100],
-                           std=[60.0, 50, 40]))
-
-
-def multi_crop():
-    def crop(scale):
-        return [dict(type='RandomResizedCrop', scale=scale), dict(type='RandomFlip', prob=.5)]
-    return [dict(type='MultiView', num_views=[1, 1, 2],
-                 transforms=[crop((56, 40)), crop((56, 40)), crop((16, 24))]),
-            dict(type='PackInputs')]
 
 
 class Watch(Hook):
@@ -51,7 +35,7 @@ class Watch(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.steps.append(dict(
             before=self.before, after=self._weights(runner), epoch=runner.epoch,
-            temperature=runner.model.teacher_temperature,
+            temperature=float(runner.model.teacher_temperature),
             decay=self.decay))
 
     def _weights(self, runner):
@@ -133,6 +117,33 @@ def test_each_gradient_is_clipped_by_itself():
         other.grad = gradient
         torch.nn.utils.clip_grad_norm_([other], 3.0)
         assert torch.allclose(parameter.grad, other.grad)
+
+
+@pytest.mark.parametrize('infinite', [None, 2])
+def test_under_fp16_a_fused_optimiser_clips_the_same(infinite):
+    """Its gradients carry the loss scale until its kernel; a step that overflows is left out."""
+    ends = []
+    for fused in (False, True):
+        chance = torch.Generator().manual_seed(0)
+        weights = [torch.nn.Parameter(torch.randn(shape, generator=chance))
+                   for shape in ((5, 3), (7,), ())]
+        optimizer = torch.optim.AdamW(weights, lr=.1, fused=fused)
+        scaler = torch.amp.GradScaler('cpu', init_scale=1024., growth_interval=1)
+        ClipEachHook(.5).before_train(SimpleNamespace(
+            optim_wrapper=SimpleNamespace(optimizer=optimizer)))
+        for step in range(4):
+            # Some longer than the bound, some shorter: Adam would hide one common factor.
+            factor = (.01, 3., float('inf') if step == infinite else .3, 1.)[step]
+            scaler.scale(factor * sum((weight * torch.randn(weight.shape, generator=chance)).sum()
+                                      for weight in weights)).backward()
+            before = weights[0].detach().clone()
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            assert torch.equal(before, weights[0]) == (step == infinite)
+        ends.append([weight.detach() for weight in weights])
+    for plain, fused in zip(*ends, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_clipping_happens_before_the_step(distil):

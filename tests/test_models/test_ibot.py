@@ -100,7 +100,7 @@ def encode_slowly(vit, image, masked=()):
 def test_both_losses_and_centers_are_the_papers(batch, num_local, counts):
     model = build()
     model.masking = Fixed(counts)
-    model.teacher_temperature = .05
+    model.teacher_temperature.fill_(.05)
     inputs = views(batch, num_local)
     before = model.cls_center.mean.clone(), model.patch_center.mean.clone()
     with torch.no_grad():

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from distillation_toys import MODEL, multi_crop
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from amt_mm.engine.replay import replay_step
 from amt_mm.engine.step_record import random_state, read_step, set_random_state
 from amt_mm.errors import InputError
-from amt_mm.hooks import FiniteGuardHook, SaliencyUpdateHook
+from amt_mm.hooks import FiniteGuardHook, SaliencyUpdateHook, TeacherTemperatureHook
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/replay_batch.py'
 BAD = 3
@@ -32,12 +33,12 @@ def tool():
 class Break(Hook):
     """Make the gradient of one parameter, or the weights, infinite at one iteration."""
 
-    def __init__(self, at, weight=None):
-        self.at, self.weight = at, weight
+    def __init__(self, at, weight=None, bias='neck.decoder_pred.bias'):
+        self.at, self.weight, self.bias = at, weight, bias
 
     def before_train(self, runner):
         self.gradients = []
-        bias = runner.model.neck.decoder_pred.bias
+        bias = runner.model.get_parameter(self.bias)
         bias.register_hook(lambda gradient: self.gradients.append(gradient.clone()) or (
             gradient / 0 if runner.iter == self.at and not self.weight else gradient))
 
@@ -50,13 +51,14 @@ class Break(Hook):
 def broken(toy_runner, toy_images, toy_mae):
     """Train until the guard stops; return the runner and its file."""
 
-    def run(images=7, hooks=(), backbone=(), epochs=4, wrapper=(), guard=(), **changes):
-        model = toy_mae(build=False, backbone={
+    def run(images=7, hooks=(), backbone=(), epochs=4, wrapper=(), pipeline=(), **changes):
+        model = changes.pop('model', None) or toy_mae(build=False, backbone={
             **dict(type='amt_mm.AMTMAEViT', drop_path_rate=0.3), **dict(backbone)})
         settings = dict(model=model, default_scope='mmpretrain', optim_wrapper={
             **dict(type='OptimWrapper', optimizer=ADAMW), **dict(wrapper)})
-        runner = toy_runner(hooks=[*hooks, FiniteGuardHook()], dataset=toy_images(images),
-                            epochs=epochs, cfg=Config(settings), **settings, **changes)
+        runner = toy_runner(hooks=[*hooks, FiniteGuardHook()], epochs=epochs,
+                            dataset=toy_images(images, *pipeline), cfg=Config(settings),
+                            **settings, **changes)
         with pytest.raises(InputError, match='is not'):
             runner.train()
         file, = (Path(runner.work_dir) / 'nonfinite').iterdir()
@@ -92,6 +94,19 @@ def test_loss_and_gradient_are_those_of_training(broken, wrapper):
     largest = float(sum(watch.gradients[-batches:]).abs().max())
     assert again.gradients['neck.decoder_pred.bias'] == pytest.approx(largest, rel=1e-6)
     assert not all(equal_with(content, runner.cfg, seed) for seed in range(12))
+
+
+def test_of_ibot_the_teachers_temperature_too(broken, monkeypatch):
+    """It has risen, and is no weight; neither are the centers those of the step's end."""
+    monkeypatch.setattr('conftest.PlanRecorder.before_train', lambda *args: None)
+    runner, file = broken(hooks=[TeacherTemperatureHook(.04, .2, 2), Break(5, bias='head.gain')],
+                          model=MODEL, pipeline=[multi_crop()])
+    content = read_step(file)
+    assert float(content['buffers']['teacher_temperature']) == pytest.approx(.2)
+    assert replay_step(content, runner.cfg).equal
+    assert 'teacher_temperature' not in runner.model.state_dict()
+    content['buffers']['teacher_temperature'].fill_(.04)
+    assert not replay_step(content, runner.cfg).equal
 
 
 def test_random_states_go_on_as_they_did():

@@ -115,8 +115,7 @@ def report(content: dict, replay: Replay, most: int) -> str:
             lines.append(f'{name} of batch {number + 1}: {was!r} in training, {now!r} repeated')
     lines.append('the repeated losses are those of training, bit for bit' if replay.equal else
                  'the repeated losses differ from training: another device, number of threads or '
-                 'version, compiled training, or a setting that a hook changes, such as the '
-                 f'temperature of a teacher (recorded on {content["device"]} with '
+                 f'version, or compiled training (recorded on {content["device"]} with '
                  f'{content["versions"]})')
     where = replay.where
     if where is None:

@@ -6,7 +6,9 @@ _base_ = '../default_runtime.py'
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     loss_scale='dynamic',
-    optimizer=dict(type='AdamW', lr=5e-4 * 240 / 256, betas=(0.9, 0.999), weight_decay=0.04),
+    constructor='amt_mm.TrainedOptimWrapperConstructor',
+    optimizer=dict(
+        type='AdamW', lr=5e-4 * 240 / 256, betas=(0.9, 0.999), weight_decay=0.04, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, begin=0, end=10, convert_to_iter_based=True),
