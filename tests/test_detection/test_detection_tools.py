@@ -1,6 +1,5 @@
 """Detection from the command line: train, go on, measure, on images of a few dozen pixels."""
 
-import importlib.util
 import json
 from contextlib import redirect_stderr
 from io import StringIO
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from detection_toys import toy_content, write_content
+from load_script import load_script
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 
@@ -63,9 +63,7 @@ def mmdet_scope(monkeypatch):
 
 
 def main(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script(ROOT / 'tools' / f'{name}.py')
     return tool.main
 
 

@@ -1,12 +1,11 @@
 """A sharded optimiser makes the steps of a whole one, and its checkpoints are the same."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torchrun import in_two_real_processes
 
 from amt_mm.engine import ShardedOptimizer
 from amt_mm.errors import InputError
@@ -28,10 +27,7 @@ def runs(tmp_path_factory):
     """What each process had at the end of each run."""
     folder = tmp_path_factory.mktemp('sharded')
     script = Path(__file__).parent / 'two_processes_sharded.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone',
-         str(script), str(folder), json.dumps(RUNS)], capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stderr[-4000:]
+    in_two_real_processes(script, folder, json.dumps(RUNS), timeout=400)
     return folder, {run['name']: [torch.load(folder / f'{run["name"]}_rank{rank}.pt')
                                   for rank in (0, 1)] for run in RUNS}
 

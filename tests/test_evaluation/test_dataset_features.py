@@ -1,7 +1,5 @@
 """Features of labelled data sets: order, labels, and that processes may share the work."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from labelled_toys import VIT, LabelledImages
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import DATASETS
 from mmpretrain.registry import MODELS
+from torchrun import in_two_real_processes
 
 from amt_mm.errors import InputError
 from amt_mm.evaluation import dataset_features
@@ -94,11 +93,7 @@ def test_shares_are_put_together_part_by_part(monkeypatch, rows):
 def test_two_processes_measure_what_one_does(tmp_path):
     DATASETS.register_module(name='ToyLabelled', module=LabelledImages, force=True)
     script = Path(__file__).parent / 'two_processes_features.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path)],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_real_processes(script, tmp_path)
     alone = measure(tmp_path, 'none')
     for rank in (0, 1):
         shared = torch.load(tmp_path / f'rank{rank}.pt')

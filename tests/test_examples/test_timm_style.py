@@ -1,12 +1,12 @@
 """The pure torch example: it runs without OpenMMLab, and image and map are cut alike."""
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
+from load_script import load_script
 from torch.nn import functional as F
 
 from amt_mm.masking import AMTMaskGenerator, patchify
@@ -17,10 +17,7 @@ EXAMPLE = ROOT / 'examples/timm_style.py'
 
 
 def load():
-    spec = importlib.util.spec_from_file_location('timm_style', EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(EXAMPLE)
 
 
 def test_it_runs_and_imports_nothing_of_openmmlab():

@@ -1,16 +1,14 @@
 """Maps opened by several processes, here threads that exchange as processes would."""
 
-import os
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from threaded_ranks import ThreadedRanks
+from torchrun import in_two_real_processes
 
 from amt_mm import together
 from amt_mm.errors import InputError
@@ -171,12 +169,8 @@ def test_two_real_processes(tmp_path):
     sound, broken = write(tmp_path / 'sound'), write(tmp_path / 'broken')
     damage(broken, 30)
     script = Path(__file__).parent / 'two_processes_maps.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(broken), str(sound)],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    said = sorted(line for line in done.stdout.splitlines() if line[:6] in ('opened', 'refuse'))
+    said = in_two_real_processes(script, broken, sound)
+    said = sorted(line for line in said.splitlines() if line[:6] in ('opened', 'refuse'))
     assert said[:2] == [f'opened {SaliencyStore(sound).crc32}'] * 2
     assert said[2:] == [f'refused: {broken}: the maps of samples 24 to 31 are damaged (checksum '
                         'differs); resume from a checkpoint with other maps, or bring this file '

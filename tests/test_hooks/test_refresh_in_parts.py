@@ -1,15 +1,13 @@
 """A refresh of one part of the maps: which, what the others keep, and what resuming does."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torchrun import in_two_real_processes
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook
@@ -153,11 +151,8 @@ def test_two_processes_renew_the_part_that_one_renews(toy_runner, tmp_path):
                      optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.)))
     one.train()
     script = Path(__file__).parent / 'two_processes.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path / 'two'), json.dumps(dict(hook=settings, epochs=3, lr=0.))],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_real_processes(script, tmp_path / 'two',
+                          json.dumps(dict(hook=settings, epochs=3, lr=0.)))
     for epoch in range(3):
         found, wanted = (stored(folder, epoch) for folder in (tmp_path / 'two', one.work_dir))
         assert found.shape == (7, 15)

@@ -1,14 +1,12 @@
 """TokenLossHook: which losses reach which map, when they guide, and what a resumed run does."""
 
-import os
-import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torchrun import in_two_real_processes
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook, TokenLossHook
@@ -215,11 +213,7 @@ def test_impossible_settings_are_refused(settings):
 def test_two_processes_hold_the_same_maps_of_all_samples(tmp_path):
     """7 samples for 2 processes, of which each sees 4 an epoch."""
     script = Path(__file__).parent / 'two_processes_token_loss.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path)],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_real_processes(script, tmp_path)
     ranks = [torch.load(tmp_path / f'rank{rank}.pt') for rank in (0, 1)]
     assert [rank['step'] for rank in ranks] == [4, 4]
     assert torch.equal(ranks[0]['maps'], ranks[1]['maps'])

@@ -1,16 +1,14 @@
 """IBOT against its formulas: losses, centers and masks, crop by crop."""
 
 import copy
-import importlib.util
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from load_script import load_script
 from mmpretrain.registry import MODELS
 from torch.nn import functional as F
+from torchrun import in_two_real_processes
 
 from amt_mm.errors import InputError
 from amt_mm.masking import TokenMask
@@ -223,14 +221,8 @@ def test_contradictions_are_refused(wrong):
 def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
     """Gradients averaged, centers over all crops; fp64, or rounding hides faults."""
     script = Path(__file__).parent / 'two_processes_ibot.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path)],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
-    spec = importlib.util.spec_from_file_location('two_processes_ibot', script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    in_two_real_processes(script, tmp_path)
+    module = load_script(script)
     one = module.train(0, 1)
     start = MODELS.build(module.MODEL).state_dict()
     for rank in (0, 1):

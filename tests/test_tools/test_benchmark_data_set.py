@@ -1,6 +1,5 @@
 """benchmark_data_set: what it counts, against sizes that are known."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from load_script import load_script
 
 from amt_mm.datasets import dataset_fingerprint
 from amt_mm.saliency import fingerprint
@@ -17,10 +17,7 @@ TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_data_set.py'
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('benchmark_data_set', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.fixture(autouse=True)

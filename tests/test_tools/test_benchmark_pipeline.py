@@ -1,10 +1,10 @@
 """benchmark_pipeline: the JPEGs it makes, that all pipelines run, and the sums."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+from load_script import load_script
 from PIL import Image
 
 from amt_mm.datasets import ImageFolder, pack
@@ -15,10 +15,7 @@ TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/benchmark_pipeline.py'
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('benchmark_pipeline', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.fixture

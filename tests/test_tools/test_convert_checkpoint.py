@@ -1,11 +1,11 @@
 """tools/model_converters/convert_checkpoint.py: files in, files out, nothing lost unsaid."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from hostile_checkpoints import hostile
+from load_script import load_script
 from released_ibot import release
 
 from amt_mm.checkpoints import TRUST, convert, read_checkpoint
@@ -15,10 +15,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'convert_check
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location('convert_checkpoint', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.fixture

@@ -1,20 +1,17 @@
 """cost_table.py: the share of the refreshes stands beside configs that have some."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_share_of_the_refreshes(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location(
-        'cost_table', ROOT / 'tools/analysis_tools/cost_table.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script(ROOT / 'tools/analysis_tools/cost_table.py')
     names = [ROOT / f'configs/clothing/{name}_vit-mini-p8_1xb128-coslr-30e_clothing.py'
              for name in ('mae', 'mae-amt')]
     monkeypatch.setattr(sys, 'argv', ['cost_table.py', *map(str, names), '--out',

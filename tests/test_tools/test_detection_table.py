@@ -1,10 +1,10 @@
 """Results of COCO and LVIS in one table with the paper's."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 
 import amt_mm.registry  # noqa: F401
 
@@ -14,9 +14,7 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools/analysis_tools/detection_tab
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The tool in this process: importing the stack anew takes seconds."""
-    spec = importlib.util.spec_from_file_location('detection_table', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(TOOL)
     monkeypatch.chdir(tmp_path)
 
     def call(*args):

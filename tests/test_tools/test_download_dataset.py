@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import importlib.util
 import io
 import sys
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from load_script import load_script
 
 from amt_mm.datasets import TinyImageNet
 from amt_mm.errors import InputError
@@ -25,10 +25,7 @@ TOOL = Path(__file__).parents[2] / 'tools/dataset_tools/download_dataset.py'
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('download_dataset', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 class Handler(SimpleHTTPRequestHandler):

@@ -1,6 +1,5 @@
 """tools/evaluate.py: from a checkpoint to its row."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -9,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from load_script import load_script
 from mmpretrain.models import VisionTransformer
 
 from amt_mm.engine.jobs import tools_folder
@@ -20,10 +20,7 @@ TOOL = tools_folder() / 'evaluate.py'
 
 @pytest.fixture
 def tool():
-    spec = importlib.util.spec_from_file_location('evaluate_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.fixture

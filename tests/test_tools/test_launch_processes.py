@@ -1,9 +1,9 @@
 """launch_processes: which of several processes' statuses is that of the run."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 TOOL = Path(__file__).parents[2] / 'tools/launch_processes.py'
@@ -11,10 +11,7 @@ TOOL = Path(__file__).parents[2] / 'tools/launch_processes.py'
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('launch_processes', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.mark.parametrize(('codes', 'status'), [

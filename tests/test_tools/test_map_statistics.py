@@ -1,12 +1,12 @@
 """map_statistics: each number against a case whose answer is known, or scipy's."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from load_script import load_script
 from scipy.stats import spearmanr
 
 from amt_mm.masking import AMTMaskGenerator
@@ -17,10 +17,7 @@ TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/map_statistics.py'
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('map_statistics', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 def test_border_share(tool):

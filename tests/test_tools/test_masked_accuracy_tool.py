@@ -1,12 +1,12 @@
 """From an iBOT checkpoint to a linear head on 4 blocks, and to its accuracy on masked images."""
 
-import importlib.util
 import json
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from load_script import load_script
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
@@ -17,9 +17,7 @@ CONFIG = configs_folder() / 'benchmarks/linear/vit-base-p16_1xb256-last4-coslr-1
 
 
 def load_tool(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(path)
     return module.main
 
 

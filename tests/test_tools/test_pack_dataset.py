@@ -1,10 +1,10 @@
 """pack_dataset: folder and config in, one file out, nothing overwritten by accident."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 from PIL import Image
 
 from amt_mm.datasets import ImageFolder, PackedImages, dataset_fingerprint
@@ -21,9 +21,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location('pack_dataset', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script(TOOL)
 
     def call(*arguments):
         """Exit status and what was printed."""

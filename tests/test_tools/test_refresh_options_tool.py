@@ -1,6 +1,5 @@
 """refresh_options.py: its table on a toy, with and without checkpoints, and its one-line errors."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import conftest
 import cv2
 import pytest
 import torch
+from load_script import load_script
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/refresh_options.py'
 HOOK = dict(type='amt_mm.SaliencyUpdateHook', begin=2, interval=2)
@@ -16,10 +16,7 @@ HOOK = dict(type='amt_mm.SaliencyUpdateHook', begin=2, interval=2)
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('refresh_options_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 @pytest.fixture

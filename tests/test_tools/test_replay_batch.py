@@ -1,6 +1,5 @@
 """replay_batch: the step is the very same, and what broke it is found."""
 
-import importlib.util
 import os
 import random
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from distillation_toys import MODEL, multi_crop
+from load_script import load_script
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -24,10 +24,7 @@ ADAMW = dict(type='AdamW', lr=1e-3)
 
 @pytest.fixture(scope='module')
 def tool():
-    spec = importlib.util.spec_from_file_location('replay_batch', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(TOOL)
 
 
 class Break(Hook):

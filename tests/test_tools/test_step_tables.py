@@ -1,11 +1,11 @@
 """The tables of a step's options and of its memory, on the small configs."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASELINE = str(REPOSITORY / 'configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
@@ -14,10 +14,7 @@ MINI = str(REPOSITORY / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e
 
 
 def run(monkeypatch, name, *argv):
-    spec = importlib.util.spec_from_file_location(
-        name, REPOSITORY / f'tools/analysis_tools/{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_script(REPOSITORY / f'tools/analysis_tools/{name}.py')
     monkeypatch.setattr(sys, 'argv', [name, *map(str, argv)])
     module.main()
 

@@ -1,9 +1,9 @@
 """tools/test.py --encoder: for protocols that load a pre-trained encoder, and no others."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 from mmengine.config import Config
 
 from amt_mm.errors import InputError
@@ -14,9 +14,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'test.py'
 @pytest.fixture
 def enter(tmp_path):
     """What a config of these parts becomes by these arguments."""
-    spec = importlib.util.spec_from_file_location('test_tool', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script(TOOL)
     (tmp_path / 'a.pth').touch()
 
     def run(*options, **parts):

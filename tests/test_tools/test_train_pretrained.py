@@ -1,9 +1,9 @@
 """tools/train.py --pretrained: where the name of the encoder goes."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from load_script import load_script
 from mmengine.config import Config
 
 from amt_mm.errors import InputError
@@ -14,9 +14,7 @@ TOOL = Path(__file__).parents[2] / 'tools' / 'train.py'
 @pytest.fixture
 def enter():
     """What the hook's checkpoint becomes by these arguments."""
-    spec = importlib.util.spec_from_file_location('train', TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+    tool = load_script(TOOL)
 
     def run(*options, hooks=None):
         cfg = Config(dict(train_dataloader={}, train_cfg={}, optim_wrapper={}, default_hooks=(
