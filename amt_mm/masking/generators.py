@@ -164,6 +164,9 @@ class AMTMaskGenerator(MaskGenerator):
             ``'middle'``, the next in the ranking (the paper's choice); ``'low'``,
             the end of the ranking, so that the middle stays visible; ``'random'``,
             any of them.
+        mask: What is masked: ``'high'``, the head of the ranking (the paper's choice);
+            ``'random'``, with ``throw='low'``, any of the tokens that are not thrown, so
+            that saliency says only what is not worth computing.
         warmup_mask_ratio: Random masking before the first refresh. Defaults to
             .75, MAE's own ratio.
         weighting: How saliency becomes the weights of the ranking, a
@@ -174,19 +177,27 @@ class AMTMaskGenerator(MaskGenerator):
         **kwargs: See :class:`MaskGenerator`.
 
     Raises:
-        InputError: An unknown ``throw``, or values out of range.
+        InputError: An unknown ``throw`` or ``mask``, or values out of range.
     """
 
     THROWS = ('middle', 'low', 'random')
+    MASKS = ('high', 'random')
 
     def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
-                 warmup_mask_ratio: float = 0.75, weighting: Weighting | dict | None = None,
-                 hint_ratio: float = 0.0, **kwargs) -> None:
+                 mask: str = 'high', warmup_mask_ratio: float = 0.75,
+                 weighting: Weighting | dict | None = None, hint_ratio: float = 0.0,
+                 **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
         if throw not in self.THROWS:
             raise InputError(f'throw={throw!r} is unknown: use one of {", ".join(self.THROWS)}')
+        if mask not in self.MASKS:
+            raise InputError(f'mask={mask!r} is unknown: use one of {", ".join(self.MASKS)}')
+        if mask == 'random' and (throw != 'low' or hint_ratio):
+            raise InputError("mask='random' takes any tokens that are not thrown: it goes with "
+                             "throw='low' and without hint_ratio")
         check_hint(hint_ratio, mask_ratio, throw_ratio)
         self.throw = throw
+        self.mask = mask
         self.weighting = Weighting.of(weighting)
         self.hint_ratio = hint_ratio
 
@@ -197,12 +208,14 @@ class AMTMaskGenerator(MaskGenerator):
         num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
                                               self.rounding)
         order = rank_by_sampling(self.weigh(weights), generator)
+        if self.mask == 'random':
+            kept = order[:, :num_units - num_thrown]
+            order = torch.cat([_shuffled(kept, generator), order[:, num_units - num_thrown:]], 1)
         masked, rest = order[:, :num_masked], order[:, num_masked:]
         if self.throw == 'low':
             rest = rest.flip(1)
         elif self.throw == 'random':
-            shuffle = rank_uniform(len(rest), rest.shape[1], rest.device, generator)
-            rest = rest.gather(1, shuffle)
+            rest = _shuffled(rest, generator)
         order = show_some(torch.cat([masked, rest], dim=1), num_masked, num_thrown,
                           self.hint_ratio, generator)
         return MaskPlan.from_order(order, num_masked, num_thrown, units)
@@ -210,3 +223,7 @@ class AMTMaskGenerator(MaskGenerator):
     def weigh(self, saliency: Tensor) -> Tensor:
         """Weights to draw by from the saliency of each unit, both ``(B, number of units)``."""
         return self.weighting(saliency)
+
+
+def _shuffled(tokens: Tensor, generator: torch.Generator | None) -> Tensor:
+    return tokens.gather(1, rank_uniform(*tokens.shape, tokens.device, generator))

@@ -151,6 +151,28 @@ def test_throw_modes_cut_one_ranking_differently():
     assert sets(random.thrown) not in (sets(middle.thrown), sets(low.thrown))
 
 
+def test_masks_at_random_among_what_is_kept():
+    """Thrown is the last of the ranking, by its exact law; of the others each is masked alike."""
+    weights, draws = (1, 2, 3, 6), 20_000
+    law = {}  # of (masked, thrown), from the law of the thrown token alone
+    for (_, thrown), probability in throwing_law(weights, 'low').items():
+        for masked in set(range(4)) - {thrown}:
+            law[masked, thrown] = law.get((masked, thrown), 0) + probability / 3
+    plan = AMTMaskGenerator(.25, .25, throw='low', mask='random')(
+        draws, (1, 4), torch.tensor([weights]).float().expand(draws, -1), generator=seeded(9))
+    assert counts(plan) == (1, 1, 2)
+    found = [int(((plan.masked[:, 0] == i) & (plan.thrown[:, 0] == j)).sum()) for i, j in law]
+    assert sum(found) == draws
+    assert stats.chisquare(found, [draws * p for p in law.values()]).pvalue > SMALL
+
+
+@pytest.mark.parametrize('settings', [
+    dict(mask='low'), dict(mask='random'), dict(mask='random', throw='low', hint_ratio=.1)])
+def test_impossible_ways_to_mask_are_refused(settings):
+    with pytest.raises(InputError, match='mask='):
+        AMTMaskGenerator(**settings)
+
+
 def test_random_throwing_does_not_look_at_weights():
     # Among tokens that are not masked each is thrown equally often, whatever it weighs.
     weights = torch.linspace(.05, 1, 35).expand(20_000, -1)
