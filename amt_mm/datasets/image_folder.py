@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os.path as osp
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,6 +57,8 @@ class ImageFolder(CustomDataset):
             without class subfolders.
         extensions: Endings of the files to take. Defaults to what
             :class:`amt_mm.datasets.LoadImage` reads.
+        first_of_class: Take the first so many files of each class of the split alone.
+            Defaults to None: all.
         skip_unreadable: Decode every file once at start and leave out, with a
             warning for each, those that cannot be read. Defaults to False: it takes
             as long as reading the data set once, and an unreadable file stops the
@@ -76,6 +79,7 @@ class ImageFolder(CustomDataset):
                  val_fraction: float = 0.2,
                  with_label: bool | None = None,
                  extensions: Sequence[str] = EXTENSIONS,
+                 first_of_class: int | None = None,
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
         if split not in ('all', 'train', 'val'):
@@ -84,8 +88,11 @@ class ImageFolder(CustomDataset):
             raise InputError(f'val_fraction={val_fraction}: give a number between 0 and 1.')
         if not data_root and not data_prefix:
             raise InputError('data_root is empty: give the folder that holds the images.')
+        if first_of_class is not None and first_of_class < 1:
+            raise InputError(f'first_of_class={first_of_class} must be at least 1')
         self.split = split
         self.val_fraction = val_fraction
+        self.first_of_class = first_of_class
         self.skip_unreadable = skip_unreadable
         super().__init__(
             data_root=osp.expanduser(data_root),
@@ -119,11 +126,14 @@ class ImageFolder(CustomDataset):
             chosen = [p[0] in own for p in paths]
         else:
             chosen = [self.split in ('all', self._hashed_split(p)) for p in paths]
+        paths = [p for p, take in zip(paths, chosen, strict=True) if take]
+        if self.first_of_class is not None:
+            paths = self._first(paths, level)
         samples = [('/'.join(p), labels[p[level]]) if self.with_label else '/'.join(p)
-                   for p, take in zip(paths, chosen, strict=True) if take]
+                   for p in paths]
         if not samples:
             raise InputError(
-                f'{self._folder}: none of its {len(paths)} images falls into '
+                f'{self._folder}: none of its {len(chosen)} images falls into '
                 f"split={self.split!r}; change val_fraction={self.val_fraction} or use 'all'.")
         return self._readable(samples) if self.skip_unreadable else samples
 
@@ -179,6 +189,17 @@ class ImageFolder(CustomDataset):
                              f'{len(self.CLASSES)} classes are given.')
         self.folder_to_idx = {name: label for label, name in enumerate(classes)}
         return self.folder_to_idx
+
+    def _first(self, paths: list[tuple[str, ...]], level: int) -> list[tuple[str, ...]]:
+        """The first of each class, in sorted order."""
+        if not self.with_label:
+            raise InputError(f'{self._folder}: first_of_class needs class labels')
+        taken, first = Counter(), []
+        for path in paths:
+            taken[path[level]] += 1
+            if taken[path[level]] <= self.first_of_class:
+                first.append(path)
+        return first
 
     def _hashed_split(self, path: tuple[str, ...]) -> str:
         """Draw train or val for an image, by its relative path alone."""

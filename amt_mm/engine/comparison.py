@@ -34,7 +34,9 @@ MEASURES = {
     'seconds_per_step': 's a step',
 }
 # 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom; the last one serves for more.
-_T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622)
+_T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
+        2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
+        2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423)
 TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'}
 
 
@@ -73,14 +75,34 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
     result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')
     if result_file.is_file():
         return json.loads(result_file.read_text())
-    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-    if not checkpoint.is_file():
-        resume = ['--resume'] if has_begun(work_dir) else []
-        run_tool('train', [settings], resume, work_dir, threads=threads, show=show)
+    checkpoint = train(cfg, settings, work_dir, threads=threads, show=show)
     result = judge_checkpoint(cfg, checkpoint, encoder=encoder)
     result['seconds_per_step'] = seconds_per_step(work_dir)
     result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
     return json.loads(result_file.read_text())
+
+
+def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:
+    """Train as a process of its own, resumed where it broke off, unless that was done.
+
+    Args:
+        cfg: The resolved config.
+        settings: Its file, from :func:`~amt_mm.engine.jobs.claim`.
+        work_dir: Folder of the run.
+        **how: Of :func:`~amt_mm.engine.jobs.run_tool`.
+
+    Returns:
+        The checkpoint of the last epoch.
+
+    Raises:
+        InputError: Training refused its input.
+        RuntimeError: It failed.
+    """
+    checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+    if not checkpoint.is_file():
+        resume = ['--resume'] if has_begun(work_dir) else []
+        run_tool('train', [settings], resume, work_dir, **how)
+    return checkpoint
 
 
 def check_comparable(config: str, cfg: Config) -> None:
@@ -104,6 +126,11 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
     """Read a config (a file or ``PACKAGE::...``), apply options and overlay, enter its scope."""
     cfg = read_config(config)
     cfg.merge_from_dict(dict(options or {}))
+    return finished(cfg)
+
+
+def finished(cfg: Config) -> Config:
+    """Enter the scope of a config and apply its overlay, in place."""
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
     return apply_overlay(cfg)
 
@@ -185,7 +212,18 @@ def paired_differences(results: Sequence[Mapping], reference: Sequence[Mapping]
             continue
         differences = [one[name] - other[name]
                        for one, other in zip(results, reference, strict=True)]
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
-        width = _T95[min(len(differences) - 1, len(_T95)) - 1] * error
-        cells[name] = f'{statistics.mean(differences):+.1f} ± {width:.1f}'
+        mean, width = interval(differences)
+        cells[name] = f'{mean:+.1f} ± {width:.1f}'
     return cells
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """Mean of differences, and half the width of its 95 % confidence interval.
+
+    Student's t: as if they were drawn from a normal distribution, each independently.
+
+    Args:
+        differences: At least two.
+    """
+    error = statistics.stdev(differences) / math.sqrt(len(differences))
+    return statistics.mean(differences), _T95[min(len(differences) - 1, len(_T95)) - 1] * error

@@ -16,6 +16,10 @@ from amt_mm.masking import MaskPlan
 from amt_mm.models import Host
 
 
+class CostUnknown(InputError):
+    """A model whose forward pass is not counted."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Cost of the forward pass of one image.
@@ -42,13 +46,13 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
             before it. Others have one phase.
 
     Raises:
-        InputError: A model of another kind.
+        CostUnknown: A model of another kind.
     """
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     if not isinstance(model, Host) and type(model) is not MAE:
-        raise InputError(f'{type(model).__name__}: costs are known for the hosts of amt_mm and for '
-                         "mmpretrain's MAE")
+        raise CostUnknown(f'{type(model).__name__}: costs are known for the hosts of amt_mm and '
+                          "for mmpretrain's MAE")
     backbone = model.backbone
     height, width = backbone.patch_resolution
     num_tokens = height * width

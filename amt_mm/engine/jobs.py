@@ -18,6 +18,8 @@ from tqdm import tqdm
 
 from amt_mm.errors import InputError
 
+from .safe_save import write_text
+
 _running: set[subprocess.Popen] = set()
 # Runs that wait in a pool must not start when the series is told to end.
 _stopping = threading.Event()
@@ -60,16 +62,31 @@ def claim(work_dir: Path, cfg: Config) -> Path:
     Raises:
         InputError: The folder holds a run of other settings.
     """
-    # In a folder of its own: the runner dumps its config under the same name in work_dir.
-    file, text = work_dir / 'settings' / 'config.py', cfg.pretty_text
-    if file.is_file():
-        if file.read_text() != text:
-            raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
-                             '--work-dir, or remove it')
-        return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file = settings_file(work_dir)
+    if not check_claim(work_dir, cfg):
+        write_text(file, cfg.pretty_text)
     return file
+
+
+def settings_file(work_dir: Path) -> Path:
+    """Where :func:`claim` writes the config of a run."""
+    # In a folder of its own: the runner dumps its config under the same name in work_dir.
+    return work_dir / 'settings' / 'config.py'
+
+
+def check_claim(work_dir: Path, cfg: Config) -> bool:
+    """Whether this folder has been claimed for a config.
+
+    Raises:
+        InputError: It has been for another one.
+    """
+    file = settings_file(work_dir)
+    if not file.is_file():
+        return False
+    if file.read_text() != cfg.pretty_text:
+        raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
+                         '--work-dir, or remove it')
+    return True
 
 
 @contextmanager
@@ -91,11 +108,12 @@ def stopping_children() -> Iterator[None]:
 
 def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str | Path],
              work_dir: Path, processes: int = 1, threads: int | None = None,
-             show: Sequence[str] | None = None) -> None:
-    """Run ``tools/train.py`` or ``tools/test.py`` as processes of their own.
+             show: Sequence[str] | None = None, quiet: bool = False,
+             environment: Mapping[str, str] | None = None) -> None:
+    """Run ``tools/train.py``, ``tools/test.py`` or ``tools/judge.py`` as processes of their own.
 
     Args:
-        tool: ``'train'`` or ``'test'``.
+        tool: ``'train'``, ``'test'`` or ``'judge'``.
         arguments: Config and, for testing, checkpoint.
         options: What follows them; ``--work-dir`` is added.
         work_dir: Folder of the run.
@@ -104,6 +122,8 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
         show: Write what is logged to ``<tool>.log`` in ``work_dir`` and print only
             the lines that contain one of these; errors and the progress bar stay.
             Defaults to None: print everything.
+        quiet: Write all that it says to ``<tool>.log``, errors too, and print nothing.
+        environment: Variables that its environment has besides.
 
     Raises:
         InputError: The tool refused its input, or another one works in this folder.
@@ -114,20 +134,24 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     else:
         start = [sys.executable, tools_folder() / f'{tool}.py', *arguments]
     command = [str(part) for part in (*start, '--work-dir', work_dir, *options)]
-    environment = {**os.environ}
+    environment = {**os.environ, **(environment or {})}
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
+    log = work_dir / f'{tool}.log'
     with _locked(work_dir):
-        if show is None:
+        if quiet:
+            with open(log, 'a') as file, _started(command, env=environment, stdout=file,
+                                                  stderr=subprocess.STDOUT) as process:
+                status = process.wait()
+        elif show is None:
             with _started(command, env=environment) as process:
                 status = process.wait()
-            where = ''
         else:
-            log = work_dir / f'{tool}.log'
             status = _run_logged(command, environment, log, show)
-            where = f', see {log}'
+    where = '' if show is None and not quiet else f', see {log}'
     if status == 2:
-        raise InputError(f'{work_dir}: tools/{tool}.py refused its input, see the line above')
+        raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
+                         f'{where if quiet else ", see the line above"}')
     if status:
         raise RunError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
 

@@ -1,13 +1,14 @@
-"""What refreshing saliency costs of a run, by arithmetic."""
+"""What a run costs, and what of it refreshing saliency does, by arithmetic."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmpretrain.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,7 +32,8 @@ class RunCost:
             renew a part.
         warm_up: Multiply-adds of the forward pass of one crop before guidance.
         guided: The same in the guided phase; at its end, where ratios change in it.
-        refresh: The same of one whole image as far as the [CLS] row of the last block.
+        refresh: The same of one whole image as far as the [CLS] row of the last block; 0
+            where there is no refresh.
     """
 
     warm_up_crops: int
@@ -48,6 +50,17 @@ class RunCost:
         A step counts three forward passes, two of them for the backward pass.
         """
         return self.share_of(self.refresh, 3 * self.warm_up, 3 * self.guided)
+
+    @property
+    def total(self) -> float:
+        """Multiply-adds of the run for each image of the data set."""
+        return (3 * (self.warm_up_crops * self.warm_up + self.guided_crops * self.guided)
+                + self.refreshes * self.refresh)
+
+    @property
+    def step(self) -> int:
+        """Multiply-adds of a training step for a crop, of the guided phase where there is one."""
+        return 3 * (self.guided if self.guided_crops else self.warm_up)
 
     def share_of(self, refresh: float, warm_up: float, guided: float) -> float:
         """The same share from other costs of an image, such as seconds.
@@ -72,9 +85,13 @@ def refresh_hook(cfg: Config, **changes) -> SaliencyUpdateHook | None:
     Returns:
         The hook, None if the config has none.
     """
+    return _hook(cfg, 'SaliencyUpdateHook', changes)
+
+
+def _hook(cfg: Config, name: str, changes: Mapping) -> Hook | None:
     hooks = (*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values())
     for hook in hooks:
-        if isinstance(hook, Mapping) and hook['type'].split('.')[-1] == 'SaliencyUpdateHook':
+        if isinstance(hook, Mapping) and hook.get('type', '').split('.')[-1] == name:
             return HOOKS.build({**hook, **changes})
     return None
 
@@ -90,24 +107,55 @@ def run_cost(cfg: Config, **changes) -> RunCost:
         InputError: No such hook, or a run that counts iterations: how often it sees an
             image depends on the data set.
     """
-    hook = refresh_hook(cfg, **changes)
-    if hook is None:
+    if refresh_hook(cfg, **changes) is None:
         raise InputError('the config refreshes no saliency: it has no SaliencyUpdateHook')
+    return training_cost(cfg, **changes)
+
+
+def training_cost(cfg: Config, **changes) -> RunCost:
+    """What any run by epochs costs, with refreshes, guidance by losses, or without guidance.
+
+    Args:
+        cfg: Config after its overlay. Without a hook that brings maps, masks stay random.
+        **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
+
+    Raises:
+        CostUnknown: A model whose cost is not known.
+        InputError: A run that counts iterations.
+    """
+    hook, refresh = refresh_hook(cfg, **changes), 0
+    if hook is not None:
+        with torch.device('meta'):
+            model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+        refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone))
+    steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
+    return with_calendar(steps, cfg, **changes)
+
+
+def with_calendar(steps: RunCost, cfg: Config, **changes) -> RunCost:
+    """The same costs of a step and of a refresh, over the epochs of a config.
+
+    Args:
+        steps: What :func:`training_cost` says of a config that differs in nothing else.
+        cfg: Config after its overlay.
+        **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
+
+    Raises:
+        InputError: A run that counts iterations.
+    """
+    hook = refresh_hook(cfg, **changes)
+    guide = hook or _hook(cfg, 'TokenLossHook', {})
     epochs = cfg.train_cfg.get('max_epochs')
-    if epochs is None or not hook.by_epoch:
+    if epochs is None or not (guide is None or guide.by_epoch):
         raise InputError('the share of the refreshes is counted for runs by epochs '
                          '(train_cfg.max_epochs, and by_epoch=True of the SaliencyUpdateHook)')
     crops = crops_an_epoch(cfg.train_dataloader.dataset)
+    before = epochs if guide is None else min(guide.begin, epochs)
     # Of as many samples as there are parts, each refresh renews all or one.
-    looked_at = sum(len(hook.rows(epoch, hook.parts)) for epoch in range(epochs)
-                    if hook.is_due(epoch))
-    with torch.device('meta'):
-        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-    before = min(hook.begin, epochs)
-    return RunCost(
-        before * crops, (epochs - before) * crops, looked_at / hook.parts,
-        cost(cfg, guided=False).counted, cost(cfg).counted,
-        counted_refresh(model.backbone, hook.settings.grid(model.backbone)))
+    looked_at = 0 if hook is None else sum(
+        len(hook.rows(epoch, hook.parts)) for epoch in range(epochs) if hook.is_due(epoch))
+    return replace(steps, warm_up_crops=before * crops, guided_crops=(epochs - before) * crops,
+                   refreshes=looked_at / hook.parts if hook else 0)
 
 
 def crops_an_epoch(dataset: Mapping) -> int:

@@ -224,3 +224,21 @@ def test_builds_from_config_and_takes_subsets(tmp_path, monkeypatch):
     assert names(view) == ['dog/c.png', 'cat/a.png']
     prefixed = ImageFolder(data_root=str(tmp_path), data_prefix='photos')
     assert names(prefixed) == ['cat/a.png', 'dog/b.png', 'dog/c.png']
+
+
+def test_the_first_files_of_each_class(tmp_path):
+    """Of the split alone, sorted by name; a short class is taken whole."""
+    make(tmp_path, ['train/b/9.png', 'train/b/1.png', 'train/b/5.png', 'train/a/7.png',
+                    'val/a/1.png', 'val/a/2.png', 'val/a/3.png', 'val/b/0.png'])
+    found = {split: names(ImageFolder(data_root=str(tmp_path), split=split, first_of_class=2))
+             for split in ('train', 'val')}
+    assert found == {'train': ['train/a/7.png', 'train/b/1.png', 'train/b/5.png'],
+                     'val': ['val/a/1.png', 'val/a/2.png', 'val/b/0.png']}
+
+
+def test_first_of_class_needs_classes(tmp_path):
+    make(tmp_path, ['a.png', 'b.png'])
+    with pytest.raises(InputError, match='first_of_class needs class labels'):
+        ImageFolder(data_root=str(tmp_path), first_of_class=1)
+    with pytest.raises(InputError, match='first_of_class=0 must be at least 1'):
+        ImageFolder(data_root=str(tmp_path), first_of_class=0)

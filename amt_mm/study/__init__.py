@@ -1,0 +1,1 @@
+"""Studies: recipes by data sets by seeds, trained, judged and compared to a baseline."""

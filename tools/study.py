@@ -1,0 +1,150 @@
+"""Train recipes on data sets with seeds, judge the encoders, and compare them to a baseline.
+
+A study is one small file, see configs/studies/attention.py. Its runs begin seed by seed, so
+that a part of them can be compared; the same command goes on where it stopped: finished runs
+are not repeated, broken ones resumed. Below the work folder:
+
+  <data set>/<recipe>/seed_<n>   a run: merged config (settings/), logs, checkpoint, result.json
+  runs.jsonl                     one line a finished run
+  tables/                        mean, standard deviation and paired differences; pooled
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+
+try:
+    import amt_mm.registry  # noqa: F401
+except ImportError as missing:
+    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
+             '.venv/bin/python')
+
+from amt_mm.engine import launch
+from amt_mm.engine.find_checkpoint import has_begun
+from amt_mm.engine.jobs import stopping_children
+from amt_mm.errors import InputError
+from amt_mm.study.planning import Run, grid, plan_study
+from amt_mm.study.records import write_list
+from amt_mm.study.running import finished_result, run_all
+from amt_mm.study.study_file import Study, read_study
+from amt_mm.study.tables import write_tables
+from amt_mm.visualization import markdown_table
+
+EXAMPLES = """
+examples:
+  python tools/study.py configs/studies/attention.py --dry-run
+  python tools/study.py configs/studies/attention.py --jobs 2
+  python tools/study.py configs/studies/attention.py --gpus 0 1 2 3
+  python tools/study.py configs/studies/attention.py --recipes random AMT --datasets clothing
+  python tools/study.py configs/studies/attention.py --table
+
+Exit status: 0, 1 if a run failed (its log is named at the end), 2 if the study is refused.
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('study', help='file of the study')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/studies/NAME_OF_STUDY')
+    part = parser.add_argument_group('a part of the study (default: all of it)')
+    part.add_argument('--recipes', nargs='+', metavar='NAME')
+    part.add_argument('--datasets', nargs='+', metavar='NAME')
+    part.add_argument('--seeds', nargs='+', type=int, metavar='N')
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument('--jobs', type=int, default=1,
+                       help='runs at a time; with more than one, each gets one CPU thread '
+                       '(default: 1)')
+    where.add_argument('--gpus', nargs='+', default=[], metavar='ID',
+                       help='one run at a time on each of these GPUs, by CUDA_VISIBLE_DEVICES')
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument('--dry-run', action='store_true',
+                      help='print the runs with their epochs, costs and states; train nothing')
+    what.add_argument('--table', action='store_true',
+                      help='rebuild runs.jsonl and tables from what is finished; train nothing')
+    args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error('--jobs must be at least 1')
+    return args
+
+
+def main() -> None:
+    """Plan, run, and write what came out."""
+    args = parse_args()
+    with launch.one_line_errors(), stopping_children():
+        study = read_study(args.study)
+        work_dir = args.work_dir or Path('work_dirs/studies', study.name)
+        every = grid(plan_study(study), study.seeds)
+        selected = select(every, study, args)
+        done: dict[str, dict] = {}
+
+        def look() -> list[dict]:
+            # Also at what is not selected, or another process has finished.
+            for run in every:
+                if run.name not in done and (record := finished_result(run, work_dir)):
+                    done[run.name] = record
+            return [done[run.name] for run in every if run.name in done]
+
+        def write() -> list[Path]:
+            records = look()
+            write_list(records, work_dir)
+            return write_tables(records, study, work_dir)
+
+        look()
+
+        if args.dry_run:
+            print(overview(selected, done, work_dir))
+            return
+        failed = {}
+        if not args.table:
+            waiting = [run for run in selected if run.name not in done]
+            print(f'{len(selected) - len(waiting)} of {len(selected)} runs are finished; '
+                  f'{work_dir}')
+            failed = run_all(waiting, study.name, work_dir, args.jobs, args.gpus, write)
+        for file in write():
+            print(f'\n{file.read_text()}', end='')
+        print(f'\nAlso in {work_dir / "tables"}; runs in {work_dir / "runs.jsonl"}')
+        if failed:
+            print(f'\n{len(failed)} of {len(selected)} runs failed:', file=sys.stderr)
+            for name, reason in failed.items():
+                print(f'  {name}: {reason}', file=sys.stderr)
+            sys.exit(1)
+
+
+def select(runs: Sequence[Run], study: Study, args: argparse.Namespace) -> list[Run]:
+    """The runs that the command line asks for.
+
+    Raises:
+        InputError: A name or seed that the study does not have.
+    """
+    def chosen(option: str, wanted: Sequence | None, known: Iterable) -> set:
+        for value in wanted or ():
+            if value not in known:
+                raise InputError(f'--{option} {value}: the study has '
+                                 f'{", ".join(map(str, known))}')
+        return set(wanted or known)
+
+    recipes = chosen('recipes', args.recipes, study.recipes)
+    datasets = chosen('datasets', args.datasets, study.datasets)
+    seeds = chosen('seeds', args.seeds, study.seeds)
+    return [run for run in runs if run.plan.recipe in recipes and run.plan.dataset in datasets
+            and run.seed in seeds]
+
+
+def overview(runs: Sequence[Run], done: Container[str], work_dir: Path) -> str:
+    """The grid as a table."""
+    rows = [dict(dataset=run.plan.dataset, recipe=run.plan.recipe, seed=run.seed,
+                 epochs=run.plan.epochs, step=run.plan.relative_step, run=run.plan.relative_cost,
+                 state='finished' if run.name in done else
+                 'begun' if has_begun(run.folder(work_dir)) else 'to do') for run in runs]
+    columns = dict(dataset='data set', recipe='recipe', seed='seed', epochs='epochs',
+                   step='cost of a step', run='cost of the run', state='state')
+    return markdown_table(rows, columns, dict(step='.3f', run='.3f'))
+
+
+if __name__ == '__main__':
+    main()
