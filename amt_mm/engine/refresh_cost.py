@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook
 from amt_mm.registry import HOOKS
-from amt_mm.saliency import cls_attention
+from amt_mm.saliency import SaliencySource
 
 from .cost import cost
 
@@ -32,8 +32,9 @@ class RunCost:
             renew a part.
         warm_up: Multiply-adds of the forward pass of one crop before guidance.
         guided: The same in the guided phase; at its end, where ratios change in it.
-        refresh: The same of one whole image as far as the [CLS] row of the last block; 0
-            where there is no refresh.
+        refresh: The same of one whole image, as far as its map needs; 0 where there is no
+            refresh. The short pass before, by which ``debias`` and ``source='feature'`` find
+            means, is not counted: its share depends on the size of the data set.
     """
 
     warm_up_crops: int
@@ -127,7 +128,8 @@ def training_cost(cfg: Config, **changes) -> RunCost:
     if hook is not None:
         with torch.device('meta'):
             model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-        refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone))
+        refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone),
+                                  hook.settings.source)
     steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
     return with_calendar(steps, cfg, **changes)
 
@@ -174,15 +176,17 @@ def crops_an_epoch(dataset: Mapping) -> int:
     return repeats * dataset.get('times', 1) * (children.pop() if children else 1)
 
 
-def counted_refresh(backbone: nn.Module, grid: tuple[int, int]) -> int:
+def counted_refresh(backbone: nn.Module, grid: tuple[int, int],
+                    source: SaliencySource | None = None) -> int:
     """Multiply-adds of one whole image, of the matrix products that torch runs.
 
     Args:
         backbone: Encoder on the meta device.
         grid: Rows and columns of the whole image's patches.
+        source: What becomes a map. Defaults to None: the paper's, the last block's [CLS] row.
     """
     size = [side * backbone.patch_size for side in grid]
     images = torch.zeros(1, 3, *size, device='meta')
     with FlopCounterMode(display=False) as counter, torch.device('meta'):
-        cls_attention(backbone, images)
+        (source or SaliencySource()).look(backbone, images)
     return counter.get_total_flops() // 2  # torch counts a multiply-add as two operations

@@ -15,7 +15,7 @@ from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.registry import HOOKS
-from amt_mm.saliency import SaliencyStore, SaliencyWriter, entropy
+from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
 from amt_mm.together import together
 
 from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
@@ -30,8 +30,8 @@ class SaliencyUpdateHook(Hook):
     """Let the encoder being trained look at every whole image, and keep what it attends to.
 
     Training masks at random until ``begin``; there, and every ``interval`` after
-    it, the last-block [CLS] attention of all training images becomes the new
-    saliency (AMT, AAAI 2023, section "attention-driven masking"). The very next
+    it, the last-block [CLS] attention of all training images, or another ``source``,
+    becomes the new saliency (AMT, AAAI 2023, section "attention-driven masking"). The very next
     batch is planned with it. Each refresh leaves a versioned file in
     ``<work_dir>/saliency``; a checkpoint names the one it was trained with, so a
     resumed run goes on with the same maps as an unbroken one. The refresh draws
@@ -44,8 +44,15 @@ class SaliencyUpdateHook(Hook):
         end: No refresh from here on; guidance goes on with the last maps.
             Defaults to None: to the end of training.
         by_epoch: Count epochs; False counts iterations, for iteration-based loops.
-        normalize: ``'map'`` (paper) or ``'head'`` (authors' release), see
-            :func:`amt_mm.saliency.cls_saliency`.
+        source: What becomes a map: ``'cls'``, the attention of [CLS] (paper); ``'all'``, that
+            received from all tokens; ``'feature'``, the deviation of features. This and the
+            next three: see :class:`~amt_mm.saliency.SaliencySource`.
+        layers: Blocks whose attention counts: ``'last'`` (paper), ``'mean'`` over all, or the
+            index of one.
+        normalize: ``'map'`` (paper) or ``'head'`` (authors' release).
+        debias: Divide each map by the mean map of the data set. Defaults to False. This and
+            ``source='feature'`` need means over the data set, each from one more pass over
+            at most 1,024 samples, spread evenly.
         batch_size: Images a forward pass and process. Defaults to the training
             batch size: whole images without a gradient take less memory than
             crops with one, unless training recomputes its activations. Raise
@@ -70,7 +77,7 @@ class SaliencyUpdateHook(Hook):
     Raises:
         InputError: Impossible calendar or option; at the start of training, a
             data preprocessor or pipeline that guided masking cannot use, or an
-            image size or precision that the model cannot; on resume, a map
+            image size, source or precision that the model cannot; on resume, a map
             file that is gone, damaged, or of another data set; at a refresh, more
             flat maps than ``max_flat`` allows.
     """
@@ -79,7 +86,8 @@ class SaliencyUpdateHook(Hook):
     priority = 'NORMAL'
 
     def __init__(self, begin: int = 40, interval: int = 40, end: int | None = None,
-                 by_epoch: bool = True, normalize: str = 'map', batch_size: int | None = None,
+                 by_epoch: bool = True, source: str = 'cls', layers: int | str = 'last',
+                 normalize: str = 'map', debias: bool = False, batch_size: int | None = None,
                  num_workers: int | None = None, dtype: str = 'float16',
                  image_size: int | Sequence[int] | None = None, parts: int = 1,
                  precision: str | None = None, max_flat: float = 0.5) -> None:
@@ -102,7 +110,8 @@ class SaliencyUpdateHook(Hook):
         self.by_epoch = by_epoch
         self.parts = parts
         self.max_flat = max_flat
-        self.settings = Refresh(normalize, dtype, image_size, precision, batch_size, num_workers)
+        self.settings = Refresh(SaliencySource(source, layers, normalize, debias), dtype,
+                                image_size, precision, batch_size, num_workers)
         self._reference: dict | None = None
         self._seconds = 0.0
 

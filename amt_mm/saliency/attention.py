@@ -1,13 +1,14 @@
-"""Last-block [CLS] attention of a vision transformer, in its cheapest exact form.
+"""Attention of a vision transformer to its patches, in its cheapest exact form.
 
-Of the last block only the attention of the [CLS] token is wanted: one query, all
-keys, no value, no projection, no MLP. Fused attention kernels return no weights,
-so the row is computed here from the block's own normalisation and projection.
+Of a block only its attention is wanted: no value, no projection, no MLP, and for [CLS] one
+query. Fused attention kernels return no weights, so rows are computed here from the block's own
+normalisation and projection.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -16,21 +17,11 @@ from torch.nn import functional as F
 from amt_mm.errors import InputError
 
 from .normalize import min_max
-
-# Parts by which attention differs from a softmax of the projected queries and keys.
-_OTHER_ATTENTION = ('q_bias', 'relative_position_bias_table', 'rel_pos_bias', 'rope')
+from .vit_blocks import chosen_blocks, inputs_of
 
 
-class _Reached(Exception):
-    """Carries the last block's input out of the forward pass."""
-
-    def __init__(self, tokens: Tensor) -> None:
-        super().__init__()
-        self.tokens = tokens
-
-
-def cls_attention(vit: nn.Module, images: Tensor) -> Tensor:
-    """Attention of the last block's [CLS] token to every patch (AMT, eq. 3 and 4).
+def cls_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') -> Tensor:
+    """Attention of the [CLS] token to every patch (AMT, eq. 3 and 4).
 
     All tokens are visible, dropout and drop path are off, the softmax is taken in
     fp32 also under autocast. The [CLS] column is removed after the softmax, so a
@@ -41,17 +32,34 @@ def cls_attention(vit: nn.Module, images: Tensor) -> Tensor:
             ``blocks`` (timm), [CLS] first, one ``qkv`` projection a block. Its
             forward on images alone must see all tokens.
         images: Normalised images, ``(B, C, H, W)``.
+        layers: ``'last'``: of the last block, as in the paper. The index of a block, from
+            0, negative from the end. ``'mean'``: of all blocks, one after the other, so
+            that a mean over heads is one over blocks too.
 
     Returns:
-        ``(B, heads, N)`` fp32, without gradient.
+        ``(B, heads, N)`` fp32, without gradient; with ``'mean'``, heads of all blocks.
 
     Raises:
-        InputError: The transformer is built in another way.
+        InputError: The transformer is built in another way, or has no such block.
     """
-    block = last_block(vit)
-    tokens = _input_of(vit, block, images)
-    with torch.no_grad():
-        return cls_row(block, tokens)
+    return _attention(cls_row, vit, images, layers)
+
+
+def received_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') -> Tensor:
+    """Attention that every patch receives from all tokens, [CLS] among them, on average.
+
+    Args:
+        vit: See :func:`cls_attention`.
+        images: Normalised images, ``(B, C, H, W)``.
+        layers: See :func:`cls_attention`.
+
+    Returns:
+        ``(B, heads, N)`` as :func:`cls_attention`, mean over the 1 + N queries.
+
+    Raises:
+        InputError: The transformer is built in another way, or has no such block.
+    """
+    return _attention(mean_row, vit, images, layers)
 
 
 def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tensor:
@@ -60,15 +68,27 @@ def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tens
     Args:
         vit: See :func:`cls_attention`.
         images: Normalised images, ``(B, C, H, W)``.
-        normalize: ``'map'``: mean over heads, then min-max for each image, as the
-            paper says. ``'head'``: min-max for each head, then mean over heads,
-            as the authors' released code does.
+        normalize: See :func:`normalized`.
 
     Returns:
         ``(B, N)`` fp32. An image whose attention is flat or not finite gets a row
         of zeros, which every mask generator reads as "no preference".
     """
-    attention = cls_attention(vit, images)
+    return normalized(cls_attention(vit, images), normalize)
+
+
+def normalized(attention: Tensor, normalize: str = 'map') -> Tensor:
+    """One map from 0 to 1 from the attention of several heads.
+
+    Args:
+        attention: ``(B, heads, N)``.
+        normalize: ``'map'``: mean over heads, then min-max for each image, as the
+            paper says. ``'head'``: min-max for each head, then mean over heads,
+            as the authors' released code does.
+
+    Returns:
+        ``(B, N)``.
+    """
     if normalize == 'map':
         return min_max(attention.mean(dim=1))
     if normalize == 'head':
@@ -76,73 +96,57 @@ def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tens
     raise InputError(f"normalize={normalize!r} is unknown: use 'map' or 'head'")
 
 
-def last_block(vit: nn.Module) -> nn.Module:
-    """The last block of a transformer, once its attention is known to be a plain softmax.
-
-    Raises:
-        InputError: The transformer is built in another way.
-    """
-    blocks = getattr(vit, 'layers', None) or getattr(vit, 'blocks', None)
-    block = blocks[-1] if isinstance(blocks, (nn.ModuleList, nn.Sequential)) and blocks else None
-    if not isinstance(getattr(getattr(block, 'attn', None), 'qkv', None), nn.Linear):
-        raise InputError(
-            f'{type(vit).__name__} has no last block with a `qkv` projection: [CLS] attention is '
-            'known for mmpretrain (`layers`) and timm (`blocks`) vision transformers')
-    if getattr(vit, 'cls_token', None) is None:
-        raise InputError(f'{type(vit).__name__} has no [CLS] token, so no [CLS] attention')
-    prefix = getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
-    if prefix > 1:
-        raise InputError(f'{type(vit).__name__} has {prefix} tokens before its patches: [CLS] '
-                         'attention is known for [CLS] alone, without distillation or registers')
-    others = [name for name in _OTHER_ATTENTION if getattr(block.attn, name, None) is not None]
-    if others or getattr(vit, 'rel_pos_bias', None) is not None:
-        raise InputError(f'{type(vit).__name__} adds {(others or ["rel_pos_bias"])[0]} to its '
-                         'attention, which the plain softmax of queries and keys leaves out')
-    return block
-
-
-def _input_of(vit: nn.Module, block: nn.Module, images: Tensor) -> Tensor:
-    """Run the forward pass as far as ``block`` and return what it is given."""
-
-    def stop(_, args: tuple) -> None:
-        raise _Reached(args[0])
-
-    training = {module: module.training for module in vit.modules()}
-    handle = block.register_forward_pre_hook(stop)
-    try:
-        for module in training:
-            module.training = False
-        with torch.no_grad():
-            vit(images)
-    except _Reached as reached:
-        return reached.tokens
-    finally:
-        handle.remove()
-        for module, mode in training.items():
-            module.training = mode
-    raise InputError(f'the forward pass of {type(vit).__name__} never reached its last block')
-
-
 def cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
     """Softmax of the [CLS] query over all keys, without its own column, ``(B, heads, N)``."""
+    query, key = _query_and_key(block, tokens, 1)
+    with _fp32(tokens):
+        return _softmax(query, key)[:, :, 0, 1:]
+
+
+def mean_row(block: nn.Module, tokens: Tensor) -> Tensor:
+    """Mean over the softmax of all queries, without the [CLS] column, ``(B, heads, N)``."""
+    query, key = _query_and_key(block, tokens, tokens.shape[1])
+    with _fp32(tokens):
+        # Head by head: (B, 1 + N, 1 + N) of one is as much as there must be at once.
+        rows = [_softmax(*head).mean(dim=1)[:, 1:]
+                for head in zip(query.unbind(1), key.unbind(1), strict=True)]
+    return torch.stack(rows, dim=1)
+
+
+def _attention(row: Callable, vit: nn.Module, images: Tensor, layers: int | str) -> Tensor:
+    blocks = chosen_blocks(vit, layers)
+    tokens = inputs_of(vit, blocks, images)
+    with torch.no_grad():
+        rows = [row(*given) for given in zip(blocks, tokens, strict=True)]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+    """Of the first ``queries`` tokens and of all, ``(B, heads, n, D / heads)`` each."""
     attn = block.attn
     norm = block.ln1 if hasattr(block, 'ln1') else block.norm1
     tokens = norm(tokens)  # (B, 1 + N, D)
     width = attn.qkv.out_features // 3
-    head_width = width // attn.num_heads
+    heads = (attn.num_heads, width // attn.num_heads)
     weight, bias = attn.qkv.weight, attn.qkv.bias
-    query = F.linear(tokens[:, :1], weight[:width], None if bias is None else bias[:width])
+    query = F.linear(tokens[:, :queries], weight[:width], None if bias is None else bias[:width])
     key = F.linear(tokens, weight[width:2 * width],
                    None if bias is None else bias[width:2 * width])
-    query = query.unflatten(-1, (attn.num_heads, head_width)).transpose(1, 2)
-    key = key.unflatten(-1, (attn.num_heads, head_width)).transpose(1, 2)
+    query = query.unflatten(-1, heads).transpose(1, 2)
+    key = key.unflatten(-1, heads).transpose(1, 2)
     # timm normalises queries and keys in some models.
     query = getattr(attn, 'q_norm', nn.Identity())(query)
-    key = getattr(attn, 'k_norm', nn.Identity())(key)
+    return query, getattr(attn, 'k_norm', nn.Identity())(key)
+
+
+def _fp32(tokens: Tensor) -> AbstractContextManager:
     kind = tokens.device.type
     # The meta device, on which costs are counted, knows no autocast to switch off.
     known = torch.amp.is_autocast_available(kind)
-    with torch.autocast(kind, enabled=False) if known else nullcontext():
-        # (B, heads, 1, D_h) x (B, heads, D_h, 1 + N)
-        logits = query.float() @ key.float().transpose(-2, -1) * head_width**-0.5
-        return logits.softmax(dim=-1)[:, :, 0, 1:]
+    return torch.autocast(kind, enabled=False) if known else nullcontext()
+
+
+def _softmax(query: Tensor, key: Tensor) -> Tensor:
+    """Rows of attention, ``(..., queries, keys)`` fp32."""
+    logits = query.float() @ key.float().transpose(-2, -1) * query.shape[-1]**-0.5
+    return logits.softmax(dim=-1)

@@ -7,7 +7,8 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from .attention import cls_row, last_block
+from .attention import cls_row
+from .vit_blocks import chosen_blocks
 
 
 class AttentionTap:
@@ -28,7 +29,7 @@ class AttentionTap:
     """
 
     def __init__(self, vit: nn.Module) -> None:
-        self.block = last_block(vit)
+        self.block = chosen_blocks(vit)[0]
         self._tokens: Tensor | None = None
 
     def __enter__(self) -> AttentionTap:

@@ -14,7 +14,7 @@ from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook, refresh
 from amt_mm.hooks.refresh import Refresh
-from amt_mm.saliency import SaliencyStore, SaliencyWriter
+from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter
 
 GUIDED = (15, 14, 6)
 STILL = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.0))
@@ -136,7 +136,7 @@ def batch_sampler():
 def test_images_at_once_with_a_batch_sampler(toy_runner, monkeypatch, batch_sampler, own, sampler,
                                              wanted):
     sizes = []
-    monkeypatch.setattr('amt_mm.hooks.refresh.cls_saliency', lambda vit, images, normalize: (
+    monkeypatch.setattr(SaliencySource, 'maps', lambda source, vit, images, means: (
         sizes.append(len(images)), torch.rand(len(images), 35))[1])
     toy_runner(hooks=[SaliencyUpdateHook(1, batch_size=own)], epochs=2,
                loader=dict(batch_sampler=dict(batch_sampler, size=sampler))).train()
@@ -199,19 +199,19 @@ def test_maps_cross_between_processes_as_they_are_stored(toy_runner, tmp_path, m
                                                          kind):
     """And arrive as the file would have kept them without that."""
     crossed, made = set(), []
-    gather, cls_saliency = refresh.all_gather, refresh.cls_saliency
+    gather, maps_of = refresh.all_gather, SaliencySource.maps
 
     def watch(part):
         if part.dim() == 2:
             crossed.add(part.dtype)
         return gather(part)
 
-    def keep(*args):
-        made.append(cls_saliency(*args))
+    def keep(*args, **kwargs):
+        made.append(maps_of(*args, **kwargs))
         return made[-1]
 
     monkeypatch.setattr(refresh, 'all_gather', watch)
-    monkeypatch.setattr(refresh, 'cls_saliency', keep)
+    monkeypatch.setattr(SaliencySource, 'maps', keep)
     runner = toy_runner(hooks=[SaliencyUpdateHook(0, 9, dtype=dtype)], epochs=1)
     runner.train()
     assert crossed == {kind}

@@ -13,8 +13,8 @@ from guided_runs import GUIDED, WARMUP, counts, maps_of, states
 from mmengine.hooks import Hook
 
 from amt_mm.datasets import whole_image_view
-from amt_mm.hooks import SaliencyUpdateHook, refresh
-from amt_mm.saliency import SaliencyStore
+from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.saliency import SaliencySource, SaliencyStore
 
 
 def slow_map(model, image):
@@ -121,7 +121,7 @@ def test_trap_9_a_refresh_reaches_the_very_next_batch(toy_runner, toy_images, mo
     """Maps that shout: from each refresh on, all attention is on another token."""
     hot = {1: (1, 1), 2: (1, 5), 3: (3, 1), 4: (3, 5)}
 
-    def shout(vit, images, normalize):
+    def shout(source, vit, images, means):
         row, column = hot[made[-1]]
         maps = torch.zeros(len(images), 35)
         maps[:, row * 7 + column] = 1
@@ -131,7 +131,7 @@ def test_trap_9_a_refresh_reaches_the_very_next_batch(toy_runner, toy_images, mo
     hook = SaliencyUpdateHook(1, 1)
     make = hook.refresh
     hook.refresh = lambda runner, step: (made.append(step), make(runner, step))
-    monkeypatch.setattr(refresh, 'cls_saliency', shout)
+    monkeypatch.setattr(SaliencySource, 'maps', shout)
     whole = [dict(type='amt_mm.RandomResizedCropWithBox', scale=(40, 56),
                   crop_ratio_range=(1.0, 1.0), aspect_ratio_range=(1.4, 1.4)),
              dict(type='amt_mm.PackInputsWithBox')]

@@ -7,7 +7,8 @@ import torch
 from guided_runs import warnings_of
 
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook, refresh
+from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.saliency import SaliencySource
 
 
 @pytest.mark.parametrize('settings', [
@@ -59,7 +60,7 @@ def test_a_beginning_after_the_end_of_training_is_warned_of(toy_runner, monkeypa
 def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9, max_flat=1)],
                         epochs=1)
-    monkeypatch.setattr(refresh, 'cls_saliency', lambda vit, images, normalize: torch.zeros(
+    monkeypatch.setattr(SaliencySource, 'maps', lambda source, vit, images, means: torch.zeros(
         len(images), 35))
     texts = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))
@@ -71,7 +72,7 @@ def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
 def test_a_refresh_of_mostly_flat_maps_stops_before_they_are_used(toy_runner, monkeypatch, flat,
                                                                   stops):
     """Of 7 maps .5 are 3.5; the second refresh is the bad one."""
-    def some(vit, images, normalize):
+    def some(source, vit, images, means):
         maps = torch.rand(len(images), 35)
         made.extend(maps)
         if len(made) > 7:
@@ -79,7 +80,7 @@ def test_a_refresh_of_mostly_flat_maps_stops_before_they_are_used(toy_runner, mo
         return maps
 
     made = []
-    monkeypatch.setattr('amt_mm.hooks.refresh.cls_saliency', some)
+    monkeypatch.setattr(SaliencySource, 'maps', some)
     runner = toy_runner(hooks=[SaliencyUpdateHook(1, 1)], epochs=3)
     if stops:
         with pytest.raises(InputError, match='4 of 7 saliency maps are flat.*max_flat=0.5'):
