@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from amt_mm.models import Host
@@ -74,6 +75,23 @@ def _kept(cfg: Config, depth: int, decoder_depth: int, bf16: bool) -> list[int]:
 
 
 def _bytes_of_step(model: Host, batch: int, bf16: bool) -> int:
+    plan = model.data_preprocessor.mask_generator(batch, model.backbone.grid)
+    images = torch.zeros(batch, 3, *model.backbone.img_size)
+
+    def forward() -> Tensor:
+        with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
+            return model.losses(images, plan)['loss']
+
+    return kept_bytes(model, forward)
+
+
+def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, without weights.
+
+    Args:
+        model: Whose weights do not count.
+        forward: Computes the loss.
+    """
     kept = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -82,11 +100,7 @@ def _bytes_of_step(model: Host, batch: int, bf16: bool) -> int:
         return tensor
 
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    grid = model.backbone.grid
-    plan = model.data_preprocessor.mask_generator(batch, grid)
-    images = torch.zeros(batch, 3, *model.backbone.img_size)
-    with saved_tensors_hooks(keep, lambda tensor: tensor), \
-            torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-        losses = model.losses(images, plan)
-    assert losses['loss'].requires_grad
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = forward()
+    assert loss.requires_grad
     return sum(size for address, (size, _) in kept.items() if address not in weights)

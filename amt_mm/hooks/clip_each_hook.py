@@ -32,22 +32,25 @@ class ClipEachHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Listen to the optimiser."""
-        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(self._clip)
+        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(
+            lambda optimizer, *_: clip_each(optimizer, self.max_norm))
 
     def after_train(self, runner: Runner) -> None:
         """Stop listening."""
         self._handle.remove()
 
-    @torch.no_grad()
-    def _clip(self, optimizer: torch.optim.Optimizer, *_) -> None:
-        gradients = [parameter.grad for group in optimizer.param_groups
-                     for parameter in group['params'] if parameter.grad is not None]
-        if gradients:
-            norms = torch.stack(torch._foreach_norm(gradients))
-            # Which a fused optimiser takes off by itself, in its step.
-            loss_scale = getattr(optimizer, 'grad_scale', None)
-            if loss_scale is not None:
-                norms = norms / loss_scale.to(norms.device)
-            # As torch's own clipping guards its division.
-            scales = (self.max_norm / (norms + 1e-6)).clamp_max(1)
-            torch._foreach_mul_(gradients, list(scales.unbind()))
+
+@torch.no_grad()
+def clip_each(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
+    """Scale down each gradient of an optimiser that is longer than ``max_norm``, in place."""
+    gradients = [parameter.grad for group in optimizer.param_groups
+                 for parameter in group['params'] if parameter.grad is not None]
+    if gradients:
+        norms = torch.stack(torch._foreach_norm(gradients))
+        # Which a fused optimiser takes off by itself, in its step.
+        loss_scale = getattr(optimizer, 'grad_scale', None)
+        if loss_scale is not None:
+            norms = norms / loss_scale.to(norms.device)
+        # As torch's own clipping guards its division.
+        scales = (max_norm / (norms + 1e-6)).clamp_max(1)
+        torch._foreach_mul_(gradients, list(scales.unbind()))

@@ -7,6 +7,7 @@ import math
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
@@ -41,7 +42,6 @@ class TeacherUpdateHook(Hook):
             raise InputError(f'TeacherUpdateHook needs a model with a teacher, such as '
                              f'amt_mm.IBOT, not {type(unwrapped(runner)).__name__}')
 
-    @torch.no_grad()
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Update, unless gradients are still being accumulated."""
@@ -49,8 +49,18 @@ class TeacherUpdateHook(Hook):
             return
         progress = runner.iter / runner.max_iters
         share = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
-        model = unwrapped(runner)
-        for name, part in model.teacher.items():
-            # lerp_: teacher + (1 - m) (student - teacher)
-            torch._foreach_lerp_(list(part.parameters()),
-                                 list(getattr(model, name).parameters()), 1 - share)
+        follow(unwrapped(runner), share)
+
+
+@torch.no_grad()
+def follow(model: nn.Module, share: float) -> None:
+    """Move ``model.teacher`` towards the parts of the model that it has copies of.
+
+    Args:
+        model: Such as :class:`~amt_mm.models.IBOT`.
+        share: What stays of the old teacher.
+    """
+    for name, part in model.teacher.items():
+        # lerp_: teacher + (1 - m) (student - teacher)
+        torch._foreach_lerp_(list(part.parameters()),
+                             list(getattr(model, name).parameters()), 1 - share)

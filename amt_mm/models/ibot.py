@@ -160,21 +160,65 @@ class IBOT(BaseSelfSupervisor):
             ``loss_cls`` and, with a ``patch_weight``, ``loss_patch``, weighted.
         """
         whole = torch.cat(inputs[:self.num_global])  # (G B, C, H, W)
-        with torch.no_grad():
-            taught, scores = self._teach(whole)
-            grid = patch_grid(*whole.shape[-2:], self.backbone.patch_size)
-            mask = self.masking and self.masking(len(whole), grid, scores, whole.device)
-        tokens = self.backbone.encode(whole, mask)  # (G B, 1 + N, D)
-        parts = [tokens[:, 0], *(self.backbone.encode(views)[:, 0]
-                                 for views in _by_size(inputs[self.num_global:]))]
+        taught, mask = self.teach(whole)
+        learnt = self.backbone.encode(whole, mask)  # (G B, 1 + N, D)
+        local = [self.backbone.encode(views)[:, 0]
+                 for views in by_size(inputs[self.num_global:])]
+        return self.compare(taught, learnt, local, mask)
+
+    @torch.no_grad()
+    def teach(self, whole: Tensor) -> tuple[Tensor, TokenMask | None]:
+        """The teacher's pass.
+
+        Args:
+            whole: Global crops, ``(G B, C, H, W)``.
+
+        Returns:
+            Its projections of [CLS] and, for the patch loss, of all tokens,
+            ``(G B, 1 + N, bottleneck)``; and what the student does not see.
+        """
+        with AttentionTap(self.teacher.backbone) as tap:
+            tokens = self.teacher.backbone.encode(whole)
+        mask = self.mask(whole, tap)
+        return self.teacher.head.project(tokens if self.patch_weight else tokens[:, :1]), mask
+
+    @torch.no_grad()
+    def mask(self, whole: Tensor, tap: AttentionTap) -> TokenMask | None:
+        """Which tokens the student does not see.
+
+        Args:
+            whole: Global crops, ``(G B, C, H, W)``.
+            tap: What listened while the teacher encoded them.
+        """
+        if self.masking is None:
+            return None
+        # (G B, heads, N) to (G B, N)
+        scores = tap.cls_attention().mean(dim=1) if self.masking.needs_scores else None
+        grid = patch_grid(*whole.shape[-2:], self.backbone.patch_size)
+        return self.masking(len(whole), grid, scores, whole.device)
+
+    def compare(self, taught: Tensor, learnt: Tensor, local: list[Tensor], mask: TokenMask | None
+                ) -> dict[str, Tensor]:
+        """Both losses from what teacher and student make of the crops; the centers move.
+
+        Args:
+            taught: The teacher's projections, see :meth:`teach`.
+            learnt: The student's tokens of the same crops, masked, ``(G B, 1 + N, D)``.
+            local: The student's [CLS] of local crops, ``(L B, D)`` for each size.
+            mask: What was masked.
+
+        Returns:
+            See :meth:`loss`.
+        """
+        parts = [learnt[:, 0], *local]
         num_cls = sum(map(len, parts))
         if self.patch_weight:
-            parts.append(mask.take(tokens[:, 1:]))
+            parts.append(mask.take(learnt[:, 1:]))
         logits = self.head(torch.cat(parts))
 
         cls_logits = self.teacher.head.last_layer(taught[:, 0])  # (G B, K)
         targets = self.cls_center.sharpen(cls_logits, self.teacher_temperature)
-        batch = len(inputs[0])
+        batch = len(learnt) // self.num_global
         losses = {'loss_cls': self.cls_weight * crop_loss(
             targets.unflatten(0, (self.num_global, batch)),
             list(logits[:num_cls].split(batch)), self.student_temperature)}
@@ -189,18 +233,13 @@ class IBOT(BaseSelfSupervisor):
             self.patch_center.update(self.teacher.head.last_layer(mean))
         return losses
 
-    def _teach(self, whole: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The teacher's projections ``(G B, 1 + N, bottleneck)``, and attention where needed."""
-        with AttentionTap(self.teacher.backbone) as tap:
-            tokens = self.teacher.backbone.encode(whole)
-        scores = None
-        if self.masking is not None and self.masking.needs_scores:
-            scores = tap.cls_attention().mean(dim=1)  # (G B, N)
-        return self.teacher.head.project(tokens if self.patch_weight else tokens[:, :1]), scores
 
+def by_size(views: list[Tensor]) -> list[Tensor]:
+    """Views of one size after another in one batch each, in their order.
 
-def _by_size(views: list[Tensor]) -> list[Tensor]:
-    """Views of one size after another in one batch each, in their order."""
+    Args:
+        views: Each ``(B, C, H, W)``.
+    """
     batches: list[list[Tensor]] = []
     for view in views:
         if batches and batches[-1][0].shape == view.shape:

@@ -17,6 +17,7 @@ from amt_mm.hooks import (
     TeacherTemperatureHook,
     TeacherUpdateHook,
 )
+from amt_mm.hooks.clip_each_hook import clip_each
 
 
 class Watch(Hook):
@@ -108,7 +109,7 @@ def test_each_gradient_is_clipped_by_itself():
     gradients = [torch.full((3, 2), 5.0), torch.full((4,), .1), None]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = None if gradient is None else gradient.clone()
-    ClipEachHook(3.0)._clip(torch.optim.SGD(parameters, lr=1))
+    clip_each(torch.optim.SGD(parameters, lr=1), 3.0)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is None:
             assert parameter.grad is None

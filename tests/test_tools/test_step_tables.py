@@ -71,3 +71,26 @@ def test_what_cannot_be_timed(monkeypatch, capsys, tmp_path, config, rows, part)
         run(monkeypatch, 'step_options', config, '--rows', *rows, '--out', tmp_path / 'table')
     assert stop.value.code == 2
     assert part in capsys.readouterr().err
+
+
+def test_a_step_of_distillation_beside_its_parts(monkeypatch, tmp_path, capsys):
+    run(monkeypatch, 'distillation_step', IBOT, '--batch-size', 1, '--rounds', 1, '--out',
+        tmp_path / 'out')
+    parts = json.loads((tmp_path / 'out_parts.json').read_text())['rows']
+    times = {row['part']: row['time'] for row in parts}
+    whole, total = times.pop('whole step'), times.pop('sum')
+    assert len(times) == 8 and total == pytest.approx(sum(times.values()))
+    assert [row['share'] for row in parts] == pytest.approx(
+        [100 * row['time'] / whole for row in parts])
+    masks = json.loads((tmp_path / 'out_masks.json').read_text())['rows']
+    assert [row['masks'] for row in masks] == ['random', 'block', 'high', 'hint']
+    assert masks[0]['ratio'] == 1 and masks[2]['ratio'] == masks[2]['step'] / masks[0]['step']
+    text = capsys.readouterr().out
+    assert f'sum of its parts: {whole / total:.3f}' in text and 'masks of the parts: random' in text
+
+
+def test_only_distillation_has_such_parts(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(monkeypatch, 'distillation_step', MINI)
+    assert stop.value.code == 2
+    assert 'amt_mm.IBOT with masks alone' in capsys.readouterr().err
