@@ -11,7 +11,7 @@ from amt_mm.errors import InputError
 
 from .hint import check_hint, show_some
 from .plan import MaskPlan
-from .ranking import rank_by_sampling, rank_uniform
+from .ranking import rank_by_sampling, rank_uniform, shuffled
 from .ratios import check_ratios, split_counts
 from .weighting import Weighting
 
@@ -210,12 +210,12 @@ class AMTMaskGenerator(MaskGenerator):
         order = rank_by_sampling(self.weigh(weights), generator)
         if self.mask == 'random':
             kept = order[:, :num_units - num_thrown]
-            order = torch.cat([_shuffled(kept, generator), order[:, num_units - num_thrown:]], 1)
+            order = torch.cat([shuffled(kept, generator), order[:, num_units - num_thrown:]], 1)
         masked, rest = order[:, :num_masked], order[:, num_masked:]
         if self.throw == 'low':
             rest = rest.flip(1)
         elif self.throw == 'random':
-            rest = _shuffled(rest, generator)
+            rest = shuffled(rest, generator)
         order = show_some(torch.cat([masked, rest], dim=1), num_masked, num_thrown,
                           self.hint_ratio, generator)
         return MaskPlan.from_order(order, num_masked, num_thrown, units)
@@ -223,7 +223,3 @@ class AMTMaskGenerator(MaskGenerator):
     def weigh(self, saliency: Tensor) -> Tensor:
         """Weights to draw by from the saliency of each unit, both ``(B, number of units)``."""
         return self.weighting(saliency)
-
-
-def _shuffled(tokens: Tensor, generator: torch.Generator | None) -> Tensor:
-    return tokens.gather(1, rank_uniform(*tokens.shape, tokens.device, generator))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 
-from .ranking import rank_uniform
+from .ranking import shuffled
 from .ratios import check_ratios, floor_share
 
 
@@ -57,8 +57,6 @@ def show_some(order: Tensor, num_masked: int, num_thrown: int, hint_ratio: float
         raise InputError(f'hint_ratio={hint_ratio} shows {num_shown} of {num_masked} masked tokens '
                          f'in place of visible ones, of which there are {num_visible}: lower it')
     masked, thrown, visible = order.split([num_masked, num_thrown, num_visible], dim=1)
-    masked, visible = (
-        part.gather(1, rank_uniform(len(part), part.shape[1], part.device, generator))
-        for part in (masked, visible))
+    masked, visible = shuffled(masked, generator), shuffled(visible, generator)
     return torch.cat([visible[:, :num_shown], masked[:, num_shown:], thrown,
                       masked[:, :num_shown], visible[:, num_shown:]], dim=1)

@@ -37,6 +37,11 @@ def rank_uniform(batch_size: int, num_tokens: int, device: torch.device | str = 
     return torch.rand(batch_size, num_tokens, device=device, generator=generator).argsort(dim=1)
 
 
+def shuffled(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """The tokens of each sample in a uniformly random order, ``(B, n)``."""
+    return tokens.gather(1, rank_uniform(*tokens.shape, tokens.device, generator))
+
+
 def rank_by_sampling(weights: Tensor, generator: torch.Generator | None = None,
                      floor: float = WEIGHT_FLOOR) -> Tensor:
     """Draw all tokens one after another without replacement, by weight (AMT, eq. 5).

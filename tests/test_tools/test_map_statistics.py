@@ -9,6 +9,7 @@ import torch
 from load_script import load_script
 from scipy.stats import spearmanr
 
+from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator
 from amt_mm.saliency import SaliencyWriter
 
@@ -50,6 +51,28 @@ def test_agreement_of_maps_of_two_grids(tool):
     assert tool.agreement(*slopes) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize('grid', [(5, 7), (8, 8)])
+def test_overlap_of_the_top_quarters(tool, grid):
+    maps, others = torch.rand(2, 300, *grid, generator=torch.Generator().manual_seed(1))
+    k = round(grid[0] * grid[1] / 4)
+    wanted = []
+    for a, b in zip(maps.flatten(1).tolist(), others.flatten(1).tolist(), strict=True):
+        a, b = (set(sorted(range(len(row)), key=lambda i: -row[i])[:k]) for row in (a, b))
+        wanted.append(len(a & b) / len(a | b))
+    found = tool.overlap(maps, others)
+    assert found == pytest.approx(sum(wanted) / 300)
+    assert found == pytest.approx(.14, abs=.02), 'what the column calls chance'
+    assert tool.overlap(maps, maps) == 1
+    assert tool.overlap(maps, 1 - maps) == 0
+    maps[7:] = 0  # no preference, no part in the mean
+    assert tool.overlap(maps, others) == pytest.approx(sum(wanted[:7]) / 7)
+
+
+def test_overlap_of_maps_of_two_grids(tool):
+    slopes = [torch.linspace(0, 1, n).expand(3, 4, n) for n in (8, 16)]
+    assert tool.overlap(*slopes) == 1
+
+
 def test_visible_frequency(tool):
     even = tool.visible_frequency(torch.ones(40, 5, 7), AMTMaskGenerator(), draws=100)
     # 35 tokens: 15 masked, 14 thrown, 6 visible.
@@ -71,3 +94,26 @@ def test_the_table(tool, tmp_path, monkeypatch, capsys):
     assert [row['step'] for row in rows] == [9, 30]
     assert rows[0]['agreement'] is None and abs(rows[1]['agreement']) < 1
     assert '| 30' in capsys.readouterr().out
+
+
+def test_a_softer_ranking_shows_more_patches(tool, tmp_path, monkeypatch):
+    writer = SaliencyWriter(tmp_path / 'epoch_9.amtmap', 40, (5, 7), 'x', 9)
+    writer.write(torch.arange(40), torch.rand(40, 35)**6)
+    writer.commit()
+    never = []
+    for options in ((), ('--weighting', 'temperature=5', 'uniform=0.5'),
+                    ('--weighting', 'by_rank=True', '--hint-ratio', '0.3', '--throw', 'random')):
+        monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--draws', '300',
+                                          *options])
+        tool.main()
+        never.append(json.loads((tmp_path / 'statistics.json').read_text())['rows'][0]['never'])
+    assert never[0] > .1 > max(never[1:])
+
+
+def test_an_unknown_setting_is_one_line(tool, tmp_path, monkeypatch):
+    writer = SaliencyWriter(tmp_path / 'epoch_9.amtmap', 1, (5, 7), 'x', 9)
+    writer.write(torch.arange(1), torch.rand(1, 35))
+    writer.commit()
+    monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--weighting', 'soft=1'])
+    with pytest.raises(InputError, match='weighting.soft is unknown'):
+        tool.main()

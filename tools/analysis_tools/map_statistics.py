@@ -2,7 +2,8 @@
 
 Prints, for each map file: how even the maps are (entropy), how much of them lies on the
 border of the image, how much position alone explains, how much they agree with the
-refresh before, and how often AMT would leave each patch of the whole image visible.
+refresh before (rank correlation, and overlap of the most attended quarters), and how often
+AMT would leave each patch of the whole image visible.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ except ImportError as missing:
              '.venv/bin/python')
 
 import torch
+from mmengine.config import DictAction
 from torch import Tensor
 
-from amt_mm.masking import AMTMaskGenerator
+from amt_mm.engine.launch import one_line_errors
+from amt_mm.masking import AMTMaskGenerator, rank_by_score
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example:
   python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency
+  python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency --weighting temperature=3
 """
 
 
@@ -37,6 +41,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('folder', type=Path, help='folder of .amtmap files of one run')
     parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
+    parser.add_argument('--throw', default='middle', choices=AMTMaskGenerator.THROWS,
+                        help='default: middle')
+    parser.add_argument('--weighting', action=DictAction, nargs='+', metavar='KEY=VALUE',
+                        help='settings of the ranking as in a config (docs/guidance.md), such as '
+                        'temperature=3 uniform=0.2 (default: none, as in the paper)')
+    parser.add_argument('--hint-ratio', type=float, default=0.0, help='default: 0')
     parser.add_argument('--draws', type=int, default=200,
                         help='plans drawn for each of 256 images (default: 200)')
     parser.add_argument('--out', type=Path, help='write the table to OUT.md and OUT.json '
@@ -61,9 +71,27 @@ def explained_by_position(maps: Tensor) -> float:
 
 def agreement(maps: Tensor, before: Tensor) -> float:
     """Mean over images of the rank correlation with maps that may have another grid."""
+    return float(rank_correlation(maps, _on_grid(before, maps.shape[1:])).nanmean())
+
+
+def overlap(maps: Tensor, before: Tensor) -> float:
+    """Mean intersection over union of the most attended quarters of an image's cells.
+
+    Without any relation about a seventh; maps that prefer nothing are left out.
+    """
+    before = _on_grid(before, maps.shape[1:])
+    useful = (maps.amax(dim=(1, 2)) > 0) & (before.amax(dim=(1, 2)) > 0)
+    tops = []
+    for some in (maps[useful].flatten(1), before[useful].flatten(1)):
+        order = rank_by_score(some, torch.Generator().manual_seed(0))
+        top = order[:, :max(1, round(some.shape[1] / 4))]
+        tops.append(torch.zeros_like(some, dtype=torch.bool).scatter_(1, top, True))
+    return float(((tops[0] & tops[1]).sum(dim=1) / (tops[0] | tops[1]).sum(dim=1)).mean())
+
+
+def _on_grid(maps: Tensor, grid: torch.Size) -> Tensor:
     whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(maps), -1)
-    before = before if before.shape == maps.shape else resample(before, whole, maps.shape[1:])
-    return float(rank_correlation(maps, before).nanmean())
+    return maps if maps.shape[1:] == grid else resample(maps, whole, grid).unflatten(1, grid)
 
 
 def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> Tensor:
@@ -85,7 +113,8 @@ def main() -> None:
                    key=lambda path: SaliencyStore(path, share=None).step)
     if not files:
         raise SystemExit(f'error: no .amtmap file in {args.folder}')
-    generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio)
+    generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw,
+                                 weighting=args.weighting, hint_ratio=args.hint_ratio)
     rows, before = [], None
     for file in files:
         store = SaliencyStore(file)
@@ -97,18 +126,21 @@ def main() -> None:
             'step': store.step, 'entropy': float(entropy(maps.flatten(1)).mean()),
             'border': f'{share:.2f} ({uniform:.2f})', 'position': explained_by_position(maps),
             'agreement': None if before is None else agreement(maps, before),
+            'overlap': None if before is None else overlap(maps, before),
             'never': float((seen < 0.01).float().mean()),
             'often': float((seen > 0.5).float().mean())})
         before = maps
     columns = {'step': 'refresh at', 'entropy': 'entropy, of uniform',
                'border': 'mass on border (of uniform)', 'position': 'explained by position',
                'agreement': 'rank correlation with the refresh before',
+               'overlap': 'overlap of top quarters (by chance 0.14)',
                'never': 'patches visible under 1 % of the time', 'often': 'over 50 %'}
-    formats = {'entropy': '.3f', 'position': '.2f', 'agreement': '.2f', 'never': '.1%',
-               'often': '.1%'}
+    formats = {'entropy': '.3f', 'position': '.2f', 'agreement': '.2f', 'overlap': '.2f',
+               'never': '.1%', 'often': '.1%'}
     markdown, _ = write_table(args.out or args.folder / 'statistics', rows, columns, formats)
     print(markdown.read_text())
 
 
 if __name__ == '__main__':
-    main()
+    with one_line_errors():
+        main()
