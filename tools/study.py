@@ -7,6 +7,7 @@ are not repeated, broken ones resumed. Below the work folder:
   <data set>/<recipe>/seed_<n>   a run: merged config (settings/), logs, checkpoint, result.json
   runs.jsonl                     one line a finished run
   tables/                        mean, standard deviation and paired differences; pooled
+  plots/                         differences with their intervals; accuracy over cost
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from amt_mm.engine.find_checkpoint import has_begun
 from amt_mm.engine.jobs import stopping_children
 from amt_mm.errors import InputError
 from amt_mm.study.planning import Run, grid, plan_study
-from amt_mm.study.records import write_list
+from amt_mm.study.plots import write_plots
+from amt_mm.study.records import alone, write_list
 from amt_mm.study.running import finished_result, run_all
 from amt_mm.study.study_file import Study, read_study
 from amt_mm.study.tables import write_tables
@@ -60,12 +62,14 @@ def parse_args() -> argparse.Namespace:
                        help='runs at a time; with more than one, each gets one CPU thread '
                        '(default: 1)')
     where.add_argument('--gpus', nargs='+', default=[], metavar='ID',
-                       help='one run at a time on each of these GPUs, by CUDA_VISIBLE_DEVICES')
+                       help='one run at a time on each of these GPUs, by CUDA_VISIBLE_DEVICES '
+                       '(one that is named twice has two)')
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--dry-run', action='store_true',
                       help='print the runs with their epochs, costs and states; train nothing')
     what.add_argument('--table', action='store_true',
-                      help='rebuild runs.jsonl and tables from what is finished; train nothing')
+                      help='rebuild runs.jsonl, tables and plots from what is finished; train '
+                      'nothing')
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')
@@ -90,12 +94,12 @@ def main() -> None:
             return [done[run.name] for run in every if run.name in done]
 
         def write() -> list[Path]:
-            records = look()
-            write_list(records, work_dir)
-            return write_tables(records, study, work_dir)
+            with alone(work_dir):
+                records = look()
+                write_list(records, work_dir)
+                return write_tables(records, study, work_dir)
 
         look()
-
         if args.dry_run:
             print(overview(selected, done, work_dir))
             return
@@ -107,7 +111,10 @@ def main() -> None:
             failed = run_all(waiting, study.name, work_dir, args.jobs, args.gpus, write)
         for file in write():
             print(f'\n{file.read_text()}', end='')
-        print(f'\nAlso in {work_dir / "tables"}; runs in {work_dir / "runs.jsonl"}')
+        # Drawing takes seconds: once, and not after each run.
+        with alone(work_dir):
+            write_plots(look(), study, work_dir)
+        print(f'\nAlso in {work_dir}: tables/, plots/ and runs.jsonl')
         if failed:
             print(f'\n{len(failed)} of {len(selected)} runs failed:', file=sys.stderr)
             for name, reason in failed.items():
@@ -125,7 +132,7 @@ def select(runs: Sequence[Run], study: Study, args: argparse.Namespace) -> list[
         for value in wanted or ():
             if value not in known:
                 raise InputError(f'--{option} {value}: the study has '
-                                 f'{", ".join(map(str, known))}')
+                                 f'{"; ".join(map(str, known))}')
         return set(wanted or known)
 
     recipes = chosen('recipes', args.recipes, study.recipes)

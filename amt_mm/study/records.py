@@ -7,7 +7,8 @@ import hashlib
 import json
 import math
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def describe(run: Run, study: str, work_dir: Path, settings: Path,
 
 
 def write_list(records: Sequence[dict], work_dir: Path) -> Path:
-    """Write ``runs.jsonl`` anew, whole or not at all, also beside another process.
+    """Write ``runs.jsonl`` anew, whole or not at all.
 
     Args:
         records: Lines, one a finished run.
@@ -71,13 +72,22 @@ def write_list(records: Sequence[dict], work_dir: Path) -> Path:
     Returns:
         The file.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
     file = work_dir / _LIST
-    # Two that write at a time would share the temporary file.
+    write_text(file, ''.join(json.dumps(record) + '\n' for record in records))
+    return file
+
+
+@contextmanager
+def alone(work_dir: Path) -> Iterator[None]:
+    """Wait until no other process writes what is of the whole study, and keep others waiting.
+
+    Args:
+        work_dir: Folder of the study, made if need be.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
     with open(work_dir / '.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_text(file, ''.join(json.dumps(record) + '\n' for record in records))
-    return file
+        yield
 
 
 def _sizes(dataset: Config) -> tuple[int, int]:

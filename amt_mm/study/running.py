@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -94,15 +95,22 @@ def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
             free.put(place)
 
     failed = {}
-    with ThreadPoolExecutor(len(gpus) or jobs) as pool:
-        futures = {pool.submit(one, run): run for run in runs}
+    pool = ThreadPoolExecutor(len(gpus) or jobs)
+    futures = {pool.submit(one, run): run for run in runs}
+    try:
         for future in tqdm(as_completed(futures), total=len(runs), unit='run', disable=None):
-            run = futures[future]
-            try:
-                future.result()
-            except (InputError, RunError) as error:
-                failed[run.name] = str(error)
-                tqdm.write(f'failed: {run.name}: {error}')
-            else:
+            run, error = futures[future], future.exception()
+            if error is None:
+                tqdm.write(f'finished: {run.name}')
                 after_each()
+                continue
+            failed[run.name] = str(error)
+            if not isinstance(error, (InputError, RunError)):
+                # A fault of the program, which ends this run alone, too.
+                failed[run.name] = f'{type(error).__name__}: {error}'
+                tqdm.write(''.join(traceback.format_exception(error)).rstrip())
+            tqdm.write(f'failed: {run.name}: {failed[run.name]}')
+    finally:
+        # Told to end, nothing more may begin.
+        pool.shutdown(cancel_futures=True)
     return {run.name: failed[run.name] for run in runs if run.name in failed}

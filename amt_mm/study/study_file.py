@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,8 +90,9 @@ def read_study(path: str | Path) -> Study:
                          "and cannot have budget='compute' itself")
     options = found.get('options', {})
     _check_options(options, f'study {path}: options')
-    for names in (recipes, found['datasets']):
-        _check_folders(names, path)
+    _check_folders(recipes, path)
+    # Of this name are the tables over data sets.
+    _check_folders(('pooled', *found['datasets']), path)
     datasets = {name: _config(file, folder, f'study {path}: data set {name!r}')
                 for name, file in found['datasets'].items()}
     return Study(Path(path).stem, baseline, tuple(seeds), datasets, recipes, options)
@@ -99,7 +100,7 @@ def read_study(path: str | Path) -> Study:
 
 def folder_name(name: str) -> str:
     """A recipe's or data set's name as that of a folder: ``'AMT, 75/10'`` is ``'AMT-75-10'``."""
-    return re.sub(r'[^\w.+=]+', '-', name).strip('-')
+    return re.sub(r'[^\w.+=]+', '-', name).strip('-.')
 
 
 def _recipe(name: str, found: object, folder: Path, path: str | Path) -> Recipe:
@@ -143,7 +144,7 @@ def _check_options(options: object, where: str) -> None:
         raise InputError(f"{where} must be a dict such as {{'train_cfg.max_epochs': 12}}")
 
 
-def _check_folders(names: Mapping, path: str | Path) -> None:
+def _check_folders(names: Iterable[str], path: str | Path) -> None:
     taken: dict[str, str] = {}
     for name in names:
         own = folder_name(name).lower()

@@ -52,7 +52,8 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
     assert 'none: no such folder' in done.stderr and 'Traceback' not in done.stderr
 
 
-@pytest.mark.parametrize('tool', ['quickstart.py', 'compare.py', 'analysis_tools/benchmark.py'])
+@pytest.mark.parametrize('tool', ['quickstart.py', 'compare.py', 'study.py', 'judge.py',
+                                  'analysis_tools/benchmark.py'])
 def test_help_suffices(tool):
     done = subprocess.run([sys.executable, str(ROOT / 'tools' / tool), '--help'],
                           capture_output=True, text=True, check=False,
