@@ -20,7 +20,7 @@ import json, os, sys, time
 from pathlib import Path
 settings, folder = Path(sys.argv[1]), Path(sys.argv[3])
 with open(folder.parents[2] / 'order', 'a') as file:
-    print(folder.relative_to(folder.parents[2]), *sys.argv[4:], file=file)
+    print(folder.relative_to(folder.parents[2]), os.environ.get('CUDA_VISIBLE_DEVICES'), file=file)
 text = settings.read_text()
 if "batch_size=13" in text:
     print('no such batch')
@@ -64,8 +64,8 @@ def toy(tmp_path_factory):
     return plan_study(read_study(file))
 
 
-def order(work_dir):
-    return [line.split()[0] for line in (work_dir / 'order').read_text().splitlines()]
+def order(work_dir, column=0):
+    return [line.split()[column] for line in (work_dir / 'order').read_text().splitlines()]
 
 
 def test_a_grid_is_run_seed_by_seed_and_recorded(tools, toy, tmp_path):
@@ -124,6 +124,7 @@ def test_a_gpu_has_one_run_at_a_time(tools, toy, tmp_path):
     assert run_all(runs, 'toy', tmp_path / 'out', gpus=['3', '5']) == {}
     assert not list((tmp_path / 'out').glob('gpu*'))
     assert len(order(tmp_path / 'out')) == len(runs)
+    assert set(order(tmp_path / 'out', 1)) == {'3', '5'}
 
 
 def test_a_changed_recipe_is_refused(tools, toy, tmp_path):
