@@ -16,7 +16,7 @@ from pathlib import Path
 from mmengine.config import Config
 from tqdm import tqdm
 
-from amt_mm.errors import InputError
+from amt_mm.errors import REQUEUE_STATUS, InputError
 
 from .safe_save import write_text
 
@@ -152,6 +152,9 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     if status == 2:
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
                          f'{where if quiet else ", see the line above"}')
+    if status == REQUEUE_STATUS:
+        raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved: the same command '
+                       'goes on from there')
     if status:
         raise RunError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
 

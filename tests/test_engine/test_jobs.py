@@ -48,6 +48,12 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
     assert "KeyError: 'the cause'" in capsys.readouterr().err
 
 
+def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
+    tool('sys.exit(75)')
+    with pytest.raises(jobs.RunError, match='was stopped and has saved: the same command goes on'):
+        run(tmp_path / 'run', show=[])
+
+
 def test_refused_input_is_refused_here(tool, tmp_path):
     tool('sys.exit(2)')
     with pytest.raises(InputError, match='refused its input'):
