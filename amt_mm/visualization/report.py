@@ -125,7 +125,7 @@ def _page(report: Report, quality: int) -> str:
     if report.plots:
         labels = [curve.label for plot in report.plots for curve in plot.curves]
         plots = ''.join(render_plot(plot, labels) for plot in report.plots)
-        sections.append(f'<section><h2>Training</h2><div class="plots">{plots}</div></section>')
+        sections.append(f'<section><h2>Curves</h2><div class="plots">{plots}</div></section>')
     if report.gallery:
         rows = ''.join(_gallery_row(row, quality) for row in report.gallery)
         sections.append(
