@@ -2,7 +2,7 @@
 #
 #   python tools/study.py configs/studies/attention.py --dry-run       # epochs and costs
 #   python tools/study.py configs/studies/attention.py --jobs 2        # train, judge, tables, plots
-#   python tools/study.py configs/studies/attention.py --recipes random amt --datasets clothing
+#   python tools/study.py configs/studies/attention.py --recipes 'AMT 45/40' --datasets clothing
 #
 # The same command goes on where it stopped. A study of your own is such a file:
 #
@@ -16,7 +16,7 @@
 # - `options`, where all runs share some;
 # - names that begin with `_` are the file's own.
 
-baseline = 'random'
+baseline = 'random 75/0'
 seeds = [0, 1]
 datasets = dict(
     clothing='_base_/mae_vit-mini-p8_clothing_30e.py',
@@ -24,14 +24,48 @@ datasets = dict(
 
 # Epoch 8 of 30, 3 of 12; and every so many from there on.
 _calendar = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 0.27}
+_late = {'overlay.hooks.saliency.begin': 0.6, 'overlay.hooks.saliency.interval': 0.27}
+_masks, _maps = 'data_preprocessor.mask_generator.', 'overlay.hooks.saliency.'
+_random = dict(overlay='../_base_/amt/mae-random.py')
+_amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
+
+
+def _with(recipe, maps=(), **masks):
+    options = {_masks + name: value for name, value in masks.items()}
+    options.update({_maps + name: value for name, value in dict(maps).items()})
+    return dict(recipe, options=options)
+
+
+_by_rank = dict(weighting=dict(by_rank=True))
+_throw = dict(mask_ratio=0.45, throw_ratio=0.40)
 recipes = {
-    'random': dict(overlay='../_base_/amt/mae-random.py'),
-    'random throw 45/40': dict(
-        overlay='../_base_/amt/mae-random.py',
-        options={
-            'data_preprocessor.mask_generator.mask_ratio': 0.45,
-            'data_preprocessor.mask_generator.throw_ratio': 0.40
-        }),
-    'AM': dict(overlay='../_base_/amt/mae-am.py', shares=_calendar),
-    'AMT': dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar),
+    # Is it the ratio, the throwing or the attention?
+    'random 75/0': _random,
+    'random 45/40': _with(_random, **_throw),
+    'random 75/10': _with(_random, mask_ratio=0.75, throw_ratio=0.10),
+    'AM 75/0': dict(_amt, overlay='../_base_/amt/mae-am.py'),
+    'AMT 45/40': _amt,
+    # How soft should the ranking be?
+    'AMT, temperature 3': _with(_amt, weighting=dict(temperature=3.0)),
+    'AMT, half uniform': _with(_amt, weighting=dict(uniform=0.5)),
+    'AMT, by rank': _with(_amt, **_by_rank),
+    'AMT, inverted, by rank': _with(_amt, weighting=dict(by_rank=True, invert=True)),
+    # What is thrown, what is shown?
+    'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
+    'AMT, throw low, mask random, by rank': _with(_amt, throw='low', mask='random', **_by_rank),
+    'AMT, hint .1': _with(_amt, hint_ratio=0.1),
+    # The same compute.
+    'random 45/40, equal compute': _with(dict(_random, budget='compute'), **_throw),
+    'AMT, by rank, equal compute': _with(dict(_amt, budget='compute'), **_by_rank),
+    # Where maps come from, and when.
+    'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),
+    'AMT, all blocks, by rank': _with(_amt, maps=dict(layers='mean'), **_by_rank),
+    'AMT, debiased, by rank': _with(_amt, maps=dict(debias=True), **_by_rank),
+    'AMT, features, by rank': _with(_amt, maps=dict(source='feature'), **_by_rank),
+    'AMT, per head': _with(_amt, maps=dict(normalize='head')),
+    'AMT, from .6 on, by rank': _with(dict(_amt, shares=_late), **_by_rank),
+    'features, throw low, mask random, by rank': _with(
+        _amt, maps=dict(source='feature'), throw='low', mask='random', **_by_rank),
 }
+# On CPUs with bfloat16 a step takes half of its time.
+options = {'optim_wrapper.type': 'amt_mm.BF16OptimWrapper'}
