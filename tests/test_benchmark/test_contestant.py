@@ -196,7 +196,7 @@ train_dataloader = dict(_delete_=True, dataset=dict(type='amt_mm.StagedDataset',
 
 def test_views_of_an_image_are_one_sample(contestant):
     """iBOT's inputs are a list of views: 12 of them, of 2 images."""
-    racer = contestant('clothing/ibot-random_vit-mini-p8_1xb64-coslr-15e_clothing.py', batch_size=2)
+    racer = contestant('clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py', batch_size=2)
     racer.step(CPUClock())
     assert racer.batch_size == 2 and racer.multiply_adds is None
 

@@ -12,7 +12,7 @@ from amt_mm.engine import jobs
 from amt_mm.errors import InputError
 
 CONFIG = '''
-_base_ = '{folder}/clothing/ibot-{name}_vit-mini-p8_1xb64-coslr-15e_clothing.py'
+_base_ = '{folder}/clothing/ibot-{name}_vit-nano-p8_1xb64-coslr-30e_clothing.py'
 model = dict(
     backbone=dict(arch=dict(embed_dims=24, num_layers=2, feedforward_channels=48)),
     head=dict(out_channels=19, hidden_channels=16, bottleneck_channels=8), patch_weight={weight})

@@ -43,7 +43,7 @@ def test_the_ratio_is_the_limit_of_the_arithmetic():
 
 
 def test_other_methods_are_refused():
-    path = jobs.configs_folder() / 'clothing/ibot-random_vit-mini-p8_1xb64-coslr-15e_clothing.py'
+    path = jobs.configs_folder() / 'clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
     with pytest.raises(InputError, match='^IBOT: costs are known for'):
         cost(comparison.resolved(str(path)))
 

@@ -116,7 +116,7 @@ def test_one_recipe_serves_schedules_of_different_lengths():
 
 
 def test_a_model_of_unknown_cost_is_compared_at_equal_epochs_only(tmp_path):
-    base = CONFIGS / 'clothing/ibot-random_vit-mini-p8_1xb64-coslr-15e_clothing.py'
+    base = CONFIGS / 'clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
     (tmp_path / 'empty.py').write_text('')
     text = ("baseline = 'a'\nseeds = [0]\n" f"datasets = dict(d={str(base)!r})\n"
             "recipes = dict(a=dict(overlay='empty.py'), b=dict(overlay='empty.py'{}))")

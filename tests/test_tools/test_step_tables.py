@@ -9,7 +9,7 @@ from load_script import load_script
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASELINE = str(REPOSITORY / 'configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
-IBOT = str(REPOSITORY / 'configs/clothing/ibot-random_vit-mini-p8_1xb64-coslr-15e_clothing.py')
+IBOT = str(REPOSITORY / 'configs/clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py')
 MINI = str(REPOSITORY / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py')
 
 

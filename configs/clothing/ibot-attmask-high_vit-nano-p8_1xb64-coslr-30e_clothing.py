@@ -1,4 +1,4 @@
 # AttMask-High on photographs of clothes.
-_base_ = './ibot-random_vit-mini-p8_1xb64-coslr-15e_clothing.py'
+_base_ = './ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
 
 model = dict(masking=dict(strategy='high'))
