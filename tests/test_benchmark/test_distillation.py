@@ -56,8 +56,8 @@ def test_every_step_masks_the_mean_of_training(step_of):
             work.step(CPUClock())
         step.model.mask = mask
         counts[work.name] = [each.counts.tolist() for each in made]
-    # .3 of the tokens of half of the crops: 9 of 64; of a hint's top 6, floor(.15 * 6) are shown.
-    assert all(each == [[9] * 6] * 2 for each in counts.values()), counts
+    # .3 of the tokens of half of the crops: 5 of 36; of a hint's top 3, floor(.15 * 3) are shown.
+    assert all(each == [[5] * 6] * 2 for each in counts.values()), counts
 
 
 def test_gradients_are_clipped_and_the_teacher_follows(step_of):

@@ -109,7 +109,7 @@ def test_one_recipe_serves_schedules_of_different_lengths():
     plans = {(plan.dataset, plan.recipe): plan
              for plan in plan_study(read_study(CONFIGS / 'studies/attention.py'))}
     for dataset, epochs, begin in (('clothing', 30, 8), ('cifar10', 12, 3)):
-        plan = plans[dataset, 'AMT']
+        plan = plans[dataset, 'AMT 45/40']
         hook, = plan.cfg.custom_hooks
         assert (plan.epochs, hook.begin, hook.interval) == (epochs, begin, begin)
         assert plan.cost.total == slow_total(plan.cfg)
@@ -138,4 +138,4 @@ def test_options_that_fit_nothing_name_the_recipe(tmp_path):
 def test_folders_of_runs(tmp_path):
     study = read_study(CONFIGS / 'studies/attention.py')
     plan = plan_study(study)[1]
-    assert Run(plan, 3).folder(tmp_path) == tmp_path / 'clothing/random-throw-45-40/seed_3'
+    assert Run(plan, 3).folder(tmp_path) == tmp_path / 'clothing/random-45-40/seed_3'
