@@ -43,6 +43,7 @@ recipes = {
     'random 75/0': _random,
     'random 45/40': _with(_random, **_throw),
     'random 75/10': _with(_random, mask_ratio=0.75, throw_ratio=0.10),
+    'random 35/40': _with(_random, mask_ratio=0.35, throw_ratio=0.40),
     'AM 75/0': dict(_amt, overlay='../_base_/amt/mae-am.py'),
     'AMT 45/40': _amt,
     # How soft should the ranking be?
@@ -53,9 +54,13 @@ recipes = {
     # What is thrown, what is shown?
     'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
     'AMT, throw low, mask random, by rank': _with(_amt, throw='low', mask='random', **_by_rank),
+    'AMT 35/40, throw low, by rank': _with(
+        _amt, mask_ratio=0.35, throw_ratio=0.40, throw='low', **_by_rank),
     'AMT, hint .1': _with(_amt, hint_ratio=0.1),
     # The same compute.
     'random 45/40, equal compute': _with(dict(_random, budget='compute'), **_throw),
+    'random 35/40, equal compute': _with(
+        dict(_random, budget='compute'), mask_ratio=0.35, throw_ratio=0.40),
     'AMT, by rank, equal compute': _with(dict(_amt, budget='compute'), **_by_rank),
     # Where maps come from, and when.
     'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),
