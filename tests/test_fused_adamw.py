@@ -12,7 +12,7 @@ from amt_mm.engine import apply_overlay
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(path for path in CONFIGS.rglob('*.py')
-               if not {'_base_', 'benchmarks', 'mmdet'} & set(path.parts))
+               if not {'_base_', 'benchmarks', 'mmdet', 'studies'} & set(path.parts))
 MAE = CONFIGS / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 SIMMIM = CONFIGS / 'simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py'  # clips
 
