@@ -9,7 +9,7 @@ import torch
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.runner.amp import autocast
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from amt_mm.errors import InputError
@@ -51,7 +51,12 @@ class BF16OptimWrapper(OptimWrapper):
         with super().optim_context(model), autocast(dtype=torch.bfloat16), _attention():
             yield
 
+    def backward(self, loss: Tensor, **kwargs) -> None:
+        """The parent's; blocks that are recomputed in it take the forward pass's kernel."""
+        with _attention():
+            super().backward(loss, **kwargs)
+
 
 def _attention() -> AbstractContextManager:
-    """The kernel of attention that pays, which the backward pass takes over from the forward."""
+    """Of the kernels of attention, the one that pays."""
     return sdpa_kernel(SDPBackend.MATH) if get_device() == 'cpu' else nullcontext()

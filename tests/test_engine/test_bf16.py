@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from amt_mm.engine import BF16OptimWrapper, bf16
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.models.recompute import recompute
 from amt_mm.registry import OPTIM_WRAPPERS
 
 ADAMW = dict(type='AdamW', lr=1e-3)
@@ -64,6 +65,16 @@ def test_no_fused_attention_in_bf16_on_cpus(kind, fused):
     assert any('flash_attention' in call for call in calls) == fused
     logits = (query @ key.transpose(-2, -1) / 64**.5).softmax(-1)
     torch.testing.assert_close(attended.float(), logits @ value, rtol=.05, atol=.05)
+
+
+def test_recomputed_attention_is_that_of_the_forward_pass(toy_runner):
+    """With another kernel in the backward pass, torch refuses the tensors that it finds."""
+    runner = toy_runner(optim_wrapper=dict(type='amt_mm.BF16OptimWrapper',
+                                           optimizer=dict(ADAMW)), epochs=1)
+    recompute(runner.model.backbone.layers)
+    with torch.profiler.profile() as profile:
+        runner.train()
+    assert not any('flash_attention' in event.key for event in profile.key_averages())
 
 
 def test_steps_are_accumulated(toy_runner):
