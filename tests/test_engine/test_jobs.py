@@ -79,7 +79,7 @@ jobs.tools_folder = lambda: Path({str(tmp_path)!r})
 with jobs.stopping_children():
     jobs.run_tool('train', [], [], Path({str(tmp_path)!r}), show=['pid'])
 '''
-    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True,
+    with subprocess.Popen([sys.executable, '-u', '-c', code], stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.PIPE) as process:
         # What mmpretrain prints when it is imported may stand before.
         child = next(int(line.split()[1]) for line in process.stdout if line.startswith('pid'))
