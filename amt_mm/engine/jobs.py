@@ -167,7 +167,11 @@ def _locked(work_dir: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f'{work_dir}: another process is at work in this folder') from error
-        yield
+        try:
+            yield
+        finally:
+            # Closing alone would leave the lock to a process that another thread forks just then.
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextmanager
@@ -202,6 +206,8 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
             if any(text in line for text in show):
                 # Over a progress bar on the same terminal.
                 tqdm.write(line.rstrip())
+                # Into a file or a pipe, too, it should come when it is said.
+                sys.stdout.flush()
         thread.join()
         return process.wait()
 

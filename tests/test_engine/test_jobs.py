@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import pytest
@@ -68,6 +69,35 @@ def test_a_second_run_in_the_same_folder_is_refused(tool, tmp_path):
     run(tmp_path / 'run')
 
 
+def test_what_another_thread_forks_keeps_no_lock(tmp_path):
+    """Between fork and exec a child has all our files open, the lock among them."""
+    forked, done = tmp_path / 'forked', tmp_path / 'done'
+
+    def wait_before_exec():
+        forked.touch()
+        until(done.is_file)
+
+    with jobs._locked(tmp_path):
+        other = threading.Thread(target=subprocess.run, args=(['true'],), kwargs=dict(
+            preexec_fn=wait_before_exec))
+        other.start()
+        until(forked.is_file)
+    try:
+        with jobs._locked(tmp_path):
+            pass
+    finally:
+        done.touch()
+        other.join()
+
+
+def until(condition, seconds=60):
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(.01)
+
+
 def test_who_is_told_to_end_ends_what_it_started(tmp_path):
     """As a real process: SIGTERM to the series reaches the training."""
     (tmp_path / 'train.py').write_text(
@@ -79,7 +109,7 @@ jobs.tools_folder = lambda: Path({str(tmp_path)!r})
 with jobs.stopping_children():
     jobs.run_tool('train', [], [], Path({str(tmp_path)!r}), show=['pid'])
 '''
-    with subprocess.Popen([sys.executable, '-u', '-c', code], stdout=subprocess.PIPE, text=True,
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True,
                           stderr=subprocess.PIPE) as process:
         # What mmpretrain prints when it is imported may stand before.
         child = next(int(line.split()[1]) for line in process.stdout if line.startswith('pid'))
