@@ -167,6 +167,10 @@ class AMTMaskGenerator(MaskGenerator):
         mask: What is masked: ``'high'``, the head of the ranking (the paper's choice);
             ``'random'``, with ``throw='low'``, any of the tokens that are not thrown, so
             that saliency says only what is not worth computing.
+        visible: What the encoder sees: ``'ranked'``, what the two above leave of the
+            ranking (the paper's choice); ``'random'``, any tokens, so that every patch is
+            seen as often as every other. Then saliency says which of the hidden ones are
+            predicted, the head of their ranking, and which are thrown, its end.
         warmup_mask_ratio: Random masking before the first refresh. Defaults to
             .75, MAE's own ratio.
         weighting: How saliency becomes the weights of the ranking, a
@@ -177,27 +181,33 @@ class AMTMaskGenerator(MaskGenerator):
         **kwargs: See :class:`MaskGenerator`.
 
     Raises:
-        InputError: An unknown ``throw`` or ``mask``, or values out of range.
+        InputError: An unknown ``throw``, ``mask`` or ``visible``, values out of range, or
+            settings of which one would have no effect.
     """
 
     THROWS = ('middle', 'low', 'random')
     MASKS = ('high', 'random')
+    VISIBLES = ('ranked', 'random')
 
     def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
-                 mask: str = 'high', warmup_mask_ratio: float = 0.75,
+                 mask: str = 'high', visible: str = 'ranked', warmup_mask_ratio: float = 0.75,
                  weighting: Weighting | dict | None = None, hint_ratio: float = 0.0,
                  **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
-        if throw not in self.THROWS:
-            raise InputError(f'throw={throw!r} is unknown: use one of {", ".join(self.THROWS)}')
-        if mask not in self.MASKS:
-            raise InputError(f'mask={mask!r} is unknown: use one of {", ".join(self.MASKS)}')
+        for name, given, known in (('throw', throw, self.THROWS), ('mask', mask, self.MASKS),
+                                   ('visible', visible, self.VISIBLES)):
+            if given not in known:
+                raise InputError(f'{name}={given!r} is unknown: use one of {", ".join(known)}')
         if mask == 'random' and (throw != 'low' or hint_ratio):
             raise InputError("mask='random' takes any tokens that are not thrown: it goes with "
                              "throw='low' and without hint_ratio")
+        if visible == 'random' and (throw != 'middle' or hint_ratio):
+            raise InputError("visible='random' throws the end of what is hidden: it goes with "
+                             "throw='middle', mask='high' and without hint_ratio")
         check_hint(hint_ratio, mask_ratio, throw_ratio)
         self.throw = throw
         self.mask = mask
+        self.visible = visible
         self.weighting = Weighting.of(weighting)
         self.hint_ratio = hint_ratio
 
@@ -208,6 +218,11 @@ class AMTMaskGenerator(MaskGenerator):
         num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
                                               self.rounding)
         order = rank_by_sampling(self.weigh(weights), generator)
+        if self.visible == 'random':
+            # Whichever are taken out, what is left of a ranking has the law of their own ranking.
+            shown = rank_uniform(*order.shape, order.device, generator)[:, num_masked + num_thrown:]
+            last = torch.zeros_like(order).scatter_(1, shown, 1)
+            order = order.gather(1, last.argsort(dim=1, stable=True))
         if self.mask == 'random':
             kept = order[:, :num_units - num_thrown]
             order = torch.cat([shuffled(kept, generator), order[:, num_units - num_thrown:]], 1)

@@ -1,4 +1,5 @@
-# Does guiding masks by attention help, on two data sets of real photographs?
+# Does guiding masks by attention help, on two data sets of real photographs and on scenes whose
+# objects are known?
 #
 #   python tools/study.py configs/studies/attention.py --dry-run       # epochs and costs
 #   python tools/study.py configs/studies/attention.py --jobs 2        # train, judge, tables, plots
@@ -20,7 +21,8 @@ baseline = 'random 75/0'
 seeds = [0, 1]
 datasets = dict(
     clothing='_base_/mae_vit-mini-p8_clothing_30e.py',
-    cifar10='_base_/mae_vit-mini-p4_cifar10_12e.py')
+    cifar10='_base_/mae_vit-mini-p4_cifar10_12e.py',
+    scenes='_base_/mae_vit-mini-p8_scenes_24e.py')
 
 # Epoch 8 of 30, 3 of 12; and every so many from there on.
 _calendar = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 0.27}
@@ -38,6 +40,7 @@ def _with(recipe, maps=(), **masks):
 
 _by_rank = dict(weighting=dict(by_rank=True))
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
+_few = dict(mask_ratio=0.25, throw_ratio=0.50)
 recipes = {
     # Is it the ratio, the throwing or the attention?
     'random 75/0': _random,
@@ -56,11 +59,22 @@ recipes = {
     'AMT, throw low, mask random, by rank': _with(_amt, throw='low', mask='random', **_by_rank),
     'AMT 35/40, throw low, by rank': _with(
         _amt, mask_ratio=0.35, throw_ratio=0.40, throw='low', **_by_rank),
+    # The encoder sees any patches, a quarter of all; attention says what it predicts.
+    'random 25/50': _with(_random, **_few),
+    'AMT 25/50, visible random': _with(_amt, visible='random', **_few),
+    'AMT 25/50, visible random, inverted': _with(
+        _amt, visible='random', weighting=dict(invert=True), **_few),
+    'AMT 35/40, visible random': _with(
+        _amt, visible='random', mask_ratio=0.35, throw_ratio=0.40),
+    'AMT 25/50': _with(_amt, **_few),
     'AMT, hint .1': _with(_amt, hint_ratio=0.1),
     # The same compute.
     'random 45/40, equal compute': _with(dict(_random, budget='compute'), **_throw),
     'random 35/40, equal compute': _with(
         dict(_random, budget='compute'), mask_ratio=0.35, throw_ratio=0.40),
+    'random 25/50, equal compute': _with(dict(_random, budget='compute'), **_few),
+    'AMT 25/50, visible random, equal compute': _with(
+        dict(_amt, budget='compute'), visible='random', **_few),
     'AMT, by rank, equal compute': _with(dict(_amt, budget='compute'), **_by_rank),
     # Where maps come from, and when.
     'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),

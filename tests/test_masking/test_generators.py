@@ -166,10 +166,31 @@ def test_masks_at_random_among_what_is_kept():
     assert stats.chisquare(found, [draws * p for p in law.values()]).pvalue > SMALL
 
 
-@pytest.mark.parametrize('settings', [
-    dict(mask='low'), dict(mask='random'), dict(mask='random', throw='low', hint_ratio=.1)])
-def test_impossible_ways_to_mask_are_refused(settings):
-    with pytest.raises(InputError, match='mask='):
+@pytest.mark.parametrize('unit', [1, 2])
+def test_visible_at_random_is_blind_and_ranks_what_is_hidden(unit):
+    """Each pair is visible alike; of the two others the law of two masks one."""
+    weights, draws = (1, 2, 3, 6), 20_000
+    law = {(i, j): 1 / 6 * weights[i] / (weights[i] + weights[j])
+           for i, j in permutations(range(4), 2)}
+    tokens = torch.tensor(weights).float().repeat_interleave(unit).repeat(unit)
+    plan = AMTMaskGenerator(.25, .25, visible='random', unit=unit)(
+        draws, (unit, 4 * unit), tokens.expand(draws, -1), generator=seeded(9))
+    plan.check()
+    assert counts(plan) == tuple(n * unit**2 for n in (1, 1, 2))
+    masked, thrown = (ids[:, 0] % (4 * unit) // unit for ids in (plan.masked, plan.thrown))
+    found = [int(((masked == i) & (thrown == j)).sum()) for i, j in law]
+    assert sum(found) == draws
+    assert stats.chisquare(found, [draws * p for p in law.values()]).pvalue > SMALL
+
+
+@pytest.mark.parametrize(('settings', 'named'), [
+    (dict(mask='low'), 'mask='), (dict(mask='random'), 'mask='),
+    (dict(mask='random', throw='low', hint_ratio=.1), 'mask='), (dict(visible='low'), 'visible='),
+    (dict(visible='random', throw='low'), 'visible='),
+    (dict(visible='random', hint_ratio=.1), 'visible='),
+    (dict(visible='random', throw='low', mask='random'), 'visible=')])
+def test_impossible_ways_to_mask_are_refused(settings, named):
+    with pytest.raises(InputError, match=named):
         AMTMaskGenerator(**settings)
 
 
