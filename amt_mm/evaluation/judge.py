@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from amt_mm.errors import InputError
 from amt_mm.saliency import cls_attention
 
 from .accuracy import accuracy
@@ -38,12 +39,16 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     Args:
         model: A model with ``data_preprocessor``, ``backbone`` and
             ``extract_feat`` giving all tokens.
-        cfg: Config with ``probe.train`` and ``probe.test``, data sets of whole images.
+        cfg: Config with ``probe.train`` and ``probe.test``, data sets of whole images, and
+            maybe ``probe.folds``, for cross-validation over the images of both.
         k: Voters of k-NN.
 
     Returns:
         Per cent: ``knn`` (on mean-pooled tokens), ``linear_cls``, ``linear_mean``
-        where the images have labels; ``attention_on_object`` (share of the last
+        where the images have labels; with ``probe.folds`` the same with ``_cv`` behind, where
+        each image of both parts is judged once, by what is fitted to the other folds: with
+        few test images their chance is what makes two encoders differ. Also
+        ``attention_on_object`` (share of the last
         block's [CLS] attention to patches that falls on the object, mean over heads,
         as it is and not stretched to [0, 1]) and ``object_area`` (what even attention
         would reach) where the test set has masks.
@@ -54,6 +59,10 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]
         result.update(_probe(*found, k))
+        if cfg.probe.get('folds') is not None:
+            pooled = _pooled(*found)
+            result.update({f'{name}_cv': value for name, value in
+                           _cross_validate(pooled, cfg.probe.folds, k).items()})
     if hasattr(test, 'object_mask'):
         maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
                           for images in _batches(model, test)])
@@ -62,6 +71,29 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         result.update(attention_on_object=100 * summary['share'],
                       object_area=100 * summary['area'])
     return result
+
+
+def _pooled(*parts: LabelledFeatures) -> LabelledFeatures:
+    features = {name: torch.cat([part.features[name] for part in parts])
+                for name in parts[0].features}
+    return LabelledFeatures(features, torch.cat([part.labels for part in parts]), parts[0].names)
+
+
+def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, float]:
+    """Accuracies over all images; every class is spread evenly over the folds."""
+    largest = int(data.labels.bincount().max())
+    if type(folds) is not int or not 2 <= folds <= largest:
+        raise InputError(f'probe.folds={folds!r} must be a whole number from 2 to the images of '
+                         f'the largest class, {largest}')
+    fold = number_in_class(data.labels) % folds
+    total: dict[str, float] = {}
+    for i in range(folds):
+        rest, part = (LabelledFeatures({name: rows[which] for name, rows in data.features.items()},
+                                       data.labels[which], data.names)
+                      for which in (fold != i, fold == i))
+        for name, value in _probe(rest, part, k).items():
+            total[name] = total.get(name, 0) + value * len(part.labels) / len(data.labels)
+    return total
 
 
 def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from amt_mm.engine.safe_save import atomic_file
 
 from .study_file import Study, folder_name
-from .tables import COMPARED, POOLED, summary
+from .tables import POOLED, present, summary
 
 # The report page's blue and greys.
 _BLUE, _SOFT, _FAINT, _RULE = '#2563a8', '#5d636f', '#b9c6d6', '#e2e3e0'
@@ -66,9 +66,10 @@ def differences(rows: Sequence[Mapping], baseline: str, title: str) -> Figure | 
     Returns:
         The figure, None without a pair of runs.
     """
+    heads = present(rows)
     panels = {name: sorted((row[name] | {'recipe': row['recipe']} for row in rows
                             if row.get(name, {}).get('pairs')), key=lambda row: row['difference'])
-              for name in COMPARED}
+              for name in heads}
     panels = {name: shown for name, shown in panels.items() if shown}
     if not panels:
         return None
@@ -82,7 +83,7 @@ def differences(rows: Sequence[Mapping], baseline: str, title: str) -> Figure | 
             one.set_xlim(low, high)
             one.set_ylim(-0.6, len(shown) - 0.4)
             one.set_yticks(range(len(shown)), [row['recipe'] for row in shown])
-            one.set_title(COMPARED[name])
+            one.set_title(heads[name])
             one.set_xlabel(f'points, minus {baseline}')
             one.grid(axis='x', color=_RULE, lw=0.6)
     return figure
@@ -120,7 +121,7 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
         The figure, with a key of numbers; None without two recipes of known cost.
     """
     known = [row for row in rows if row['relative_cost'] is not None]
-    measures = [name for name in COMPARED if any(name in row for row in known)]
+    measures = present(known)
     if len(known) < 2 or not measures:
         return None
     with mpl.rc_context(_STYLE):
@@ -137,7 +138,7 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
             for number, height in _apart(points, _LINE_OF_NUMBERS * (high - low)).items():
                 one.annotate(str(number), (points[number][0], height), (5, 0), va='center',
                              textcoords='offset points', fontsize=8)
-            one.set_title(COMPARED[name])
+            one.set_title(measures[name])
             one.set_xlabel('cost of the run, baseline = 1')
             one.grid(color=_RULE, lw=0.6)
         axes[-1].text(1.04, 1, '\n'.join(f'{number}  {row["recipe"]}'

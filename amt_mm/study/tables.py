@@ -16,6 +16,9 @@ from .study_file import Study, folder_name
 # What is compared, with headings; the rest of a record is cost.
 COMPARED = {name: MEASURES[name]
             for name in ('knn', 'linear_mean', 'linear_cls', 'attention_on_object')}
+CROSS_VALIDATED = '_cv'
+COMPARED.update({name + CROSS_VALIDATED: MEASURES[name].replace(', %', ', cross-validated, %')
+                 for name in ('knn', 'linear_mean', 'linear_cls')})
 POOLED = 'pooled'
 
 
@@ -28,10 +31,10 @@ def summary(records: Sequence[Mapping], study: Study) -> list[dict]:
 
     Returns:
         For each recipe with a run: ``recipe``, ``runs``, ``epochs``, ``relative_step_cost``,
-        ``relative_cost`` (None where runs differ in them) and for each measure ``mean``, ``sd``
-        (None of one run) and, but for the baseline, ``pairs``, ``difference`` and
-        ``half_width`` of its 95 % interval (None of one pair): pairs are runs of the same data
-        set and seed, as far as both are finished.
+        ``relative_cost`` (None where runs differ in them) and for each measure ``runs`` that
+        have it, ``mean``, ``sd`` (None of one run) and, but for the baseline, ``pairs``,
+        ``difference`` and ``half_width`` of its 95 % interval (None of one pair): pairs are
+        runs of the same data set and seed, as far as both are finished.
     """
     of = {name: {(record['data_set'], record['seed']): record for record in records
                  if record['recipe'] == name} for name in study.recipes}
@@ -48,7 +51,7 @@ def summary(records: Sequence[Mapping], study: Study) -> list[dict]:
                       if record.get(measure) is not None]
             if not values:
                 continue
-            row[measure] = {'mean': statistics.mean(values),
+            row[measure] = {'runs': len(values), 'mean': statistics.mean(values),
                             'sd': statistics.stdev(values) if len(values) > 1 else None}
             if name != study.baseline:
                 row[measure].update(_difference(own, of[study.baseline], measure))
@@ -106,7 +109,7 @@ def _write(path: Path, title: str, text: str, rows: Sequence[Mapping]) -> Path:
 def _measured(rows: Sequence[Mapping]) -> str:
     columns = {'recipe': 'recipe', 'runs': 'seeds', 'epochs': 'epochs',
                'relative_step_cost': 'cost of a step', 'relative_cost': 'cost of the run',
-               **_present(rows)}
+               **present(rows)}
     formats = {'relative_step_cost': '.2f', 'relative_cost': '.2f'}
     cells = [{**{key: row[key] for key in list(columns)[:5]},
               **{name: _spread(row[name]['mean'], row[name]['sd'])
@@ -120,7 +123,7 @@ def _compared(rows: Sequence[Mapping], baseline: str) -> str:
     rows = [row for row in rows if row['recipe'] != baseline]
     if not rows:
         return ''
-    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **_present(rows)}
+    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **present(rows)}
     cells = [{'recipe': row['recipe'],
               'pairs': max((row[name]['pairs'] for name in COMPARED if name in row), default=0),
               **{name: _spread(row[name]['difference'], row[name]['half_width'], '+')
@@ -130,8 +133,17 @@ def _compared(rows: Sequence[Mapping], baseline: str) -> str:
               'over pairs of the same data set and seed.\n')
 
 
-def _present(rows: Sequence[Mapping]) -> dict[str, str]:
-    return {name: head for name, head in COMPARED.items() if any(name in row for row in rows)}
+def present(rows: Sequence[Mapping]) -> dict[str, str]:
+    """Measures of the rows, with headings: the cross-validated one where all runs have it."""
+    found = {}
+    for name in COMPARED:
+        having = [row for row in rows if name in row]
+        if having and not name.endswith(CROSS_VALIDATED):
+            better = name + CROSS_VALIDATED
+            if all(row.get(better, {}).get('runs') == row[name]['runs'] for row in having):
+                name = better
+            found[name] = COMPARED[name]
+    return found
 
 
 def _spread(mean: float | None, spread: float | None, sign: str = '') -> str | None:

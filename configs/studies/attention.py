@@ -40,13 +40,14 @@ def _with(recipe, maps=(), **masks):
 
 _by_rank = dict(weighting=dict(by_rank=True))
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
+_quarter = dict(mask_ratio=0.35, throw_ratio=0.40)  # as many visible as in 75/0
 _few = dict(mask_ratio=0.25, throw_ratio=0.50)
 recipes = {
     # Is it the ratio, the throwing or the attention?
     'random 75/0': _random,
     'random 45/40': _with(_random, **_throw),
     'random 75/10': _with(_random, mask_ratio=0.75, throw_ratio=0.10),
-    'random 35/40': _with(_random, mask_ratio=0.35, throw_ratio=0.40),
+    'random 35/40': _with(_random, **_quarter),
     'AM 75/0': dict(_amt, overlay='../_base_/amt/mae-am.py'),
     'AMT 45/40': _amt,
     # How soft should the ranking be?
@@ -57,25 +58,29 @@ recipes = {
     # What is thrown, what is shown?
     'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
     'AMT, throw low, mask random, by rank': _with(_amt, throw='low', mask='random', **_by_rank),
-    'AMT 35/40, throw low, by rank': _with(
-        _amt, mask_ratio=0.35, throw_ratio=0.40, throw='low', **_by_rank),
+    'AMT, throw low, mask random': _with(_amt, throw='low', mask='random'),
+    'AMT 35/40, throw low, by rank': _with(_amt, throw='low', **_by_rank, **_quarter),
+    'AMT 35/40, throw low, mask random, by rank': _with(
+        _amt, throw='low', mask='random', **_by_rank, **_quarter),
     # The encoder sees any patches, a quarter of all; attention says what it predicts.
     'random 25/50': _with(_random, **_few),
     'AMT 25/50, visible random': _with(_amt, visible='random', **_few),
     'AMT 25/50, visible random, inverted': _with(
         _amt, visible='random', weighting=dict(invert=True), **_few),
-    'AMT 35/40, visible random': _with(
-        _amt, visible='random', mask_ratio=0.35, throw_ratio=0.40),
+    'AMT 35/40, visible random': _with(_amt, visible='random', **_quarter),
     'AMT 25/50': _with(_amt, **_few),
     'AMT, hint .1': _with(_amt, hint_ratio=0.1),
     # The same compute.
     'random 45/40, equal compute': _with(dict(_random, budget='compute'), **_throw),
-    'random 35/40, equal compute': _with(
-        dict(_random, budget='compute'), mask_ratio=0.35, throw_ratio=0.40),
+    'random 35/40, equal compute': _with(dict(_random, budget='compute'), **_quarter),
     'random 25/50, equal compute': _with(dict(_random, budget='compute'), **_few),
     'AMT 25/50, visible random, equal compute': _with(
         dict(_amt, budget='compute'), visible='random', **_few),
     'AMT, by rank, equal compute': _with(dict(_amt, budget='compute'), **_by_rank),
+    'AMT, throw low, mask random, by rank, equal compute': _with(
+        dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank),
+    'AMT 35/40, throw low, mask random, by rank, equal compute': _with(
+        dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank, **_quarter),
     # Where maps come from, and when.
     'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),
     'AMT, all blocks, by rank': _with(_amt, maps=dict(layers='mean'), **_by_rank),

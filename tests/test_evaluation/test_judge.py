@@ -1,12 +1,16 @@
 """judge: an encoder that sees the answer is judged perfect, a blind one at chance."""
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
+from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 import amt_mm.datasets  # noqa: F401
+from amt_mm.errors import InputError
 from amt_mm.evaluation.drawing import number_in_class
 from amt_mm.evaluation.judge import judge
 from amt_mm.models import AMTMAEViT
@@ -55,6 +59,47 @@ def test_a_blind_encoder_is_at_chance(cfg):
     # Features are all the same: one class for all, and classes take turns over 57 images.
     for name in ('knn', 'linear_cls', 'linear_mean'):
         assert result[name] < 20
+
+
+class Pixels(Oracle):
+    """Features are a few pixels, through a fixed mixture."""
+
+    def extract_feat(self, images):
+        mixture = torch.randn(192, 12, generator=torch.Generator().manual_seed(0))
+        pixels = images[:, :, ::3, ::4].flatten(1) - 110
+        return ((pixels @ mixture).unsqueeze(1).expand(-1, 13, -1), )
+
+
+@pytest.mark.parametrize('folds', [2, 3])
+def test_cross_validation_judges_every_image_once(cfg, folds):
+    cfg.probe.folds = folds
+    model = Pixels(knows=False)
+    result = judge(model, cfg, k=1)
+    assert set(result) >= {'knn', 'knn_cv', 'linear_mean_cv', 'linear_cls_cv'}
+    features, labels, count, correct = [], [], {}, 0
+    for part in (cfg.probe.train, cfg.probe.test):
+        for sample in DATASETS.build(part):
+            image = sample['inputs'].float()[None]
+            features.append(model.extract_feat(image)[0][0, 0])
+            labels.append(int(sample['data_samples'].gt_label))
+    features, labels = torch.stack(features), np.array(labels)
+    fold = np.zeros(len(labels), int)
+    for i, label in enumerate(labels):
+        fold[i] = count.setdefault(label, 0) % folds
+        count[label] += 1
+    for i in range(folds):
+        judge_of_fold = KNeighborsClassifier(1, metric='cosine').fit(
+            features[fold != i], labels[fold != i])
+        correct += (judge_of_fold.predict(features[fold == i]) == labels[fold == i]).sum()
+    assert result['knn_cv'] == pytest.approx(100 * correct / len(labels))
+    assert result['knn_cv'] != pytest.approx(result['knn'])
+
+
+@pytest.mark.parametrize('folds', [1, 2.0, 1000])
+def test_folds_that_cannot_be_are_refused(cfg, folds):
+    cfg.probe.folds = folds
+    with pytest.raises(InputError, match='probe.folds=.* must be a whole number from 2 to'):
+        judge(Oracle(knows=False), cfg)
 
 
 def test_attention_is_measured_where_there_are_masks(cfg):

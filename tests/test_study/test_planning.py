@@ -49,9 +49,10 @@ def costs_of(cfg):
      'mae-random-throw-45-40')])
 def test_a_merged_config_is_that_of_a_file_with_the_same_bases(overlay, options, name):
     file = CONFIGS / f'clothing/{name}_vit-mini-p8_1xb128-coslr-30e_clothing.py'
+    wanted = comparison.resolved(str(file)).to_dict()
+    wanted['probe']['folds'] = 5  # in the study's base alone
     # The order of keys follows that of merging.
-    assert merged(CLOTHING, recipe(overlay, options)).to_dict() == comparison.resolved(
-        str(file)).to_dict()
+    assert merged(CLOTHING, recipe(overlay, options)).to_dict() == wanted
 
 
 def test_overlays_and_options_go_one_over_the_other(tmp_path):

@@ -8,7 +8,7 @@ from scipy import stats
 
 from amt_mm.engine.comparison import interval
 from amt_mm.study.study_file import Recipe, Study
-from amt_mm.study.tables import summary, write_tables
+from amt_mm.study.tables import present, summary, write_tables
 
 STUDY = Study('s', 'random', (0, 1, 2), {'photos': '', 'more photos': ''},
               {name: Recipe(name, ()) for name in ('random', 'AMT', 'late', 'none')}, {})
@@ -36,7 +36,7 @@ def test_means_and_differences_of_recipes():
     rows = {row['recipe']: row for row in summary(
         [*records('AMT', AMT), *records('random', RANDOM)], STUDY)}
     assert list(rows) == ['random', 'AMT']
-    assert rows['random']['knn'] == {'mean': statistics.mean(RANDOM),
+    assert rows['random']['knn'] == {'runs': 3, 'mean': statistics.mean(RANDOM),
                                      'sd': statistics.stdev(RANDOM)}
     wanted = stats.ttest_rel(AMT, RANDOM).confidence_interval(.95)
     found = rows['AMT']['knn']
@@ -51,11 +51,25 @@ def test_pairs_are_of_the_same_seed_as_far_as_both_are_there():
         [record('AMT', 2, 36.), record('AMT', 1, 30.), record('late', 0, 20.),
          record('random', 0, 50.), record('random', 2, 33.)], STUDY)}
     assert rows['AMT']['runs'] == 2
-    assert rows['AMT']['knn'] == {'mean': 33., 'sd': pytest.approx(statistics.stdev([36, 30])),
+    assert rows['AMT']['knn'] == {'runs': 2, 'mean': 33., 'sd': pytest.approx(statistics.stdev([36, 30])),
                                   'pairs': 1, 'difference': 3., 'half_width': None}
     alone, = summary(records('late', [1.]), STUDY)
-    assert alone['knn'] == {'mean': 1., 'sd': None, 'pairs': 0, 'difference': None,
+    assert alone['knn'] == {'runs': 1, 'mean': 1., 'sd': None, 'pairs': 0, 'difference': None,
                             'half_width': None}
+
+
+def test_what_is_cross_validated_stands_for_what_is_held_out_where_all_is():
+    photos = [record('random', 0, 30., knn_cv=40.), record('AMT', 0, 31., knn_cv=42.)]
+    others = [record('random', 0, 70., data_set='more photos'),
+              record('AMT', 0, 60., data_set='more photos')]
+    rows = summary(photos, STUDY)
+    assert present(rows) == {'knn_cv': 'k-NN, cross-validated, %'}
+    assert rows[1]['knn_cv']['difference'] == 2 and rows[1]['knn']['difference'] == 1
+    assert present(summary(others, STUDY)) == {'knn': 'k-NN, %'}
+    # Of two data sets the one that both have, never a mean of one of them under both's name.
+    pooled = summary([*photos, *others], STUDY)
+    assert present(pooled) == {'knn': 'k-NN, %'} and pooled[1]['knn']['pairs'] == 2
+    assert present(summary([*photos, others[0]], STUDY)) == {'knn': 'k-NN, %'}
 
 
 def test_pooled_pairs_are_of_the_same_data_set_too():
