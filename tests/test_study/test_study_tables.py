@@ -51,8 +51,9 @@ def test_pairs_are_of_the_same_seed_as_far_as_both_are_there():
         [record('AMT', 2, 36.), record('AMT', 1, 30.), record('late', 0, 20.),
          record('random', 0, 50.), record('random', 2, 33.)], STUDY)}
     assert rows['AMT']['runs'] == 2
-    assert rows['AMT']['knn'] == {'runs': 2, 'mean': 33., 'sd': pytest.approx(statistics.stdev([36, 30])),
-                                  'pairs': 1, 'difference': 3., 'half_width': None}
+    assert rows['AMT']['knn'] == {
+        'runs': 2, 'mean': 33., 'sd': pytest.approx(statistics.stdev([36, 30])), 'pairs': 1,
+        'difference': 3., 'half_width': None}
     alone, = summary(records('late', [1.]), STUDY)
     assert alone['knn'] == {'runs': 1, 'mean': 1., 'sd': None, 'pairs': 0, 'difference': None,
                             'half_width': None}
