@@ -4,11 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from load_script import load_script
+from PIL import Image
 from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 
+from amt_mm.datasets import SceneDataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator
 from amt_mm.saliency import SaliencyWriter
@@ -94,6 +98,52 @@ def test_the_table(tool, tmp_path, monkeypatch, capsys):
     assert [row['step'] for row in rows] == [9, 30]
     assert rows[0]['agreement'] is None and abs(rows[1]['agreement']) < 1
     assert '| 30' in capsys.readouterr().out
+
+
+SCENES = '''
+train_dataloader = dict(dataset=dict(
+    type='amt_mm.SceneDataset', num_samples=6, image_size=(40, 56), pipeline=[]))
+'''
+
+
+def test_maps_of_scenes_are_held_against_their_masks(tool, tmp_path, monkeypatch):
+    config = tmp_path / 'config.py'
+    config.write_text(SCENES)
+    scenes = SceneDataset(num_samples=6, image_size=(40, 56), pipeline=[])
+    inside = torch.stack([torch.from_numpy(scenes.object_mask(i)) for i in range(6)]).float()
+    inside = inside.reshape(6, 5, 8, 7, 8).mean(dim=(2, 4))
+    generator = torch.Generator().manual_seed(0)
+    kinds = {1: inside, 2: 1 - inside, 3: torch.rand(6, 5, 7, generator=generator)}
+    for step, maps in kinds.items():
+        writer = SaliencyWriter(tmp_path / f'epoch_{step}.amtmap', 6, (5, 7),
+                                dataset_fingerprint(scenes), step)
+        writer.write(torch.arange(6), maps.flatten(1))
+        writer.commit()
+    command = ['map_statistics.py', str(tmp_path), '--draws', '2', '--config', str(config)]
+    monkeypatch.setattr(sys, 'argv', command)
+    tool.main()
+    rows = json.loads((tmp_path / 'statistics.json').read_text())['rows']
+    found = [row['object'] for row in rows]
+    # roc_auc_score with shares of cells: each cell counts as object and as background in part.
+    wanted = [np.mean([roc_auc_score([1] * 35 + [0] * 35, [*cells, *cells],
+                                     sample_weight=[*share, *(1 - share)])
+                       for cells, share in zip(maps.half().flatten(1).double().numpy(),
+                                               inside.flatten(1).double().numpy(), strict=True)])
+              for maps in kinds.values()]
+    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found[0] > .9 and found[1] < .1
+    config.write_text(SCENES.replace('num_samples=6', 'num_samples=7'))
+    with pytest.raises(InputError, match=r'epoch_1\.amtmap'):
+        tool.main()
+
+
+def test_images_without_masks_are_refused(tool, tmp_path, monkeypatch):
+    Image.new('RGB', (9, 9)).save(tmp_path / 'one.png')
+    config = tmp_path / 'config.py'
+    config.write_text("train_dataloader = dict(dataset=dict(type='amt_mm.ImageFolder', "
+                      f'pipeline=[], data_root={str(tmp_path)!r}))')
+    with pytest.raises(InputError, match='no masks of objects'):
+        tool.object_masks(str(config))
 
 
 def test_a_softer_ranking_shows_more_patches(tool, tmp_path, monkeypatch):

@@ -3,7 +3,8 @@
 Prints, for each map file: how even the maps are (entropy), how much of them lies on the
 border of the image, how much position alone explains, how much they agree with the
 refresh before (rank correlation, and overlap of the most attended quarters), and how often
-AMT would leave each patch of the whole image visible.
+AMT would leave each patch of the whole image visible; with the config of the run, where
+its training images have exact masks, how well the maps tell object from background.
 """
 
 from __future__ import annotations
@@ -18,11 +19,18 @@ except ImportError as missing:
     sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
              '.venv/bin/python')
 
+import numpy as np
 import torch
 from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
 from torch import Tensor
 
+from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.engine.config_file import read_config
 from amt_mm.engine.launch import one_line_errors
+from amt_mm.errors import InputError
+from amt_mm.evaluation import attention_on_object
 from amt_mm.masking import AMTMaskGenerator, rank_by_score
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
@@ -31,6 +39,8 @@ EXAMPLE = """
 example:
   python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency
   python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency --weighting temperature=3
+  python tools/analysis_tools/map_statistics.py work_dirs/quickstart/amt/saliency \
+    --config configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py
 """
 
 
@@ -39,6 +49,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of .amtmap files of one run')
+    parser.add_argument('--config', help='config of the run, with masks in its training data: '
+                        'generated scenes (default: nothing is said about objects)')
     parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
     parser.add_argument('--throw', default='middle', choices=AMTMaskGenerator.THROWS,
@@ -89,6 +101,17 @@ def overlap(maps: Tensor, before: Tensor) -> float:
     return float(((tops[0] & tops[1]).sum(dim=1) / (tops[0] | tops[1]).sum(dim=1)).mean())
 
 
+def object_masks(config: str) -> tuple[Tensor, str]:
+    """Masks of all training images of a config, ``(n, H, W)`` bool, and their fingerprint."""
+    init_default_scope('mmpretrain')
+    dataset = base_dataset(DATASETS.build(read_config(config).train_dataloader.dataset))
+    if not hasattr(dataset, 'object_mask'):
+        raise InputError(f'config {config}: its training images have no masks of objects; take '
+                         'one of generated scenes, or leave --config out')
+    masks = torch.from_numpy(np.stack([dataset.object_mask(i) for i in range(len(dataset))]))
+    return masks, dataset_fingerprint(dataset)
+
+
 def _on_grid(maps: Tensor, grid: torch.Size) -> Tensor:
     whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(maps), -1)
     return maps if maps.shape[1:] == grid else resample(maps, whole, grid).unflatten(1, grid)
@@ -115,9 +138,10 @@ def main() -> None:
         raise SystemExit(f'error: no .amtmap file in {args.folder}')
     generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw,
                                  weighting=args.weighting, hint_ratio=args.hint_ratio)
+    masks, identity = object_masks(args.config) if args.config else (None, None)
     rows, before = [], None
     for file in files:
-        store = SaliencyStore(file)
+        store = SaliencyStore(file, identity)
         maps = store.lookup(torch.arange(store.num_samples))
         share, uniform = border_share(maps)
         some = maps[torch.linspace(0, len(maps) - 1, min(256, len(maps))).long()]
@@ -129,6 +153,8 @@ def main() -> None:
             'overlap': None if before is None else overlap(maps, before),
             'never': float((seen < 0.01).float().mean()),
             'often': float((seen > 0.5).float().mean())})
+        if masks is not None:
+            rows[-1]['object'] = attention_on_object(maps, masks).summary()['auroc']
         before = maps
     columns = {'step': 'refresh at', 'entropy': 'entropy, of uniform',
                'border': 'mass on border (of uniform)', 'position': 'explained by position',
@@ -137,6 +163,9 @@ def main() -> None:
                'never': 'patches visible under 1 % of the time', 'often': 'over 50 %'}
     formats = {'entropy': '.3f', 'position': '.2f', 'agreement': '.2f', 'overlap': '.2f',
                'never': '.1%', 'often': '.1%'}
+    if masks is not None:
+        columns['object'] = 'object above background (AUROC, by chance 0.50)'
+        formats['object'] = '.2f'
     markdown, _ = write_table(args.out or args.folder / 'statistics', rows, columns, formats)
     print(markdown.read_text())
 
