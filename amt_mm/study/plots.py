@@ -10,17 +10,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from amt_mm.engine.safe_save import atomic_file
+from amt_mm.visualization.figures import STYLE, save_figure
 
 from .study_file import Study, folder_name
 from .tables import POOLED, present, summary
 
 # The report page's blue and greys.
 _BLUE, _SOFT, _FAINT, _RULE = '#2563a8', '#5d636f', '#b9c6d6', '#e2e3e0'
-_STYLE = {'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False,
-          'axes.spines.right': False, 'axes.axisbelow': True, 'svg.fonttype': 'none',
-          # Else each picture of the same numbers is another file.
-          'svg.hashsalt': 'amt_mm'}
 _PANEL = 4.2  # inches across
 _LINE = 0.26  # inches a recipe
 _LINE_OF_NUMBERS = 0.034  # of a panel's height
@@ -38,17 +34,17 @@ def write_plots(records: Sequence[Mapping], study: Study, work_dir: Path) -> lis
         The SVG files; a PNG lies beside each. Without a pair of runs there are no
         differences to draw, and without two recipes of known cost nothing over cost.
     """
-    present = [name for name in study.datasets
-               if any(record['data_set'] == name for record in records)]
+    measured = [name for name in study.datasets
+                if any(record['data_set'] == name for record in records)]
     figures = {}
-    for name in present:
+    for name in measured:
         rows = summary([record for record in records if record['data_set'] == name], study)
         figures[f'{folder_name(name)}_differences'] = differences(rows, study.baseline, name)
         figures[f'{folder_name(name)}_cost'] = over_cost(rows, name)
-    if len(present) > 1:
+    if len(measured) > 1:
         figures[f'{POOLED}_differences'] = differences(
-            summary(records, study), study.baseline, f'{", ".join(present)}, pooled')
-    return [_save(figure, work_dir / 'plots' / name) for name, figure in figures.items()
+            summary(records, study), study.baseline, f'{", ".join(measured)}, pooled')
+    return [save_figure(figure, work_dir / 'plots' / name) for name, figure in figures.items()
             if figure is not None]
 
 
@@ -73,7 +69,7 @@ def differences(rows: Sequence[Mapping], baseline: str, title: str) -> Figure | 
     panels = {name: shown for name, shown in panels.items() if shown}
     if not panels:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _panels(len(panels), max(map(len, panels.values())), title)
         for one, (name, shown) in zip(axes, panels.items(), strict=True):
             low, high = _limits(shown)
@@ -124,7 +120,7 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
     measures = present(known)
     if len(known) < 2 or not measures:
         return None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, axes = _panels(len(measures), max(9, len(known)), title)
         for one, name in zip(axes, measures, strict=True):
             points = {number: (row['relative_cost'], row[name]['mean'])
@@ -168,13 +164,3 @@ def _panels(number: int, lines: int, title: str) -> tuple[Figure, Sequence[Axes]
     figure = Figure((_PANEL * number, 1.3 + _LINE * lines), layout='constrained')
     figure.suptitle(title)
     return figure, figure.subplots(1, number, squeeze=False)[0]
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    files = [path.with_name(f'{path.name}.{kind}') for kind in ('png', 'svg')]
-    for file in files:
-        with mpl.rc_context(_STYLE), atomic_file(file) as temporary:
-            figure.savefig(temporary, format=file.suffix[1:], dpi=150, bbox_inches='tight',
-                           # Without the date, the same numbers give the same file.
-                           metadata={'Date': None} if file.suffix == '.svg' else None)
-    return files[-1]

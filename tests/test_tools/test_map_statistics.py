@@ -98,6 +98,18 @@ def test_the_table(tool, tmp_path, monkeypatch, capsys):
     assert [row['step'] for row in rows] == [9, 30]
     assert rows[0]['agreement'] is None and abs(rows[1]['agreement']) < 1
     assert '| 30' in capsys.readouterr().out
+    with Image.open(tmp_path / 'statistics.png') as picture:
+        assert picture.width > picture.height > 200
+    assert 'refresh at 30' in (tmp_path / 'statistics.svg').read_text()
+
+
+def test_the_picture_has_the_mean_maps_on_one_scale(tool):
+    means = {8: torch.rand(5, 7), 16: 2 * torch.rand(5, 7)}
+    panels = tool.mean_maps_figure(means).axes[:2]
+    for axes, mean in zip(panels, means.values(), strict=True):
+        image, = axes.images
+        assert torch.equal(torch.as_tensor(image.get_array().data), mean)
+        assert image.get_clim() == (0, pytest.approx(float(max(m.max() for m in means.values()))))
 
 
 SCENES = '''

@@ -4,13 +4,15 @@ Prints, for each map file: how even the maps are (entropy), how much of them lie
 border of the image, how much position alone explains, how much they agree with the
 refresh before (rank correlation, and overlap of the most attended quarters), and how often
 AMT would leave each patch of the whole image visible; with the config of the run, where
-its training images have exact masks, how well the maps tell object from background.
+its training images have exact masks, how well the maps tell object from background. Draws
+the mean map of each refresh.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 try:
@@ -19,8 +21,10 @@ except ImportError as missing:
     sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
              '.venv/bin/python')
 
+import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
@@ -34,6 +38,7 @@ from amt_mm.evaluation import attention_on_object
 from amt_mm.masking import AMTMaskGenerator, rank_by_score
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
+from amt_mm.visualization.figures import STYLE, save_figure
 
 EXAMPLE = """
 example:
@@ -62,7 +67,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--draws', type=int, default=200,
                         help='plans drawn for each of 256 images (default: 200)')
     parser.add_argument('--out', type=Path, help='write the table to OUT.md and OUT.json '
-                        '(default: statistics, in the folder)')
+                        'and the picture to OUT.svg and OUT.png (default: statistics, in the '
+                        'folder)')
     return parser.parse_args()
 
 
@@ -99,6 +105,20 @@ def overlap(maps: Tensor, before: Tensor) -> float:
         top = order[:, :max(1, round(some.shape[1] / 4))]
         tops.append(torch.zeros_like(some, dtype=torch.bool).scatter_(1, top, True))
     return float(((tops[0] & tops[1]).sum(dim=1) / (tops[0] | tops[1]).sum(dim=1)).mean())
+
+
+def mean_maps_figure(means: Mapping[int, Tensor]) -> Figure:
+    """The mean map of each refresh, its darkest cell the most attended; one scale for all."""
+    top = max(float(mean.max()) for mean in means.values())
+    with mpl.rc_context(STYLE):
+        figure = Figure((1 + 2.2 * len(means), 2.6), layout='constrained')
+        axes = figure.subplots(1, len(means), squeeze=False)[0]
+        for one, (step, mean) in zip(axes, means.items(), strict=True):
+            picture = one.imshow(mean.numpy(), cmap='Blues', vmin=0, vmax=top)
+            one.set_title(f'refresh at {step}')
+            one.set_axis_off()
+        figure.colorbar(picture, ax=axes, label='mean saliency')
+    return figure
 
 
 def object_masks(config: str) -> tuple[Tensor, str]:
@@ -139,7 +159,7 @@ def main() -> None:
     generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw,
                                  weighting=args.weighting, hint_ratio=args.hint_ratio)
     masks, identity = object_masks(args.config) if args.config else (None, None)
-    rows, before = [], None
+    rows, before, means = [], None, {}
     for file in files:
         store = SaliencyStore(file, identity)
         maps = store.lookup(torch.arange(store.num_samples))
@@ -155,7 +175,7 @@ def main() -> None:
             'often': float((seen > 0.5).float().mean())})
         if masks is not None:
             rows[-1]['object'] = attention_on_object(maps, masks).summary()['auroc']
-        before = maps
+        before, means[store.step] = maps, maps.mean(dim=0)
     columns = {'step': 'refresh at', 'entropy': 'entropy, of uniform',
                'border': 'mass on border (of uniform)', 'position': 'explained by position',
                'agreement': 'rank correlation with the refresh before',
@@ -166,8 +186,9 @@ def main() -> None:
     if masks is not None:
         columns['object'] = 'object above background (AUROC, by chance 0.50)'
         formats['object'] = '.2f'
-    markdown, _ = write_table(args.out or args.folder / 'statistics', rows, columns, formats)
-    print(markdown.read_text())
+    out = args.out or args.folder / 'statistics'
+    markdown, _ = write_table(out, rows, columns, formats)
+    print(f'{markdown.read_text()}\nAlso drawn: {save_figure(mean_maps_figure(means), out)}')
 
 
 if __name__ == '__main__':
