@@ -134,15 +134,17 @@ def _compared(rows: Sequence[Mapping], baseline: str) -> str:
 
 
 def present(rows: Sequence[Mapping]) -> dict[str, str]:
-    """Measures of the rows, with headings: the cross-validated one where all runs have it."""
+    """Measures of the rows, with headings; cross-validated ones only if all runs have them.
+
+    Of two data sets with one cross-validated, its mean would else stand under both's name.
+    """
     found = {}
-    for name in COMPARED:
-        having = [row for row in rows if name in row]
-        if having and not name.endswith(CROSS_VALIDATED):
-            better = name + CROSS_VALIDATED
-            if all(row.get(better, {}).get('runs') == row[name]['runs'] for row in having):
-                name = better
-            found[name] = COMPARED[name]
+    for name, head in COMPARED.items():
+        held_out = name.removesuffix(CROSS_VALIDATED)
+        having = [row for row in rows if held_out in row]
+        if having and all(row.get(name, {}).get('runs') == row[held_out]['runs']
+                          for row in having):
+            found[name] = head
     return found
 
 
