@@ -21,7 +21,7 @@ class MaskGenerator(ABC):
 
     A subclass says how guided plans are made. Without weights, as before the
     first refresh of the saliency, every generator masks at random by the ratio
-    of the host method and throws nothing: random masking is the warm-up.
+    of the host method and, unless told to, throws nothing: random masking is the warm-up.
 
     Args:
         mask_ratio: Share r of masked tokens in guided plans.
@@ -29,6 +29,8 @@ class MaskGenerator(ABC):
         warmup_mask_ratio: Share of masked tokens without weights: the host's own
             ratio, which need not be ``mask_ratio`` (MAE .75, SimMIM .60).
             Defaults to ``mask_ratio``.
+        warmup_throw_ratio: Share of thrown tokens without weights, chosen at random.
+            Defaults to 0, as in the paper: until maps are known nothing is thrown.
         unit: Side of the blocks that share one fate, in tokens: 1 for MAE, 2 for
             SimMIM's 32 pixels with patches of 16.
         rounding: ``'floor'`` (MAE) or ``'ceil'`` (SimMIM), see
@@ -42,12 +44,13 @@ class MaskGenerator(ABC):
 
     def __init__(self, mask_ratio: float, throw_ratio: float = 0.0,
                  warmup_mask_ratio: float | None = None, unit: int = 1,
-                 rounding: str = 'floor') -> None:
+                 rounding: str = 'floor', warmup_throw_ratio: float = 0.0) -> None:
         check_ratios(mask_ratio, throw_ratio)
         self.mask_ratio = mask_ratio
         self.throw_ratio = throw_ratio
         self.warmup_mask_ratio = mask_ratio if warmup_mask_ratio is None else warmup_mask_ratio
-        check_ratios(self.warmup_mask_ratio, name='warmup_mask_ratio')
+        check_ratios(self.warmup_mask_ratio, warmup_throw_ratio, 'warmup_')
+        self.warmup_throw_ratio = warmup_throw_ratio
         if type(unit) is not int or unit < 1:
             raise InputError(f'unit={unit!r} must be a whole number of tokens, at least 1')
         if rounding not in ('floor', 'ceil'):
@@ -93,10 +96,11 @@ class MaskGenerator(ABC):
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
         """The host's own random masking, for the warm-up."""
-        num_masked, _ = split_counts(units[0] * units[1], self.warmup_mask_ratio,
-                                     rounding=self.rounding, name='warmup_mask_ratio')
-        order = rank_uniform(batch_size, units[0] * units[1], device, generator)
-        return MaskPlan.from_order(order, num_masked, 0, units)
+        num_units = units[0] * units[1]
+        counts = split_counts(num_units, self.warmup_mask_ratio, self.warmup_throw_ratio,
+                              self.rounding, 'warmup_')
+        return MaskPlan.from_order(
+            rank_uniform(batch_size, num_units, device, generator), *counts, units)
 
     @abstractmethod
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
@@ -131,8 +135,9 @@ class RandomMaskGenerator(MaskGenerator):
     needs_weights = False
 
     def __init__(self, mask_ratio: float = 0.75, throw_ratio: float = 0.0, **kwargs) -> None:
-        if kwargs.pop('warmup_mask_ratio', None) is not None:
-            raise InputError('RandomMaskGenerator has no warm-up: leave warmup_mask_ratio out')
+        for name in ('warmup_mask_ratio', 'warmup_throw_ratio'):
+            if kwargs.pop(name, None) is not None:
+                raise InputError(f'RandomMaskGenerator has no warm-up: leave {name} out')
         super().__init__(mask_ratio, throw_ratio, **kwargs)
 
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,

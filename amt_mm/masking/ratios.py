@@ -9,30 +9,30 @@ from numbers import Real
 from amt_mm.errors import InputError
 
 
-def check_ratios(mask_ratio: float, throw_ratio: float = 0.0, name: str = 'mask_ratio') -> None:
+def check_ratios(mask_ratio: float, throw_ratio: float = 0.0, prefix: str = '') -> None:
     """Refuse ratios that no plan can have.
 
     Args:
         mask_ratio: Masking ratio.
         throw_ratio: Throwing ratio.
-        name: What messages call the masking ratio.
+        prefix: What stands before ``mask_ratio`` and ``throw_ratio`` in messages.
 
     Raises:
         InputError: A ratio is no number or negative, nothing is masked, or nothing stays
             visible.
     """
     if not _is_number(mask_ratio) or not 0 < mask_ratio < 1:
-        raise InputError(f'{name}={mask_ratio!r} must be a number between 0 and 1')
+        raise InputError(f'{prefix}mask_ratio={mask_ratio!r} must be a number between 0 and 1')
     if not _is_number(throw_ratio) or not 0 <= throw_ratio < 1:
-        raise InputError(f'throw_ratio={throw_ratio!r} must be a number, at least 0 and less '
-                         'than 1')
+        raise InputError(f'{prefix}throw_ratio={throw_ratio!r} must be a number, at least 0 and '
+                         'less than 1')
     if _exact(mask_ratio) + _exact(throw_ratio) >= 1:
-        raise InputError(f'{name}={mask_ratio} and throw_ratio={throw_ratio} sum to 1 or more: '
-                         'no patch would stay visible; lower one of them')
+        raise InputError(f'{prefix}mask_ratio={mask_ratio} and {prefix}throw_ratio={throw_ratio} '
+                         'sum to 1 or more: no patch would stay visible; lower one of them')
 
 
 def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
-                 rounding: str = 'floor', name: str = 'mask_ratio') -> tuple[int, int]:
+                 rounding: str = 'floor', prefix: str = '') -> tuple[int, int]:
     """Number of masked and of thrown tokens (or units) among ``num_tokens``.
 
     Ratios are taken as the decimals that one writes, so that .29 of 100 is 29
@@ -45,7 +45,7 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
         rounding: ``'floor'`` as MAE cuts: ``floor(N r)`` masked, ``floor(N (r + t))``
             masked and thrown. ``'ceil'`` as SimMIM counts: ``ceil(N r)`` masked,
             ``ceil(N t)`` thrown.
-        name: What messages call the masking ratio.
+        prefix: What stands before ``mask_ratio`` and ``throw_ratio`` in messages.
 
     Returns:
         ``(num_masked, num_thrown)``.
@@ -53,7 +53,7 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
     Raises:
         InputError: Ratios out of range, or a grid too small for them.
     """
-    check_ratios(mask_ratio, throw_ratio, name)
+    check_ratios(mask_ratio, throw_ratio, prefix)
     mask, throw = num_tokens * _exact(mask_ratio), num_tokens * _exact(throw_ratio)
     if rounding == 'floor':
         num_masked = math.floor(mask)
@@ -64,8 +64,8 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
         raise InputError(f"rounding={rounding!r} is unknown: use 'floor' or 'ceil'")
     if num_masked < 1 or num_masked + num_thrown >= num_tokens:
         raise InputError(
-            f'{name}={mask_ratio}, throw_ratio={throw_ratio} on {num_tokens} tokens give '
-            f'{num_masked} masked and {num_tokens - num_masked - num_thrown} visible: '
+            f'{prefix}mask_ratio={mask_ratio}, {prefix}throw_ratio={throw_ratio} on {num_tokens} '
+            f'tokens give {num_masked} masked and {num_tokens - num_masked - num_thrown} visible: '
             'at least one of each is needed')
     return num_masked, num_thrown
 

@@ -32,6 +32,12 @@ _random = dict(overlay='../_base_/amt/mae-random.py')
 _amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
 
 
+# Throws the least attended, masks at random among the rest; throws at random in the warm-up, too;
+# one refresh.
+_low = dict(throw='low', mask='random', weighting=dict(by_rank=True))
+_once = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 1.0}
+
+
 def _with(recipe, maps=(), **masks):
     options = {_masks + name: value for name, value in masks.items()}
     options.update({_maps + name: value for name, value in dict(maps).items()})
@@ -81,6 +87,15 @@ recipes = {
         dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank),
     'AMT 35/40, throw low, mask random, by rank, equal compute': _with(
         dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank, **_quarter),
+    'AMT-low 45/40, equal compute': _with(
+        dict(_amt, budget='compute', shares=_once), **_throw, **_low, warmup_mask_ratio=0.45,
+        warmup_throw_ratio=0.40),
+    'AMT-low 35/40, equal compute': _with(
+        dict(_amt, budget='compute', shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
+        warmup_throw_ratio=0.40),
+    'AMT-low 35/40': _with(
+        dict(_amt, shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
+        warmup_throw_ratio=0.40),
     # Where maps come from, and when.
     'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),
     'AMT, all blocks, by rank': _with(_amt, maps=dict(layers='mean'), **_by_rank),

@@ -86,6 +86,9 @@ def test_counts_of_the_paper(generator, tokens_a_unit, wanted):
 @pytest.mark.parametrize(('generator', 'wanted'), [
     (AMTMaskGenerator(), (147, 0, 49)),
     (AMTMaskGenerator(.44, .26, warmup_mask_ratio=.60, unit=2, rounding='ceil'), (120, 0, 76)),
+    (AMTMaskGenerator(.35, .40, warmup_mask_ratio=.45, warmup_throw_ratio=.40), (88, 78, 30)),
+    (AMTMaskGenerator(.44, .26, warmup_mask_ratio=.44, warmup_throw_ratio=.26, unit=2,
+                      rounding='ceil'), (88, 52, 56)),
     (RandomMaskGenerator(.45, .40), (88, 78, 30))])
 def test_warm_up_masks_by_the_hosts_own_ratio(generator, wanted):
     plan = generator(2, (14, 14))
@@ -271,6 +274,9 @@ def test_plans_follow_the_generator(name):
     (lambda: AMTMaskGenerator(-.1), 'mask_ratio'),
     (lambda: AMTMaskGenerator(warmup_mask_ratio=1.0), 'warmup_mask_ratio=1.0'),
     (lambda: AMTMaskGenerator(warmup_mask_ratio=.001)(1, (2, 2)), 'warmup_mask_ratio=0.001'),
+    (lambda: AMTMaskGenerator(warmup_throw_ratio=.25), 'warmup_throw_ratio=0.25 sum to 1'),
+    (lambda: AMTMaskGenerator(warmup_throw_ratio=-.1), 'warmup_throw_ratio=-0.1'),
+    (lambda: RandomMaskGenerator(warmup_throw_ratio=.5), 'warmup_throw_ratio'),
     (lambda: AMTMaskGenerator(unit=True), 'unit=True'),
     (lambda: AMTMaskGenerator(unit=0), 'unit=0'),
     (lambda: AMTMaskGenerator(unit=1.5), 'unit=1.5'),
