@@ -35,7 +35,9 @@ _amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
 # Throws the least attended, masks at random among the rest; throws at random in the warm-up, too;
 # one refresh.
 _low = dict(throw='low', mask='random', weighting=dict(by_rank=True))
+_thrown = dict(warmup_mask_ratio=0.45, warmup_throw_ratio=0.40, **_throw, **_low)
 _once = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 1.0}
+_once_late = {'overlay.hooks.saliency.begin': 0.5, 'overlay.hooks.saliency.interval': 1.0}
 
 
 def _with(recipe, maps=(), **masks):
@@ -88,8 +90,11 @@ recipes = {
     'AMT 35/40, throw low, mask random, by rank, equal compute': _with(
         dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank, **_quarter),
     'AMT-low 45/40, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once), **_throw, **_low, warmup_mask_ratio=0.45,
-        warmup_throw_ratio=0.40),
+        dict(_amt, budget='compute', shares=_once), **_thrown),
+    'AMT-low 45/40, debiased, equal compute': _with(
+        dict(_amt, budget='compute', shares=_once), maps=dict(debias=True), **_thrown),
+    'AMT-low 45/40, from .5 on, equal compute': _with(
+        dict(_amt, budget='compute', shares=_once_late), **_thrown),
     'AMT-low 35/40, equal compute': _with(
         dict(_amt, budget='compute', shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
         warmup_throw_ratio=0.40),
