@@ -35,7 +35,6 @@ _amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
 # Throws the least attended, masks at random among the rest; throws at random in the warm-up, too;
 # one refresh.
 _low = dict(throw='low', mask='random', weighting=dict(by_rank=True))
-_thrown = dict(warmup_mask_ratio=0.45, warmup_throw_ratio=0.40, **_throw, **_low)
 _once = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 1.0}
 _once_late = {'overlay.hooks.saliency.begin': 0.5, 'overlay.hooks.saliency.interval': 1.0}
 
@@ -48,6 +47,7 @@ def _with(recipe, maps=(), **masks):
 
 _by_rank = dict(weighting=dict(by_rank=True))
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
+_thrown = dict(warmup_mask_ratio=0.45, warmup_throw_ratio=0.40, **_throw, **_low)
 _quarter = dict(mask_ratio=0.35, throw_ratio=0.40)  # as many visible as in 75/0
 _few = dict(mask_ratio=0.25, throw_ratio=0.50)
 recipes = {
@@ -95,6 +95,9 @@ recipes = {
         dict(_amt, budget='compute', shares=_once), maps=dict(debias=True), **_thrown),
     'AMT-low 45/40, from .5 on, equal compute': _with(
         dict(_amt, budget='compute', shares=_once_late), **_thrown),
+    'AMT-low 40/40, equal compute': _with(
+        dict(_amt, budget='compute', shares=_once), **_low, mask_ratio=0.40, throw_ratio=0.40,
+        warmup_mask_ratio=0.40, warmup_throw_ratio=0.40),
     'AMT-low 35/40, equal compute': _with(
         dict(_amt, budget='compute', shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
         warmup_throw_ratio=0.40),
