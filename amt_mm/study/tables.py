@@ -78,14 +78,14 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
     Returns:
         The Markdown files.
     """
-    present = [name for name in study.datasets
+    measured = [name for name in study.datasets
                if any(record['data_set'] == name for record in records)]
     written = []
-    for name in present:
+    for name in measured:
         rows = summary([record for record in records if record['data_set'] == name], study)
         text = f'{_measured(rows)}\n{_compared(rows, study.baseline)}'
         written.append(_write(work_dir / 'tables' / folder_name(name), name, text, rows))
-    if len(present) > 1:
+    if len(measured) > 1:
         rows = summary(records, study)
         # Means over data sets would say more of the data sets than of the recipes.
         for row in rows:
@@ -93,7 +93,7 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
                 for key in ('mean', 'sd'):
                     row.get(measure, {}).pop(key, None)
         text = _compared(rows, study.baseline)
-        written.append(_write(work_dir / 'tables' / POOLED, f'{", ".join(present)}, pooled', text,
+        written.append(_write(work_dir / 'tables' / POOLED, f'{", ".join(measured)}, pooled', text,
                               rows))
     return written
 
@@ -107,13 +107,14 @@ def _write(path: Path, title: str, text: str, rows: Sequence[Mapping]) -> Path:
 
 
 def _measured(rows: Sequence[Mapping]) -> str:
+    measures = present(rows)
     columns = {'recipe': 'recipe', 'runs': 'seeds', 'epochs': 'epochs',
                'relative_step_cost': 'cost of a step', 'relative_cost': 'cost of the run',
-               **present(rows)}
+               **measures}
     formats = {'relative_step_cost': '.2f', 'relative_cost': '.2f'}
     cells = [{**{key: row[key] for key in list(columns)[:5]},
               **{name: _spread(row[name]['mean'], row[name]['sd'])
-                 for name in COMPARED if name in row}} for row in rows]
+                 for name in measures if name in row}} for row in rows]
     return (markdown_table(cells, columns, formats)
             + '\nMean ± standard deviation over seeds. Costs are multiply-adds over those of the '
               'baseline.\n')
@@ -123,11 +124,12 @@ def _compared(rows: Sequence[Mapping], baseline: str) -> str:
     rows = [row for row in rows if row['recipe'] != baseline]
     if not rows:
         return ''
-    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **present(rows)}
+    measures = present(rows)
+    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **measures}
     cells = [{'recipe': row['recipe'],
               'pairs': max((row[name]['pairs'] for name in COMPARED if name in row), default=0),
               **{name: _spread(row[name]['difference'], row[name]['half_width'], '+')
-                 for name in COMPARED if name in row}} for row in rows]
+                 for name in measures if name in row}} for row in rows]
     return (markdown_table(cells, columns)
             + f'\nDifference to {baseline}, ± half of its 95 % confidence interval (Student\'s t) '
               'over pairs of the same data set and seed.\n')

@@ -71,6 +71,15 @@ def test_cross_validated_measures_stand_where_all_runs_have_them():
         assert present(summary(runs, STUDY)) == {'knn': 'k-NN, %'}
 
 
+def test_tables_of_two_data_sets_of_which_one_is_cross_validated(tmp_path):
+    files = write_tables([record('random', 0, 30., knn_cv=40.), record('AMT', 0, 31., knn_cv=42.),
+                          record('random', 0, 70., data_set='more photos'),
+                          record('AMT', 0, 60., data_set='more photos')], STUDY, tmp_path)
+    texts = {file.stem: file.read_text() for file in files}
+    assert 'cross-validated' in texts['photos'] and '+2.0' in texts['photos']
+    assert 'cross-validated' not in texts['more-photos'] + texts['pooled']
+
+
 def test_pooled_pairs_are_of_the_same_data_set_too():
     """Data sets of very different accuracy: mixed up, the interval would be tens of points."""
     both = [*records('random', RANDOM), *records('AMT', AMT),
