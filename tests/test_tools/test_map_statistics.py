@@ -164,7 +164,9 @@ def test_a_softer_ranking_shows_more_patches(tool, tmp_path, monkeypatch):
     writer.commit()
     never = []
     for options in ((), ('--weighting', 'temperature=5', 'uniform=0.5'),
-                    ('--weighting', 'by_rank=True', '--hint-ratio', '0.3', '--throw', 'random')):
+                    ('--weighting', 'by_rank=True', '--hint-ratio', '0.3', '--throw', 'random'),
+                    ('--throw', 'low', '--mask', 'random', '--weighting', 'by_rank=True'),
+                    ('--visible', 'random')):
         monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--draws', '300',
                                           *options])
         tool.main()

@@ -60,6 +60,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
     parser.add_argument('--throw', default='middle', choices=AMTMaskGenerator.THROWS,
                         help='default: middle')
+    parser.add_argument('--mask', default='high', choices=AMTMaskGenerator.MASKS,
+                        help='default: high')
+    parser.add_argument('--visible', default='ranked', choices=AMTMaskGenerator.VISIBLES,
+                        help='default: ranked')
     parser.add_argument('--weighting', action=DictAction, nargs='+', metavar='KEY=VALUE',
                         help='settings of the ranking as in a config (docs/guidance.md), such as '
                         'temperature=3 uniform=0.2 (default: none, as in the paper)')
@@ -156,8 +160,8 @@ def main() -> None:
                    key=lambda path: SaliencyStore(path, share=None).step)
     if not files:
         raise SystemExit(f'error: no .amtmap file in {args.folder}')
-    generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw,
-                                 weighting=args.weighting, hint_ratio=args.hint_ratio)
+    generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw, args.mask,
+                                 args.visible, weighting=args.weighting, hint_ratio=args.hint_ratio)
     masks, identity = object_masks(args.config) if args.config else (None, None)
     rows, before, means = [], None, {}
     for file in files:
