@@ -14,11 +14,14 @@ from amt_mm.visualization import markdown_table
 from .study_file import Study, folder_name
 
 # What is compared, with headings; the rest of a record is cost.
-COMPARED = {name: MEASURES[name]
-            for name in ('knn', 'linear_mean', 'linear_cls', 'attention_on_object')}
+_HELD_OUT = {name: MEASURES[name]
+             for name in ('knn', 'linear_mean', 'linear_cls', 'attention_on_object')}
 CROSS_VALIDATED = '_cv'
-COMPARED.update({name + CROSS_VALIDATED: MEASURES[name].replace(', %', ', cross-validated, %')
-                 for name in ('knn', 'linear_mean', 'linear_cls')})
+# In tables the title of their own says what they are.
+_IN_FOLDS = {name + CROSS_VALIDATED: MEASURES[name]
+             for name in ('knn', 'linear_mean', 'linear_cls')}
+COMPARED = {**_HELD_OUT, **{name: head.replace(', %', ', cross-validated, %')
+                            for name, head in _IN_FOLDS.items()}}
 POOLED = 'pooled'
 
 
@@ -83,7 +86,10 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
     written = []
     for name in measured:
         rows = summary([record for record in records if record['data_set'] == name], study)
-        text = f'{_measured(rows)}\n{_compared(rows, study.baseline)}'
+        text = _both(rows, study.baseline)
+        folds = [row for row in rows if any(key in row for key in _IN_FOLDS)]
+        if folds:
+            text += f'\n### Cross-validated\n\n{_both(folds, study.baseline, _IN_FOLDS)}'
         written.append(_write(work_dir / 'tables' / folder_name(name), name, text, rows))
     if len(measured) > 1:
         rows = summary(records, study)
@@ -92,7 +98,7 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
             for measure in COMPARED:
                 for key in ('mean', 'sd'):
                     row.get(measure, {}).pop(key, None)
-        text = _compared(rows, study.baseline)
+        text = _compared(rows, study.baseline, _HELD_OUT)
         written.append(_write(work_dir / 'tables' / POOLED, f'{", ".join(measured)}, pooled', text,
                               rows))
     return written
@@ -106,30 +112,35 @@ def _write(path: Path, title: str, text: str, rows: Sequence[Mapping]) -> Path:
     return file
 
 
-def _measured(rows: Sequence[Mapping]) -> str:
-    measures = present(rows)
+def _both(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str] = _HELD_OUT) -> str:
+    return f'{_measured(rows, heads)}\n{_compared(rows, baseline, heads)}'
+
+
+def _measured(rows: Sequence[Mapping], heads: Mapping[str, str]) -> str:
+    heads = {name: head for name, head in heads.items() if any(name in row for row in rows)}
     columns = {'recipe': 'recipe', 'runs': 'seeds', 'epochs': 'epochs',
-               'relative_step_cost': 'cost of a step', 'relative_cost': 'cost of the run',
-               **measures}
+               'relative_step_cost': 'cost of a step', 'relative_cost': 'cost of the run', **heads}
     formats = {'relative_step_cost': '.2f', 'relative_cost': '.2f'}
     cells = [{**{key: row[key] for key in list(columns)[:5]},
+              'runs': max((row[name]['runs'] for name in heads if name in row),
+                          default=row['runs']),
               **{name: _spread(row[name]['mean'], row[name]['sd'])
-                 for name in measures if name in row}} for row in rows]
+                 for name in heads if name in row}} for row in rows]
     return (markdown_table(cells, columns, formats)
             + '\nMean ± standard deviation over seeds. Costs are multiply-adds over those of the '
               'baseline.\n')
 
 
-def _compared(rows: Sequence[Mapping], baseline: str) -> str:
+def _compared(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str]) -> str:
     rows = [row for row in rows if row['recipe'] != baseline]
+    heads = {name: head for name, head in heads.items() if any(name in row for row in rows)}
     if not rows:
         return ''
-    measures = present(rows)
-    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **measures}
+    columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **heads}
     cells = [{'recipe': row['recipe'],
-              'pairs': max((row[name]['pairs'] for name in COMPARED if name in row), default=0),
+              'pairs': max((row[name]['pairs'] for name in heads if name in row), default=0),
               **{name: _spread(row[name]['difference'], row[name]['half_width'], '+')
-                 for name in measures if name in row}} for row in rows]
+                 for name in heads if name in row}} for row in rows]
     return (markdown_table(cells, columns)
             + f'\nDifference to {baseline}, ± half of its 95 % confidence interval (Student\'s t) '
               'over pairs of the same data set and seed.\n')

@@ -71,13 +71,21 @@ def test_cross_validated_measures_stand_where_all_runs_have_them():
         assert present(summary(runs, STUDY)) == {'knn': 'k-NN, %'}
 
 
-def test_tables_of_two_data_sets_of_which_one_is_cross_validated(tmp_path):
-    files = write_tables([record('random', 0, 30., knn_cv=40.), record('AMT', 0, 31., knn_cv=42.),
-                          record('random', 0, 70., data_set='more photos'),
-                          record('AMT', 0, 60., data_set='more photos')], STUDY, tmp_path)
+def test_what_is_cross_validated_has_tables_of_its_own(tmp_path):
+    """Of the runs that are; a pooled table has only what all data sets have."""
+    files = write_tables([
+        record('random', 0, 30., knn_cv=40.), record('AMT', 0, 31., knn_cv=42.),
+        record('AMT', 1, 37.), record('late', 0, 20.),
+        record('random', 0, 70., data_set='more photos'),
+        record('AMT', 0, 60., data_set='more photos')], STUDY, tmp_path)
     texts = {file.stem: file.read_text() for file in files}
-    assert 'cross-validated' in texts['photos'] and '+2.0' in texts['photos']
-    assert 'cross-validated' not in texts['more-photos'] + texts['pooled']
+    held_out, folds = texts['photos'].split('### Cross-validated')
+    assert '42.0' not in held_out and '| late' in held_out and '34.0 ± 4.2' in held_out
+    row = next(line for line in folds.splitlines() if line.startswith('| AMT'))
+    assert [cell.strip() for cell in row.split('|')][1:] == [
+        'AMT', '1', '30', '0.50', '1.00', '42.0', '']
+    assert '| late' not in folds and '+2.0' in folds
+    assert 'validated' not in texts['more-photos'] + texts['pooled']
 
 
 def test_pooled_pairs_are_of_the_same_data_set_too():
