@@ -295,7 +295,7 @@ def test_loading_processes_outlive_the_signal_and_end_with_training(guided, numb
         runner.train_dataloader._iterator._shutdown_workers()
     del runner
     gc.collect()
-    # They were asked, not ended by force: that would be -15.
+    # Asked, or told by their parent; what the other's signal ends has another status.
     assert [worker.exitcode for worker in workers] == [0] * len(workers)
 
 
