@@ -96,11 +96,9 @@ class MaskGenerator(ABC):
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
         """The host's own random masking, for the warm-up."""
-        num_units = units[0] * units[1]
-        counts = split_counts(num_units, self.warmup_mask_ratio, self.warmup_throw_ratio,
-                              self.rounding, 'warmup_')
-        return MaskPlan.from_order(
-            rank_uniform(batch_size, num_units, device, generator), *counts, units)
+        counts = split_counts(units[0] * units[1], self.warmup_mask_ratio,
+                              self.warmup_throw_ratio, self.rounding, 'warmup_')
+        return _plan_by_chance(batch_size, units, counts, device, generator)
 
     @abstractmethod
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
@@ -120,6 +118,12 @@ class MaskGenerator(ABC):
         rows, columns = grid[0] // self.unit, grid[1] // self.unit
         blocks = weights.reshape(-1, rows, self.unit, columns, self.unit)
         return blocks.sum(dim=(2, 4)).flatten(1)
+
+
+def _plan_by_chance(batch_size: int, units: tuple[int, int], counts: tuple[int, int],
+                    device: torch.device | str, generator: torch.Generator | None) -> MaskPlan:
+    order = rank_uniform(batch_size, units[0] * units[1], device, generator)
+    return MaskPlan.from_order(order, *counts, units)
 
 
 class RandomMaskGenerator(MaskGenerator):
@@ -143,10 +147,9 @@ class RandomMaskGenerator(MaskGenerator):
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
         """Random plan by the generator's own two ratios."""
-        num_units = units[0] * units[1]
-        counts = split_counts(num_units, self.mask_ratio, self.throw_ratio, self.rounding)
-        return MaskPlan.from_order(
-            rank_uniform(batch_size, num_units, device, generator), *counts, units)
+        counts = split_counts(units[0] * units[1], self.mask_ratio, self.throw_ratio,
+                              self.rounding)
+        return _plan_by_chance(batch_size, units, counts, device, generator)
 
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:

@@ -8,7 +8,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 
 from .ranking import shuffled
-from .ratios import floor_share
+from .ratios import check_share, floor_share
 
 
 def check_hint(hint_ratio: float, mask_ratio: float, throw_ratio: float) -> None:
@@ -18,10 +18,7 @@ def check_hint(hint_ratio: float, mask_ratio: float, throw_ratio: float) -> None
         InputError: ``hint_ratio`` is no number from 0 to less than 1, or more tokens would
             change places than are visible.
     """
-    if hint_ratio == 0 and type(hint_ratio) in (int, float):
-        return
-    if type(hint_ratio) not in (int, float) or not 0 < hint_ratio < 1:
-        raise InputError(f'hint_ratio={hint_ratio!r} must be a number, at least 0 and less than 1')
+    check_share(hint_ratio, 'hint_ratio')
     if hint_ratio * mask_ratio > 1 - mask_ratio - throw_ratio + 1e-9:
         raise InputError(f'hint_ratio={hint_ratio} of mask_ratio={mask_ratio} is more than the '
                          f'visible share, {1 - mask_ratio - throw_ratio:.3g}, can change places '

@@ -23,12 +23,20 @@ def check_ratios(mask_ratio: float, throw_ratio: float = 0.0, prefix: str = '') 
     """
     if not _is_number(mask_ratio) or not 0 < mask_ratio < 1:
         raise InputError(f'{prefix}mask_ratio={mask_ratio!r} must be a number between 0 and 1')
-    if not _is_number(throw_ratio) or not 0 <= throw_ratio < 1:
-        raise InputError(f'{prefix}throw_ratio={throw_ratio!r} must be a number, at least 0 and '
-                         'less than 1')
+    check_share(throw_ratio, f'{prefix}throw_ratio')
     if _exact(mask_ratio) + _exact(throw_ratio) >= 1:
         raise InputError(f'{prefix}mask_ratio={mask_ratio} and {prefix}throw_ratio={throw_ratio} '
                          'sum to 1 or more: no patch would stay visible; lower one of them')
+
+
+def check_share(share: float, name: str) -> None:
+    """Refuse what is no number from 0 to less than 1.
+
+    Raises:
+        InputError: It is not, by its ``name``.
+    """
+    if not _is_number(share) or not 0 <= share < 1:
+        raise InputError(f'{name}={share!r} must be a number, at least 0 and less than 1')
 
 
 def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,

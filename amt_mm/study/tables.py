@@ -117,7 +117,7 @@ def _both(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str] = _HE
 
 
 def _measured(rows: Sequence[Mapping], heads: Mapping[str, str]) -> str:
-    heads = {name: head for name, head in heads.items() if any(name in row for row in rows)}
+    heads = _of(rows, heads)
     columns = {'recipe': 'recipe', 'runs': 'seeds', 'epochs': 'epochs',
                'relative_step_cost': 'cost of a step', 'relative_cost': 'cost of the run', **heads}
     formats = {'relative_step_cost': '.2f', 'relative_cost': '.2f'}
@@ -133,9 +133,9 @@ def _measured(rows: Sequence[Mapping], heads: Mapping[str, str]) -> str:
 
 def _compared(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str]) -> str:
     rows = [row for row in rows if row['recipe'] != baseline]
-    heads = {name: head for name, head in heads.items() if any(name in row for row in rows)}
     if not rows:
         return ''
+    heads = _of(rows, heads)
     columns = {'recipe': f'minus {baseline}', 'pairs': 'pairs', **heads}
     cells = [{'recipe': row['recipe'],
               'pairs': max((row[name]['pairs'] for name in heads if name in row), default=0),
@@ -144,6 +144,10 @@ def _compared(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str]) 
     return (markdown_table(cells, columns)
             + f'\nDifference to {baseline}, ± half of its 95 % confidence interval (Student\'s t) '
               'over pairs of the same data set and seed.\n')
+
+
+def _of(rows: Sequence[Mapping], heads: Mapping[str, str]) -> dict[str, str]:
+    return {name: head for name, head in heads.items() if any(name in row for row in rows)}
 
 
 def present(rows: Sequence[Mapping]) -> dict[str, str]:

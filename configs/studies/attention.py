@@ -30,11 +30,6 @@ _late = {'overlay.hooks.saliency.begin': 0.6, 'overlay.hooks.saliency.interval':
 _masks, _maps = 'data_preprocessor.mask_generator.', 'overlay.hooks.saliency.'
 _random = dict(overlay='../_base_/amt/mae-random.py')
 _amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
-
-
-# Throws the least attended, masks at random among the rest; throws at random in the warm-up, too;
-# one refresh.
-_low = dict(throw='low', mask='random', weighting=dict(by_rank=True))
 _once = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 1.0}
 _once_late = {'overlay.hooks.saliency.begin': 0.5, 'overlay.hooks.saliency.interval': 1.0}
 
@@ -45,9 +40,20 @@ def _with(recipe, maps=(), **masks):
     return dict(recipe, options=options)
 
 
+def _equal(recipe):
+    return dict(recipe, budget='compute')
+
+
+def _amt_low(mask, throw, maps=(), shares=_once):
+    # Throws at random in the warm-up, too; one refresh.
+    return _with(dict(_amt, shares=shares), maps, mask_ratio=mask, throw_ratio=throw,
+                 warmup_mask_ratio=mask, warmup_throw_ratio=throw, **_low)
+
+
 _by_rank = dict(weighting=dict(by_rank=True))
+# Throws the least attended, masks at random among the rest.
+_low = dict(throw='low', mask='random', **_by_rank)
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
-_thrown = dict(warmup_mask_ratio=0.45, warmup_throw_ratio=0.40, **_throw, **_low)
 _quarter = dict(mask_ratio=0.35, throw_ratio=0.40)  # as many visible as in 75/0
 _few = dict(mask_ratio=0.25, throw_ratio=0.50)
 recipes = {
@@ -65,11 +71,10 @@ recipes = {
     'AMT, inverted, by rank': _with(_amt, weighting=dict(by_rank=True, invert=True)),
     # What is thrown, what is shown?
     'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
-    'AMT, throw low, mask random, by rank': _with(_amt, throw='low', mask='random', **_by_rank),
+    'AMT, throw low, mask random, by rank': _with(_amt, **_low),
     'AMT, throw low, mask random': _with(_amt, throw='low', mask='random'),
     'AMT 35/40, throw low, by rank': _with(_amt, throw='low', **_by_rank, **_quarter),
-    'AMT 35/40, throw low, mask random, by rank': _with(
-        _amt, throw='low', mask='random', **_by_rank, **_quarter),
+    'AMT 35/40, throw low, mask random, by rank': _with(_amt, **_low, **_quarter),
     # The encoder sees any patches, a quarter of all; attention says what it predicts.
     'random 25/50': _with(_random, **_few),
     'AMT 25/50, visible random': _with(_amt, visible='random', **_few),
@@ -79,31 +84,20 @@ recipes = {
     'AMT 25/50': _with(_amt, **_few),
     'AMT, hint .1': _with(_amt, hint_ratio=0.1),
     # The same compute.
-    'random 45/40, equal compute': _with(dict(_random, budget='compute'), **_throw),
-    'random 35/40, equal compute': _with(dict(_random, budget='compute'), **_quarter),
-    'random 25/50, equal compute': _with(dict(_random, budget='compute'), **_few),
-    'AMT 25/50, visible random, equal compute': _with(
-        dict(_amt, budget='compute'), visible='random', **_few),
-    'AMT, by rank, equal compute': _with(dict(_amt, budget='compute'), **_by_rank),
-    'AMT, throw low, mask random, by rank, equal compute': _with(
-        dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank),
+    'random 45/40, equal compute': _with(_equal(_random), **_throw),
+    'random 35/40, equal compute': _with(_equal(_random), **_quarter),
+    'random 25/50, equal compute': _with(_equal(_random), **_few),
+    'AMT 25/50, visible random, equal compute': _with(_equal(_amt), visible='random', **_few),
+    'AMT, by rank, equal compute': _with(_equal(_amt), **_by_rank),
+    'AMT, throw low, mask random, by rank, equal compute': _with(_equal(_amt), **_low),
     'AMT 35/40, throw low, mask random, by rank, equal compute': _with(
-        dict(_amt, budget='compute'), throw='low', mask='random', **_by_rank, **_quarter),
-    'AMT-low 45/40, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once), **_thrown),
-    'AMT-low 45/40, debiased, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once), maps=dict(debias=True), **_thrown),
-    'AMT-low 45/40, from .5 on, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once_late), **_thrown),
-    'AMT-low 40/40, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once), **_low, mask_ratio=0.40, throw_ratio=0.40,
-        warmup_mask_ratio=0.40, warmup_throw_ratio=0.40),
-    'AMT-low 35/40, equal compute': _with(
-        dict(_amt, budget='compute', shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
-        warmup_throw_ratio=0.40),
-    'AMT-low 35/40': _with(
-        dict(_amt, shares=_once), **_quarter, **_low, warmup_mask_ratio=0.35,
-        warmup_throw_ratio=0.40),
+        _equal(_amt), **_low, **_quarter),
+    'AMT-low 45/40, equal compute': _equal(_amt_low(0.45, 0.40)),
+    'AMT-low 45/40, debiased, equal compute': _equal(_amt_low(0.45, 0.40, maps=dict(debias=True))),
+    'AMT-low 45/40, from .5 on, equal compute': _equal(_amt_low(0.45, 0.40, shares=_once_late)),
+    'AMT-low 40/40, equal compute': _equal(_amt_low(0.40, 0.40)),
+    'AMT-low 35/40, equal compute': _equal(_amt_low(0.35, 0.40)),
+    'AMT-low 35/40': _amt_low(0.35, 0.40),
     # Where maps come from, and when.
     'AMT, all tokens, by rank': _with(_amt, maps=dict(source='all'), **_by_rank),
     'AMT, all blocks, by rank': _with(_amt, maps=dict(layers='mean'), **_by_rank),
@@ -111,8 +105,7 @@ recipes = {
     'AMT, features, by rank': _with(_amt, maps=dict(source='feature'), **_by_rank),
     'AMT, per head': _with(_amt, maps=dict(normalize='head')),
     'AMT, from .6 on, by rank': _with(dict(_amt, shares=_late), **_by_rank),
-    'features, throw low, mask random, by rank': _with(
-        _amt, maps=dict(source='feature'), throw='low', mask='random', **_by_rank),
+    'features, throw low, mask random, by rank': _with(_amt, maps=dict(source='feature'), **_low),
 }
 # On CPUs with bfloat16 a step takes half of its time.
 options = {'optim_wrapper.type': 'amt_mm.BF16OptimWrapper'}
