@@ -18,7 +18,7 @@ from amt_mm.registry import LOOPS
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'benchmarks'
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'tiny-imagenet': 200, 'stl10': 10, 'in1k': 1000,
-           'folder': 10, 'clothing': 10}
+           'folder': 10, 'clothing': 10, 'cifar10-jpg': 10}
 
 
 @pytest.fixture(params=FILES, ids=str)

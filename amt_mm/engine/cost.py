@@ -9,11 +9,12 @@ from mmengine.config import Config
 from mmpretrain.models import MAE
 from mmpretrain.registry import MODELS
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 from amt_mm.models import Host
+
+from .multiply_adds import multiply_adds
 
 
 class CostUnknown(InputError):
@@ -82,8 +83,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
     # What is left after the last block that predicts: a Host drops there what no loss reads.
     wanted = masked if isinstance(model, Host) else None
     images = torch.zeros(1, 3, *backbone.img_size, device='meta')
-    with FlopCounterMode(display=False) as counter, torch.device('meta'):
-        forward(images)
+    counted = multiply_adds(lambda: forward(images), (repr(cfg.model), visible, masked))
 
     projection = backbone.patch_embed.projection
     formula = embedded * projection.weight.numel()
@@ -96,8 +96,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
         # One linear layer, or a convolution of one pixel that is one.
         matrix, = (weight for weight in model.neck.parameters() if weight.dim() > 1)
         formula += predicted * matrix.numel()
-    # torch counts a multiply-add as two operations.
-    return Cost(encoder_tokens, decoder_tokens, formula, counter.get_total_flops() // 2)
+    return Cost(encoder_tokens, decoder_tokens, formula, counted)
 
 
 def blocks_cost(blocks: nn.ModuleList, tokens: int, wanted: int | None = None) -> int:

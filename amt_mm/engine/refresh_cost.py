@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmpretrain.registry import MODELS
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook
@@ -19,6 +18,7 @@ from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource
 
 from .cost import cost
+from .multiply_adds import multiply_adds
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,6 @@ def counted_refresh(backbone: nn.Module, grid: tuple[int, int],
         source: What becomes a map. Defaults to None: the paper's, the last block's [CLS] row.
     """
     size = [side * backbone.patch_size for side in grid]
-    images = torch.zeros(1, 3, *size, device='meta')
-    with FlopCounterMode(display=False) as counter, torch.device('meta'):
-        (source or SaliencySource()).look(backbone, images)
-    return counter.get_total_flops() // 2  # torch counts a multiply-add as two operations
+    images, source = torch.zeros(1, 3, *size, device='meta'), source or SaliencySource()
+    # A module's text has the shapes of all its matrices; what heads divide costs the same.
+    return multiply_adds(lambda: source.look(backbone, images), (str(backbone), grid, source))

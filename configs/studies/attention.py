@@ -18,7 +18,7 @@
 # - names that begin with `_` are the file's own.
 
 baseline = 'random 75/0'
-seeds = [0, 1]
+seeds = [0, 1, 2]
 datasets = dict(
     clothing='_base_/mae_vit-mini-p8_clothing_30e.py',
     cifar10='_base_/mae_vit-mini-p4_cifar10_12e.py',
