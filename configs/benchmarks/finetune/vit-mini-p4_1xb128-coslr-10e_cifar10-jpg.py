@@ -1,5 +1,5 @@
-# Fine-tuning of the encoders of configs/studies on CIFAR-10 as JPEGs: the 1,000 images of each class
-# that they were pre-trained on, all 10,000 test images. docs/study.md has its figures.
+# Fine-tuning of the encoders of configs/studies on CIFAR-10 as JPEGs: the 1,000 images of each
+# class that they were pre-trained on, all 10,000 test images. docs/study.md has its figures.
 #   python tools/evaluate.py CHECKPOINTS --configs THIS_CONFIG
 _base_ = './vit-mini-p8_1xb128-coslr-10e_clothing.py'
 
