@@ -112,7 +112,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
                 cfg = protocols.fitted(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 launch.enter_encoder(cfg, args.encoder)
-                name = '_'.join(label.lower().replace('+', ' ').split())
+                name = '_'.join(label.lower().replace('+', ' ').replace('/', '-').split())
                 folder = args.work_dir / name / str(numbers[label]) / data.rstrip('/') / protocol
                 runs.append(dict(
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,

@@ -13,6 +13,7 @@ from mmengine.dist import all_gather, is_main_process
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from amt_mm.datasets.class_names import class_names
 from amt_mm.errors import InputError
 
 from .features import extract_features
@@ -34,6 +35,15 @@ class LabelledFeatures:
     features: dict[str, Tensor]
     labels: Tensor
     names: tuple[str, ...] | None
+
+    def chosen(self, which: Tensor) -> LabelledFeatures:
+        """Those of some images.
+
+        Args:
+            which: Numbers of images, or (n,) of which are chosen.
+        """
+        return LabelledFeatures({name: rows[which] for name, rows in self.features.items()},
+                                self.labels[which], self.names)
 
 
 def labelled_features(model: nn.Module, loader: DataLoader,
@@ -114,12 +124,6 @@ def dataset_labels(dataset: Dataset) -> Tensor | None:
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))
     labels = [info.get('gt_label') for info in infos]
     return None if None in labels else torch.tensor([int(label) for label in labels])
-
-
-def class_names(dataset: Dataset) -> tuple[str, ...] | None:
-    """Names of a data set's classes, where it tells them."""
-    names = getattr(dataset, 'metainfo', {}).get('classes')
-    return None if names is None else tuple(names)
 
 
 def _label(sample: object) -> int:

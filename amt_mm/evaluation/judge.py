@@ -11,6 +11,7 @@ from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from amt_mm.datasets.class_names import check_same_classes
 from amt_mm.errors import InputError
 from amt_mm.saliency import cls_attention
 
@@ -56,6 +57,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
     if dataset_labels(train) is not None and dataset_labels(test) is not None:
+        check_same_classes(train, test, 'probe')
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]
         result.update(_probe(*found, k))
@@ -88,9 +90,7 @@ def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, flo
     fold = number_in_class(data.labels) % folds
     total: dict[str, float] = {}
     for i in range(folds):
-        rest, part = (LabelledFeatures({name: rows[which] for name, rows in data.features.items()},
-                                       data.labels[which], data.names)
-                      for which in (fold != i, fold == i))
+        rest, part = data.chosen(fold != i), data.chosen(fold == i)
         for name, value in _probe(rest, part, k).items():
             total[name] = total.get(name, 0) + value * len(part.labels) / len(data.labels)
     return total

@@ -1,4 +1,4 @@
-"""ClassCountHook: as many classes in the head as in the images."""
+"""ClassCountHook: the same classes in the head, the training and the validation images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
+from amt_mm.datasets.class_names import check_same_classes
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
@@ -17,16 +18,21 @@ class ClassCountHook(Hook):
     """Stop when the classes of a data set are not those that the head tells apart.
 
     Too few in the head end in an index error deep inside the loss, or on a GPU in an
-    assertion that names nothing; too many are learnt without a word. A model
-    without a head and a data set that does not name its classes are left alone.
+    assertion that names nothing; too many are learnt without a word. So are
+    validation images whose labels mean other classes. A model without a head and a data
+    set that does not name its classes are left alone.
 
     Raises:
-        InputError: With both numbers, and the option that sets the head's.
+        InputError: With both numbers, and the option that sets the head's; or with the
+            classes that training and validation images do not share.
     """
 
     def before_train(self, runner: Runner) -> None:
         """Compare the head with the training images."""
         _check(runner, runner.train_dataloader.dataset, 'train')
+        if runner.val_loop is not None:
+            check_same_classes(runner.train_dataloader.dataset, runner.val_dataloader.dataset,
+                               'val_dataloader')
 
     def before_val(self, runner: Runner) -> None:
         """Compare the head with the validation images."""

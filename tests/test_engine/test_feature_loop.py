@@ -164,6 +164,13 @@ def test_images_without_labels_and_backbones_without_tokens_are_named(run, toy_i
         run('KNNTestLoop', test_dataloader=shuffled, name='infinite').test()
 
 
+@pytest.mark.parametrize('kind', ['KNNTestLoop', 'LowShotTestLoop'])
+def test_other_classes_among_the_test_images_are_refused_before_encoding(run, kind):
+    parts = [LabelledImages([0, 1], metainfo=dict(classes=['a', name])) for name in 'bc']
+    with pytest.raises(InputError, match=f'{kind}: .*b only among the training images; c only'):
+        run(kind, *parts).test_loop  # noqa: B018  (builds the loop)
+
+
 def test_the_loops_are_found_by_name():
     assert LOOPS.get('amt_mm.KNNTestLoop') is KNNTestLoop
 

@@ -14,7 +14,6 @@ from torchrun import in_two_real_processes
 from amt_mm.errors import InputError
 from amt_mm.evaluation import dataset_features
 from amt_mm.evaluation.dataset_features import (
-    class_names,
     dataset_labels,
     labelled_features,
     loader_in_order,
@@ -44,10 +43,8 @@ def test_the_loader_draws_from_no_random_stream(toy_mae):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_labels_and_names_of_data_sets_that_have_none(toy_images):
+def test_a_data_set_without_labels_has_none(toy_images):
     assert dataset_labels(toy_images(3)) is None
-    assert class_names(toy_images(3)) is None and class_names([1]) is None
-    assert class_names(LabelledImages([0], metainfo=dict(classes=['a', 'b']))) == ('a', 'b')
 
 
 def test_a_neck_has_no_part_in_it():

@@ -102,6 +102,12 @@ def test_folds_that_cannot_be_are_refused(cfg, folds):
         judge(Oracle(knows=False), cfg)
 
 
+def test_test_images_of_other_classes_are_refused(cfg):
+    cfg.probe.test.metainfo = dict(classes=list('abcdefghij'))
+    with pytest.raises(InputError, match='probe: training and test images are of different cla'):
+        judge(Oracle(knows=False), cfg)
+
+
 def test_attention_is_measured_where_there_are_masks(cfg):
     result = judge(Oracle(knows=False), cfg)
     assert 10 < result['object_area'] < 33

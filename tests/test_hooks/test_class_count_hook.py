@@ -1,4 +1,4 @@
-"""ClassCountHook: the head and the images agree on the number of classes."""
+"""ClassCountHook: head, training and validation images agree on the classes."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ def runner(classes, head_classes):
         :classes]})
     loader = SimpleNamespace(dataset=dataset)
     return SimpleNamespace(model=model, train_dataloader=loader, val_dataloader=loader,
-                           test_dataloader=loader)
+                           test_dataloader=loader, val_loop=None)
 
 
 @pytest.mark.parametrize('part', ['train', 'val', 'test'])
@@ -37,3 +37,13 @@ def test_agreement_and_silence_pass(classes, head):
 def test_one_class_is_refused():
     with pytest.raises(InputError, match='one class, a, and nothing to tell apart'):
         ClassCountHook().before_test(runner(1, 1))
+
+
+def test_validation_images_of_other_classes_are_refused_before_training():
+    both = runner(3, 3)
+    dataset = SimpleNamespace(metainfo={'classes': list('abx')})
+    both.val_dataloader = SimpleNamespace(dataset=dataset)
+    ClassCountHook().before_train(both)  # nothing is validated
+    both.val_loop = object()
+    with pytest.raises(InputError, match='val_dataloader: .*c only among the training images; x '):
+        ClassCountHook().before_train(both)

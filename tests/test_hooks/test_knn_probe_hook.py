@@ -283,6 +283,16 @@ def test_images_without_labels_stop_the_run_at_its_start(toy_runner, toy_images)
     assert runner.iter == 0
 
 
+def test_other_classes_among_the_test_images_stop_the_run_at_its_start(toy_runner):
+    parts = {part: dict(type='ToyLabelled', labels=[0, 1, 2, 0], metainfo=dict(classes=names))
+             for part, names in (('train', ['a', 'b', 'c']), ('test', ['b', 'a', 'c']))}
+    # Also of a part of the images.
+    runner = toy_runner(hooks=[probe(**parts, max_train=3)])
+    with pytest.raises(InputError, match='KNNProbeHook: .* the same classes in another order'):
+        runner.train()
+    assert runner.iter == 0
+
+
 @pytest.mark.parametrize(('settings', 'message'), [
     (dict(interval=0), 'interval=0'), (dict(begin=-1), 'begin=-1'), (dict(ks=()), 'ks='),
     (dict(ks=(0, )), 'ks='), (dict(max_train=0), 'max_train'), (dict(max_test=-3), 'max_test')])

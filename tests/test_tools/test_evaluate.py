@@ -140,6 +140,10 @@ def test_image_size_and_labels(tool, checkpoint, images_are_there):
         '--image-size', 96, '--labels', 'a', 'b', 'a')
     assert first['config'].model.backbone.img_size == 96
     assert [r['pretraining'] for r in (first, second, third)] == ['a', 'b', 'a']
+    # Ratios are no subfolder, and no label leads out of the work folder.
+    run, = plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'knn', '--labels',
+                '../AMT 45/40')
+    assert run['folder'].parts[-5:] == ('..-amt_45-40', '0', 'stl10', 'knn', 'seed_0')
     # Three runs, three folders.
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
