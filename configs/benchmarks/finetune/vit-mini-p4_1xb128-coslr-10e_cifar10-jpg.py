@@ -5,7 +5,7 @@ _base_ = './vit-mini-p8_1xb128-coslr-10e_clothing.py'
 
 model = dict(backbone=dict(patch_size=4))
 overlay = dict(
-    image_size=32,
+    image_size=dict(_delete_=True, size=32, edge=32),  # test images are not cropped
     labelled=dict(
         dataset=dict(data_root='data/cifar10_jpg'),
         train=dict(data_prefix='train', first_of_class=1000),
