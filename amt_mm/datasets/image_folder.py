@@ -22,9 +22,8 @@ from .loading import LoadImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
               '.tiff', '.webp', '.gif', '.avif', '.jp2')
-_TRAIN_FOLDERS = ('train', 'training')
-_VAL_FOLDERS = ('val', 'valid', 'validation')
-_TEST_FOLDERS = ('test', 'testing')
+_SPLIT_FOLDERS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
+                  'test': ('test', 'testing')}
 
 
 @DATASETS.register_module()
@@ -35,7 +34,8 @@ class ImageFolder(CustomDataset):
 
         root/a.jpg               no labels
         root/cat/a.jpg           label by the first subfolder; deeper ones count as part of it
-        root/train/cat/a.jpg     the same below `train` and `val` (and `test`, which is left out)
+        root/train/cat/a.jpg     the same below `train` and `val` (`test` is left out), or below
+                                 `train` and `test`, which is the `val` split then
 
     Hidden files and folders (a leading dot) are left out, extensions are compared
     without regard to case, and the order is that of the sorted relative paths.
@@ -45,11 +45,11 @@ class ImageFolder(CustomDataset):
     Args:
         data_root: The folder.
         data_prefix: A folder below ``data_root``. Defaults to ''.
-        split: ``'train'``, ``'val'`` or ``'all'``. Defaults to ``'all'``. Folders
-            named train and val decide where both exist and nothing else but test
-            stands beside them; otherwise each image falls into one of the two by
-            a hash of its relative path, so that it stays there when others are
-            added or removed.
+        split: ``'train'``, ``'val'`` or ``'all'``: both, but nothing of a folder named
+            test. Defaults to ``'all'``. Folders named train and val or test, in
+            capitals or not, decide where there are two of them; otherwise each image
+            falls into one of the two by a hash of its relative path, so that it stays
+            there when others are added or removed.
         val_fraction: Expected share of ``'val'`` where the hash decides, in (0, 1).
             Defaults to 0.2.
         with_label: Defaults to None: by the layout. False takes every image below
@@ -68,8 +68,9 @@ class ImageFolder(CustomDataset):
 
     Raises:
         InputError: The folder is missing, holds no image (or none that can be
-            read, or none in the split), mixes images and class folders, or the
-            classes given are not as many as its subfolders.
+            read, or none in the split), mixes images and class folders, or has
+            others beside train and val; or the classes given are not as many as its
+            subfolders.
     """
 
     def __init__(self,
@@ -114,16 +115,16 @@ class ImageFolder(CustomDataset):
             Relative paths, or pairs of relative path and label.
         """
         paths = self._list_images()
-        in_split_folders = self._has_split_folders(paths)
+        parts = self._split_folders(paths)
         # With split folders the class is one level further down.
-        level = 1 if in_split_folders else 0
-        if in_split_folders:
-            paths = [p for p in paths if p[0] not in _TEST_FOLDERS]
+        level = 1 if parts else 0
+        held_out = 'val' if 'val' in parts.values() else 'test'
+        if held_out == 'val':
+            paths = [p for p in paths if parts[p[0]] != 'test']
         labels = self._find_labels(paths, level)
-        if in_split_folders:
-            own = {'all': _TRAIN_FOLDERS + _VAL_FOLDERS, 'train': _TRAIN_FOLDERS,
-                   'val': _VAL_FOLDERS}[self.split]
-            chosen = [p[0] in own for p in paths]
+        if parts:
+            own = {'all': ('train', 'val'), 'train': ('train', ), 'val': (held_out, )}[self.split]
+            chosen = [parts[p[0]] in own for p in paths]
         else:
             chosen = [self.split in ('all', self._hashed_split(p)) for p in paths]
         paths = [p for p, take in zip(paths, chosen, strict=True) if take]
@@ -152,13 +153,23 @@ class ImageFolder(CustomDataset):
                              f'{" ".join(sorted(self.extensions))}.')
         return paths
 
-    @staticmethod
-    def _has_split_folders(paths: list[tuple[str, ...]]) -> bool:
-        """Whether the top level consists of a train, a val and perhaps a test folder."""
-        # An image directly in the root counts by its own name here, and so refutes it.
+    def _split_folders(self, paths: list[tuple[str, ...]]) -> dict[str, str]:
+        """Folder of the top level -> ``'train'``, ``'val'`` or ``'test'``, where folders decide."""
+        # An image directly in the root counts by its own name here.
         top = {p[0] for p in paths}
-        return (not top.isdisjoint(_TRAIN_FOLDERS) and not top.isdisjoint(_VAL_FOLDERS)
-                and top <= {*_TRAIN_FOLDERS, *_VAL_FOLDERS, *_TEST_FOLDERS})
+        parts = {name: part for name in top for part, names in _SPLIT_FOLDERS.items()
+                 if name.lower() in names}
+        # A class may be called train; two such names are no classes.
+        if not {'train'} < set(parts.values()):
+            return {}
+        others = sorted(top - set(parts))
+        if not others:
+            return parts
+        if self.with_label is False:
+            return {}
+        raise InputError(
+            f'{self._folder}: {others[0]} stands beside {" and ".join(sorted(parts))}, which are '
+            'splits and no classes: move it away, or give data_prefix')
 
     def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
         """Settle ``with_label`` and the classes by the layout.

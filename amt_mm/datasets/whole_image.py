@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mmcv.transforms import Compose
 from mmengine.dataset import ConcatDataset as _AnyConcat
@@ -99,11 +99,26 @@ def _check_still(transforms: list) -> None:
 
 
 def _check_in_place(transforms: list) -> None:
+    names = [type(transform).__name__ for transform in _unwrapped(transforms)]
+    for name in names:
+        if name in _MOVE_PIXELS:
+            raise InputError(f'{name} stands after RandomResizedCropWithBox in the training '
+                             'pipeline and moves pixels, which the crop box does not tell: only '
+                             'RandomFlip may')
+    if names.count('RandomFlip') > 1:
+        raise InputError('the training pipeline flips twice, and a sample tells its last flip '
+                         "only: use one RandomFlip with prob=[.25, .25, .25] and direction="
+                         "['horizontal', 'vertical', 'diagonal']")
+
+
+def _unwrapped(transforms: Iterable) -> Iterator:
+    """All transforms, with those in wrappers such as RandomApply and RandomChoice."""
     for transform in transforms:
-        if type(transform).__name__ in _MOVE_PIXELS:
-            raise InputError(f'{type(transform).__name__} stands after RandomResizedCropWithBox in '
-                             'the training pipeline and moves pixels, which the crop box does not '
-                             'tell: only RandomFlip may')
+        if not isinstance(transform, (list, tuple, Compose)):
+            yield transform
+        inner = getattr(transform, 'transforms', transform)
+        if isinstance(inner, (list, tuple, Compose)):
+            yield from _unwrapped(inner)
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:

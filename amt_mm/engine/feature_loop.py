@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
-from amt_mm.datasets.class_names import check_same_classes
+from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import LabelledFeatures, labelled_features
 
@@ -58,7 +58,7 @@ class FeatureTestLoop(BaseLoop):
                 train_dataloader = {**dataloader, **train_dataloader}
         super().__init__(runner, dataloader)
         self.train_dataloader = self._built(train_dataloader)
-        check_same_classes(self.train_dataloader.dataset, self.dataloader.dataset, name)
+        check_train_and_test(self.train_dataloader.dataset, self.dataloader.dataset, name)
         self.pooling = pooling
         self.fp16 = fp16
 

@@ -13,7 +13,7 @@ from mmengine.dist import all_gather, is_main_process
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from amt_mm.datasets.class_names import class_names
+from amt_mm.datasets.train_and_test import class_names
 from amt_mm.errors import InputError
 
 from .features import extract_features

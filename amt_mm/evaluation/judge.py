@@ -11,7 +11,7 @@ from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from amt_mm.datasets.class_names import check_same_classes
+from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.saliency import cls_attention
 
@@ -57,7 +57,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
     if dataset_labels(train) is not None and dataset_labels(test) is not None:
-        check_same_classes(train, test, 'probe')
+        check_train_and_test(train, test, 'probe')
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]
         result.update(_probe(*found, k))

@@ -6,6 +6,7 @@ from .class_count_hook import ClassCountHook
 from .clip_each_hook import ClipEachHook
 from .finite_guard_hook import FiniteGuardHook
 from .frozen_last_layer_hook import FrozenLastLayerHook
+from .guidance_hook import GuidanceHook
 from .knn_probe_hook import KNNProbeHook
 from .last_batch_hook import LastBatchHook
 from .mask_progress_hook import MaskProgressHook
@@ -25,8 +26,9 @@ from .token_loss_hook import TokenLossHook
 
 __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
-    'FrozenLastLayerHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook', 'PositionHook',
-    'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RanksAgreeHook',
-    'SafeCheckpointHook', 'SaliencyUpdateHook', 'ShardedStateHook', 'StepSeedHook',
-    'StopSignalHook', 'TeacherTemperatureHook', 'TeacherUpdateHook', 'TokenLossHook'
+    'FrozenLastLayerHook', 'GuidanceHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook',
+    'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
+    'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'ShardedStateHook',
+    'StepSeedHook', 'StopSignalHook', 'TeacherTemperatureHook', 'TeacherUpdateHook',
+    'TokenLossHook'
 ]

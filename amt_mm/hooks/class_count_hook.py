@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from amt_mm.datasets.class_names import check_same_classes
+from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
@@ -31,7 +31,7 @@ class ClassCountHook(Hook):
         """Compare the head with the training images."""
         _check(runner, runner.train_dataloader.dataset, 'train')
         if runner.val_loop is not None:
-            check_same_classes(runner.train_dataloader.dataset, runner.val_dataloader.dataset,
+            check_train_and_test(runner.train_dataloader.dataset, runner.val_dataloader.dataset,
                                'val_dataloader')
 
     def before_val(self, runner: Runner) -> None:

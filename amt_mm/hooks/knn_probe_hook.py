@@ -10,7 +10,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from torch.utils.data import Dataset, Subset
 
 from amt_mm.checkpoints import check_encoder
-from amt_mm.datasets.class_names import check_same_classes
+from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import (
     LabelledFeatures,
@@ -122,7 +122,7 @@ class KNNProbeHook(Hook):
         with kept_random_streams():
             self._train = self._subset('train', self.train, self.max_train)
             self._test = self._subset('test', self.test, self.max_test)
-        check_same_classes(self._train, self._test, 'KNNProbeHook')
+        check_train_and_test(self._train, self._test, 'KNNProbeHook')
         if self.begin == 0 and runner.iter == 0:
             self.probe(runner, 0)
 

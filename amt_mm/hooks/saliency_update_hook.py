@@ -141,6 +141,11 @@ class SaliencyUpdateHook(Hook):
         if not isinstance(preprocessor, AMTDataPreprocessor):
             raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
                              f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
+        generator = preprocessor.mask_generator
+        if not generator.needs_weights:
+            raise InputError(f'SaliencyUpdateHook: {type(generator).__name__} uses no weights; set '
+                             "mask_generator.type='amt_mm.AMTMaskGenerator', or leave the hook out "
+                             '(overlay.hooks._delete_=True)')
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
                              'and interval in iterations, in SaliencyUpdateHook '

@@ -156,9 +156,34 @@ def test_split_folders_without_classes(tmp_path):
     assert names(dataset) == ['val/b.png'] and dataset.CLASSES is None
 
 
+@pytest.mark.parametrize(('train', 'test'), [('train', 'test'), ('Train', 'Testing')])
+def test_with_no_val_folder_test_is_the_held_out_split(tmp_path, train, test):
+    make(tmp_path, [f'{train}/cat/a.png', f'{train}/dog/b.png', f'{test}/dog/c.png'])
+    found = {split: ImageFolder(data_root=str(tmp_path), split=split)
+             for split in ('train', 'val', 'all')}
+    assert {dataset.CLASSES for dataset in found.values()} == {('cat', 'dog')}
+    assert names(found['val']) == [f'{test}/dog/c.png'] and found['val'].get_gt_labels() == [1]
+    # What one tests on is never trained on.
+    for split in ('train', 'all'):
+        assert names(found[split]) == [f'{train}/cat/a.png', f'{train}/dog/b.png']
+
+
+def test_capitals_change_nothing(tmp_path):
+    make(tmp_path, ['Train/cat/a.png', 'VAL/cat/b.png', 'Test/cat/c.png'])
+    assert names(ImageFolder(data_root=str(tmp_path))) == ['Train/cat/a.png', 'VAL/cat/b.png']
+
+
 def test_class_named_train_is_no_split(tmp_path):
-    make(tmp_path, ['train/a.png', 'bus/b.png', 'val/c.png'])
-    assert ImageFolder(data_root=str(tmp_path)).CLASSES == ('bus', 'train', 'val')
+    make(tmp_path, ['train/a.png', 'bus/b.png', 'car/c.png'])
+    assert ImageFolder(data_root=str(tmp_path)).CLASSES == ('bus', 'car', 'train')
+
+
+def test_a_folder_beside_splits_is_named(tmp_path):
+    make(tmp_path, ['train/cat/a.png', 'extra/cat/b.png', 'val/cat/c.png'])
+    with pytest.raises(InputError, match='extra stands beside train and val, .* no classes'):
+        ImageFolder(data_root=str(tmp_path))
+    # Without labels all images below the folder are asked for.
+    assert len(ImageFolder(data_root=str(tmp_path), with_label=False)) == 3
 
 
 class Lines(logging.Handler):

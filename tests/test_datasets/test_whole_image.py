@@ -102,6 +102,28 @@ def test_transforms_before_the_crop_are_kept(tmp_path):
     assert whole_image_view(dataset)[0]['inputs'].min() == 255
 
 
+TURN = dict(type='Rotate', angle=90., prob=1.)
+
+
+@pytest.mark.parametrize('late', [
+    TURN, dict(type='RandomApply', transforms=[TURN], prob=.5),
+    dict(type='RandomChoice', transforms=[[], [dict(type='ColorTransform', magnitude=.1), TURN]]),
+    dict(type='RandomApply', transforms=[dict(type='RandomChoice', transforms=[[TURN], []])])])
+def test_what_turns_the_crop_is_found_in_its_wrappers(tmp_path, late):
+    dataset = custom(paint(tmp_path, [1]), [PIPELINE[0], CROP, FLIP, late, PACK])
+    with pytest.raises(InputError, match='Rotate stands after RandomResizedCropWithBox'):
+        whole_image_view(dataset)
+
+
+def test_a_second_flip_is_refused_and_colours_are_not(tmp_path):
+    """A sample tells its last flip alone."""
+    colours = dict(type='RandomApply', transforms=[dict(type='ColorTransform', magnitude=.1)])
+    whole_image_view(custom(paint(tmp_path, [1]), [PIPELINE[0], CROP, FLIP, colours, PACK]))
+    twice = [PIPELINE[0], CROP, FLIP, dict(type='RandomFlip', prob=.5, direction='vertical'), PACK]
+    with pytest.raises(InputError, match='flips twice.*use one RandomFlip'):
+        whole_image_view(custom(tmp_path, twice))
+
+
 def test_a_pipeline_without_the_recording_crop_is_refused(tmp_path):
     plain = [dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=16), FLIP,
              dict(type='PackInputs')]
