@@ -157,9 +157,7 @@ def toy_runner(tmp_path, toy_images, toy_mae, monkeypatch):
                        collate_fn=dict(type='default_collate')), **dict(loader)},
             train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs),
             optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)),
-            # Tests without maps look at something else.
-            default_hooks=dict(logger=None, guidance=None,
-                               checkpoint=dict(type='CheckpointHook', interval=1)),
+            default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
             custom_hooks=[recorder, *hooks], randomness=dict(seed=seed),
             default_scope='mmpretrain', log_level='WARNING',
             # MMEngine shares loggers and visualizers between runners of one name.

@@ -28,11 +28,12 @@ RECIPES = {
             'overlay.hooks.saliency.begin': .27, 'overlay.hooks.saliency.interval': .27})}
 
 
-def write_study(folder, seeds=(0, 1), datasets=('a', 'b'), recipes=None, **others):
+def write_study(folder, seeds=(0, 1), datasets=('a', 'b'), recipes=None, baseline='random',
+                **others):
     """Write a study and its base configs; its file."""
     for name, number in zip(('a', 'b'), (20, 12), strict=True):
         (folder / f'{name}.py').write_text(BASE.replace('NUMBER', str(number)))
-    settings = dict(baseline='random', seeds=list(seeds), recipes=recipes or RECIPES,
+    settings = dict(baseline=baseline, seeds=list(seeds), recipes=recipes or RECIPES,
                     datasets={name: f'{name}.py' for name in datasets}, **others)
     file = folder / 'toy.py'
     file.write_text(''.join(f'{name} = {value!r}\n' for name, value in settings.items()))

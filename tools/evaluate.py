@@ -64,7 +64,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         '(their folder) and data set (their name behind the last _)')
     parser.add_argument('--labels', nargs='+', metavar='NAME',
                         help='name of each checkpoint in the table; those of one name are averaged '
-                        '(default: what the checkpoint says of its pre-training)')
+                        '(default: what the checkpoint says of its pre-training; without names, '
+                        'only seeds of one config are averaged)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0],
                         help='of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
@@ -95,12 +96,14 @@ def plan(args: argparse.Namespace) -> list[dict]:
         One a run: ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
         (resolved), ``folder`` and ``paper``, the row of Table 1 to compare with.
     """
-    runs, numbers, configs = [], {}, set()
+    runs, numbers, configs, named = [], {}, set(), {}
     for i, checkpoint in enumerate(args.checkpoints):
         pretraining = describe(checkpoint, args.encoder)
         label = args.labels[i] if args.labels else pretraining.recipe or checkpoint.stem
         if args.encoder and not args.labels:
             label = f'{label}, {args.encoder}'
+        if not args.labels:
+            _check_alike(checkpoint, pretraining, label, named)
         numbers[label] = numbers.get(label, -1) + 1
         for data, protocol, config, options in chosen(args, pretraining):
             configs.add(config)
@@ -125,6 +128,14 @@ def plan(args: argparse.Namespace) -> list[dict]:
                              'and labels names that differ')
         protocols.check_images(run['config'])
     return runs
+
+
+def _check_alike(checkpoint: Path, pretraining: Pretraining, label: str, named: dict) -> None:
+    """Refuse to average what is not the same recipe with another seed."""
+    first, other = named.setdefault(label, (checkpoint, pretraining.settings))
+    if first is not checkpoint and (other is None or other != pretraining.settings):
+        raise InputError(f'{first} and {checkpoint} would both be called {label} and averaged, and '
+                         'are not known to differ in their seeds alone: name them by --labels')
 
 
 def chosen(args: argparse.Namespace, pretraining: Pretraining

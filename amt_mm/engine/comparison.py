@@ -22,6 +22,7 @@ from .checkpoint import load_backbone
 from .config_file import read_config
 from .find_checkpoint import has_begun
 from .jobs import claim, run_tool, scalars
+from .options import check_options
 from .overlay import apply_overlay
 
 # Results that differ between seeds, in the order of the table, with their headings.
@@ -123,8 +124,13 @@ def check_comparable(config: str, cfg: Config) -> None:
 
 
 def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
-    """Read a config (a file or ``PACKAGE::...``), apply options and overlay, enter its scope."""
+    """Read a config (a file or ``PACKAGE::...``), apply options and overlay, enter its scope.
+
+    Raises:
+        InputError: Among others, an option that nothing reads.
+    """
     cfg = read_config(config)
+    check_options(cfg, options or (), 'option')
     cfg.merge_from_dict(dict(options or {}))
     return finished(cfg)
 

@@ -10,7 +10,6 @@ HOUSE_HOOKS = {
     'seed': dict(type='amt_mm.StepSeedHook'),
     # Before whatever one process alone may refuse, while the others would wait.
     'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
-    'guidance': dict(type='amt_mm.GuidanceHook'),
     'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),

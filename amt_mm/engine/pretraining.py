@@ -31,6 +31,13 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.60, 0.0): 'SimMIM + AM',
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
+# What else a row of the paper is of: another value is another recipe.
+_PAPERS = {
+    'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
+                             hint_ratio=0.0, warmup_throw_ratio=0.0),
+    'SaliencyUpdateHook': dict(source='cls', layers='last', normalize='map', debias=False)}
+_LEARNT_BY = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper',
+              'param_scheduler', 'train_cfg', 'custom_hooks')
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,15 @@ class Pretraining:
             ``layer_scale_init_value`` for ``model.backbone``; empty where the config decides.
         image_size: Side of the square images that it was trained on; None where
             the file does not tell.
+        settings: What runs of one recipe with different seeds have in common; None where
+            the file does not tell.
     """
 
     host: str | None
     recipe: str | None
     backbone: dict
     image_size: int | None
+    settings: str | None = None
 
     @property
     def row(self) -> str | None:
@@ -98,16 +108,23 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         own['layer_scale_init_value'] = 0.1
     return Pretraining(
         host=_HOSTS.get(_name(model), _RELEASES.get(naming)),
-        recipe=_recipe(model, checkpoint.config.get('data_preprocessor', {})),
+        recipe=_recipe(checkpoint.config),
         backbone=own,
-        image_size=size if isinstance(size, int) else None)
+        image_size=size if isinstance(size, int) else None,
+        settings=_settings(checkpoint.config, path))
 
 
 def _name(part: Mapping) -> str:
     return part.get('type', '').split('.')[-1]
 
 
-def _recipe(model: Mapping, preprocessor: Mapping) -> str | None:
+def _settings(config: Mapping, path: Path) -> str | None:
+    # All that decides what is learnt, but for the seed; the file's name says how far it has come.
+    return repr((path.stem, [config.get(part) for part in _LEARNT_BY])) if config else None
+
+
+def _recipe(config: Mapping) -> str | None:
+    model, preprocessor = config.get('model', {}), config.get('data_preprocessor', {})
     host = _HOSTS.get(_name(model))
     if host == 'iBOT':
         strategy = (model.get('masking') or {}).get('strategy')
@@ -118,7 +135,9 @@ def _recipe(model: Mapping, preprocessor: Mapping) -> str | None:
     generator = {**preprocessor, **model.get('data_preprocessor', {})}.get('mask_generator', {
         'type': 'RandomMaskGenerator',
         'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)})
-    if generator.get('throw', 'middle') != 'middle':
+    hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, Mapping)]
+    if any(part.get(name, default) != default for part in (generator, *hooks)
+           for name, default in _PAPERS.get(_name(part), {}).items()):
         return None
     defaults = _DEFAULT_RATIOS.get(_name(generator), {})
     ratios = {**defaults, **generator}

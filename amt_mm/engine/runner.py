@@ -45,8 +45,15 @@ class OverlayRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> OverlayRunner:
-        """Build from a config; the one that is dumped to the work_dir is the merged one."""
-        return super().from_cfg(apply_overlay(cfg))
+        """Build from a config; the one that is dumped to the work_dir is the merged one.
+
+        A config that asks for guided masks must say where their maps come from.
+        """
+        cfg = apply_overlay(cfg)
+        # None leaves it out, as with other hooks.
+        cfg['default_hooks'] = {'guidance': dict(type='amt_mm.GuidanceHook'),
+                                **(cfg.get('default_hooks') or {})}
+        return super().from_cfg(cfg)
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:

@@ -49,14 +49,23 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         where the images have labels; with ``probe.folds`` the same with ``_cv`` behind, where
         each image of both parts is judged once, by what is fitted to the other folds: with
         few test images their chance is what makes two encoders differ. Also
-        ``attention_on_object`` (share of the last
-        block's [CLS] attention to patches that falls on the object, mean over heads,
-        as it is and not stretched to [0, 1]) and ``object_area`` (what even attention
-        would reach) where the test set has masks.
+        ``attention_on_object`` (share of the last block's [CLS] attention to patches that
+        falls on the object, mean over heads, as it is and not stretched to [0, 1]) and
+        ``object_area`` (what even attention would reach) where the test set has masks.
+
+    Raises:
+        InputError: Training and test images are of different classes or share images, one
+            part has labels and the other none, or ``probe.folds`` cannot be.
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
-    if dataset_labels(train) is not None and dataset_labels(test) is not None:
+    labelled = [dataset_labels(part) is not None for part in (train, test)]
+    if any(labelled) != all(labelled):
+        raise InputError(f'probe.{"test" if labelled[0] else "train"} has images without class '
+                         'labels, and the other part has them: give labels to both, or to none')
+    if cfg.probe.get('folds') is not None and not any(labelled):
+        raise InputError('probe.folds needs images with class labels')
+    if all(labelled):
         check_train_and_test(train, test, 'probe')
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]

@@ -19,8 +19,9 @@ class GuidanceHook(Hook):
     """Stop a run whose masks wait for maps that nobody makes.
 
     A mask generator without maps masks by chance, as in the warm-up: such a run would go
-    through to its end as random masking, under the name of another method. A hook of
-    one's own that brings maps takes the place of this one: ``default_hooks.guidance=None``.
+    through to its end as random masking, under the name of another method. Runs by
+    config have this hook. One of one's own that brings maps takes its place:
+    ``default_hooks.guidance=None``.
 
     Raises:
         InputError: The generator uses weights, and no hook makes any.

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from amt_mm.engine.comparison import check_comparable, finished
 from amt_mm.engine.config_file import read_config
 from amt_mm.engine.cost import CostUnknown
+from amt_mm.engine.options import check_options
 from amt_mm.engine.refresh_cost import RunCost, training_cost, with_calendar
 from amt_mm.errors import InputError
 
@@ -130,6 +131,7 @@ def merged(base: str, recipe: Recipe, options: dict | None = None,
     cfg = deepcopy(read(base))
     for file in recipe.overlay:
         cfg.merge_from_dict(read(file).to_dict())
+    check_options(cfg, (*(options or ()), *recipe.options, *recipe.shares), 'option')
     try:
         cfg.merge_from_dict({**(options or {}), **recipe.options})
         check_comparable(base, cfg)

@@ -36,7 +36,11 @@ def finished_result(run: Run, work_dir: Path) -> dict | None:
     folder = run.folder(work_dir)
     file = folder / 'result.json'
     # Claimed or not: a folder under other settings is refused before anything is trained.
-    return json.loads(file.read_text()) if check_claim(folder, run.cfg) and file.is_file() else None
+    if not (check_claim(folder, run.cfg) and file.is_file()):
+        return None
+    # The study's file may have another baseline since.
+    return {**json.loads(file.read_text()), 'relative_step_cost': run.plan.relative_step,
+            'relative_cost': run.plan.relative_cost}
 
 
 def run_one(run: Run, study: str, work_dir: Path, threads: int | None = None,

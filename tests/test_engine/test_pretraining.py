@@ -1,5 +1,7 @@
 """describe: what a checkpoint says of its pre-training."""
 
+from inspect import signature
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -9,6 +11,8 @@ from amt_mm.engine import apply_overlay
 from amt_mm.engine.jobs import configs_folder
 from amt_mm.engine.pretraining import describe
 from amt_mm.errors import InputError
+from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.masking import AMTMaskGenerator
 
 
 def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None):
@@ -40,6 +44,40 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     found = describe(write(tmp_path / 'a.pth', cfg))
     assert (found.recipe, found.host) == (recipe, host)
     assert found.image_size == 224
+
+
+@pytest.mark.parametrize(('part', 'change'), [
+    ('generator', dict(weighting=dict(invert=True))), ('generator', dict(hint_ratio=.1)),
+    ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),
+    ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
+    ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
+def test_a_variant_is_no_row_of_the_paper(tmp_path, part, change):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
+    hook, = cfg.custom_hooks
+    changed = cfg.data_preprocessor.mask_generator if part == 'generator' else hook
+    parameters = signature({'generator': AMTMaskGenerator, 'hook': SaliencyUpdateHook}[part])
+    own = set(change) - {'warmup_throw_ratio'}
+    changed.update({name: parameters.parameters[name].default for name in own})
+    assert describe(write(tmp_path / 'plain.pth', cfg)).row == 'MAE + AMT'
+    changed.update(change)
+    found = describe(write(tmp_path / 'variant.pth', cfg))
+    assert (found.recipe, found.row, found.host) == (None, None, 'MAE')
+
+
+def test_seeds_of_one_config_have_the_same_settings(tmp_path):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))
+
+    def settings(name='a', **changes):
+        own = Config({**cfg.to_dict(), **changes})
+        return describe(write(tmp_path / f'{name}.pth', own)).settings
+
+    assert settings() == settings(randomness=dict(seed=7), work_dir='elsewhere')
+    assert settings() != settings(name='b')
+    assert settings() != settings(custom_hooks=[])
+    assert settings() != settings(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=31))
+    assert describe(write(tmp_path / 'c.pth')).settings is None
 
 
 def test_the_transformer_is_that_of_the_config(tmp_path):

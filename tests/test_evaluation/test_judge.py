@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import ToyImages
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
@@ -106,6 +107,21 @@ def test_test_images_of_other_classes_are_refused(cfg):
     cfg.probe.test.metainfo = dict(classes=list('abcdefghij'))
     with pytest.raises(InputError, match='probe: training and test images are of different cla'):
         judge(Oracle(knows=False), cfg)
+
+
+def test_labels_of_one_part_alone_are_refused(cfg):
+    DATASETS.register_module(name='ToyUnlabelled', force=True, module=lambda: ToyImages(
+        [np.zeros((9, 9, 3), np.uint8)], [], serialize_data=False))
+    for part, other in (('train', 'test'), ('test', 'train')):
+        wrong = Config(cfg.to_dict())
+        wrong.probe[part] = dict(type='ToyUnlabelled')
+        with pytest.raises(InputError, match=f'probe.{part} has images without class labels'):
+            judge(Oracle(knows=False), wrong)
+        wrong.probe[other] = wrong.probe[part]
+        assert judge(Oracle(knows=False), wrong) == {}
+        wrong.probe.folds = 5
+        with pytest.raises(InputError, match='probe.folds needs images with class labels'):
+            judge(Oracle(knows=False), wrong)
 
 
 def test_attention_is_measured_where_there_are_masks(cfg):

@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 from mmengine.config import Config
-from toy_study import AMT, RANDOM, write_study
+from toy_study import AMT, RANDOM, RECIPES, write_study
 
 import amt_mm
 from amt_mm.engine import jobs
@@ -125,6 +125,22 @@ def test_a_gpu_has_one_run_at_a_time(tools, toy, tmp_path):
     assert not list((tmp_path / 'out').glob('gpu*'))
     assert len(order(tmp_path / 'out')) == len(runs)
     assert set(order(tmp_path / 'out', 1)) == {'3', '5'}
+
+
+def test_costs_are_relative_to_the_baseline_of_today(tools, tmp_path):
+    amt = dict(overlay=AMT, shares=RECIPES['AMT, equal']['shares'])
+    recipes, found = {'random': dict(overlay=RANDOM), 'AMT': amt}, []
+    for baseline in recipes:
+        study = read_study(write_study(tmp_path, datasets=['a'], recipes=recipes,
+                                       baseline=baseline))
+        runs = {run.plan.recipe: run for run in grid(plan_study(study), [0])}
+        if not found:
+            run_all(list(runs.values()), 'toy', tmp_path / 'out')
+        found.append({name: finished_result(run, tmp_path / 'out') for name, run in runs.items()})
+    for key in ('relative_step_cost', 'relative_cost'):
+        before, after = ({name: record[key] for name, record in each.items()} for each in found)
+        assert before['random'] == after['AMT'] == 1
+        assert after['random'] == pytest.approx(1 / before['AMT']) != 1
 
 
 def test_a_changed_recipe_is_refused(tools, toy, tmp_path):

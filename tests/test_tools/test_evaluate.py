@@ -148,6 +148,43 @@ def test_image_size_and_labels(tool, checkpoint, images_are_there):
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
 
+def test_only_seeds_of_one_config_are_averaged_unasked(tool, checkpoint, tmp_path,
+                                                       images_are_there):
+    """Another mask ratio, another epoch, or nothing known: each would get a ± of its own."""
+    content = torch.load(checkpoint)
+
+    def another(name, *change):
+        path = tmp_path / name / 'pretrained.pth'
+        path.parent.mkdir()
+        config = content['meta']['cfg'].replace(*change) if change else ''
+        torch.save({**content, 'meta': {'cfg': config} if change else {}}, path)
+        return path
+
+    seed = another('seed', '\n', '\nrandomness = dict(seed=1)\n', 1)
+    first, second = plan(tool, checkpoint, seed, '--data', 'stl10', '--protocols', 'knn')
+    assert first['pretraining'] == second['pretraining'] == 'MAE + AMT'
+    other = another('other', 'img_size=32', 'img_size=32, drop_path_rate=0.1')
+    epoch = tmp_path / 'epoch_2.pth'
+    epoch.write_bytes(checkpoint.read_bytes())
+    for one in (other, epoch):
+        with pytest.raises(InputError, match='both be called MAE [+] AMT and averaged.*--lab'):
+            plan(tool, checkpoint, one, '--data', 'stl10')
+        asked = plan(tool, checkpoint, one, '--data', 'stl10', '--protocols', 'knn', '--labels',
+                     'a', 'a')
+        assert [run['pretraining'] for run in asked] == ['a', 'a']
+    del content['meta']['cfg']
+    content['state_dict'] = standard_encoder()
+    with pytest.raises(InputError, match='would both be called pretrained and averaged'):
+        plan(tool, another('x'), another('y'), '--data', 'stl10')
+
+
+def standard_encoder():
+    """A transformer that is known by its shapes."""
+    with torch.device('meta'):
+        encoder = VisionTransformer('deit-tiny', 224, 16)
+    return {f'backbone.{k}': torch.zeros(v.shape) for k, v in encoder.state_dict().items()}
+
+
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
     with pytest.raises(InputError, match='one class, images, and nothing to tell apart'):
         plan(tool, checkpoint, '--data', folder.parent)

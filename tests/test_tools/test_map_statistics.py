@@ -103,6 +103,16 @@ def test_the_table(tool, tmp_path, monkeypatch, capsys):
     assert 'refresh at 30' in (tmp_path / 'statistics.svg').read_text()
 
 
+def test_maps_of_two_data_sets_are_not_compared(tool, tmp_path, monkeypatch):
+    for step, identity in ((9, 'x'), (30, 'y')):
+        writer = SaliencyWriter(tmp_path / f'epoch_{step}.amtmap', 6, (5, 7), identity, step)
+        writer.write(torch.arange(6), torch.rand(6, 35))
+        writer.commit()
+    monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--draws', '1'])
+    with pytest.raises(InputError, match='epoch_30.amtmap: these maps belong to another data set'):
+        tool.main()
+
+
 def test_the_picture_has_the_mean_maps_on_one_scale(tool):
     means = {8: torch.rand(5, 7), 16: 2 * torch.rand(5, 7)}
     panels = tool.mean_maps_figure(means).axes[:2]

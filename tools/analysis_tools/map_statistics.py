@@ -165,6 +165,8 @@ def main() -> None:
                                  args.visible, weighting=args.weighting, hint_ratio=args.hint_ratio)
     masks, identity = object_masks(args.config) if args.config else (None, None)
     rows, before, means = [], None, {}
+    # Maps of two data sets have nothing to compare.
+    identity = identity or SaliencyStore(files[0], share=None).fingerprint
     for file in files:
         store = SaliencyStore(file, identity)
         maps = store.lookup(torch.arange(store.num_samples))
