@@ -191,3 +191,12 @@ def test_an_unknown_setting_is_one_line(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--weighting', 'soft=1'])
     with pytest.raises(InputError, match='weighting.soft is unknown'):
         tool.main()
+
+
+def test_the_folder_behind_an_open_list_is_a_usage_error(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['map_statistics.py', '--weighting', 'by_rank=True',
+                                      str(tmp_path)])
+    with pytest.raises(SystemExit, match='2'):
+        tool.main()
+    said = capsys.readouterr().err
+    assert 'usage:' in said and 'Traceback' not in said and str(tmp_path) in said.splitlines()[-1]

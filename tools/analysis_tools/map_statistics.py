@@ -25,14 +25,13 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 from torch import Tensor
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.engine.config_file import read_config
-from amt_mm.engine.launch import one_line_errors
+from amt_mm.engine.launch import CfgOptions, one_line_errors
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
 from amt_mm.masking import AMTMaskGenerator, rank_by_score
@@ -65,7 +64,7 @@ def parse_args() -> argparse.Namespace:
                         help='default: high')
     parser.add_argument('--visible', default='ranked', choices=AMTMaskGenerator.VISIBLES,
                         help='default: ranked')
-    parser.add_argument('--weighting', action=DictAction, nargs='+', metavar='KEY=VALUE',
+    parser.add_argument('--weighting', action=CfgOptions, nargs='+', metavar='KEY=VALUE',
                         help='settings of the ranking as in a config (docs/guidance.md), such as '
                         'temperature=3 uniform=0.2 (default: none, as in the paper)')
     parser.add_argument('--hint-ratio', type=float, default=0.0, help='default: 0')
