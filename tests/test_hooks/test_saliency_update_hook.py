@@ -159,6 +159,8 @@ def test_trap_9_a_refresh_draws_no_random_number_of_training(toy_runner, toy_mae
             mask_generator=dict(type='amt_mm.RandomMaskGenerator')))
         runs.append(toy_runner(name, extra, loader=dict(num_workers=workers), epochs=3,
                                model=model))
+        # Its guided plans are random ones; told so, the hook would refuse to work for nothing.
+        runs[-1].model.data_preprocessor.mask_generator.needs_weights = True
         runs[-1].train()
     plain, refreshing = runs
     assert refreshing.model.data_preprocessor.store.step == 2

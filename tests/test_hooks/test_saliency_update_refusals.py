@@ -34,6 +34,15 @@ def test_a_data_preprocessor_that_cannot_guide_is_named(toy_runner, toy_mae):
         toy_runner(hooks=[SaliencyUpdateHook(1)], model=model).train()
 
 
+def test_masks_that_use_no_maps_are_not_paid_for(toy_runner, toy_mae):
+    model = toy_mae(build=False, data_preprocessor=dict(
+        mask_generator=dict(type='amt_mm.RandomMaskGenerator')))
+    runner = toy_runner(hooks=[SaliencyUpdateHook(1)], model=model)
+    with pytest.raises(InputError, match='RandomMaskGenerator uses no weights'):
+        runner.train()
+    assert not runner.recorder.steps
+
+
 def test_a_pipeline_without_a_box_is_refused_before_the_first_epoch(toy_runner, toy_images):
     pipeline = [dict(type='RandomResizedCrop', scale=(40, 56)), dict(type='PackInputs')]
     runner = toy_runner(hooks=[SaliencyUpdateHook(3)], dataset=toy_images(3, pipeline))
