@@ -109,12 +109,12 @@ def test_test_images_of_other_classes_are_refused(cfg):
         judge(Oracle(knows=False), cfg)
 
 
-def test_labels_of_one_part_alone_are_refused(cfg):
-    DATASETS.register_module(name='ToyUnlabelled', force=True, module=lambda: ToyImages(
+def test_labels_of_one_part_alone_are_refused(cfg, monkeypatch):
+    monkeypatch.setitem(DATASETS.module_dict, 'NoLabels', lambda: ToyImages(
         [np.zeros((9, 9, 3), np.uint8)], [], serialize_data=False))
     for part, other in (('train', 'test'), ('test', 'train')):
         wrong = Config(cfg.to_dict())
-        wrong.probe[part] = dict(type='ToyUnlabelled')
+        wrong.probe[part] = dict(type='NoLabels')
         with pytest.raises(InputError, match=f'probe.{part} has images without class labels'):
             judge(Oracle(knows=False), wrong)
         wrong.probe[other] = wrong.probe[part]
