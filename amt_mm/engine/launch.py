@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from ..hooks import CheckpointKeysHook, RankResultHook
 from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
 from .house_hooks import HOUSE_HOOKS
 from .messages import one_line_errors, warn  # noqa: F401  (tools end by it)
+from .options import did_you_mean
 from .overlay import SPECIAL
 
 _DDP = 'MMDistributedDataParallel'
@@ -128,9 +128,8 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
     for key in options:
         if not knows(cfg, key):
             part, known = _unknown_part(cfg, key)
-            close = get_close_matches(part, known, n=1)
-            hint = f'; did you mean {close[0]}?' if close else ''
-            warn(f'--cfg-options {key}: the config has no {part} there, it is added{hint}')
+            warn(f'--cfg-options {key}: the config has no {part} there, it is added'
+                 + did_you_mean(part, known))
     try:
         cfg.merge_from_dict(dict(options))
     except (KeyError, TypeError, AssertionError, AttributeError) as error:

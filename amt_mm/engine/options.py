@@ -43,6 +43,10 @@ def check_options(cfg: Config, options: Iterable[str], where: str) -> None:
 
 
 def _refuse(option: str, part: str, known: Iterable[str], where: str) -> None:
+    raise InputError(f'{where} {option}: nothing reads {part}{did_you_mean(part, known)}')
+
+
+def did_you_mean(part: str, known: Iterable[str]) -> str:
+    """The end of a message on an unknown name: a similar one, or nothing."""
     close = get_close_matches(part, sorted(known), n=1)
-    hint = f'; did you mean {close[0]}?' if close else ''
-    raise InputError(f'{where} {option}: nothing reads {part}{hint}')
+    return f'; did you mean {close[0]}?' if close else ''

@@ -32,7 +32,7 @@ class ClassCountHook(Hook):
         _check(runner, runner.train_dataloader.dataset, 'train')
         if runner.val_loop is not None:
             check_train_and_test(runner.train_dataloader.dataset, runner.val_dataloader.dataset,
-                               'val_dataloader')
+                                 'val_dataloader')
 
     def before_val(self, runner: Runner) -> None:
         """Compare the head with the validation images."""

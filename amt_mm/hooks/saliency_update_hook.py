@@ -18,6 +18,7 @@ from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
 from amt_mm.together import together
 
+from .guided_masks import check_uses_weights
 from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
 from .refresh import Refresh
 from .unwrapped import unwrapped
@@ -141,11 +142,7 @@ class SaliencyUpdateHook(Hook):
         if not isinstance(preprocessor, AMTDataPreprocessor):
             raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
                              f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
-        generator = preprocessor.mask_generator
-        if not generator.needs_weights:
-            raise InputError(f'SaliencyUpdateHook: {type(generator).__name__} uses no weights; set '
-                             "mask_generator.type='amt_mm.AMTMaskGenerator', or leave the hook out "
-                             '(overlay.hooks._delete_=True)')
+        check_uses_weights(preprocessor.mask_generator, 'SaliencyUpdateHook')
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
                              'and interval in iterations, in SaliencyUpdateHook '

@@ -19,6 +19,7 @@ from amt_mm.models.data_preprocessor import crops_of
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import LossMap
 
+from .guided_masks import check_uses_weights
 from .map_reference import maps_folder, refer_to, take_up_maps
 from .saliency_update_hook import SaliencyUpdateHook
 from .unwrapped import unwrapped
@@ -156,10 +157,7 @@ class TokenLossHook(Hook):
             raise InputError('TokenLossHook needs a host method of amt_mm with data_preprocessor.'
                              f"type='amt_mm.AMTDataPreprocessor', not {type(model).__name__} with "
                              f'{type(preprocessor).__name__}')
-        generator = preprocessor.mask_generator
-        if not generator.needs_weights:
-            raise InputError(f'TokenLossHook: {type(generator).__name__} uses no weights; set '
-                             "mask_generator.type='amt_mm.AMTMaskGenerator', or leave the hook out")
+        check_uses_weights(preprocessor.mask_generator, 'TokenLossHook')
         if any(isinstance(hook, SaliencyUpdateHook) for hook in runner.hooks):
             raise InputError('TokenLossHook and SaliencyUpdateHook would both guide the masks: '
                              'leave one of them out')
