@@ -121,9 +121,9 @@ def toy_images():
 def toy_mae():
     """The factory ``toy_mae(seed=0, norm_pix=True, **changes)`` of the model or its config."""
 
-    def make(seed=0, build=True, backbone=(), neck=(), head=(), data_preprocessor=()):
+    def make(seed=0, build=True, backbone=(), neck=(), head=(), data_preprocessor=(), **model):
         cfg = copy.deepcopy(dict(
-            type='amt_mm.AMTMAE', backbone={**BACKBONE, **dict(backbone)},
+            model, type='amt_mm.AMTMAE', backbone={**BACKBONE, **dict(backbone)},
             neck={**NECK, **dict(neck)}, head={**HEAD, **dict(head)},
             data_preprocessor={**PREPROCESSOR, **dict(data_preprocessor)}))
         if not build:

@@ -68,7 +68,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
 
         def forward(images: torch.Tensor) -> None:
             # Without the target, which is no part of the network (MaskFeat's is HOG).
-            model.predict(model.backbone.encode(model.patchify(images), plan), plan)
+            model.predictions(model.backbone.encode(model.patchify(images), plan), plan)
     else:  # mmpretrain's MAE embeds every patch and predicts every token, [CLS] too
         visible = int(num_tokens * (1 - backbone.mask_ratio))
         masked = num_tokens - visible
@@ -92,6 +92,10 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
         formula += encoder_tokens * model.neck.decoder_embed.weight.numel()
         formula += blocks_cost(decoder, decoder_tokens, wanted)
         formula += predicted * model.neck.decoder_pred.weight.numel()
+        if 'cls_loss' in getattr(model, 'loss_weights', {}):  # once more, from [CLS] alone
+            formula += model.neck.decoder_embed.weight.numel()
+            formula += blocks_cost(decoder, 1 + masked, wanted)
+            formula += predicted * model.neck.decoder_pred.weight.numel()
     else:
         # One linear layer, or a convolution of one pixel that is one.
         matrix, = (weight for weight in model.neck.parameters() if weight.dim() > 1)

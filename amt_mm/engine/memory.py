@@ -80,7 +80,7 @@ def _bytes_of_step(model: Host, batch: int, bf16: bool) -> int:
 
     def forward() -> Tensor:
         with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-            return model.losses(images, plan)['loss']
+            return sum(model.losses(images, plan).values())
 
     return kept_bytes(model, forward)
 

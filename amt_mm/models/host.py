@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from mmpretrain.models import VisionTransformer
@@ -37,9 +39,11 @@ class Host(BaseSelfSupervisor):
     Attributes:
         report_token_losses: Whether :meth:`loss` also tells the loss of each
             token. Set by :class:`~amt_mm.hooks.TokenLossHook`; False by default.
+        loss_weights: Weight of each loss that is not 1, by its name.
     """
 
     report_token_losses = False
+    loss_weights: Mapping[str, float] = MappingProxyType({})
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -56,6 +60,19 @@ class Host(BaseSelfSupervisor):
         Returns:
             ``(B, n_masked, D)`` in the order of ``plan.masked``.
         """
+
+    def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Predict the masked tokens in as many ways as the method has; by default in one.
+
+        Args:
+            tokens: What ``backbone.encode`` gave.
+            plan: Which token is which.
+
+        Returns:
+            Name of the loss -> prediction as of :meth:`predict`, which is ``'loss'``. MMEngine
+            adds up all whose names have "loss" in them.
+        """
+        return {'loss': self.predict(tokens, plan)}
 
     def target(self, inputs: Tensor, patches: Tensor, plan: MaskPlan) -> Tensor:
         """What the masked tokens should be; by default their pixels.
@@ -86,9 +103,9 @@ class Host(BaseSelfSupervisor):
             plan: Which token is which.
 
         Returns:
-            ``{'loss': scalar}`` and, with ``report_token_losses``, ``per_token``:
-            :meth:`token_losses`. Its key has no "loss" in it, so MMEngine, which
-            sums all that have, leaves it out of the loss.
+            A scalar for each of :meth:`predictions` and, with ``report_token_losses``,
+            ``per_token``: :meth:`token_losses` of the first. Its key has no "loss" in it, so
+            MMEngine, which sums all that have, leaves it out of the loss.
         """
         if plan is None:
             raise InputError('the batch has no mask plan: it is made by '
@@ -98,11 +115,12 @@ class Host(BaseSelfSupervisor):
     def losses(self, inputs: Tensor, plan: MaskPlan) -> dict:
         """What :meth:`loss` returns; tensors in, tensors out, so that it compiles."""
         patches = self.patchify(inputs)
-        pred = self.predict(self.backbone.encode(patches, plan), plan)
+        predictions = self.predictions(self.backbone.encode(patches, plan), plan)
         target = self.target(inputs, patches, plan)
-        losses = {'loss': self.head.loss(pred, target)}
+        losses = {name: self.head.loss(pred, target) * self.loss_weights.get(name, 1.)
+                  for name, pred in predictions.items()}
         if self.report_token_losses:
-            losses['per_token'] = self.token_losses(pred, target)
+            losses['per_token'] = self.token_losses(predictions['loss'], target)
         return losses
 
     @torch.no_grad()

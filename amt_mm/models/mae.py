@@ -8,6 +8,8 @@ are predicted for masked tokens only.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from mmpretrain.models import (
     MAEPretrainDecoder,
@@ -135,7 +137,7 @@ class AMTMAEDecoder(MAEPretrainDecoder):
 
         Args:
             latent: [CLS] and visible tokens in the plan's order,
-                ``(B, 1 + n_visible, D)``.
+                ``(B, 1 + n_visible, D)``; or [CLS] alone, ``(B, 1, D)``.
             plan: Where the visible tokens stand and which are masked.
 
         Returns:
@@ -143,8 +145,9 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         """
         tokens = self.decoder_embed(latent)  # (B, 1 + n_visible, D_dec)
         masked = self.mask_token.to(tokens.dtype).expand(*plan.masked.shape, -1)
-        positions = torch.cat([torch.zeros_like(plan.visible[:, :1]),
-                               plan.visible + 1, plan.masked + 1], dim=1)
+        visible = plan.visible[:, :latent.shape[1] - 1]
+        positions = torch.cat([torch.zeros_like(plan.masked[:, :1]), visible + 1,
+                               plan.masked + 1], dim=1)
         tokens = torch.cat([tokens, masked], dim=1) + F.embedding(
             positions, self.decoder_pos_embed[0])
         *blocks, last = self.decoder_blocks
@@ -202,13 +205,24 @@ class AMTMAE(Host):
             ``patch_size``, ``in_chans`` and ``embed_dim`` follow the backbone where absent.
         head: Config of :class:`AMTMAEHead`. ``patch_size`` and ``in_channels``
             follow the backbone where absent.
+        cls_loss_weight: Weight of a second loss, ``cls_loss``: the decoder predicts the same
+            patches from [CLS] alone, so that [CLS] must know the image by itself. In MAE it is
+            one token of many in the decoder's sight, and nothing makes it differ from a
+            register; here its attention is what masks follow. As in RetroMAE (Xiao et al.
+            2022), for images. Costs one more pass of the decoder without visible tokens.
+            Defaults to 0: MAE.
         **kwargs: See :class:`mmpretrain.models.MAE`.
 
     Raises:
-        InputError: A size in neck or head that contradicts the backbone.
+        InputError: A size in neck or head that contradicts the backbone, or a weight that
+            is none.
     """
 
-    def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs) -> None:
+    def __init__(self, backbone: dict, neck: dict, head: dict, cls_loss_weight: float = 0.,
+                 **kwargs) -> None:
+        if type(cls_loss_weight) not in (int, float) or not 0 <= cls_loss_weight < math.inf:
+            raise InputError(f'model.cls_loss_weight={cls_loss_weight!r} must be a number, at '
+                             'least 0')
         backbone = MODELS.build(backbone)
         channels = backbone.patch_embed.projection.in_channels
         neck = follow_backbone('neck', neck, grid=backbone.grid,
@@ -218,6 +232,14 @@ class AMTMAE(Host):
         head = follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
+        self.loss_weights = {'cls_loss': cls_loss_weight} if cls_loss_weight else {}
+
+    def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
+        """Pixels of the masked patches; with ``cls_loss_weight`` also from [CLS] alone."""
+        found = super().predictions(tokens, plan)
+        if self.loss_weights:
+            found['cls_loss'] = self.neck(tokens[:, :1], plan)
+        return found
 
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
         """Pixels of the masked patches, by the decoder."""

@@ -27,6 +27,7 @@ datasets = dict(
 # Epoch 8 of 30, 3 of 12; and every so many from there on.
 _calendar = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 0.27}
 _late = {'overlay.hooks.saliency.begin': 0.6, 'overlay.hooks.saliency.interval': 0.27}
+_often = {'overlay.hooks.saliency.begin': 0.27, 'overlay.hooks.saliency.interval': 0.07}
 _masks, _maps = 'data_preprocessor.mask_generator.', 'overlay.hooks.saliency.'
 _random = dict(overlay='../_base_/amt/mae-random.py')
 _amt = dict(overlay='../_base_/amt/mae-amt.py', shares=_calendar)
@@ -38,6 +39,12 @@ def _with(recipe, maps=(), **masks):
     options = {_masks + name: value for name, value in masks.items()}
     options.update({_maps + name: value for name, value in dict(maps).items()})
     return dict(recipe, options=options)
+
+
+def _also(recipe, **options):
+    # Other options than those of masks and maps; `__` stands for a dot.
+    options = {name.replace('__', '.'): value for name, value in options.items()}
+    return dict(recipe, options={**recipe.get('options', {}), **options})
 
 
 def _equal(recipe):
@@ -53,6 +60,13 @@ def _amt_low(mask, throw, maps=(), shares=_once):
 _by_rank = dict(weighting=dict(by_rank=True))
 # Throws the least attended, masks at random among the rest.
 _low = dict(throw='low', mask='random', **_by_rank)
+_annealed = dict(
+    data_preprocessor__mask_generator__type='amt_mm.AnnealedMaskGenerator',
+    overlay__hooks__progress=dict(type='amt_mm.MaskProgressHook'))
+# [CLS] alone must predict the masked patches, too.
+_cls = dict(model__cls_loss_weight=1.0)
+# Crops of 60 to 100 % of the photograph instead of 30 to 100.
+_near_whole = dict(train_dataloader__dataset__pipeline__1__crop_ratio_range=(0.6, 1.0))
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
 _quarter = dict(mask_ratio=0.35, throw_ratio=0.40)  # as many visible as in 75/0
 _few = dict(mask_ratio=0.25, throw_ratio=0.50)
@@ -69,6 +83,8 @@ recipes = {
     'AMT, half uniform': _with(_amt, weighting=dict(uniform=0.5)),
     'AMT, by rank': _with(_amt, **_by_rank),
     'AMT, inverted, by rank': _with(_amt, weighting=dict(by_rank=True, invert=True)),
+    'AMT, annealed in': _also(_amt, **_annealed),
+    'AMT, annealed out': _also(_with(_amt, schedule='out'), **_annealed),
     # What is thrown, what is shown?
     'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
     'AMT, throw low, mask random, by rank': _with(_amt, **_low),
@@ -105,6 +121,14 @@ recipes = {
     'AMT, features, by rank': _with(_amt, maps=dict(source='feature'), **_by_rank),
     'AMT, per head': _with(_amt, maps=dict(normalize='head')),
     'AMT, from .6 on, by rank': _with(dict(_amt, shares=_late), **_by_rank),
+    'AMT, one refresh': dict(_amt, shares=_once),
+    'AMT, refreshed often': dict(_amt, shares=_often),
+    'random 75/0, [CLS] trained': _also(_random, **_cls),
+    'random 45/40, [CLS] trained': _also(_with(_random, **_throw), **_cls),
+    'AMT, [CLS] trained': _also(_amt, **_cls),
+    'AMT, throw low, mask random, by rank, [CLS] trained': _also(_with(_amt, **_low), **_cls),
+    'random 75/0, crops from .6': _also(_random, **_near_whole),
+    'AMT, crops from .6': _also(_amt, **_near_whole),
     'features, throw low, mask random, by rank': _with(_amt, maps=dict(source='feature'), **_low),
 }
 # On CPUs with bfloat16 a step takes half of its time.

@@ -38,6 +38,14 @@ def test_mae_costs_what_the_arithmetic_says(name):
     assert found.counted == wanted  # torch counts the products that really run
 
 
+def test_cls_loss_costs_one_more_pass_of_the_decoder():
+    cfg = comparison.resolved(str(jobs.configs_folder() / MAE.format('mae-amt')))
+    cfg.model.cls_loss_weight = 1.
+    found = cost(cfg)
+    more = 768 * 512 + blocks(89, 512, 8) - left_out(89, 512, 88) + 88 * 512 * 768
+    assert found.formula == found.counted == BY_HAND['mae-amt'][1] + more
+
+
 def test_the_ratio_is_the_limit_of_the_arithmetic():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
 
