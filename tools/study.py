@@ -32,7 +32,7 @@ from amt_mm.study.plots import write_plots
 from amt_mm.study.records import alone, write_list
 from amt_mm.study.running import finished_result, run_all
 from amt_mm.study.study_file import Study, read_study
-from amt_mm.study.tables import write_tables
+from amt_mm.study.tables import tables, write_tables
 from amt_mm.visualization import markdown_table
 
 EXAMPLES = """
@@ -42,6 +42,7 @@ examples:
   python tools/study.py configs/studies/attention.py --gpus 0 1 2 3
   python tools/study.py configs/studies/attention.py --recipes random AMT --datasets clothing
   python tools/study.py configs/studies/attention.py --table
+  python tools/study.py configs/studies/attention.py --table --datasets clothing cifar10
 
 Exit status: 0, 1 if a run failed (its log is named at the end), 2 if the study is refused.
 """
@@ -69,7 +70,8 @@ def parse_args() -> argparse.Namespace:
                       help='print the runs with their epochs, costs and states; train nothing')
     what.add_argument('--table', action='store_true',
                       help='rebuild runs.jsonl, tables and plots from what is finished; train '
-                      'nothing')
+                      'nothing. Of a part of the study: print its tables, with the baseline, and '
+                      'write nothing')
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')
@@ -103,6 +105,11 @@ def main() -> None:
         if args.dry_run:
             print(overview(selected, done, work_dir))
             return
+        if args.table and (args.recipes or args.datasets or args.seeds):
+            part = {run.name for run in select(every, study, args, always=study.baseline)}
+            found = tables([record for name, record in done.items() if name in part], study)
+            print('\n'.join(table.markdown for table in found) or 'No run of it is finished')
+            return
         failed = {}
         if not args.table:
             waiting = [run for run in selected if run.name not in done]
@@ -122,8 +129,9 @@ def main() -> None:
             sys.exit(1)
 
 
-def select(runs: Sequence[Run], study: Study, args: argparse.Namespace) -> list[Run]:
-    """The runs that the command line asks for.
+def select(runs: Sequence[Run], study: Study, args: argparse.Namespace,
+           always: str | None = None) -> list[Run]:
+    """The runs that the command line asks for, and those of the recipe ``always``.
 
     Raises:
         InputError: A name or seed that the study does not have.
@@ -135,7 +143,7 @@ def select(runs: Sequence[Run], study: Study, args: argparse.Namespace) -> list[
                                  f'{"; ".join(map(str, known))}')
         return set(wanted or known)
 
-    recipes = chosen('recipes', args.recipes, study.recipes)
+    recipes = chosen('recipes', args.recipes, study.recipes) | {always}
     datasets = chosen('datasets', args.datasets, study.datasets)
     seeds = chosen('seeds', args.seeds, study.seeds)
     return [run for run in runs if run.plan.recipe in recipes and run.plan.dataset in datasets

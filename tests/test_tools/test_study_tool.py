@@ -67,6 +67,14 @@ def test_a_study_is_ended_gone_on_with_and_compared(tmp_path):
     assert (random / 'result.json').stat().st_mtime_ns == stamp
     assert lines(out) == records
 
+    (out / 'runs.jsonl').unlink()
+    part = study(file, '--work-dir', out, '--table', '--recipes', 'AMT, equal')
+    assert part.returncode == 0, part.stderr
+    assert part.stdout.strip().endswith((out / 'tables/a.md').read_text().strip())  # and baseline
+    part = study(file, '--work-dir', out, '--table', '--recipes', 'random')
+    assert '| random' in part.stdout and 'AMT' not in part.stdout
+    assert not (out / 'runs.jsonl').exists()
+
     write_study(tmp_path, datasets=['a'], seeds=[0], options={'train_cfg.max_epochs': 12},
                 recipes={**RECIPES, 'AMT, equal': dict(overlay=AMT)})
     changed = study(file, '--work-dir', out, '--table')
@@ -84,6 +92,9 @@ def test_what_would_be_run(tmp_path):
     assert [row[:3] for row in rows] == [[name, recipe, '1'] for name in 'ab'
                                          for recipe in ('random', 'AMT, equal')]
     assert rows[0][3:] == ['4', '1.000', '1.000', 'to do'] and rows[1][3] == '5'
+    part = study(file, '--work-dir', tmp_path / 'out', '--table', '--seeds', 1)
+    assert part.returncode == 0 and not (tmp_path / 'out').exists()
+    assert part.stdout.strip().endswith('No run of it is finished')
     empty = study(file, '--work-dir', tmp_path / 'out', '--table')
     assert empty.returncode == 0, empty.stderr
     assert (tmp_path / 'out/runs.jsonl').read_text() == ''
