@@ -121,7 +121,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
                     checkpoint=checkpoint, folder=folder / f'seed_{seed}',
                     paper=pretraining.row if data in args.data else None))
-    protocols.check_options(args.cfg_options, sorted(configs))
+    protocols.refuse_unknown(args.cfg_options, sorted(configs))
     for run in runs:
         if sum(run['folder'] == other['folder'] for other in runs) > 1:
             raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '

@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmpretrain.registry import DATASETS
 
-from amt_mm.datasets import ImageFolder
+from amt_mm.datasets import ImageFolder, dataset_fingerprint
 from amt_mm.errors import InputError
 
 from .comparison import resolved
@@ -18,6 +18,7 @@ from .find_checkpoint import has_begun
 from .jobs import claim, configs_folder, run_tool, scalars
 from .launch import knows
 from .pretraining import Pretraining
+from .safe_save import write_text
 
 # A folder of configs/benchmarks each; those of linear4 lie in `linear`, by this part of their name.
 PROTOCOLS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
@@ -79,7 +80,7 @@ def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
         pretraining: What the checkpoint says of itself. A transformer or an image
             size that the config sets by itself stays.
         options: Entries as for ``--cfg-options``, which win. Those that this config
-            does not have are for other protocols, see :func:`check_options`.
+            does not have are for other protocols, see :func:`refuse_unknown`.
     """
     own = Config.fromfile(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
@@ -116,7 +117,7 @@ def check_images(cfg: Config) -> None:
             DATASETS.build(dataset)
 
 
-def check_options(options: Iterable[str], configs: Iterable[Path]) -> None:
+def refuse_unknown(options: Iterable[str], configs: Iterable[Path]) -> None:
     """Refuse an option that no config has.
 
     Raises:
@@ -146,14 +147,17 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
         protocols that train.
 
     Raises:
-        InputError: The folder holds a run of other settings, or the tool refused its input.
+        InputError: The folder holds a run of other settings, weights or images, or the tool
+            refused its input.
         RunError: The tool failed.
     """
     trains = cfg.get('train_cfg') is not None
     checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
-    # A result is that of these weights, and of as many processes as share a batch norm.
-    cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes)
+    # A result is that of these weights and images, and of as many processes as share a batch norm.
+    cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes, images=[
+        _fingerprint(cfg[part].dataset) for part in ('train_dataloader', 'test_dataloader')
+        if cfg.get(part)])
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
@@ -170,7 +174,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
         run_tool('test', [settings, checkpoint], [], work_dir, processes, threads, show)
         # MMEngine names the folder and the file of a run by the time of its start.
         metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
-    result_file.write_text(json.dumps(metrics, indent=2))
+    write_text(result_file, json.dumps(metrics, indent=2))
     return json.loads(result_file.read_text())
 
 
@@ -181,6 +185,17 @@ def _of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:
         if record.get('step') == epoch and 'accuracy/top1' in record:
             return {name: value for name, value in record.items() if name.startswith('accuracy/')}
     return {}
+
+
+# Of one data set in a process: ImageNet's names take seconds, and runs are many.
+_FINGERPRINTS: dict[str, str] = {}
+
+
+def _fingerprint(dataset: ConfigDict) -> str:
+    key = repr(dataset)
+    if key not in _FINGERPRINTS:
+        _FINGERPRINTS[key] = dataset_fingerprint(DATASETS.build(dataset))
+    return _FINGERPRINTS[key]
 
 
 def _digest(checkpoint: Path) -> str:

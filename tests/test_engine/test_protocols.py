@@ -84,6 +84,30 @@ def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, o
                            processes=2 if other == 'processes' else 1)
 
 
+@pytest.mark.parametrize('part', ['train', 'test'])
+def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,
+                                                         part):
+    def folder(name):
+        for kind in ('dark', 'light'):
+            (tmp_path / name / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / kind / '0.png').write_bytes(b'x')
+        return dict(dataset=dict(type='amt_mm.ImageFolder', data_root=str(tmp_path / name),
+                                 with_label=True))
+
+    def evaluate():
+        monkeypatch.setattr(protocols, '_FINGERPRINTS', {})  # a new process
+        return protocols.evaluate(config(train_dataloader=folder('train'),
+                                         test_dataloader=folder('test')),
+                                  checkpoint, tmp_path / 'run')
+
+    evaluate()
+    assert evaluate() == {'accuracy/top1': 30.0, 'accuracy/top5': 99.0}
+    (tmp_path / part / 'dark' / '1.png').write_bytes(b'x')
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate()
+    assert len(tools.calls) == 1
+
+
 def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     protocols.evaluate(config(), checkpoint, tmp_path / 'run')
