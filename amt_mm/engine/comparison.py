@@ -167,14 +167,15 @@ def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0,
 
 
 def tokens_per_image(model: nn.Module) -> dict[str, int]:
-    """Tokens that encoder and decoder see of an image in the guided phase.
+    """Tokens that encoder and decoder see of an image at the end of training.
 
     Nothing for methods without a decoder, whose encoders see several whole crops.
     """
     if not hasattr(model.data_preprocessor, 'mask_generator'):
         return {}
-    grid = model.backbone.grid
-    plan = model.data_preprocessor.mask_generator(1, grid, torch.ones(1, grid[0] * grid[1]))
+    grid, generator = model.backbone.grid, model.data_preprocessor.mask_generator
+    generator.finish()
+    plan = generator(1, grid, torch.ones(1, grid[0] * grid[1]))
     visible, masked = 1 + plan.visible.shape[1], plan.masked.shape[1]
     return {'encoder_tokens': visible, 'decoder_tokens': visible + masked}
 

@@ -51,7 +51,9 @@ def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
     whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(chosen), -1)
     generator = torch.Generator().manual_seed(seed)
     weights = resample(saliency[-1], whole, grid) if saliency else None
-    plan = model.data_preprocessor.mask_generator(len(chosen), grid, weights, generator=generator)
+    mask_generator = model.data_preprocessor.mask_generator
+    mask_generator.finish()
+    plan = mask_generator(len(chosen), grid, weights, generator=generator)
     states = plan.states().numpy()
     device = inputs.device
     on_device = type(plan)(plan.masked.to(device), plan.thrown.to(device),

@@ -68,6 +68,17 @@ def test_random_encoders_differ_by_seed_and_repeat():
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
+@pytest.mark.parametrize('generator', [
+    dict(type='amt_mm.AMTMaskGenerator'),
+    dict(type='amt_mm.AnnealedMaskGenerator', schedule='out')])  # knows nothing of progress
+def test_tokens_of_an_image_at_the_end(generator):
+    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART), {
+        f'data_preprocessor.mask_generator.{name}': value for name, value in generator.items()})
+    # 45/40 of 64 patches: 28 masked, 26 thrown, 10 visible, and [CLS].
+    assert comparison.tokens_per_image(comparison.build_model(cfg)) == {
+        'encoder_tokens': 11, 'decoder_tokens': 39}
+
+
 def test_a_config_that_cannot_be_judged_is_refused_before_training(tmp_path):
     config = str(jobs.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
     with pytest.raises(InputError, match='no `probe`'):

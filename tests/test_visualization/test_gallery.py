@@ -1,0 +1,55 @@
+"""gallery: pictures of a trained run, also where masks depend on how far training is."""
+
+import numpy as np
+import pytest
+import torch
+
+from amt_mm.engine import comparison, jobs
+from amt_mm.saliency import SaliencyWriter
+from amt_mm.visualization.gallery import gallery
+
+CONFIG = 'quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py'
+OPTIONS = {'model.backbone.arch.embed_dims': 24, 'model.backbone.arch.num_layers': 1,
+           'model.neck.decoder_embed_dim': 16, 'model.neck.decoder_depth': 1,
+           'model.neck.decoder_num_heads': 2, 'train_dataloader.dataset.num_samples': 7}
+MASKS = 'data_preprocessor.mask_generator.'
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Two refreshes; the later one likes the first patches of the first image alone."""
+    generator = torch.Generator().manual_seed(0)
+    files = []
+    for step in (6, 12):
+        values = torch.rand(7, 64, generator=generator)
+        values[0] = (torch.arange(64) < 28).float()
+        files.append(tmp_path / f'epoch_{step}.amtmap')
+        writer = SaliencyWriter(files[-1], 7, (8, 8), 'x', step)
+        writer.write(torch.arange(7), values)
+        writer.commit()
+    return files
+
+
+@pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
+def test_a_row_an_image_with_the_last_plan(maps, masks):
+    cfg = comparison.resolved(str(jobs.configs_folder() / CONFIG), {**OPTIONS, **masks})
+    rows = gallery(comparison.build_model(cfg), cfg, maps, count=3)
+    assert [row.name for row in rows] == [
+        f'scene_train_seed0_00000{i}' for i in (0, 3, 6)]
+    assert [len(row.saliency) for row in rows] == [2, 2, 2]
+    for row in rows:
+        assert row.image.shape == row.plan.shape == row.reconstruction.shape
+        assert not np.array_equal(row.image, row.plan)
+        assert not np.array_equal(row.image, row.reconstruction)
+    # Exactly the 28 that are liked are masked, also with guidance that grows: it is the end.
+    side = rows[0].image.shape[0] // 8
+    painted = (rows[0].image != rows[0].reconstruction).any(axis=2)
+    for token in range(28):
+        row, column = divmod(token, 8)
+        assert painted[row * side:(row + 1) * side, column * side:(column + 1) * side].any()
+
+
+def test_without_maps_the_plan_is_random(maps):
+    cfg = comparison.resolved(str(jobs.configs_folder() / CONFIG), OPTIONS)
+    row, = gallery(comparison.build_model(cfg), cfg, [], count=1)
+    assert row.saliency == []
