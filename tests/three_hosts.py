@@ -1,4 +1,4 @@
-"""The three hosts at toy size, on 4 x 6 patches of 8 pixels."""
+"""The three hosts at toy size, MAE also with its [CLS] trained; 4 x 6 patches of 8 pixels."""
 
 import copy
 
@@ -23,13 +23,14 @@ HOSTS = dict(
         type='amt_mm.AMTMaskFeat', backbone=dict(type='amt_mm.AMTMaskFeatViT', **BACKBONE),
         neck=dict(type='LinearNeck', norm_cfg=None), head=dict(type='MIMHead', loss=PIXELS),
         target_generator=dict(type='amt_mm.AMTHOGGenerator')))
+HOSTS['mae_cls'] = dict(HOSTS['mae'], cls_loss_weight=0.7)
 
 
 def host_config(host, neck=(), **backbone):
     """Config of a host; ``neck`` changes MAE's decoder."""
     cfg = copy.deepcopy(HOSTS[host])
     cfg['backbone'].update(backbone)
-    cfg['neck'].update(dict(neck) if host == 'mae' else {})
+    cfg['neck'].update(dict(neck) if host.startswith('mae') else {})
     cfg['data_preprocessor'] = dict(
         type='amt_mm.AMTDataPreprocessor', mask_generator=dict(
             type='amt_mm.AMTMaskGenerator', unit=2 if host == 'simmim' else 1))

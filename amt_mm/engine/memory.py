@@ -24,7 +24,8 @@ class Memory:
         parameters: Number of parameters, no bytes.
         copies: Of the weights in the precision of autocast, kept for the backward pass.
         image: Activations that one image keeps for the backward pass.
-        block: Of these, what the dearest block keeps (its own are made again by ``with_cp``).
+        block: Of these, what the dearest block keeps (its own are made again by ``with_cp``);
+            with ``cls_loss_weight`` the decoder's counts twice, where one pass is made at a time.
     """
 
     parameters: int
@@ -80,7 +81,7 @@ def _bytes_of_step(model: Host, batch: int, bf16: bool) -> int:
 
     def forward() -> Tensor:
         with torch.autocast('cpu', torch.bfloat16, enabled=bf16):
-            return sum(model.losses(images, plan).values())
+            return model.parse_losses(model.losses(images, plan))[0]
 
     return kept_bytes(model, forward)
 

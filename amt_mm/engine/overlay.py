@@ -9,7 +9,8 @@ its own, ``overlay``, and they are merged when the runner is made:
   stays as it is. A plain string replaces any class;
 - any other field only fills a gap, so what the user's own file says wins;
 - ``drop`` lists fields (dotted paths) that the new types have no use for;
-- ``transforms`` maps a transform of the training pipeline to its substitute;
+- ``transforms`` maps a transform of the training pipeline to its substitute, the name of a class
+  or a dict of it (``type``) and of fields that change;
 - ``hooks`` names hooks, as ``default_hooks`` does, so that a variant changes one field of
   one; they join ``custom_hooks``, where the user's own of the same type win;
 - ``labelled`` is a data set for a protocol: see :mod:`amt_mm.engine.labelled`;
@@ -31,7 +32,8 @@ from .labelled import apply_labelled
 # Fields of an overlay that are not sections of the config.
 SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
 # What the entries of a section must be, where that is one kind.
-_ENTRIES = {'drop': str, 'hooks': Mapping, 'transforms': str}
+_ENTRIES = {'drop': str, 'hooks': Mapping, 'transforms': (str, Mapping)}
+_WORDS = {'drop': 'name', 'hooks': 'dict', 'transforms': 'name or a dict'}
 
 
 def apply_overlay(cfg: Config) -> Config:
@@ -91,8 +93,7 @@ def _check_kinds(overlay: object) -> None:
                              f'{"list" if name == "drop" else "dict"}')
         for key, entry in section.items() if name != 'drop' else enumerate(section):
             if not isinstance(entry, _ENTRIES.get(name, object)):
-                raise InputError(f'overlay.{name}.{key}={entry!r} must be a '
-                                 f'{"dict" if name == "hooks" else "name"}')
+                raise InputError(f'overlay.{name}.{key}={entry!r} must be a {_WORDS[name]}')
 
 
 def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
@@ -137,19 +138,25 @@ def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
             config.setdefault(key, value)
 
 
-def _replace_transforms(cfg: Config, substitutes: dict[str, str]) -> None:
+def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> None:
     found = set()
+    substitutes = {name: dict(type=given) if isinstance(given, str) else given
+                   for name, given in substitutes.items()}
+    for name, given in substitutes.items():
+        if not isinstance(given.get('type'), str):
+            raise InputError(f'overlay.transforms.{name}={dict(given)} has no type, the name of a '
+                             'class')
     for pipeline in dataset_pipelines(cfg.train_dataloader.dataset):
         for transform in pipeline:
             name = transform['type'].split('.')[-1]
             if name in substitutes:
-                transform['type'] = substitutes[name]
+                transform.update(substitutes[name])
                 found.add(name)
     present = [TRANSFORMS.get(t['type']) for p in dataset_pipelines(cfg.train_dataloader.dataset)
                for t in p]
     # A class derived from the substitute does what it does.
     missing = {name for name in set(substitutes) - found
-               if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]))
+               if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]['type']))
                           for cls in present)}
     if missing:
         raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '

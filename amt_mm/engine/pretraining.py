@@ -33,6 +33,7 @@ _ROWS = {
 }
 # What else a row of the paper is of: another value is another recipe.
 _PAPERS = {
+    'AMTMAE': dict(cls_loss_weight=0.0),
     'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
                              hint_ratio=0.0, warmup_throw_ratio=0.0),
     'SaliencyUpdateHook': dict(source='cls', layers='last', normalize='map', debias=False)}
@@ -136,7 +137,7 @@ def _recipe(config: Mapping) -> str | None:
         'type': 'RandomMaskGenerator',
         'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)})
     hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, Mapping)]
-    if any(part.get(name, default) != default for part in (generator, *hooks)
+    if any(part.get(name, default) != default for part in (model, generator, *hooks)
            for name, default in _PAPERS.get(_name(part), {}).items()):
         return None
     defaults = _DEFAULT_RATIOS.get(_name(generator), {})

@@ -133,6 +133,8 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
              threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
     """Run a protocol, unless that was done; a broken training is resumed.
 
+    A run is known by its settings, the bytes of the checkpoint and the names of the images.
+
     Args:
         cfg: A fitted config.
         checkpoint: The pre-trained encoder.
@@ -156,8 +158,10 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
     # A result is that of these weights and images, and of as many processes as share a batch norm.
     cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes, images=[
-        _fingerprint(cfg[part].dataset) for part in ('train_dataloader', 'test_dataloader')
-        if cfg.get(part)])
+        _fingerprint(loader.dataset) for loader in (
+            # k-NN and low-shot have theirs in the loop.
+            (cfg.get('test_cfg') or {}).get('train_dataloader'),
+            cfg.get('train_dataloader'), cfg.get('test_dataloader')) if loader])
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():

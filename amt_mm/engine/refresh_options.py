@@ -146,7 +146,7 @@ def training_step(model: nn.Module, images: Tensor, guided: bool, bf16: bool) ->
     generator.finish()
     plan = generator(len(images), grid, weights, inputs.device)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=bf16):
-        loss = sum(model.loss(inputs, None, plan).values())
+        loss, _ = model.parse_losses(model.loss(inputs, None, plan))
     loss.backward()
     model.zero_grad(set_to_none=True)
 

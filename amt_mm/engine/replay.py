@@ -168,7 +168,7 @@ def _forward(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> dict
 
 @torch.no_grad()
 def _samples(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> list[dict[str, Any]]:
-    """What is known of each sample, with its loss where the model can tell it."""
+    """What is known of each sample, with its ``loss`` where the model can tell it; of no other."""
     samples = samples_of(batch.data)
     if not isinstance(model, Host):
         return [{**sample, 'loss': None} for sample in samples]

@@ -39,7 +39,7 @@ class Host(BaseSelfSupervisor):
     Attributes:
         report_token_losses: Whether :meth:`loss` also tells the loss of each
             token. Set by :class:`~amt_mm.hooks.TokenLossHook`; False by default.
-        loss_weights: Weight of each loss that is not 1, by its name.
+        loss_weights: Name of a loss -> its weight; 1 for those that are not named.
     """
 
     report_token_losses = False
@@ -69,8 +69,9 @@ class Host(BaseSelfSupervisor):
             plan: Which token is which.
 
         Returns:
-            Name of the loss -> prediction as of :meth:`predict`, which is ``'loss'``. MMEngine
-            adds up all whose names have "loss" in them.
+            Name of the loss -> prediction as of :meth:`predict`, which is ``'loss'``. All names
+            have "loss" in them: MMEngine minimises the sum of those, and logs each by itself,
+            so that ``loss`` in a log is that of :meth:`predict` alone.
         """
         return {'loss': self.predict(tokens, plan)}
 
@@ -104,7 +105,7 @@ class Host(BaseSelfSupervisor):
 
         Returns:
             A scalar for each of :meth:`predictions` and, with ``report_token_losses``,
-            ``per_token``: :meth:`token_losses` of the first. Its key has no "loss" in it, so
+            ``per_token``: :meth:`token_losses` of ``loss``. Its key has no "loss" in it, so
             MMEngine, which sums all that have, leaves it out of the loss.
         """
         if plan is None:

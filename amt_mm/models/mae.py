@@ -143,9 +143,9 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         Returns:
             ``(B, n_masked, P * P * C)`` in the order of ``plan.masked``.
         """
-        tokens = self.decoder_embed(latent)  # (B, 1 + n_visible, D_dec)
+        tokens = self.decoder_embed(latent)  # (B, 1 + n_visible or 1, D_dec)
         masked = self.mask_token.to(tokens.dtype).expand(*plan.masked.shape, -1)
-        visible = plan.visible[:, :latent.shape[1] - 1]
+        visible = plan.visible if latent.shape[1] > 1 else plan.visible[:, :0]
         positions = torch.cat([torch.zeros_like(plan.masked[:, :1]), visible + 1,
                                plan.masked + 1], dim=1)
         tokens = torch.cat([tokens, masked], dim=1) + F.embedding(
@@ -209,8 +209,8 @@ class AMTMAE(Host):
             patches from [CLS] alone, so that [CLS] must know the image by itself. In MAE it is
             one token of many in the decoder's sight, and nothing makes it differ from a
             register; here its attention is what masks follow. As in RetroMAE (Xiao et al.
-            2022), for images. Costs one more pass of the decoder without visible tokens.
-            Defaults to 0: MAE.
+            2022), for images. Costs one more pass of the decoder without visible tokens. The
+            log has it beside ``loss``, with its weight. Defaults to 0: MAE.
         **kwargs: See :class:`mmpretrain.models.MAE`.
 
     Raises:
@@ -232,12 +232,13 @@ class AMTMAE(Host):
         head = follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
-        self.loss_weights = {'cls_loss': cls_loss_weight} if cls_loss_weight else {}
+        if cls_loss_weight:
+            self.loss_weights = {**self.loss_weights, 'cls_loss': cls_loss_weight}
 
     def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
         """Pixels of the masked patches; with ``cls_loss_weight`` also from [CLS] alone."""
         found = super().predictions(tokens, plan)
-        if self.loss_weights:
+        if 'cls_loss' in self.loss_weights:
             found['cls_loss'] = self.neck(tokens[:, :1], plan)
         return found
 

@@ -60,13 +60,13 @@ def _amt_low(mask, throw, maps=(), shares=_once):
 _by_rank = dict(weighting=dict(by_rank=True))
 # Throws the least attended, masks at random among the rest.
 _low = dict(throw='low', mask='random', **_by_rank)
-_annealed = dict(
-    data_preprocessor__mask_generator__type='amt_mm.AnnealedMaskGenerator',
-    overlay__hooks__progress=dict(type='amt_mm.MaskProgressHook'))
+_progress = dict(overlay__hooks__progress=dict(type='amt_mm.MaskProgressHook'))
 # [CLS] alone must predict the masked patches, too.
 _cls = dict(model__cls_loss_weight=1.0)
-# Crops of 60 to 100 % of the photograph instead of 30 to 100.
-_near_whole = dict(train_dataloader__dataset__pipeline__1__crop_ratio_range=(0.6, 1.0))
+# Crops of 60 to 100 % of the image instead of 30 to 100.
+_near_whole = dict(
+    overlay__transforms__RandomResizedCrop=dict(
+        _delete_=True, type='amt_mm.RandomResizedCropWithBox', crop_ratio_range=(0.6, 1.0)))
 _throw = dict(mask_ratio=0.45, throw_ratio=0.40)
 _quarter = dict(mask_ratio=0.35, throw_ratio=0.40)  # as many visible as in 75/0
 _few = dict(mask_ratio=0.25, throw_ratio=0.50)
@@ -83,8 +83,9 @@ recipes = {
     'AMT, half uniform': _with(_amt, weighting=dict(uniform=0.5)),
     'AMT, by rank': _with(_amt, **_by_rank),
     'AMT, inverted, by rank': _with(_amt, weighting=dict(by_rank=True, invert=True)),
-    'AMT, annealed in': _also(_amt, **_annealed),
-    'AMT, annealed out': _also(_with(_amt, schedule='out'), **_annealed),
+    'AMT, annealed in': _also(_with(_amt, type='amt_mm.AnnealedMaskGenerator'), **_progress),
+    'AMT, annealed out': _also(
+        _with(_amt, type='amt_mm.AnnealedMaskGenerator', schedule='out'), **_progress),
     # What is thrown, what is shown?
     'AMT, throw low, by rank': _with(_amt, throw='low', **_by_rank),
     'AMT, throw low, mask random, by rank': _with(_amt, **_low),

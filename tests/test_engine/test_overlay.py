@@ -158,6 +158,16 @@ def test_substitutes_that_the_user_already_wrote_are_accepted():
         'amt_mm.RandomResizedCropWithBox'
 
 
+def test_a_substitute_may_change_fields():
+    cfg = Config(copy.deepcopy(BASELINE))
+    cfg.overlay = Config.fromfile(CONFIGS / '_base_/amt/mae-amt.py').overlay
+    cfg.merge_from_dict({'overlay.transforms.RandomResizedCrop': dict(
+        _delete_=True, type='amt_mm.RandomResizedCropWithBox', crop_ratio_range=(.6, 1.))})
+    crop = apply_overlay(cfg).train_dataloader.dataset.pipeline[1]
+    assert crop == dict(type='amt_mm.RandomResizedCropWithBox', scale=64,
+                        crop_ratio_range=(.6, 1.))
+
+
 @pytest.mark.parametrize('missing', ['RandomResizedCrop', 'PackInputs'])
 def test_a_pipeline_without_the_transform_is_refused(missing):
     baseline = copy.deepcopy(BASELINE)
@@ -249,6 +259,7 @@ def test_changing_a_hook_that_the_overlay_does_not_have_is_refused():
     (dict(hooks=dict(saliency=None)), 'overlay.hooks.saliency=None'),
     (dict(hooks=dict(saliency=dict(type=1))), 'overlay.hooks.saliency.type=1'),
     (dict(transforms=dict(PackInputs=1)), 'overlay.transforms.PackInputs=1'),
+    (dict(transforms=dict(PackInputs=dict(x=1))), 'overlay.transforms.PackInputs=.* has no type'),
     (dict(labelled=True), 'overlay.labelled=True'),
     (dict(model=dict(type={})), 'overlay.model.type={}'),
     (dict(model=dict(backbone=dict(type=1))), 'overlay.model.backbone.type=1'),

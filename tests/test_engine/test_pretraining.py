@@ -13,6 +13,7 @@ from amt_mm.engine.pretraining import describe
 from amt_mm.errors import InputError
 from amt_mm.hooks import SaliencyUpdateHook
 from amt_mm.masking import AMTMaskGenerator
+from amt_mm.models import AMTMAE
 
 
 def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None):
@@ -50,13 +51,15 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     ('generator', dict(weighting=dict(invert=True))), ('generator', dict(hint_ratio=.1)),
     ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),
     ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
+    ('model', dict(cls_loss_weight=1.)),
     ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
 def test_a_variant_is_no_row_of_the_paper(tmp_path, part, change):
     cfg = apply_overlay(Config.fromfile(
         configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
     hook, = cfg.custom_hooks
-    changed = cfg.data_preprocessor.mask_generator if part == 'generator' else hook
-    parameters = signature({'generator': AMTMaskGenerator, 'hook': SaliencyUpdateHook}[part])
+    changed, kind = {'generator': (cfg.data_preprocessor.mask_generator, AMTMaskGenerator),
+                     'hook': (hook, SaliencyUpdateHook), 'model': (cfg.model, AMTMAE)}[part]
+    parameters = signature(kind)
     own = set(change) - {'warmup_throw_ratio'}
     changed.update({name: parameters.parameters[name].default for name in own})
     assert describe(write(tmp_path / 'plain.pth', cfg)).row == 'MAE + AMT'

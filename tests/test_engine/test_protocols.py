@@ -84,7 +84,7 @@ def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, o
                            processes=2 if other == 'processes' else 1)
 
 
-@pytest.mark.parametrize('part', ['train', 'test'])
+@pytest.mark.parametrize('part', ['train', 'test', 'bank'])
 def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,
                                                          part):
     def folder(name):
@@ -97,7 +97,8 @@ def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_p
     def evaluate():
         monkeypatch.setattr(protocols, '_FINGERPRINTS', {})  # a new process
         return protocols.evaluate(config(train_dataloader=folder('train'),
-                                         test_dataloader=folder('test')),
+                                         test_dataloader=folder('test'),
+                                         test_cfg=dict(train_dataloader=folder('bank'))),
                                   checkpoint, tmp_path / 'run')
 
     evaluate()

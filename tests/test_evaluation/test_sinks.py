@@ -48,6 +48,7 @@ def test_the_scale_of_attention_has_no_say():
     (torch.ones(3, 4), torch.ones(3, 5), r'^norms \(3, 4\) and attention \(3, 5\) do not fit'),
     (torch.ones(0, 4), torch.ones(0, 4), 'do not fit'),
     (torch.ones(2, 4), torch.tensor([[1.] * 4, [0.] * 4]), '^image 1 has'),
+    (torch.zeros(1, 4), torch.ones(1, 4), '^image 0 has'),
     (torch.tensor([[1., float('nan')]]), torch.ones(1, 2), '^image 0 has'),
 ])
 def test_what_cannot_be_measured_is_refused(norms, attention, words):

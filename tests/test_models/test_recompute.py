@@ -36,7 +36,7 @@ def step(model, precision=torch.float32):
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     with saved_tensors_hooks(keep, lambda tensor: tensor), \
             torch.autocast('cpu', torch.bfloat16, enabled=precision == torch.bfloat16):
-        loss = model(images, mode='loss', plan=plan)['loss']
+        loss, _ = model.parse_losses(model(images, mode='loss', plan=plan))
     loss.backward()
     size = sum(number for address, number in kept.items() if address not in parameters)
     return loss.detach(), {name: p.grad for name, p in model.named_parameters()}, size

@@ -20,7 +20,7 @@ from amt_mm.models.sharded_model import gathered
 from amt_mm.saliency import cls_saliency
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')
-HOSTS = ('mae', 'simmim', 'maskfeat')
+HOSTS = ('mae', 'mae_cls', 'simmim', 'maskfeat')
 
 
 def state(folder, name, epoch):
@@ -31,7 +31,7 @@ def test_every_host_takes_the_same_steps_between_the_same_refreshes(tmp_path):
     def work(rank):
         for host in HOSTS:
             # A patch of 8 pixels and an even grid, which SimMIM's units need.
-            model = host_config(host, img_size=(40, 56) if host == 'mae' else (48, 64))
+            model = host_config(host, img_size=(40, 56) if 'mae' in host else (48, 64))
             model['data_preprocessor'].update(mean=[120., 110, 100], std=[60., 50, 40])
             for name, wrapper in (('whole', WHOLE), ('divided', DIVIDED)):
                 trained(tmp_path, f'{host}_{name}', wrapper, SGD, 2, model=model, begin=0,

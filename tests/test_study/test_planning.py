@@ -1,6 +1,7 @@
 """Plans: one merged config a run, and epochs of equal compute, counted slowly."""
 
 import pytest
+from mmpretrain.registry import TRANSFORMS
 
 from amt_mm.engine import comparison, jobs
 from amt_mm.engine.cost import cost
@@ -100,6 +101,9 @@ def test_each_study_of_ours_can_be_planned(file):
     assert [(plan.dataset, plan.recipe) for plan in plans] == [
         (dataset, name) for dataset in study.datasets for name in study.recipes]
     assert all(plan.relative_cost == 1 for plan in plans if plan.recipe == study.baseline)
+    for plan in plans:
+        for transform in plan.cfg.train_dataloader.dataset.pipeline:
+            TRANSFORMS.build(transform)
     runs = grid(plans, study.seeds)
     assert len(runs) == len(plans) * len(study.seeds)
     assert [run.seed for run in runs] == sorted(run.seed for run in runs)
