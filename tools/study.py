@@ -8,11 +8,13 @@ are not repeated, broken ones resumed. Below the work folder:
   runs.jsonl                     one line a finished run
   tables/                        mean, standard deviation and paired differences; pooled
   plots/                         differences with their intervals; accuracy over cost
+  part/                          tables and plots of the last part that was asked for by --table
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
@@ -32,7 +34,7 @@ from amt_mm.study.plots import write_plots
 from amt_mm.study.records import alone, write_list
 from amt_mm.study.running import finished_result, run_all
 from amt_mm.study.study_file import Study, read_study
-from amt_mm.study.tables import tables, write_tables
+from amt_mm.study.tables import write_tables
 from amt_mm.visualization import markdown_table
 
 EXAMPLES = """
@@ -70,8 +72,8 @@ def parse_args() -> argparse.Namespace:
                       help='print the runs with their epochs, costs and states; train nothing')
     what.add_argument('--table', action='store_true',
                       help='rebuild runs.jsonl, tables and plots from what is finished; train '
-                      'nothing. Of a part of the study: print its tables, with the baseline, and '
-                      'write nothing')
+                      'nothing. Of a part of the study, with the baseline: tables and plots below '
+                      'part/, where the next part takes their place')
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')
@@ -107,8 +109,8 @@ def main() -> None:
             return
         if args.table and (args.recipes or args.datasets or args.seeds):
             part = {run.name for run in select(every, study, args, always=study.baseline)}
-            found = tables([record for name, record in done.items() if name in part], study)
-            print('\n'.join(table.markdown for table in found) or 'No run of it is finished')
+            write_part([record for name, record in done.items() if name in part], study,
+                       work_dir / 'part')
             return
         failed = {}
         if not args.table:
@@ -127,6 +129,18 @@ def main() -> None:
             for name, reason in failed.items():
                 print(f'  {name}: {reason}', file=sys.stderr)
             sys.exit(1)
+
+
+def write_part(records: Sequence[dict], study: Study, folder: Path) -> None:
+    """Write and print the tables of a part of the study, and draw it."""
+    if not records:
+        print('No run of it is finished')
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in write_tables(records, study, folder):
+        print(f'\n{file.read_text()}', end='')
+    write_plots(records, study, folder)
+    print(f'\nAlso in {folder}: tables/ and plots/')
 
 
 def select(runs: Sequence[Run], study: Study, args: argparse.Namespace,

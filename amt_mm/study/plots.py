@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from .tables import POOLED, present, summary
 # The report page's blue and greys.
 _BLUE, _SOFT, _FAINT, _RULE = '#2563a8', '#5d636f', '#b9c6d6', '#e2e3e0'
 _PANEL = 4.2  # inches across
+_ACROSS = 3  # panels beside each other: a page is no wider
 _LINE = 0.26  # inches a recipe
 _LINE_OF_NUMBERS = 0.034  # of a panel's height
 
@@ -137,9 +139,9 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
             one.set_title(measures[name])
             one.set_xlabel('cost of the run, baseline = 1')
             one.grid(color=_RULE, lw=0.6)
-        axes[-1].text(1.04, 1, '\n'.join(f'{number}  {row["recipe"]}'
+        axes[:_ACROSS][-1].text(1.04, 1, '\n'.join(f'{number}  {row["recipe"]}'
                                          for number, row in enumerate(known, start=1)),
-                      transform=axes[-1].transAxes, va='top', linespacing=1.5)
+                      transform=axes[:_ACROSS][-1].transAxes, va='top', linespacing=1.5)
     return figure
 
 
@@ -161,6 +163,10 @@ def _apart(points: Mapping[int, tuple[float, float]], gap: float) -> dict[int, f
 
 
 def _panels(number: int, lines: int, title: str) -> tuple[Figure, Sequence[Axes]]:
-    figure = Figure((_PANEL * number, 1.3 + _LINE * lines), layout='constrained')
+    across, down = min(number, _ACROSS), math.ceil(number / _ACROSS)
+    figure = Figure((_PANEL * across, down * (1.3 + _LINE * lines)), layout='constrained')
     figure.suptitle(title)
-    return figure, figure.subplots(1, number, squeeze=False)[0]
+    axes = figure.subplots(down, across, squeeze=False).flatten()
+    for spare in axes[number:]:
+        spare.remove()
+    return figure, axes[:number]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from amt_mm.engine.comparison import MEASURES, interval
@@ -71,50 +70,6 @@ def _difference(own: Mapping, baseline: Mapping, measure: str) -> dict:
     return {'pairs': len(pairs), 'difference': mean, 'half_width': half}
 
 
-@dataclass(frozen=True)
-class Table:
-    """What came out for one data set, or pooled over several.
-
-    Attributes:
-        name: Of its files, without suffix.
-        markdown: With a heading.
-        rows: See :func:`summary`.
-    """
-
-    name: str
-    markdown: str
-    rows: Sequence[Mapping]
-
-
-def tables(records: Sequence[Mapping], study: Study) -> list[Table]:
-    """A table for each data set with a run, and a pooled one of several.
-
-    Args:
-        records: Lines of ``runs.jsonl``.
-        study: The study.
-    """
-    measured = [name for name in study.datasets
-               if any(record['data_set'] == name for record in records)]
-    found = []
-    for name in measured:
-        rows = summary([record for record in records if record['data_set'] == name], study)
-        text = _both(rows, study.baseline)
-        folds = [row for row in rows if any(key in row for key in _IN_FOLDS)]
-        if folds:
-            text += f'\n### Cross-validated\n\n{_both(folds, study.baseline, _IN_FOLDS)}'
-        found.append(Table(folder_name(name), f'## {name}\n\n{text}', rows))
-    if len(measured) > 1:
-        rows = summary(records, study)
-        # Means over data sets would say more of the data sets than of the recipes.
-        for row in rows:
-            for measure in COMPARED:
-                for key in ('mean', 'sd'):
-                    row.get(measure, {}).pop(key, None)
-        text = _compared(rows, study.baseline, _HELD_OUT)
-        found.append(Table(POOLED, f'## {", ".join(measured)}, pooled\n\n{text}', rows))
-    return found
-
-
 def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> list[Path]:
     """Write ``tables/<data set>.md`` and ``.json``, and ``pooled`` of several data sets.
 
@@ -126,14 +81,35 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
     Returns:
         The Markdown files.
     """
+    measured = [name for name in study.datasets
+               if any(record['data_set'] == name for record in records)]
     written = []
-    for table in tables(records, study):
-        path = work_dir / 'tables' / table.name
-        write_text(path.with_name(path.name + '.json'),
-                   json.dumps(table.rows, indent=2, ensure_ascii=False) + '\n')
-        written.append(path.with_name(path.name + '.md'))
-        write_text(written[-1], table.markdown)
+    for name in measured:
+        rows = summary([record for record in records if record['data_set'] == name], study)
+        text = _both(rows, study.baseline)
+        folds = [row for row in rows if any(key in row for key in _IN_FOLDS)]
+        if folds:
+            text += f'\n### Cross-validated\n\n{_both(folds, study.baseline, _IN_FOLDS)}'
+        written.append(_write(work_dir / 'tables' / folder_name(name), name, text, rows))
+    if len(measured) > 1:
+        rows = summary(records, study)
+        # Means over data sets would say more of the data sets than of the recipes.
+        for row in rows:
+            for measure in COMPARED:
+                for key in ('mean', 'sd'):
+                    row.get(measure, {}).pop(key, None)
+        text = _compared(rows, study.baseline, _HELD_OUT)
+        written.append(_write(work_dir / 'tables' / POOLED, f'{", ".join(measured)}, pooled', text,
+                              rows))
     return written
+
+
+def _write(path: Path, title: str, text: str, rows: Sequence[Mapping]) -> Path:
+    write_text(path.with_name(path.name + '.json'),
+               json.dumps(rows, indent=2, ensure_ascii=False) + '\n')
+    file = path.with_name(path.name + '.md')
+    write_text(file, f'## {title}\n\n{text}')
+    return file
 
 
 def _both(rows: Sequence[Mapping], baseline: str, heads: Mapping[str, str] = _HELD_OUT) -> str:

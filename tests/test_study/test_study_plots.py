@@ -61,6 +61,19 @@ def test_accuracy_over_cost_has_numbers_that_do_not_cover_each_other():
     assert abs(heights['3'] - heights['2']) > .03 * (high - low)
 
 
+def test_more_than_three_panels_are_rows_below_each_other_with_one_key():
+    names = ('knn', 'linear_mean', 'linear_cls', 'attention_on_object', 'knn_cv')
+    rows = summary([{**record, **dict.fromkeys(names, 30. + i)}
+                    for i, record in enumerate(records())], STUDY)
+    for figure in (over_cost(rows, 'photos'), differences(rows, 'random', 'photos')):
+        places = [(axes.get_subplotspec().rowspan.start, axes.get_subplotspec().colspan.start)
+                  for axes in figure.axes]
+        assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
+    keys = [axes for axes in over_cost(rows, 'photos').axes
+            if any('3  late' in text.get_text() for text in axes.texts)]
+    assert [axes.get_subplotspec().colspan.start for axes in keys] == [2]
+
+
 def test_files_are_pictures_and_the_same_each_time(tmp_path):
     both = records() + records(2, 'more')
     first = [file.read_bytes() for file in write_plots(both, STUDY, tmp_path)]

@@ -70,7 +70,10 @@ def test_a_study_is_ended_gone_on_with_and_compared(tmp_path):
     (out / 'runs.jsonl').unlink()
     part = study(file, '--work-dir', out, '--table', '--recipes', 'AMT, equal')
     assert part.returncode == 0, part.stderr
-    assert part.stdout.strip().endswith((out / 'tables/a.md').read_text().strip())  # and baseline
+    # With the baseline, so it is all there is.
+    assert (out / 'part/tables/a.md').read_text() == (out / 'tables/a.md').read_text()
+    assert (out / 'part/tables/a.md').read_text() in part.stdout
+    assert (out / 'part/plots/a_cost.svg').is_file()
     part = study(file, '--work-dir', out, '--table', '--recipes', 'random')
     assert '| random' in part.stdout and 'AMT' not in part.stdout
     assert not (out / 'runs.jsonl').exists()
