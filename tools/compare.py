@@ -80,7 +80,9 @@ def main() -> None:
         rows = [{name: row[name] for name in used if name in row} for row in rows]
         markdown, data = write_table(args.work_dir / 'table', rows, used)
         print(markdown.read_text())
-        print(f'{len(args.seeds)} seeds, mean ± standard deviation. Also in {markdown} and {data}')
+        shown = (f'{len(args.seeds)} seeds, mean ± standard deviation' if len(args.seeds) > 1
+                 else 'One seed')
+        print(f'{shown}. Also in {markdown} and {data}')
         if len(args.seeds) > 1 and len(args.configs) > 1:
             print_differences(args, results)
 
