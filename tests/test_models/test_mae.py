@@ -11,7 +11,7 @@ from torch import nn
 
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
-from amt_mm.models.mae import sincos_position_embedding
+from amt_mm.models.mae import AMTMAE, sincos_position_embedding
 
 ROWS, COLUMNS, PATCH = 5, 7, 8
 
@@ -132,6 +132,26 @@ def test_cls_alone_is_trained_by_its_loss_and_by_no_other_token(toy_mae):
     found['cls_loss'].sum().backward()
     assert latent.grad[:, 0].any()
     assert not latent.grad[:, 1:].any()
+
+
+def test_weights_of_a_host_of_its_own_stay(toy_mae):
+    class Own(AMTMAE):
+        loss_weights = {'loss': .25}
+
+    cfg = toy_mae(build=False, cls_loss_weight=.5)
+    del cfg['type']
+    assert Own(**copy.deepcopy(cfg)).loss_weights == {'loss': .25, 'cls_loss': .5}
+    cfg.pop('cls_loss_weight')
+    plain = Own(**cfg)
+    assert plain.loss_weights == {'loss': .25}
+    latent = torch.randn(3, 1 + 6, 24)
+    assert list(plain.predictions(latent, make_plan())) == ['loss']
+
+
+@pytest.mark.parametrize('visible', [2, 5, 7])
+def test_a_latent_that_does_not_fit_the_plan_is_no_prediction(toy_mae, visible):
+    with pytest.raises(RuntimeError, match='must match the size'):
+        toy_mae().neck(torch.randn(3, 1 + visible, 24), make_plan())
 
 
 def test_without_a_weight_there_is_one_loss(toy_mae):
