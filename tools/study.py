@@ -109,8 +109,7 @@ def main() -> None:
             return
         if args.table and (args.recipes or args.datasets or args.seeds):
             part = {run.name for run in select(every, study, args, always=study.baseline)}
-            write_part([record for name, record in done.items() if name in part], study,
-                       work_dir / 'part')
+            write_part([record for name, record in done.items() if name in part], study, work_dir)
             return
         failed = {}
         if not args.table:
@@ -131,15 +130,17 @@ def main() -> None:
             sys.exit(1)
 
 
-def write_part(records: Sequence[dict], study: Study, folder: Path) -> None:
+def write_part(records: Sequence[dict], study: Study, work_dir: Path) -> None:
     """Write and print the tables of a part of the study, and draw it."""
     if not records:
         print('No run of it is finished')
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    for file in write_tables(records, study, folder):
-        print(f'\n{file.read_text()}', end='')
-    write_plots(records, study, folder)
+    folder = work_dir / 'part'
+    with alone(work_dir):
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in write_tables(records, study, folder):
+            print(f'\n{file.read_text()}', end='')
+        write_plots(records, study, folder)
     print(f'\nAlso in {folder}: tables/ and plots/')
 
 

@@ -89,12 +89,12 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
     formula = embedded * projection.weight.numel()
     formula += blocks_cost(backbone.layers, encoder_tokens, None if decoder else wanted)
     if decoder:
-        formula += encoder_tokens * model.neck.decoder_embed.weight.numel()
-        formula += blocks_cost(decoder, decoder_tokens, wanted)
-        formula += predicted * model.neck.decoder_pred.weight.numel()
-        if 'cls_loss' in getattr(model, 'loss_weights', {}):  # once more, from [CLS] alone
-            formula += model.neck.decoder_embed.weight.numel()
-            formula += blocks_cost(decoder, 1 + masked, wanted)
+        passes = [(encoder_tokens, decoder_tokens)]
+        if 'cls_loss' in getattr(model, 'loss_weights', {}):
+            passes.append((1, 1 + masked))  # from [CLS] alone
+        for entering, tokens in passes:
+            formula += entering * model.neck.decoder_embed.weight.numel()
+            formula += blocks_cost(decoder, tokens, wanted)
             formula += predicted * model.neck.decoder_pred.weight.numel()
     else:
         # One linear layer, or a convolution of one pixel that is one.

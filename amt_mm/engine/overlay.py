@@ -31,9 +31,9 @@ from .labelled import apply_labelled
 
 # Fields of an overlay that are not sections of the config.
 SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
-# What the entries of a section must be, where that is one kind.
-_ENTRIES = {'drop': str, 'hooks': Mapping, 'transforms': (str, Mapping)}
-_WORDS = {'drop': 'name', 'hooks': 'dict', 'transforms': 'name or a dict'}
+# What the entries of a section must be, with the word for it, where that is one kind.
+_ENTRIES = {'drop': (str, 'name'), 'hooks': (Mapping, 'dict'),
+            'transforms': ((str, Mapping), 'name or a dict')}
 
 
 def apply_overlay(cfg: Config) -> Config:
@@ -91,9 +91,10 @@ def _check_kinds(overlay: object) -> None:
         if not isinstance(section, kind):
             raise InputError(f'overlay.{name}={section!r} must be a '
                              f'{"list" if name == "drop" else "dict"}')
+        kind, word = _ENTRIES.get(name, (object, ''))
         for key, entry in section.items() if name != 'drop' else enumerate(section):
-            if not isinstance(entry, _ENTRIES.get(name, object)):
-                raise InputError(f'overlay.{name}.{key}={entry!r} must be a {_WORDS[name]}')
+            if not isinstance(entry, kind):
+                raise InputError(f'overlay.{name}.{key}={entry!r} must be a {word}')
 
 
 def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:

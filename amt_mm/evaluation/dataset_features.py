@@ -119,6 +119,12 @@ def loader_in_order(dataset: Dataset, batch_size: int, num_workers: int = 0,
         generator=torch.Generator())
 
 
+def whole_images(model: nn.Module, dataset: Dataset, batch_size: int = 256) -> Iterator[Tensor]:
+    """All images of a data set in order, normalised by the model, ``(B, C, H, W)`` each."""
+    for batch in loader_in_order(dataset, batch_size):
+        yield model.data_preprocessor(batch)['inputs']
+
+
 def dataset_labels(dataset: Dataset) -> Tensor | None:
     """Classes ``(n,)`` of all images, without loading them; None if one has none."""
     infos = (dataset.get_data_info(index) for index in range(len(dataset)))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
@@ -22,6 +19,7 @@ from .dataset_features import (
     dataset_labels,
     labelled_features,
     loader_in_order,
+    whole_images,
 )
 from .drawing import number_in_class
 from .knn import knn_classify
@@ -76,7 +74,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
                            _cross_validate(pooled, cfg.probe.folds, k).items()})
     if hasattr(test, 'object_mask'):
         maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
-                          for images in _batches(model, test)])
+                          for images in whole_images(model, test)])
         masks = torch.from_numpy(np.stack([test.object_mask(i) for i in range(len(test))]))
         summary = attention_on_object(maps.unflatten(1, model.backbone.grid), masks).summary()
         result.update(attention_on_object=100 * summary['share'],
@@ -123,8 +121,3 @@ def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str,
         probe = fit_linear_probe(train[name], train_labels, l2=l2, num_classes=classes)
         result[f'linear_{name}'] = accuracy(probe.predict(test[name]), test_labels)
     return result
-
-
-def _batches(model: nn.Module, dataset: Dataset) -> Iterator[Tensor]:
-    for batch in loader_in_order(dataset, _BATCH_SIZE):
-        yield model.data_preprocessor(batch)['inputs']

@@ -139,9 +139,9 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
             one.set_title(measures[name])
             one.set_xlabel('cost of the run, baseline = 1')
             one.grid(color=_RULE, lw=0.6)
-        axes[:_ACROSS][-1].text(1.04, 1, '\n'.join(f'{number}  {row["recipe"]}'
-                                         for number, row in enumerate(known, start=1)),
-                      transform=axes[:_ACROSS][-1].transAxes, va='top', linespacing=1.5)
+        key = '\n'.join(f'{number}  {row["recipe"]}' for number, row in enumerate(known, start=1))
+        last = axes[:_ACROSS][-1]  # of the first row
+        last.text(1.04, 1, key, transform=last.transAxes, va='top', linespacing=1.5)
     return figure
 
 

@@ -7,78 +7,22 @@ import numpy as np
 import pytest
 import torch
 from mmpretrain.registry import MODELS
+from slow_mae import (
+    COLUMNS,
+    PATCH,
+    ROWS,
+    make_images,
+    make_plan,
+    pixels,
+    slow_decoder,
+    slow_encoder,
+    slow_loss,
+)
 from torch import nn
 
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
-from amt_mm.models.mae import AMTMAE, sincos_position_embedding
-
-ROWS, COLUMNS, PATCH = 5, 7, 8
-
-
-def make_plan(batch=3, masked=15, thrown=14, grid=(ROWS, COLUMNS), seed=1):
-    chance = torch.Generator().manual_seed(seed)
-    order = torch.stack([torch.randperm(grid[0] * grid[1], generator=chance)
-                         for _ in range(batch)])
-    return MaskPlan.from_order(order, masked, thrown, grid)
-
-
-def make_images(batch=3, height=ROWS * PATCH, width=COLUMNS * PATCH, seed=2):
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def pixels(images, sample, token, columns=COLUMNS):
-    """The (P, P, C) window of one patch, cut out by its row and column."""
-    row, column = divmod(int(token), columns)
-    return images[sample, :, row * PATCH:(row + 1) * PATCH,
-                  column * PATCH:(column + 1) * PATCH].permute(1, 2, 0)
-
-
-def slow_encoder(backbone, images, plan):
-    embedded = backbone.patch_embed(images)[0]  # mmpretrain's convolution, (B, N, D)
-    latents = []
-    for sample, ids in enumerate(plan.visible.tolist()):
-        tokens = [backbone.cls_token[0, 0] + backbone.pos_embed[0, 0]]
-        tokens += [embedded[sample, i] + backbone.pos_embed[0, 1 + i] for i in ids]
-        tokens = torch.stack(tokens)[None]
-        for layer in backbone.layers:
-            tokens = layer(tokens)
-        latents.append(backbone.ln1(tokens)[0])
-    return torch.stack(latents)
-
-
-def slow_decoder(neck, latent, plan):
-    """Scatter to all N tokens, add all positions, delete the thrown, run the blocks."""
-    count = plan.grid[0] * plan.grid[1]
-    predictions = []
-    for sample in range(len(latent)):
-        embedded = neck.decoder_embed(latent[sample])
-        tokens = [neck.mask_token[0, 0]] * count
-        for place, token in enumerate(plan.visible[sample].tolist()):
-            tokens[token] = embedded[1 + place]
-        tokens = torch.stack([embedded[0], *tokens]) + neck.decoder_pos_embed[0]
-        thrown = set(plan.thrown[sample].tolist())
-        kept = [i for i in range(count) if i not in thrown]
-        tokens = tokens[[0] + [1 + i for i in kept]][None]
-        for block in neck.decoder_blocks:
-            tokens = block(tokens)
-        tokens = neck.decoder_pred(neck.ln1(tokens))[0]
-        where = {token: 1 + place for place, token in enumerate(kept)}
-        predictions.append(torch.stack([tokens[where[i]] for i in plan.masked[sample].tolist()]))
-    return torch.stack(predictions)
-
-
-def slow_loss(model, images, plan):
-    """Squared error averaged over the pixels of each masked patch, then over these patches."""
-    prediction = slow_decoder(model.neck, slow_encoder(model.backbone, images, plan), plan)
-    errors = []
-    for sample, ids in enumerate(plan.masked.tolist()):
-        for place, token in enumerate(ids):
-            target = pixels(images, sample, token).flatten()
-            if model.head.norm_pix:
-                target = (target - target.mean()) / (target.var() + 1e-6)**.5
-            errors.append((prediction[sample, place] - target).square().mean())
-    return sum(errors) / len(errors)
+from amt_mm.models.mae import sincos_position_embedding
 
 
 def gradients(model, images, plan):
@@ -105,63 +49,6 @@ def test_trap_4_encoder_and_decoder_equal_the_slow_reference(toy_mae, batch, mas
     assert predicted.shape == (batch, masked, PATCH * PATCH * 3)
     torch.testing.assert_close(predicted, slow_decoder(model.neck, wanted, plan), rtol=1e-11,
                                atol=1e-11)
-
-
-@pytest.mark.parametrize(('masked', 'thrown'), [(15, 14), (26, 0), (1, 33)])
-def test_cls_alone_predicts_as_the_slow_decoder_without_visible_tokens(toy_mae, masked, thrown):
-    model = toy_mae(cls_loss_weight=.5).double()
-    images, plan = make_images().double(), make_plan(3, masked, thrown)
-    blind = MaskPlan(plan.masked, torch.cat([plan.thrown, plan.visible], dim=1),
-                     plan.visible[:, :0], plan.grid)
-    cls_token = slow_encoder(model.backbone, images, plan)[:, :1]
-    wanted = torch.stack([torch.stack([pixels(images, b, t).flatten() for t in ids])
-                          for b, ids in enumerate(plan.masked.tolist())])
-    wanted = (wanted - wanted.mean(-1, keepdim=True)) / (wanted.var(-1, keepdim=True) + 1e-6)**.5
-    errors = (slow_decoder(model.neck, cls_token, blind) - wanted).square()
-    losses = model.loss(images, None, plan)
-    assert list(losses) == ['loss', 'cls_loss']
-    torch.testing.assert_close(losses['cls_loss'], .5 * errors.mean(), rtol=1e-11, atol=0)
-    torch.testing.assert_close(losses['loss'], slow_loss(model, images, plan), rtol=1e-11, atol=0)
-
-
-def test_cls_alone_is_trained_by_its_loss_and_by_no_other_token(toy_mae):
-    model = toy_mae(cls_loss_weight=1.)
-    latent = torch.randn(3, 1 + 6, 24, requires_grad=True)
-    found = model.predictions(latent, make_plan())
-    assert list(found) == ['loss', 'cls_loss']
-    found['cls_loss'].sum().backward()
-    assert latent.grad[:, 0].any()
-    assert not latent.grad[:, 1:].any()
-
-
-def test_weights_of_a_host_of_its_own_stay(toy_mae):
-    class Own(AMTMAE):
-        loss_weights = {'loss': .25}
-
-    cfg = toy_mae(build=False, cls_loss_weight=.5)
-    del cfg['type']
-    assert Own(**copy.deepcopy(cfg)).loss_weights == {'loss': .25, 'cls_loss': .5}
-    cfg.pop('cls_loss_weight')
-    plain = Own(**cfg)
-    assert plain.loss_weights == {'loss': .25}
-    latent = torch.randn(3, 1 + 6, 24)
-    assert list(plain.predictions(latent, make_plan())) == ['loss']
-
-
-@pytest.mark.parametrize('visible', [2, 5, 7])
-def test_a_latent_that_does_not_fit_the_plan_is_no_prediction(toy_mae, visible):
-    with pytest.raises(RuntimeError, match='must match the size'):
-        toy_mae().neck(torch.randn(3, 1 + visible, 24), make_plan())
-
-
-def test_without_a_weight_there_is_one_loss(toy_mae):
-    assert list(toy_mae().loss(make_images(), None, make_plan())) == ['loss']
-
-
-@pytest.mark.parametrize('weight', [-.1, True, '1', math.inf, math.nan])
-def test_a_weight_that_is_none_is_refused(toy_mae, weight):
-    with pytest.raises(InputError, match='^model.cls_loss_weight='):
-        toy_mae(cls_loss_weight=weight)
 
 
 def test_trap_4_the_position_of_a_patch_is_that_of_its_row_and_column(toy_mae):

@@ -27,9 +27,9 @@ from amt_mm.engine.checkpoint import load_backbone
 from amt_mm.engine.comparison import build_model, check_comparable, resolved
 from amt_mm.engine.launch import CfgOptions, one_line_errors
 from amt_mm.errors import InputError
-from amt_mm.evaluation.dataset_features import loader_in_order
+from amt_mm.evaluation.dataset_features import whole_images
 from amt_mm.evaluation.sinks import sink_measures
-from amt_mm.saliency import cls_attention, patch_features
+from amt_mm.saliency import AttentionTap, patch_features
 from amt_mm.visualization import write_table
 
 EXAMPLE = """
@@ -67,10 +67,10 @@ def measure(model: nn.Module, cfg: Config) -> tuple[Tensor, Tensor]:
     """Norms of all patches and [CLS] attention to them on the test images, ``(B, N)`` each."""
     count = model.backbone.patch_resolution[0] * model.backbone.patch_resolution[1]
     norms, attention = [], []
-    for batch in loader_in_order(DATASETS.build(cfg.probe.test), 256):
-        images = model.data_preprocessor(batch)['inputs']
-        norms.append(patch_features(model.backbone, images).norm(dim=2))
-        attention.append(cls_attention(model.backbone, images).mean(dim=1))
+    for images in whole_images(model, DATASETS.build(cfg.probe.test)):
+        with AttentionTap(model.backbone) as tap:
+            norms.append(patch_features(model.backbone, images).norm(dim=2))
+        attention.append(tap.cls_attention().mean(dim=1))
         if norms[-1].shape[1] != count:
             raise InputError(f'{type(model.backbone).__name__} sees {norms[-1].shape[1]} of '
                              f'{count} patches: take a config of an amt_mm host, whose encoders '
