@@ -18,6 +18,7 @@ from amt_mm.errors import InputError
 from .config_text import read_config_text
 from .distillation import by_network, networks_in
 from .pickles import read_pickle
+from .seal import seal
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
 # Where releases keep the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM,
@@ -118,6 +119,7 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
         else:
             content = by_network(state) if under is None else {under: dict(state)}
             torch.save({**content, 'meta': {'grid': grid} if grid else {}}, temporary)
+            seal(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

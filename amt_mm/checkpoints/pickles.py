@@ -14,6 +14,8 @@ import torch
 
 from amt_mm.errors import InputError
 
+from .seal import check_seal
+
 # In the environment, so that processes started by a tool know it too.
 TRUST = 'AMT_MM_TRUST_CHECKPOINT'
 # Bookkeeping that lies beside the weights in checkpoints of MMEngine (curves), MAE (arguments) and
@@ -83,10 +85,12 @@ def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
         mmap: Leave values of tensors on the disk until they are looked at.
 
     Raises:
-        InputError: It is cut short or no such file.
+        InputError: It is damaged, cut short or no such file.
         NeedsTrust: It needs further classes, which are named, and nobody said that it may
             be trusted.
     """
+    if isinstance(file, Path) and file.is_file():
+        check_seal(file)
     known = {path for _, path in more}
     allowed = [*more, *((_Inert, path) for path in BOOKKEEPING if path not in known),
                *((_InertMapping, path) for path in MAPPINGS)]

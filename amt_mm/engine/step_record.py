@@ -14,6 +14,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from amt_mm.checkpoints.seal import seal
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 
@@ -90,6 +91,7 @@ def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[st
             'plan': batch.plan and _to_plain(vars(batch.plan))} for batch in batches]}
     with atomic_file(path) as temporary:
         torch.save(content, temporary)
+        seal(temporary)
 
 
 def read_step(path: Path) -> dict[str, Any]:
