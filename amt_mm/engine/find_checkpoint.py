@@ -10,41 +10,41 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from amt_mm.checkpoints import NeedsTrust
+from amt_mm.checkpoints.records import MAP_KEYS, check_map_record
+from amt_mm.checkpoints.seal import check_seal, damaged
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 
 from .safe_loading import load_as_data
 
-# Keys under which hooks keep what `refer_to` says of a map file.
-MAP_KEYS = ('amt_saliency', 'amt_token_losses')
+# The longest name that is looked at in `last_checkpoint`.
+_MAX_NOTE = 4096
 # The start of files that torch wrote before version 1.6: no archive, and no checksums.
 _BARE_PICKLE = b'\x80\x02'
 
 
-def checkpoints(work_dir: str | Path) -> list[Path]:
+def checkpoints(work_dir: str | Path, folder: str | Path | None = None) -> list[Path]:
     """What a run may go on from, the newest first.
 
-    Those of the work folder, and of the folder that ``last_checkpoint`` points into
-    (CheckpointHook's ``out_dir``). Newest is what was written last, so that a run resumed
-    from an older checkpoint goes on with its own. ``last_checkpoint`` decides where times
-    do not agree with it, as after copying; only a later step, written later, goes before.
-    The best ones (``best_*``) and published ones lack the optimiser and are left out.
+    Newest is what was written last, so that a run resumed from an older checkpoint goes on
+    with its own. ``last_checkpoint`` decides where times do not agree with it, as after
+    copying; only a later step, written later, goes before. Of what it says, the file name
+    alone counts: a copied folder goes on with its own files. The best ones (``best_*``) and
+    published ones lack the optimiser and are left out.
 
     Args:
         work_dir: Folder of the run. It need not exist.
+        folder: Where its checkpoints lie (CheckpointHook's ``out_dir``). Defaults to
+            ``work_dir``.
 
     Returns:
         Paths; empty if there is none.
     """
-    work_dir = Path(work_dir)
-    named = _named(work_dir)
-    folders = {work_dir.resolve(): work_dir}
-    if named is not None:
-        folders.setdefault(named.parent.resolve(), named.parent)
-    found = [path for folder in folders.values() for path in folder.glob('*.pth')
+    found = [path for path in Path(folder or work_dir).glob('*.pth')
              if _step(path) is not None and path.is_file()]
     found.sort(key=lambda path: (path.stat().st_mtime_ns, _step(path)), reverse=True)
-    current = next((path for path in found if named and path.samefile(named)), None)
+    name = Path(_note(work_dir)).name
+    current = next((path for path in found if path.name == name), None)
     if current is None:
         return found
     later = [path for path in found[:found.index(current)]
@@ -57,7 +57,8 @@ def has_begun(work_dir: str | Path) -> bool:
     return Path(work_dir, 'last_checkpoint').is_file() or bool(checkpoints(work_dir))
 
 
-def newest_whole(work_dir: str | Path, warn: Callable[[str], None]) -> Path | None:
+def newest_whole(work_dir: str | Path, warn: Callable[[str], None],
+                 folder: str | Path | None = None) -> Path | None:
     """The newest checkpoint that can be resumed from.
 
     Each is read once, its checksums compared, and so are the maps that it names.
@@ -65,6 +66,7 @@ def newest_whole(work_dir: str | Path, warn: Callable[[str], None]) -> Path | No
     Args:
         work_dir: Folder of the run.
         warn: Told in one line of each that is passed over, and why.
+        folder: See :func:`checkpoints`.
 
     Returns:
         The file; None where there are no checkpoints at all.
@@ -73,13 +75,10 @@ def newest_whole(work_dir: str | Path, warn: Callable[[str], None]) -> Path | No
         InputError: There are or were, but none is whole: the run must not start anew
             unasked.
     """
-    candidates, note = checkpoints(work_dir), Path(work_dir, 'last_checkpoint')
-    if note.is_file() and _named(Path(work_dir)) is None:
-        gone = f'{note} names {note.read_bytes()[:200].decode(errors="replace")!r}, which is gone'
-        if not candidates:
-            raise InputError(f'{gone}, and there is no other checkpoint: bring one back and name '
-                             f'it with --resume FILE, or delete {note} to start anew')
-        warn(gone)
+    folder = Path(folder or work_dir)
+    candidates, note = checkpoints(work_dir, folder), _note(work_dir)
+    if note:
+        _compare_note(Path(work_dir, 'last_checkpoint'), note, folder, candidates, warn)
     for path in candidates:
         try:
             check_checkpoint(path, Path(work_dir))
@@ -88,7 +87,7 @@ def newest_whole(work_dir: str | Path, warn: Callable[[str], None]) -> Path | No
         else:
             return path
     if candidates:
-        raise InputError(f'{work_dir}: none of the {len(candidates)} checkpoints there is whole, '
+        raise InputError(f'{folder}: none of the {len(candidates)} checkpoints there is whole, '
                          'see the warnings; bring one back from a copy and name it with --resume '
                          'FILE, or delete them to start anew')
     return None
@@ -98,7 +97,8 @@ def check_checkpoint(path: str | Path, work_dir: Path | None = None) -> None:
     """Read a checkpoint once and compare all checksums; and the maps that it names.
 
     Args:
-        path: A file of torch. One from before torch 1.6 has no checksums and passes.
+        path: A file of torch. Its digest is compared; one without a digest is checked
+            as far as its archive goes, and one from before torch 1.6 passes.
         work_dir: Where its maps may lie, besides beside it. Defaults to None: neither is
             it opened by torch, nor are maps looked at; for a file that will be loaded.
 
@@ -107,24 +107,40 @@ def check_checkpoint(path: str | Path, work_dir: Path | None = None) -> None:
     """
     path = Path(path)
     try:
-        with open(path, 'rb') as file:
-            start = file.read(4)
-        if start.startswith(_BARE_PICKLE):
-            return
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-            members = archive.namelist()
-    # Besides BadZipFile, damaged headers ask for passwords, unknown methods or huge offsets.
-    except (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, RuntimeError,
-            ValueError, NotImplementedError, OverflowError, MemoryError) as error:
-        raise _damaged(path, str(error) or type(error).__name__) from error
-    if broken is not None:
-        raise _damaged(path, f'the checksum of {broken} differs')
-    if not any(name.endswith('/data.pkl') for name in members):
-        raise _damaged(path, 'it is an archive of something else')
+        if not check_seal(path):
+            if _is_bare_pickle(path):
+                return
+            _check_archive(path)
+    except OSError as error:
+        raise damaged(path, error.strerror or str(error)) from error
     if work_dir is not None:
         for reference in maps_named(path):
             _check_maps(path, reference, (work_dir, path.parent))
+
+
+def _is_bare_pickle(path: Path) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(4).startswith(_BARE_PICKLE)
+
+
+def _check_archive(path: Path) -> None:
+    """Check what the archive of a file without a digest says of itself."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            members = archive.infolist()
+    # Besides BadZipFile, damaged headers ask for passwords, unknown methods or huge offsets.
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError,
+            ValueError, NotImplementedError, OverflowError, MemoryError) as error:
+        raise damaged(path, str(error) or type(error).__name__) from error
+    if broken is not None:
+        raise damaged(path, f'the checksum of {broken} differs')
+    if not any(member.filename.endswith('/data.pkl') for member in members):
+        raise damaged(path, 'it is an archive of something else')
+    for member in members:
+        # Torch reads no values of a member that claims to be a folder.
+        if member.external_attr or member.is_dir():
+            raise damaged(path, f'{member.filename} is marked as no plain file')
 
 
 def maps_named(path: Path) -> list[dict]:
@@ -139,18 +155,19 @@ def maps_named(path: Path) -> list[dict]:
         # It is whole; trust is for whoever loads it to ask for.
         return []
     content = content if isinstance(content, dict) else {}
-    return [content[key] for key in MAP_KEYS if isinstance(content.get(key), dict)]
+    return [check_map_record(content[key], f'{path}: {key}') for key in MAP_KEYS
+            if content.get(key)]
 
 
 def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:
-    places = [folder / 'saliency' / str(reference.get('file')) for folder in folders]
+    places = [folder / 'saliency' / reference['file'] for folder in folders]
     found = [place for place in places if place.is_file()]
     if not found:
         raise InputError(f'{path}: its saliency maps {places[0]} are gone')
     reasons = []
     for place in found:
         try:
-            if SaliencyStore(place).crc32 == reference.get('crc32'):
+            if SaliencyStore(place).crc32 == reference['crc32']:
                 return
             reasons.append(f'{place} holds other maps than it was trained with')
         except InputError as error:
@@ -158,14 +175,29 @@ def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:
     raise InputError(f'{path}: {reasons[0]}')
 
 
-def _named(work_dir: Path) -> Path | None:
-    """The file that ``last_checkpoint`` names: there, or here if the folder was moved."""
+def _note(work_dir: str | Path) -> str:
+    """What ``last_checkpoint`` says; '' where it is not there or says nothing."""
     try:
-        name = (work_dir / 'last_checkpoint').read_text().strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    places = (Path(name), work_dir / Path(name).name) if name else ()
-    return next((place for place in places if place.is_file()), None)
+        with open(Path(work_dir, 'last_checkpoint'), 'rb') as file:
+            return file.read(_MAX_NOTE).decode(errors='replace').replace('\0', '').strip()
+    except OSError:
+        return ''
+
+
+def _compare_note(file: Path, note: str, folder: Path, candidates: list[Path],
+                  warn: Callable[[str], None]) -> None:
+    """Say so where ``last_checkpoint`` names a file that is not there, or one elsewhere."""
+    name, shown = Path(note).name, repr(note if len(note) < 100 else f'{note[:100]}...')
+    # MMEngine, and this toolbox before, wrote a path there.
+    if note != name and Path(note).parent.resolve() != folder.resolve():
+        warn(f'{file} names {shown}, which is not in {folder}: only files there are taken')
+    if any(path.name == name for path in candidates):
+        return
+    if not candidates:
+        raise InputError(f'{file} names {shown}, which is gone, and there is no other checkpoint '
+                         f'in {folder}: bring one back and name it with --resume FILE, or delete '
+                         f'{file} to start anew')
+    warn(f'{file} names {shown}, which is gone')
 
 
 def _step(path: Path) -> int | None:
@@ -176,9 +208,3 @@ def _step(path: Path) -> int | None:
 
 def _kind(path: Path) -> str:
     return re.sub(r'\d+$', '', path.stem)
-
-
-def _damaged(path: Path, reason: str) -> InputError:
-    return InputError(f'{path}: the checkpoint is damaged or cut short '
-                      f'({path.stat().st_size if path.is_file() else 0} bytes; '
-                      f'{" ".join(reason.split())[:120]})')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,8 +12,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from amt_mm.checkpoints.seal import seal
 from amt_mm.errors import InputError
 from amt_mm.hooks.open_gradients import gather_open_gradients
+from amt_mm.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
 from amt_mm.hooks.stop_signal_hook import StopSignalHook
 from amt_mm.models import Host
@@ -25,6 +28,8 @@ from .find_checkpoint import check_checkpoint, newest_whole
 from .house_hooks import with_house_hooks
 from .messages import warn
 from .overlay import apply_overlay
+from .resumed_info import check_meta, resumed_hub
+from .run_lock import RunLock
 from .safe_save import atomic_file
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
@@ -42,6 +47,8 @@ class OverlayRunner(Runner):
     Configs of amt_mm and overlay files set ``runner_type`` to this class, so every
     OpenMMLab tool that builds its runner from the config gets it.
     """
+
+    _owns_folder = False
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> OverlayRunner:
@@ -70,13 +77,20 @@ class OverlayRunner(Runner):
         return super().build_train_loop(loop)
 
     def train(self) -> nn.Module:
-        """Train; a failure leaves the process listening to signals as it did before.
+        """Train, as the only run in its work folder.
+
+        A failure leaves the process listening to signals as it did before.
 
         Raises:
-            InputError: Among others, a loading worker died or hangs; it is named.
+            InputError: Among others, another run has the folder, or a loading worker died
+                or hangs; it is named.
         """
         try:
-            return super().train()
+            with ExitStack() as stack:
+                together(lambda: self._lock_folders(stack))
+                self._owns_folder = True
+                self.dump_config()
+                return super().train()
         except Exception as error:
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
@@ -85,6 +99,21 @@ class OverlayRunner(Runner):
             if line is None:
                 raise
             raise InputError(line) from error
+
+    def _lock_folders(self, stack: ExitStack) -> None:
+        """Keep other runs out of the work folder, and out of that of the checkpoints."""
+        if is_main_process():
+            for folder in dict.fromkeys((Path(self.work_dir), self._checkpoint_folder())):
+                stack.enter_context(RunLock(folder, warn))
+
+    def _checkpoint_folder(self) -> Path:
+        hook = next((hook for hook in self.hooks if isinstance(hook, SafeCheckpointHook)), None)
+        return Path(self.work_dir) if hook is None else hook.folder(self)
+
+    def dump_config(self) -> None:
+        """Write the config to the work folder, for training once the folder is this run's."""
+        if self._owns_folder or self._train_loop is None:
+            super().dump_config()
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes.
@@ -111,13 +140,32 @@ class OverlayRunner(Runner):
         if self._has_loaded:
             return
         if self._resume and self._load_from is None:
-            found = decided_by_first(lambda: newest_whole(self.work_dir, warn))
+            folder = self._checkpoint_folder()
+            found = decided_by_first(lambda: newest_whole(self.work_dir, warn, folder))
             if found is None:
                 warn(f'no checkpoint in {self.work_dir} to go on from: this run starts anew')
             self._load_from, self._resume = found and str(found), found is not None
         elif self._load_from is not None and Path(self._load_from).is_file():
             decided_by_first(lambda: check_checkpoint(self._load_from))
         super().load_or_resume()
+
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """Resume; see :mod:`.resumed_info` for what a checkpoint may bring back beside weights.
+
+        Raises:
+            InputError: The checkpoint is of weights alone, or its records are not what a run
+                writes.
+        """
+        self._resume = True
+        super().resume(filename, *args, **kwargs)
+
+    def load_checkpoint(self, filename: str, *args, **kwargs) -> dict:
+        """Load a checkpoint; see :meth:`resume`."""
+        checkpoint = super().load_checkpoint(filename, *args, **kwargs)
+        if self._resume:
+            check_meta(checkpoint.get('meta'), filename)
+            checkpoint['message_hub'] = resumed_hub(checkpoint.get('message_hub'), filename, warn)
+        return checkpoint
 
     def _maybe_compile(self, target: str) -> None:
         """Apply the config's ``compile``: to a host as :mod:`.compiling` says."""
@@ -161,5 +209,6 @@ class OverlayRunner(Runner):
                 with atomic_file(Path(out_dir, filename)) as temporary:
                     super(OverlayRunner, self).save_checkpoint(
                         str(temporary.parent), temporary.name, **arguments)
+                    seal(temporary)
 
         together(save)

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
+from amt_mm.checkpoints.records import check_record, is_step
 from amt_mm.engine.step_record import GivenBatch, random_state, samples_of, write_step
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
@@ -145,7 +146,11 @@ class FiniteGuardHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember what the run that goes on has kept."""
-        self._loaded = checkpoint.get(_CHECKPOINT_KEY, {})
+        kept = checkpoint.get(_CHECKPOINT_KEY) or {'skipped': 0}
+        kinds = {'skipped': is_step, 'buffers': lambda value: isinstance(value, dict)}
+        self._loaded = check_record(kept, {name: kinds[name] for name in kinds
+                                           if name == 'skipped' or name in kept},
+                                    f'{_CHECKPOINT_KEY} of the checkpoint')
 
     @torch.compiler.disable
     def _note_call(self, model: nn.Module, args: tuple, kwargs: dict) -> None:

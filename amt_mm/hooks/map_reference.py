@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.runner import Runner
 
+from amt_mm.checkpoints.records import check_map_record
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 from amt_mm.saliency.map_file import replace_durably
@@ -26,6 +28,16 @@ def refer_to(store: SaliencyStore) -> dict:
     """What a checkpoint keeps of a map file: enough to know the very same one again."""
     return {'file': store.path.name, 'step': store.step, 'fingerprint': store.fingerprint,
             'crc32': store.crc32}
+
+
+def reference_in(checkpoint: Mapping, key: str) -> dict | None:
+    """What a checkpoint says of its maps under ``key``; None where it names none.
+
+    Raises:
+        InputError: It is not what :func:`refer_to` gives, such as a path to elsewhere.
+    """
+    record = checkpoint.get(key)
+    return check_map_record(record, f'{key} of the checkpoint') if record else None
 
 
 def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from amt_mm.checkpoints.records import check_record, is_step, is_step_or_none
 from amt_mm.registry import HOOKS
 
 from .open_gradients import take_up_gradients
 
 _CHECKPOINT_KEY = 'amt_position'
 _GRADIENTS_KEY = 'amt_open_gradients'
+_KINDS = {'number': is_step, 'batch': is_step, 'batches': is_step, 'batch size': is_step_or_none,
+          'processes': is_step, 'seed': is_step_or_none, 'order seed': is_step_or_none}
 
 
 @HOOKS.register_module()
@@ -54,5 +57,7 @@ class PositionHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the position until training begins."""
-        self._position = checkpoint.get(_CHECKPOINT_KEY)
+        position = checkpoint.get(_CHECKPOINT_KEY)
+        self._position = position and check_record(position, _KINDS, f'{_CHECKPOINT_KEY} of the '
+                                                   'checkpoint')
         self._gradients = checkpoint.get(_GRADIENTS_KEY)

@@ -13,15 +13,13 @@ from mmengine.runner import Runner
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 
+from amt_mm.checkpoints.records import MAP_KEYS
 from amt_mm.datasets import dataset_fingerprint
 from amt_mm.engine.agreement import check_agreement, check_configs, weights_checksum
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
 
 from .unwrapped import unwrapped
-
-# What hooks of ours keep in a checkpoint to find its maps again.
-_REFERENCES = ('amt_saliency', 'amt_token_losses')
 
 
 @HOOKS.register_module()
@@ -55,7 +53,7 @@ class RanksAgreeHook(Hook):
         """Remember which checkpoint it is."""
         if get_world_size() == 1:
             return
-        maps = {key: checkpoint[key] for key in _REFERENCES if checkpoint.get(key)}
+        maps = {key: checkpoint[key] for key in MAP_KEYS if checkpoint.get(key)}
         self._checkpoint = {
             'the iteration of the checkpoint': (checkpoint.get('meta') or {}).get('iter'),
             'the weights of the checkpoint': weights_checksum(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process, master_only
-from mmengine.fileio import BaseStorageBackend
+from mmengine.fileio import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -17,8 +17,10 @@ from amt_mm.engine.safe_save import remove_leftovers, write_text
 from amt_mm.registry import HOOKS
 from amt_mm.saliency.map_file import replace_durably
 
-# In the message hub, which goes into checkpoints: names of files that a resumed run shall delete.
-_OUTDATED, _BETWEEN = 'outdated_ckpts', 'ckpt_between'
+# In the message hub, which goes into checkpoints: which checkpoints a resumed run has to delete, by
+# the calendar and between its steps, and which one lies between two steps now. Numbers, not names:
+# a file from elsewhere must not choose what is deleted.
+_STEPS, _ITERATIONS, _BETWEEN = 'outdated_steps', 'outdated_iters', 'between_iter'
 
 
 @HOOKS.register_module()
@@ -47,12 +49,43 @@ class SafeCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Remove what a killed run left half written, and what it did not come to delete."""
         self._saved: tuple[int, int] | None = None
+        hub, info = runner.message_hub, runner.message_hub.runtime_info
+        step = runner.epoch if self.by_epoch else runner.iter
+        # Nothing that is newer than the checkpoint is its to delete.
+        if 'keep_ckpt_ids' in info:
+            hub.update_info('keep_ckpt_ids', [each for each in info['keep_ckpt_ids']
+                                              if each <= step])
         super().before_train(runner)
+        self._take_over_best(runner)
         if is_main_process() and os.path.isdir(self.out_dir):
             for file in remove_leftovers(self.out_dir):
                 runner.logger.warning(f'{file}: half written by a killed run, removed')
-        if _OUTDATED in runner.message_hub.runtime_info:
-            self._delete(runner.message_hub.get_info(_OUTDATED))
+        self._delete(self._names([each for each in info.get(_STEPS, ()) if each < step],
+                                 [each for each in info.get(_ITERATIONS, ())
+                                  if each < runner.iter]))
+
+    def folder(self, runner: Runner) -> Path:
+        """The folder of the checkpoints, also before training: ``out_dir`` as MMEngine reads it."""
+        work_dir = Path(runner.work_dir)
+        # MMEngine adds the name of the work folder, in before_train.
+        return work_dir if self.out_dir in (None, runner.work_dir) else Path(
+            self.out_dir, work_dir.name)
+
+    def _take_over_best(self, runner: Runner) -> None:
+        """Look for the best checkpoint so far in this run's folder, wherever it lay before."""
+        def here(path: str | None) -> str | None:
+            name = os.path.basename(path or '')
+            if name.startswith('best_') and os.path.isfile(os.path.join(self.out_dir, name)):
+                return self.file_backend.join_path(self.out_dir, name)
+            if path:
+                runner.logger.warning(f'the best checkpoint so far, {name!r}, is not in '
+                                      f'{self.out_dir}: it will not be deleted for a better one')
+            return None
+
+        if self.save_best is not None and isinstance(self.file_backend, LocalBackend):
+            self.best_ckpt_path = here(getattr(self, 'best_ckpt_path', None))
+            for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+                self.best_ckpt_path_dict[name] = here(path)
 
     def save_between(self, runner: Runner, epoch: int, iteration: int, inside: bool) -> str:
         """Save outside of the calendar, unless this very state is the one saved last.
@@ -73,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
         if self._saved != (epoch, iteration):
             meta = dict(epoch=epoch, iter=iteration)
             if self.by_epoch and inside:
-                self._save_as(runner, f'iter_{iteration}.pth', meta, [], between=True)
+                self._save_as(runner, self._names([], [iteration])[0], meta, [], between=True)
             else:
                 self._save_checkpoint_with_step(runner, epoch if self.by_epoch else iteration, meta)
         return self.last_ckpt
@@ -83,20 +116,21 @@ class SafeCheckpointHook(CheckpointHook):
         outdated = []
         if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
-                outdated.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+                outdated.append(self.keep_ckpt_ids.popleft())
             self.keep_ckpt_ids.append(step)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         self._save_as(runner, self.filename_tmpl.format(step), meta, outdated)
 
-    def _save_as(self, runner: Runner, name: str, meta: dict, outdated: list[str],
+    def _save_as(self, runner: Runner, name: str, meta: dict, steps: list[int],
                  between: bool = False) -> None:
         hub, state = runner.message_hub, (meta['epoch'], meta['iter'])
+        outdated: list[str] = []
         if self.max_keep_ckpts > 0:
-            before = hub.get_info(_BETWEEN) if _BETWEEN in hub.runtime_info else ''
-            outdated = [*outdated, *([before] if before not in ('', name) else [])]
+            before, now = hub.runtime_info.get(_BETWEEN), meta['iter'] if between else None
+            iterations = [before] if before not in (None, now) else []
+            outdated = self._names(steps, iterations)
             # Part of what is saved: a crash before they are deleted must not make them stay.
-            hub.update_info(_OUTDATED, outdated)
-            hub.update_info(_BETWEEN, name if between else '')
+            hub.update_info_dict({_STEPS: steps, _ITERATIONS: iterations, _BETWEEN: now})
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
@@ -105,8 +139,14 @@ class SafeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args, **self.args)
         self._saved = state
         if is_main_process():
-            write_text(Path(runner.work_dir) / 'last_checkpoint', self.last_ckpt)
+            # The name alone: a copy of the folder must not lead back to this one.
+            write_text(Path(runner.work_dir) / 'last_checkpoint', name)
         self._delete(outdated)
+
+    def _names(self, steps: list[int], iterations: list[int]) -> list[str]:
+        """Files of steps of the calendar, and of iterations between them."""
+        return [*(self.filename_tmpl.format(step) for step in steps),
+                *(f'iter_{iteration}.pth' for iteration in iterations)]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """As MMEngine does, but the former best goes last."""

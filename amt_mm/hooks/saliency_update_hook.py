@@ -19,7 +19,7 @@ from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entro
 from amt_mm.together import together
 
 from .guided_masks import check_uses_weights
-from .map_reference import maps_folder, open_maps, refer_to, take_up_maps
+from .map_reference import maps_folder, open_maps, refer_to, reference_in, take_up_maps
 from .refresh import Refresh
 from .unwrapped import unwrapped
 
@@ -197,7 +197,7 @@ class SaliencyUpdateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which maps the checkpoint was trained with."""
-        self._reference = checkpoint.get(_CHECKPOINT_KEY)
+        self._reference = reference_in(checkpoint, _CHECKPOINT_KEY)
 
     def refresh(self, runner: Runner, step: int) -> None:
         """Make new maps of all training images and hand them to the preprocessor."""

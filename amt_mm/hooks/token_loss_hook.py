@@ -20,7 +20,7 @@ from amt_mm.registry import HOOKS
 from amt_mm.saliency import LossMap
 
 from .guided_masks import check_uses_weights
-from .map_reference import maps_folder, refer_to, take_up_maps
+from .map_reference import maps_folder, refer_to, reference_in, take_up_maps
 from .saliency_update_hook import SaliencyUpdateHook
 from .unwrapped import unwrapped
 
@@ -120,7 +120,7 @@ class TokenLossHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which maps the checkpoint was trained with."""
-        self._reference = checkpoint.get(_CHECKPOINT_KEY)
+        self._reference = reference_in(checkpoint, _CHECKPOINT_KEY)
 
     def _note(self, model: Host, args: tuple, kwargs: dict, output: dict | tuple) -> None:
         """Keep what the model said of its tokens: (index, box, ids, losses) a sample."""

@@ -57,10 +57,24 @@ def test_newest_first(tmp_path, files, last, expected):
     assert [path.name for path in checkpoints(folder)] == expected
 
 
-def test_a_folder_elsewhere_is_found_by_the_note(tmp_path):
+def test_a_folder_elsewhere_is_named_by_the_config_alone(tmp_path):
     out = touch(tmp_path / 'out', 'epoch_1.pth', 'epoch_2.pth')
-    work_dir = touch(tmp_path / 'run', last=out / 'epoch_2.pth')
-    assert checkpoints(work_dir) == [out / 'epoch_2.pth', out / 'epoch_1.pth']
+    work_dir = touch(tmp_path / 'run', last='epoch_1.pth')
+    os.utime(out / 'epoch_1.pth', (2e9, 2e9))
+    assert checkpoints(work_dir, out) == [out / 'epoch_1.pth', out / 'epoch_2.pth']
+    (work_dir / 'last_checkpoint').write_text(str(out / 'epoch_2.pth'))
+    assert checkpoints(work_dir) == []
+
+
+@pytest.mark.parametrize('note', [
+    'x' * 100_000, '\0', '../' * 2000, '/', '..', 'epoch_1.pth/..', '\x1b[2J\nepoch_9.pth'])
+def test_a_note_of_anything_is_only_a_hint(tmp_path, note):
+    folder, said = touch(tmp_path / 'run', 'epoch_1.pth', 'epoch_2.pth'), []
+    (folder / 'last_checkpoint').write_text(note)
+    assert [path.name for path in checkpoints(folder)] == ['epoch_2.pth', 'epoch_1.pth']
+    with pytest.raises(InputError, match='none of the 2 checkpoints'):
+        newest_whole(folder, said.append)
+    assert not any(len(line) > 600 or '\n' in line or '\x1b' in line for line in said)
 
 
 def test_a_run_has_begun_with_its_first_checkpoint(tmp_path):
@@ -153,6 +167,22 @@ def broken_off(guided):
     runner = guided()
     runner.train()
     return Path(runner.work_dir)
+
+
+def test_a_copied_folder_goes_on_with_its_own_files(guided, broken_off, toy_runner, capsys):
+    """Also where its note is one of MMEngine, which names the original by its full path."""
+    copy = broken_off.with_name('copy')
+    for name in ('epoch_1.pth', 'epoch_2.pth', 'saliency'):
+        target = copy / name
+        target.parent.mkdir(exist_ok=True)
+        (shutil.copytree if name == 'saliency' else shutil.copy)(broken_off / name, target)
+    for note, foreign in ((str(broken_off / 'epoch_3.pth'), True), ('epoch_2.pth', False)):
+        (copy / 'last_checkpoint').write_text(note)
+        runner = guided('copy', resume=True)
+        capsys.readouterr()
+        runner.load_or_resume()
+        assert runner.epoch == 2 and Path(runner._load_from).parent == copy
+        assert ('only files there are taken' in capsys.readouterr().err) == foreign
 
 
 def cut(path):

@@ -189,7 +189,7 @@ def test_two_processes_stop_at_one_step_and_go_on_as_if_unbroken(task, in_folder
         errors = process.communicate(timeout=60)[1]
         assert process.returncode == REQUEUE_STATUS, errors
         assert 'Traceback' not in errors and errors.count('warning: stopped by') == 1
-        newest = Path((work_dir / 'last_checkpoint').read_text())
+        newest = work_dir / (work_dir / 'last_checkpoint').read_text()
         iterations.append(torch.load(newest, weights_only=False)['meta']['iter'])
         # 2 steps an epoch of 8 samples: 4 a step over both.
         weight = 0.
