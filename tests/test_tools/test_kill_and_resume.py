@@ -27,6 +27,13 @@ def test_fifty_kills_at_random_moments_change_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_no_flipped_bit_changes_the_end(tmp_path):
+    done = kill(tmp_path, '--kills', '0', '--flips', '60')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r'60 flipped bits: .*\d+ equal', done.stdout), done.stdout
+
+
+@pytest.mark.slow
 def test_what_a_resume_loses_is_found(tmp_path):
     done = kill(tmp_path, '--kills', '6', '--cfg-options',
                 'default_hooks.checkpoint.save_optimizer=False')
@@ -35,7 +42,8 @@ def test_what_a_resume_loses_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(('options', 'said'), [
-    (['--kills', '0'], '--kills 0: give at least 1'), ([], 'is not empty: name a new folder')])
+    (['--kills', '0'], '--kills 0 --flips 0: give at least 1 of them'),
+    ([], 'is not empty: name a new folder')])
 def test_bad_input_is_one_line(tmp_path, options, said):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'file').touch()

@@ -1,10 +1,14 @@
-"""Kill a training at random moments, resume it, and compare its end with that of an unbroken one.
+"""Kill a training or damage its files, resume it, and compare its end with that of an unbroken one.
 
 The config is trained once as it is. Then it is trained again and again, killed by SIGKILL
 at moments that are drawn, and resumed from whatever the kill has left, until it ends.
 Moments are drawn in equal numbers from steps, refreshes of maps, writes of checkpoints and
 any time, so that the short ones are met too. Weights, optimiser, schedules, maps and random
 states of the end must be those of the unbroken run, bit for bit (fp32 on a CPU).
+
+With --flips, a training is killed once; then, in a copy of its folder each time, one bit of
+one file (checkpoint, map or note, drawn evenly; any bit of it) is flipped before it is resumed. It
+must end as the unbroken run or be refused in one line.
 
 Takes a config whose whole training is a matter of seconds, on one process. Exit status: 0
 if all ends are equal, 1 if not, 2 for bad input.
@@ -59,6 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file of a small training that saves checkpoints')
     launch.add_shared_arguments(parser)
     parser.add_argument('--kills', type=int, default=200, help='default: 200')
+    parser.add_argument('--flips', type=int, default=0, help='flipped bits (default: 0)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
     return parser.parse_args(argv)
 
@@ -236,6 +241,43 @@ class Trial:
             elif Path(self.folder, name, 'end.json').is_file():
                 return self._end(name), done
 
+    def flipped(self, flips: int, wanted: dict) -> collections.Counter:
+        """Resume a training as often as said, each time with one bit of its files flipped.
+
+        Returns:
+            How often it ended ``equal`` to the unbroken one or ``different``, was
+            ``refused`` in one line, or ``failed`` otherwise.
+        """
+        base, trial = self.folder / 'base', self.folder / 'flipped'
+        child = self._start('base')
+        while len(list(base.glob('*.pth'))) < 2 or not any(base.glob('saliency/*.amtmap')):
+            if self._ended(child):
+                raise InputError('the training leaves no two checkpoints and a map to damage')
+            time.sleep(1e-3)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        files = [path.relative_to(base) for path in (
+            *sorted(base.glob('*.pth')), *sorted(base.glob('saliency/*.amtmap')),
+            base / 'last_checkpoint')]
+        outcomes: collections.Counter = collections.Counter()
+        for _ in range(flips):
+            shutil.rmtree(trial, ignore_errors=True)
+            shutil.copytree(base, trial)
+            file = self.chance.choice(files)
+            content = bytearray((trial / file).read_bytes())
+            bit = self.chance.randrange(8 * len(content))
+            content[bit // 8] ^= 1 << bit % 8
+            (trial / file).write_bytes(content)
+            status = os.waitstatus_to_exitcode(os.waitpid(self._start('flipped'), 0)[1])
+            outcome = {0: 'equal', 2: 'refused'}.get(status, 'failed')
+            if status == 0 and any(wanted[part] != value
+                                   for part, value in self._end('flipped').items()):
+                outcome = 'different'
+            if outcome in ('different', 'failed'):
+                print(f'bit {bit} of {file}: {outcome}')
+            outcomes[outcome] += 1
+        return outcomes
+
     def _moment(self, child: int) -> bool:
         """Wait for a moment to kill; False if the child ends before."""
         aims = ('any time', *(set(self.typical) - {'elsewhere'}))
@@ -290,8 +332,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the trial and say what came of it."""
     args = parse_args(argv)
     with launch.one_line_errors():
-        if args.kills < 1:
-            raise InputError(f'--kills {args.kills}: give at least 1')
+        if min(args.kills, args.flips) < 0 or args.kills + args.flips < 1:
+            raise InputError(f'--kills {args.kills} --flips {args.flips}: give at least 1 of them')
         cfg = launch.load_config(args.config, args)
         folder = Path(cfg.work_dir)
         if folder.is_dir() and any(folder.iterdir()):
@@ -311,9 +353,14 @@ def main(argv: list[str] | None = None) -> int:
             else:
                 shutil.rmtree(folder / f'run{runs - 1}')
         where = ', '.join(f'{trial.hit[phase]} in {phase}' for phase in PHASES)
-        print(f'{kills} kills ({where}) over {runs} runs: '
-              f'{"all ended as the unbroken one" if not different else f"{different} differ"}')
-        return 1 if different else 0
+        if args.kills:
+            print(f'{kills} kills ({where}) over {runs} runs: '
+                  f'{"all ended as the unbroken one" if not different else f"{different} differ"}')
+        outcomes = trial.flipped(args.flips, wanted) if args.flips else collections.Counter()
+        if args.flips:
+            print(f'{args.flips} flipped bits: '
+                  f'{", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())}')
+        return 1 if different or outcomes['different'] or outcomes['failed'] else 0
 
 
 if __name__ == '__main__':
