@@ -7,21 +7,10 @@ not repeated and broken ones resumed, so the same command goes on where it stopp
 from __future__ import annotations
 
 import argparse
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from tqdm import tqdm
-
-from amt_mm.engine import comparison, launch
-from amt_mm.engine.jobs import stopping_children
-from amt_mm.visualization import write_table
+from amt_mm.cli import arguments, parse_first
 
 EXAMPLE = """
 example:
@@ -42,10 +31,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1,
                         help='runs at a time; with more than one, each gets one CPU thread and '
                         'writes to train.log in its folder (default: 1)')
-    launch.add_encoder_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+    arguments.add_encoder_argument(parser)
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all configs')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from tqdm import tqdm
+
+from amt_mm.engine import comparison, launch
+from amt_mm.engine.jobs import stopping_children
+from amt_mm.visualization import write_table
 
 
 def main() -> None:

@@ -14,20 +14,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from tqdm import tqdm
-
-from amt_mm.engine import launch, protocols
-from amt_mm.engine.jobs import RunError, stopping_children
-from amt_mm.engine.pretraining import Pretraining, describe
-from amt_mm.errors import InputError
-from amt_mm.evaluation.rows import table_rows
-from amt_mm.visualization import write_table
+from amt_mm.cli import arguments, parse_first
+from amt_mm.names import DATA, PROTOCOLS
 
 EXAMPLES = """
 examples:
@@ -54,10 +42,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoints', nargs='+', type=Path,
                         help='of this toolbox, mmpretrain, official MAE, AMT, iBOT, AttMask or '
                         'DINO, or timm; none for random weights')
-    launch.add_encoder_argument(parser)
+    arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
-                        help=f'{", ".join(protocols.DATA)}, or folders with class subfolders')
-    parser.add_argument('--protocols', nargs='+', choices=protocols.PROTOCOLS,
+                        help=f'{", ".join(DATA)}, or folders with class subfolders')
+    parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
                         help='config files instead of --data and --protocols: named by protocol '
@@ -77,16 +65,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--jobs', type=int, default=1,
                         help='runs at a time; with more than one, each gets one CPU thread and '
                         'shows nothing but its end (default: 1)')
-    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE',
                         help='settings for all runs whose config has them')
-    launch.add_trust_argument(parser)
+    arguments.add_trust_argument(parser)
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.configs):
         parser.error('give either --data or --configs')
     if args.labels and len(args.labels) != len(args.checkpoints):
         parser.error(f'{len(args.labels)} --labels for {len(args.checkpoints)} checkpoints')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from tqdm import tqdm
+
+from amt_mm.engine import launch, protocols
+from amt_mm.engine.jobs import RunError, stopping_children
+from amt_mm.engine.pretraining import Pretraining, describe
+from amt_mm.errors import InputError
+from amt_mm.evaluation.rows import table_rows
+from amt_mm.visualization import write_table
 
 
 def plan(args: argparse.Namespace) -> list[dict]:
@@ -144,16 +145,16 @@ def chosen(args: argparse.Namespace, pretraining: Pretraining
     if args.configs:
         for config in args.configs:
             launch.require_file(config, 'config')
-            if protocols.protocol_of(Path(config)) not in protocols.PROTOCOLS:
+            if protocols.protocol_of(Path(config)) not in PROTOCOLS:
                 raise InputError(f'config {config}: lay it in a folder named by its protocol, '
-                                 f'one of {", ".join(protocols.PROTOCOLS)}, or linear with -last4- '
+                                 f'one of {", ".join(PROTOCOLS)}, or linear with -last4- '
                                  'in its name')
         return [(path.stem.rpartition('_')[2], protocols.protocol_of(path), path, {})
                 for path in map(Path, args.configs)]
     pairs = []
     for data, protocol in itertools.product(args.data, args.protocols):
         name, options = data, {}
-        if data not in protocols.DATA:
+        if data not in DATA:
             name, options = 'folder', protocols.folder_options(data)
         # Marked as a folder, which may be named as a public data set is.
         shown = f'{Path(data).absolute().name}/' if options else data

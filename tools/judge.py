@@ -8,17 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.engine import comparison, launch
-from amt_mm.engine.safe_save import write_text
+from amt_mm.cli import arguments, parse_first
 
 EXAMPLE = """
 example:
@@ -34,10 +26,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the pre-training, with `probe`')
     parser.add_argument('checkpoint', help='what it has trained')
     parser.add_argument('--work-dir', type=Path, required=True, help='folder of measures.json')
-    launch.add_encoder_argument(parser)
-    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+    arguments.add_encoder_argument(parser)
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for the config')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.engine import comparison, launch
+from amt_mm.engine.safe_save import write_text
 
 
 def main() -> None:

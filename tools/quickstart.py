@@ -14,21 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import mmengine
-import mmpretrain
-import torch
-
-import amt_mm
-from amt_mm.engine import comparison, jobs, launch
-from amt_mm.errors import InputError
-from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
-from amt_mm.visualization.gallery import gallery
+from amt_mm.cli import arguments, parse_first
 
 # Log lines of training that a newcomer sees; the live bar shows the rest where there is a terminal.
 _SHOWN = ('Saliency refreshed', 'ERROR')
@@ -44,9 +30,23 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'),
                         help='where everything goes (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
-    parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for both configs')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import mmengine
+import mmpretrain
+import torch
+
+import amt_mm
+from amt_mm.engine import comparison, jobs, launch
+from amt_mm.errors import InputError
+from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
+from amt_mm.visualization.gallery import gallery
 
 
 def main() -> None:

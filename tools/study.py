@@ -19,23 +19,7 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.engine import launch
-from amt_mm.engine.find_checkpoint import has_begun
-from amt_mm.engine.jobs import stopping_children
-from amt_mm.errors import InputError
-from amt_mm.study.planning import Run, grid, plan_study
-from amt_mm.study.plots import write_plots
-from amt_mm.study.records import alone, write_list
-from amt_mm.study.running import finished_result, run_all
-from amt_mm.study.study_file import Study, read_study
-from amt_mm.study.tables import write_tables
-from amt_mm.visualization import markdown_table
+from amt_mm.cli import parse_first
 
 EXAMPLES = """
 examples:
@@ -78,6 +62,22 @@ def parse_args() -> argparse.Namespace:
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.engine import launch
+from amt_mm.engine.find_checkpoint import has_begun
+from amt_mm.engine.jobs import stopping_children
+from amt_mm.errors import InputError
+from amt_mm.study.planning import Run, grid, plan_study
+from amt_mm.study.plots import write_plots
+from amt_mm.study.records import alone, write_list
+from amt_mm.study.running import finished_result, run_all
+from amt_mm.study.study_file import Study, read_study
+from amt_mm.study.tables import write_tables
+from amt_mm.visualization import markdown_table
 
 
 def main() -> None:

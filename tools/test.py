@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from mmengine.config import Config
-
-from amt_mm.engine import launch
-from amt_mm.engine.precision import fit_precision_to_cpu
-from amt_mm.errors import InputError
+from amt_mm.cli import arguments, parse_first
 
 EXAMPLES = """
 examples:
@@ -37,9 +26,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='file, or an address that mmengine can load from; for '
                         'k-NN and low-shot configs a pre-trained encoder of any naming, or none '
                         'for random weights')
-    launch.add_encoder_argument(parser)
-    launch.add_shared_arguments(parser)
+    arguments.add_encoder_argument(parser)
+    arguments.add_shared_arguments(parser)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from mmengine.config import Config
+
+from amt_mm.engine import launch
+from amt_mm.engine.precision import fit_precision_to_cpu
+from amt_mm.errors import InputError
 
 
 def enter_checkpoint(cfg: Config, checkpoint: str, encoder: str | None = None) -> None:

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from mmengine.config import Config
-
-from amt_mm.engine import launch
-from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
-from amt_mm.errors import InputError, TrainingStopped
+from amt_mm.cli import arguments, parse_first
 
 EXAMPLES = """
 examples:
@@ -36,7 +25,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py for one that an '
                         'installed package carries')
-    launch.add_shared_arguments(parser)
+    arguments.add_shared_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
                         help='go on from a checkpoint; without a name, from the newest whole one '
                         'in the work folder (or from the start if there is none)')
@@ -44,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
                         'timm, SimMIM, iBOT or DINO; none for random weights (for configs of '
                         'evaluation and detection)')
-    launch.add_encoder_argument(parser)
+    arguments.add_encoder_argument(parser)
     parser.add_argument('--amp', nargs='?', const='fp16', choices=['fp16', 'bf16'],
                         help='compute in mixed precision: fp16 (the default; needs a GPU) scales '
                         'the loss, bf16 (CPU or GPU) does not')
@@ -55,6 +44,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='scale the learning rate by the batch size of all processes over '
                         'auto_scale_lr.base_batch_size of the config')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from mmengine.config import Config
+
+from amt_mm.engine import launch
+from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
+from amt_mm.errors import InputError, TrainingStopped
 
 
 def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:

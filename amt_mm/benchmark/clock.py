@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from amt_mm.errors import InputError
+
 # In the order of a step. Workers do the first beside the step, so that it is no part of its time.
 PHASES = ('data', 'prepare', 'forward', 'backward', 'optimise')
 STEP = slice(1, None)
@@ -60,6 +62,17 @@ class CUDAClock:
         torch.cuda.synchronize()
         return [begin.elapsed_time(end) / 1e3
                 for begin, end in zip(self._marks, self._marks[1:], strict=False)]
+
+
+def check_processor_time() -> None:
+    """Make sure that processor time is the time that a quiet machine would take.
+
+    Raises:
+        InputError: Several threads compute, or a GPU does.
+    """
+    if torch.cuda.is_available() or torch.get_num_threads() > 1:
+        raise InputError('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1 (and '
+                         'CUDA_VISIBLE_DEVICES= if there is a GPU)')
 
 
 def clock_of(device: torch.device, processor_time: bool = False) -> CPUClock | CUDAClock:

@@ -1,8 +1,8 @@
 """Checkpoints of this toolbox and of others: files, names, positions."""
 
-from .encoders import ENCODERS, check_encoder, choose_encoder
+from .encoders import check_encoder, choose_encoder
 from .files import Checkpoint, read_checkpoint, write_checkpoint
-from .naming import NAMINGS, Conversion, convert, detect_naming
+from .naming import Conversion, convert, detect_naming
 from .pickles import (
     TRUST,
     NeedsTrust,
@@ -13,7 +13,7 @@ from .pickles import (
 from .positions import fit_positions
 
 __all__ = [
-    'ENCODERS', 'NAMINGS', 'TRUST', 'Checkpoint', 'Conversion', 'NeedsTrust', 'check_encoder',
+    'TRUST', 'Checkpoint', 'Conversion', 'NeedsTrust', 'check_encoder',
     'checkpoints_are_trusted', 'choose_encoder', 'convert', 'detect_naming', 'fit_positions',
     'read_checkpoint', 'read_pickle', 'trust_checkpoints', 'write_checkpoint'
 ]

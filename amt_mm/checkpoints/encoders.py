@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from amt_mm.errors import InputError
+from amt_mm.names import ENCODERS
 
-ENCODERS = ('teacher', 'student')
 TEACHER = 'teacher.'
 
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from amt_mm.errors import InputError
+from amt_mm.names import NAMINGS
 
 from .distillation import (
     LOSSES,
@@ -95,7 +96,6 @@ def _distillation(naming: str) -> list[tuple[str, str]]:
 
 RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
          **{naming: _distillation(naming) for naming in LOSSES}}
-NAMINGS = ('mmpretrain', *RULES)
 
 # What takes part in encoding, known here or not: leaving one out would change the features.
 _ENCODES = {

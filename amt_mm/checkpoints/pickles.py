@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 
 from amt_mm.errors import InputError
+from amt_mm.names import TRUST
 
 from .seal import check_seal
 
-# In the environment, so that processes started by a tool know it too.
-TRUST = 'AMT_MM_TRUST_CHECKPOINT'
 # Bookkeeping that lies beside the weights in checkpoints of MMEngine (curves), MAE (arguments) and
 # SimMIM (config). Torch reads weights alone; these are let through as objects that do nothing.
 BOOKKEEPING = (

@@ -11,14 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import distributed
 
 from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
-from ..checkpoints import ENCODERS, trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
@@ -28,41 +27,6 @@ from .options import did_you_mean
 from .overlay import SPECIAL
 
 _DDP = 'MMDistributedDataParallel'
-
-
-class CfgOptions(DictAction):
-    """``KEY=VALUE`` pairs as mmengine reads them; a malformed pair is a usage error."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Collect the pairs in the namespace."""
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (ValueError, AssertionError) as error:
-            raise argparse.ArgumentError(
-                self, f'expected KEY=VALUE with balanced brackets, got {" ".join(values)!r}'
-            ) from error
-
-
-class _Trust(argparse.Action):
-    """A flag that lets checkpoints run code, in this process and in those it starts."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Enter it in the environment."""
-        trust_checkpoints()
-
-
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust-checkpoint``."""
-    parser.add_argument('--trust-checkpoint', nargs=0, action=_Trust, dest=argparse.SUPPRESS,
-                        help='let a checkpoint that is more than weights and curves run its code '
-                        '(default: it is refused); only for files whose author you trust')
-
-
-def add_encoder_argument(parser: argparse.ArgumentParser) -> None:
-    """Add ``--encoder``."""
-    parser.add_argument('--encoder', choices=ENCODERS,
-                        help='which encoder of a pre-trained checkpoint that has both (default: '
-                        'the teacher where there is one)')
 
 
 def enter_encoder(cfg: Config, encoder: str | None) -> None:
@@ -80,29 +44,13 @@ def enter_encoder(cfg: Config, encoder: str | None) -> None:
     hook.encoder = encoder
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that training and testing have in common."""
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
-                        'the config, else ./work_dirs/NAME_OF_CONFIG)')
-    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
-                        help='replace settings of the config: model.backbone.arch=deit-small '
-                        'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]"')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='what started the processes; dist_*.sh and slurm_train.sh set it '
-                        '(default: none, one process)')
-    add_trust_argument(parser)
-    # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.
-    parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
-                        help=argparse.SUPPRESS)
-
-
 def load_config(path: str, args: argparse.Namespace) -> Config:
     """Read a config and apply the shared arguments.
 
     Args:
         path: A file, or ``package::path/to/config.py`` for a config that an
             installed package carries (``amt_mm::mae/...``, ``mmpretrain::mae/...``).
-        args: Parsed arguments of :func:`add_shared_arguments`.
+        args: Parsed arguments of :func:`amt_mm.cli.arguments.add_shared_arguments`.
 
     Returns:
         The config with ``work_dir`` and ``launcher`` set and its data loaders

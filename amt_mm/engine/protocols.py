@@ -12,6 +12,7 @@ from mmpretrain.registry import DATASETS
 
 from amt_mm.datasets import ImageFolder, dataset_fingerprint
 from amt_mm.errors import InputError
+from amt_mm.names import DATA
 
 from .comparison import resolved
 from .find_checkpoint import has_begun
@@ -20,19 +21,17 @@ from .launch import knows
 from .pretraining import Pretraining
 from .safe_save import write_text
 
-# A folder of configs/benchmarks each; those of linear4 lie in `linear`, by this part of their name.
-PROTOCOLS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
 TRAINED = ('linear', 'linear4', 'finetune')
+# In the name of a config of linear4, in the folder `linear`.
 _LAST4 = '-last4-'
-DATA = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10', 'in1k')
 
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> Path:
     """Find the config of a protocol on a data set.
 
     Args:
-        protocol: One of :data:`PROTOCOLS`.
-        data: One of :data:`DATA`, or ``'folder'``.
+        protocol: One of :data:`amt_mm.names.PROTOCOLS`.
+        data: One of :data:`amt_mm.names.DATA`, or ``'folder'``.
         pretraining: SimMIM is fine-tuned by another schedule than the rest.
 
     Raises:

@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from amt_mm.errors import InputError
+from amt_mm.names import ORDERS
 from amt_mm.saliency import cls_attention
-
-# What is painted first -> what a table calls it.
-ORDERS = {'high': 'most attended', 'low': 'least attended', 'random': 'random'}
 
 
 def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[float],
@@ -33,8 +31,8 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
             ``data_preprocessor``; it is run in evaluation mode, and left in its own.
         loader: Loads packed images with one class label each, in any number.
         ratios: Shares of painted patches, each from 0 to 1.
-        orders: Of :data:`ORDERS`: which patches are painted first. Equally attended ones are
-            painted in the order of the grid.
+        orders: Of :data:`amt_mm.names.ORDERS`: which patches are painted first. Equally
+            attended ones are painted in the order of the grid.
         seed: Of ``'random'``: with it and the image's place in the loader the order is
             the same for every model.
         progress: Name of a progress bar, on a terminal alone. Defaults to none.

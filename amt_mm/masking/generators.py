@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from amt_mm import names
 from amt_mm.errors import InputError
 
 from .hint import check_hint, show_some
@@ -193,9 +194,7 @@ class AMTMaskGenerator(MaskGenerator):
             settings of which one would have no effect.
     """
 
-    THROWS = ('middle', 'low', 'random')
-    MASKS = ('high', 'random')
-    VISIBLES = ('ranked', 'random')
+    THROWS, MASKS, VISIBLES = names.THROWS, names.MASKS, names.VISIBLES
 
     def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
                  mask: str = 'high', visible: str = 'ranked', warmup_mask_ratio: float = 0.75,

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from amt_mm.engine import protocols
 from amt_mm.engine.pretraining import Pretraining
 from amt_mm.errors import InputError
+from amt_mm.names import PROTOCOLS
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     found = protocols.find_config('finetune', 'cifar10', simmim)
     assert '-simmim-' in found.name
     assert '-simmim-' not in protocols.find_config('finetune', 'cifar10', mae).name
-    for protocol in protocols.PROTOCOLS:
+    for protocol in PROTOCOLS:
         path = protocols.find_config(protocol, 'cifar10', simmim)
         assert protocols.fitted(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 

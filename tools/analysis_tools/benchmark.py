@@ -21,21 +21,10 @@ matrix libraries.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import torch
-
-from amt_mm.benchmark import Contestant, peak_memory, race, write_race
-from amt_mm.benchmark.batches import make_images
-from amt_mm.engine import launch
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 example:
@@ -67,16 +56,25 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(args.batch_size, args.rounds) < 1 or args.warm_up < 1:
         parser.error('--batch-size, --rounds and --warm-up must be at least 1')
-    if args.processor_time and (torch.cuda.is_available() or torch.get_num_threads() > 1):
-        parser.error('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1 (and '
-                     'CUDA_VISIBLE_DEVICES= if there is a GPU)')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import torch
+
+from amt_mm.benchmark import Contestant, check_processor_time, peak_memory, race, write_race
+from amt_mm.benchmark.batches import make_images
+from amt_mm.engine import launch
 
 
 def main() -> None:
     """Measure and print the tables."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        if args.processor_time:
+            check_processor_time()
         scratch = Path(temporary)
         images = args.data or make_images(scratch / 'images')
         contestants = [Contestant(config, args.batch_size, images, scratch, args.data is not None,

@@ -13,27 +13,15 @@ import argparse
 import gc
 import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from amt_mm.cli import parse_first
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from mmengine.dataset import BaseDataset, DefaultSampler
-from tqdm import tqdm
-
-from amt_mm.datasets import dataset_fingerprint
-from amt_mm.engine import launch
-from amt_mm.saliency import fingerprint
-from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example, 1.2 GB of memory for a while:
@@ -45,19 +33,6 @@ COLUMNS = {
     'serialised': 'serialised, B', 'worker': 'added by a worker, B', 'read': 'read one, us',
     'fingerprint': 'fingerprint, us', 'hash': 'of it hashing, us', 'sampler': 'sampler, us',
     'sampler_peak': 'at most, B', 'sampler_kept': 'kept, B'}
-
-
-class MadeUp(BaseDataset):
-    """Names as ImageNet's, 1300 a class."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__(data_root=ROOT)
-
-    def load_data_list(self) -> list[dict]:
-        """Path and label of each sample."""
-        return [{'img_path': f'{ROOT}/n{i // 1300:08d}/n{i // 1300:08d}_{i % 1300}.JPEG',
-                 'gt_label': i // 1300} for i in range(self.count)]
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,6 +48,34 @@ def parse_args() -> argparse.Namespace:
     if min(args.samples) < 1:
         parser.error('--samples must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+# Processes that are spawned import this file, too.
+import amt_mm.registry  # noqa: F401, I001
+
+from mmengine.dataset import BaseDataset, DefaultSampler
+from tqdm import tqdm
+
+from amt_mm.datasets import dataset_fingerprint
+from amt_mm.engine import launch
+from amt_mm.saliency import fingerprint
+from amt_mm.visualization import write_table
+
+
+class MadeUp(BaseDataset):
+    """Names as ImageNet's, 1300 a class."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(data_root=ROOT)
+
+    def load_data_list(self) -> list[dict]:
+        """Path and label of each sample."""
+        return [{'img_path': f'{ROOT}/n{i // 1300:08d}/n{i // 1300:08d}_{i % 1300}.JPEG',
+                 'gt_label': i // 1300} for i in range(self.count)]
 
 
 def status(name: str) -> int:

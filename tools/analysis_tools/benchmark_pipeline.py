@@ -13,34 +13,15 @@ import argparse
 import io
 import os
 import pickle
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from amt_mm.cli import parse_first
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import cv2
-import numpy as np
-import torch
-from mmengine.dataset import default_collate
-from mmengine.registry import init_default_scope
-from PIL import Image, ImageOps
-from torch.utils.data import Dataset
-from torchvision import transforms as tv
-
-from amt_mm.datasets import ImageFolder, PackedImages, StagedDataset, collate_repeats, pack
-from amt_mm.datasets.libturbojpeg import libturbojpeg
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
-from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example:
@@ -67,6 +48,25 @@ def parse_args() -> argparse.Namespace:
     if min(args.images, args.rounds, *args.size, args.bytes) < 1:
         parser.error('--images, --rounds, --size and --bytes must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from mmengine.registry import init_default_scope
+from PIL import Image, ImageOps
+from torch.utils.data import Dataset
+from torchvision import transforms as tv
+
+from amt_mm.datasets import ImageFolder, PackedImages, StagedDataset, collate_repeats, pack
+from amt_mm.datasets.libturbojpeg import libturbojpeg
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+from amt_mm.visualization import write_table
 
 
 def make_jpegs(source: str, target: Path, count: int, size: tuple[int, int], wanted: int

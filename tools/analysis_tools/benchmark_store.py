@@ -21,23 +21,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from amt_mm.cli import parse_first
+from amt_mm.names import MAP_TYPES
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-try:
-    import amt_mm  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
-from amt_mm.saliency import SaliencyStore, SaliencyWriter
-from amt_mm.saliency.map_file import SCALES, MapHeader
-from amt_mm.visualization import write_table
 
 EXAMPLE = """
 example, ImageNet-1K and ImageNet-21K, 11 GB of disk for a while:
@@ -64,7 +52,7 @@ def parse_args() -> argparse.Namespace:
                         help='numbers of samples (default: 1281167, ImageNet-1K)')
     parser.add_argument('--grid', type=int, nargs=2, default=(14, 14), metavar=('ROWS', 'COLUMNS'),
                         help='of a map (default: 14 14)')
-    parser.add_argument('--dtype', choices=list(SCALES), default='float16',
+    parser.add_argument('--dtype', choices=MAP_TYPES, default='float16',
                         help='type of the stored maps (default: float16)')
     parser.add_argument('--processes', type=int, default=2,
                         help='that share the verification (default: 2)')
@@ -78,6 +66,20 @@ def parse_args() -> argparse.Namespace:
     if min(*args.samples, *args.grid, args.processes) < 1:
         parser.error('--samples, --grid and --processes must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+from amt_mm.saliency import SaliencyStore, SaliencyWriter
+from amt_mm.saliency.map_file import MapHeader
+from amt_mm.visualization import write_table
 
 
 def check_space(folder: Path, header: MapHeader) -> None:

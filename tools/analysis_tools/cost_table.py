@@ -9,26 +9,10 @@ and backward of one batch, all configs measured in turn (see benchmark.py).
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import numpy as np
-import torch
-from mmengine.config import Config
-
-from amt_mm.benchmark import Contestant, race, ratios
-from amt_mm.benchmark.batches import make_images
-from amt_mm.engine import comparison, launch
-from amt_mm.engine.cost import cost
-from amt_mm.engine.refresh_cost import refresh_hook, run_cost
-from amt_mm.visualization import write_table
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 example:
@@ -53,6 +37,21 @@ def parse_args() -> argparse.Namespace:
     if args.rounds < 0 or args.batch_size < 1:
         parser.error('--rounds must be at least 0, --batch-size at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from amt_mm.benchmark import Contestant, race, ratios
+from amt_mm.benchmark.batches import make_images
+from amt_mm.engine import comparison, launch
+from amt_mm.engine.cost import cost
+from amt_mm.engine.refresh_cost import refresh_hook, run_cost
+from amt_mm.visualization import write_table
 
 
 def refresh_share(cfg: Config) -> float | None:

@@ -9,19 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
-from amt_mm.evaluation.paper_detection import REMARK, TABLE_3
-from amt_mm.visualization import write_table
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 example:
@@ -45,6 +35,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, default=Path('work_dirs/detection'),
                         help='write the table to OUT.md and OUT.json (default: %(default)s)')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+from amt_mm.evaluation.paper_detection import REMARK, TABLE_3
+from amt_mm.visualization import write_table
 
 
 def main() -> None:

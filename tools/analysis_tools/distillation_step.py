@@ -12,24 +12,10 @@ autograd saves), and the peak of a step. CPU: torch's own allocations by its pro
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import numpy as np
-import torch
-
-from amt_mm.benchmark import peak_memory, race
-from amt_mm.benchmark.batches import make_images
-from amt_mm.benchmark.distillation import DistillationStep
-from amt_mm.engine import launch
-from amt_mm.visualization import write_table
+from amt_mm.cli import parse_first
 
 STRATEGIES = ('random', 'block', 'high', 'hint')
 EXAMPLE = """
@@ -56,9 +42,20 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if min(args.batch_size, args.rounds) < 1:
         parser.error('--batch-size and --rounds must be at least 1')
-    if args.processor_time and (torch.cuda.is_available() or torch.get_num_threads() > 1):
-        parser.error('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import numpy as np
+import torch
+
+from amt_mm.benchmark import check_processor_time, peak_memory, race
+from amt_mm.benchmark.batches import make_images
+from amt_mm.benchmark.distillation import DistillationStep
+from amt_mm.engine import launch
+from amt_mm.visualization import write_table
 
 
 def parts_table(names: list[str], parts: np.ndarray, step: np.ndarray) -> list[dict]:
@@ -88,6 +85,8 @@ def main() -> None:
     """Measure and print both tables."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        if args.processor_time:
+            check_processor_time()
         scratch = Path(temporary)
         step = DistillationStep(args.config, args.batch_size, make_images(scratch / 'images'),
                                 scratch)

@@ -31,22 +31,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
-
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
-from amt_mm.hooks.unwrapped import unwrapped
+from amt_mm.cli import arguments, parse_first
 
 PHASES = ('elsewhere', 'step', 'refresh', 'checkpoint')
 EXAMPLE = """
@@ -61,11 +46,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config file of a small training that saves checkpoints')
-    launch.add_shared_arguments(parser)
+    arguments.add_shared_arguments(parser)
     parser.add_argument('--kills', type=int, default=200, help='default: 200')
     parser.add_argument('--flips', type=int, default=0, help='flipped bits (default: 0)')
     parser.add_argument('--seed', type=int, default=0, help='of the moments (default: 0)')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
+from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.hooks.unwrapped import unwrapped
 
 
 class Phases:

@@ -11,33 +11,11 @@ the mean map of each refresh.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import matplotlib as mpl
-import numpy as np
-import torch
-from matplotlib.figure import Figure
-from mmengine.registry import init_default_scope
-from mmpretrain.registry import DATASETS
-from torch import Tensor
-
-from amt_mm.datasets import base_dataset, dataset_fingerprint
-from amt_mm.engine.config_file import read_config
-from amt_mm.engine.launch import CfgOptions, one_line_errors
-from amt_mm.errors import InputError
-from amt_mm.evaluation import attention_on_object
-from amt_mm.masking import AMTMaskGenerator, rank_by_score
-from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
-from amt_mm.visualization import write_table
-from amt_mm.visualization.figures import STYLE, save_figure
+from amt_mm.cli import arguments, parse_first
+from amt_mm.names import MASKS, THROWS, VISIBLES
 
 EXAMPLE = """
 example:
@@ -58,13 +36,13 @@ def parse_args() -> argparse.Namespace:
                         'generated scenes (default: nothing is said about objects)')
     parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
-    parser.add_argument('--throw', default='middle', choices=AMTMaskGenerator.THROWS,
+    parser.add_argument('--throw', default='middle', choices=THROWS,
                         help='default: middle')
-    parser.add_argument('--mask', default='high', choices=AMTMaskGenerator.MASKS,
+    parser.add_argument('--mask', default='high', choices=MASKS,
                         help='default: high')
-    parser.add_argument('--visible', default='ranked', choices=AMTMaskGenerator.VISIBLES,
+    parser.add_argument('--visible', default='ranked', choices=VISIBLES,
                         help='default: ranked')
-    parser.add_argument('--weighting', action=CfgOptions, nargs='+', metavar='KEY=VALUE',
+    parser.add_argument('--weighting', action=arguments.CfgOptions, nargs='+', metavar='KEY=VALUE',
                         help='settings of the ranking as in a config (docs/guidance.md), such as '
                         'temperature=3 uniform=0.2 (default: none, as in the paper)')
     parser.add_argument('--hint-ratio', type=float, default=0.0, help='default: 0')
@@ -74,6 +52,28 @@ def parse_args() -> argparse.Namespace:
                         'and the picture to OUT.svg and OUT.png (default: statistics, in the '
                         'folder)')
     return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
+from torch import Tensor
+
+from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.engine.config_file import read_config
+from amt_mm.engine.launch import one_line_errors
+from amt_mm.errors import InputError
+from amt_mm.evaluation import attention_on_object
+from amt_mm.masking import AMTMaskGenerator, rank_by_score
+from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
+from amt_mm.visualization import write_table
+from amt_mm.visualization.figures import STYLE, save_figure
 
 
 def border_share(maps: Tensor) -> tuple[float, float]:

@@ -8,20 +8,10 @@ ViT-B/16 for all encoders; here each encoder's own is taken.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.engine import launch
-from amt_mm.engine.precision import fit_precision_to_cpu
-from amt_mm.errors import InputError
-from amt_mm.evaluation.masked_accuracy import ORDERS, masked_accuracies
-from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
+from amt_mm.cli import arguments, parse_first
+from amt_mm.names import ORDERS
 
 EXAMPLES = """
 examples:
@@ -57,8 +47,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the random order (default: 0)')
     parser.add_argument('--out', type=Path, help='write OUT.md, OUT.json and OUT.html (default: '
                         'masked_accuracy in the work folder)')
-    launch.add_shared_arguments(parser)
+    arguments.add_shared_arguments(parser)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.engine import launch
+from amt_mm.engine.precision import fit_precision_to_cpu
+from amt_mm.errors import InputError
+from amt_mm.evaluation.masked_accuracy import masked_accuracies
+from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 
 
 def main(argv: list[str] | None = None) -> None:

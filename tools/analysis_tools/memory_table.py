@@ -7,13 +7,29 @@ In the random phase, which has the most tokens. Counted on small copies of the n
 from __future__ import annotations
 
 import argparse
-import sys
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
+from amt_mm.cli import parse_first
+
+COLUMNS = {'config': 'config', 'parameters': 'parameters, M', 'state': 'state, GB',
+           'sharded': 'shared by 8', 'image': 'activations, MB an image',
+           'again': 'with_cp', 'total': 'GB at batch {}', 'total_again': 'with_cp, GB'}
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of hosts of amt_mm')
+    parser.add_argument('--batch-size', type=int, default=512,
+                        help='images a GPU and step (default: 512)')
+    args = parser.parse_args()
+    if args.batch_size < 1:
+        parser.error('--batch-size must be at least 1')
+    return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
 
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
@@ -24,10 +40,6 @@ from amt_mm.engine.memory import memory_of
 from amt_mm.errors import InputError
 from amt_mm.models import Host
 from amt_mm.visualization.tables import markdown_table
-
-COLUMNS = {'config': 'config', 'parameters': 'parameters, M', 'state': 'state, GB',
-           'sharded': 'shared by 8', 'image': 'activations, MB an image',
-           'again': 'with_cp', 'total': 'GB at batch {}', 'total_again': 'with_cp, GB'}
 
 
 def row(path: str, batch_size: int) -> dict:
@@ -56,14 +68,7 @@ def _recomputing(cfg: Config, with_cp: bool) -> Config:
 
 def main() -> None:
     """Count and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='configs of hosts of amt_mm')
-    parser.add_argument('--batch-size', type=int, default=512,
-                        help='images a GPU and step (default: 512)')
-    args = parser.parse_args()
-    if args.batch_size < 1:
-        parser.error('--batch-size must be at least 1')
+    args = parse_args()
     with launch.one_line_errors():
         rows = [row(path, args.batch_size) for path in args.configs]
     columns = {**COLUMNS, 'total': COLUMNS['total'].format(args.batch_size)}

@@ -14,26 +14,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import numpy as np
-import torch
-from mmpretrain.registry import DATASETS
-from torch.utils.data import default_collate as stack
-
-from amt_mm.engine import comparison, launch
-from amt_mm.engine import refresh_options as measure
-from amt_mm.engine.checkpoint import load_backbone
-from amt_mm.engine.refresh_cost import run_cost
-from amt_mm.errors import InputError
-from amt_mm.visualization import write_table
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 examples:
@@ -76,6 +59,22 @@ def parse_args() -> argparse.Namespace:
     if min(args.images, args.batch_size, args.rounds, *(args.heights or ()), *args.parts) < 1:
         parser.error('--images, --batch-size, --rounds, --heights and --parts must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import numpy as np
+import torch
+from mmpretrain.registry import DATASETS
+from torch.utils.data import default_collate as stack
+
+from amt_mm.engine import comparison, launch
+from amt_mm.engine import refresh_options as measure
+from amt_mm.engine.checkpoint import load_backbone
+from amt_mm.engine.refresh_cost import run_cost
+from amt_mm.errors import InputError
+from amt_mm.visualization import write_table
 
 
 def main() -> None:

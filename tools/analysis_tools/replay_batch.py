@@ -10,28 +10,10 @@ whether they are. No code from the file is run.
 from __future__ import annotations
 
 import argparse
-import sys
+import math
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import math
-
-from mmengine.config import Config
-from mmengine.device import get_device
-
-from amt_mm.checkpoints.config_text import read_config_text
-from amt_mm.engine import launch
-from amt_mm.engine.overlay import apply_overlay
-from amt_mm.engine.precision import fit_precision_to_cpu
-from amt_mm.engine.replay import Replay, check_types, replay_step
-from amt_mm.engine.step_record import read_step
-from amt_mm.errors import InputError
-from amt_mm.visualization.tables import markdown_table
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 example:
@@ -49,6 +31,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--rows', type=int, default=10,
                         help='samples and gradients to list, worst first (default: 10)')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from amt_mm.checkpoints.config_text import read_config_text
+from amt_mm.engine import launch
+from amt_mm.engine.overlay import apply_overlay
+from amt_mm.engine.precision import fit_precision_to_cpu
+from amt_mm.engine.replay import Replay, check_types, replay_step
+from amt_mm.engine.step_record import read_step
+from amt_mm.errors import InputError
+from amt_mm.visualization.tables import markdown_table
 
 
 def config_of(content: dict, args: argparse.Namespace) -> Config:

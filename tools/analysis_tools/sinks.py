@@ -9,28 +9,9 @@ twice the median, and how much of the attention falls on these and on the most a
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import torch
-from mmengine.config import Config
-from mmpretrain.registry import DATASETS
-from torch import Tensor, nn
-
-from amt_mm.engine.checkpoint import load_backbone
-from amt_mm.engine.comparison import build_model, check_comparable, resolved
-from amt_mm.engine.launch import CfgOptions, one_line_errors
-from amt_mm.errors import InputError
-from amt_mm.evaluation.dataset_features import whole_images
-from amt_mm.evaluation.sinks import sink_measures
-from amt_mm.saliency import AttentionTap, patch_features
-from amt_mm.visualization import write_table
+from amt_mm.cli import arguments, parse_first
 
 EXAMPLE = """
 example:
@@ -55,11 +36,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoints', nargs='+', type=Path, help='of pre-training')
     parser.add_argument('--encoder', choices=('teacher', 'student'),
                         help='which, where a checkpoint has both (default: teacher)')
-    parser.add_argument('--cfg-options', action=CfgOptions, nargs='+', metavar='KEY=VALUE',
-                        help='changes to the config')
+    parser.add_argument('--cfg-options', action=arguments.CfgOptions, nargs='+',
+                        metavar='KEY=VALUE', help='changes to the config')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/sinks'),
                         help='write the table to OUT.md and OUT.json (default: %(default)s)')
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
+from torch import Tensor, nn
+
+from amt_mm.engine.checkpoint import load_backbone
+from amt_mm.engine.comparison import build_model, check_comparable, resolved
+from amt_mm.engine.launch import one_line_errors
+from amt_mm.errors import InputError
+from amt_mm.evaluation.dataset_features import whole_images
+from amt_mm.evaluation.sinks import sink_measures
+from amt_mm.saliency import AttentionTap, patch_features
+from amt_mm.visualization import write_table
 
 
 @torch.no_grad()

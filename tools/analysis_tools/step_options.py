@@ -7,25 +7,10 @@ row. Phases, memory and the made-up data are those of benchmark.py.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-import torch
-
-from amt_mm.benchmark import Contestant, peak_memory, race, write_race
-from amt_mm.benchmark.batches import make_images
-from amt_mm.engine import launch
-from amt_mm.engine.comparison import resolved
-from amt_mm.engine.compiling import compile_host
-from amt_mm.errors import InputError
-from amt_mm.models import Host
+from amt_mm.cli import parse_first
 
 OPTIONS = ('fused', 'bf16', 'with_cp', 'compile')
 
@@ -46,8 +31,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--processor-time', action='store_true',
                         help='count processor time, as of benchmark.py; set OMP_NUM_THREADS=1')
     args = parser.parse_args()
-    if args.processor_time and (torch.cuda.is_available() or torch.get_num_threads() > 1):
-        parser.error('--processor-time is for one thread of a CPU: set OMP_NUM_THREADS=1')
     unknown = {option for row in args.rows for option in row.split('+')} - {'none', *OPTIONS}
     if unknown:
         parser.error(f'--rows: no option {", ".join(sorted(unknown))}; there are '
@@ -55,6 +38,20 @@ def parse_args() -> argparse.Namespace:
     if min(args.batch_size, args.rounds) < 1:
         parser.error('--batch-size and --rounds must be at least 1')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+import torch
+
+from amt_mm.benchmark import Contestant, check_processor_time, peak_memory, race, write_race
+from amt_mm.benchmark.batches import make_images
+from amt_mm.engine import launch
+from amt_mm.engine.comparison import resolved
+from amt_mm.engine.compiling import compile_host
+from amt_mm.errors import InputError
+from amt_mm.models import Host
 
 
 def contestant(config: str, row: str, batch_size: int, images: Path, scratch: Path) -> Contestant:
@@ -83,6 +80,8 @@ def main() -> None:
     """Measure and print the table."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        if args.processor_time:
+            check_processor_time()
         scratch = Path(temporary)
         if '::' not in args.config:
             launch.require_file(args.config, 'config')

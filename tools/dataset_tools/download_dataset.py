@@ -9,19 +9,10 @@ from __future__ import annotations
 
 import argparse
 import errno
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.datasets import download
-from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
-from amt_mm.engine.launch import one_line_errors
-from amt_mm.errors import InputError
+from amt_mm.cli import parse_first
+from amt_mm.names import DOWNLOADS
 
 EXAMPLE = """
 examples:
@@ -38,8 +29,8 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='+', choices=[*SOURCES, 'imagenet'], metavar='NAME',
-                        help=f'{", ".join(SOURCES)} or imagenet')
+    parser.add_argument('names', nargs='+', choices=[*DOWNLOADS, 'imagenet'], metavar='NAME',
+                        help=f'{", ".join(DOWNLOADS)} or imagenet')
     parser.add_argument('--root', type=Path, default='data', help='folder in which each data set '
                         'gets one of its own (default: data, where the configs look)')
     parser.add_argument('--url', help='another address of the same archive')
@@ -53,6 +44,15 @@ def parse_args() -> argparse.Namespace:
     if args.archive and len(args.archive) > 1 and args.names != ['imagenet']:
         parser.error(f'{args.names[0]} is one archive')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.datasets import download
+from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
+from amt_mm.engine.launch import one_line_errors
+from amt_mm.errors import InputError
 
 
 def get_archived(name: str, root: Path, url: str | None, archive: Path | None) -> None:

@@ -10,22 +10,10 @@ from __future__ import annotations
 
 import argparse
 import errno
-import sys
 from functools import partial
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from mmengine.registry import DATASETS, init_default_scope
-from tqdm import tqdm
-
-from amt_mm.datasets import ImageFolder, PackedImages, pack
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
+from amt_mm.cli import parse_first
 
 EXAMPLE = """
 examples:
@@ -51,6 +39,17 @@ def parse_args() -> argparse.Namespace:
     if bool(args.source) == bool(args.config):
         parser.error('give a folder or --config, one of the two')
     return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from mmengine.registry import DATASETS, init_default_scope
+from tqdm import tqdm
+
+from amt_mm.datasets import ImageFolder, PackedImages, pack
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
 
 
 def training_set(config: str):

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-try:
-    import amt_mm.registry  # noqa: F401
-except ImportError as missing:
-    sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then use '
-             '.venv/bin/python')
-
-from amt_mm.checkpoints import ENCODERS, NAMINGS, convert, read_checkpoint, write_checkpoint
-from amt_mm.engine import launch
-from amt_mm.errors import InputError
+from amt_mm.cli import arguments, parse_first
+from amt_mm.names import ENCODERS, NAMINGS
 
 EXAMPLES = """
 namings:
@@ -53,8 +45,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='this network alone, of checkpoints of teacher and student (default: '
                         'both where DST has a place for both, else the teacher)')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
-    launch.add_trust_argument(parser)
+    arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.checkpoints import convert, read_checkpoint, write_checkpoint
+from amt_mm.engine import launch
+from amt_mm.errors import InputError
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,0 +1,61 @@
+"""Arguments that several tools share; parsing them imports neither torch nor MMEngine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from ..names import ENCODERS, TRUST
+
+
+class CfgOptions(argparse.Action):
+    """``KEY=VALUE`` pairs as mmengine reads them; a malformed pair is a usage error."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Collect the pairs in the namespace."""
+        from mmengine.config import DictAction  # half a second
+
+        try:
+            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+        except (ValueError, AssertionError) as error:
+            raise argparse.ArgumentError(
+                self, f'expected KEY=VALUE with balanced brackets, got {" ".join(values)!r}'
+            ) from error
+
+
+class _Trust(argparse.Action):
+    """A flag that lets checkpoints run code, in this process and in those it starts."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Enter it in the environment."""
+        os.environ[TRUST] = '1'
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-checkpoint``."""
+    parser.add_argument('--trust-checkpoint', nargs=0, action=_Trust, dest=argparse.SUPPRESS,
+                        help='let a checkpoint that is more than weights and curves run its code '
+                        '(default: it is refused); only for files whose author you trust')
+
+
+def add_encoder_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--encoder``."""
+    parser.add_argument('--encoder', choices=ENCODERS,
+                        help='which encoder of a pre-trained checkpoint that has both (default: '
+                        'the teacher where there is one)')
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing have in common."""
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
+                        'the config, else ./work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
+                        help='replace settings of the config: model.backbone.arch=deit-small '
+                        'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]"')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
+                        help='what started the processes; dist_*.sh and slurm_train.sh set it '
+                        '(default: none, one process)')
+    add_trust_argument(parser)
+    # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.
+    parser.add_argument('--local-rank', '--local_rank', type=int, default=0,
+                        help=argparse.SUPPRESS)

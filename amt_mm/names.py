@@ -1,0 +1,30 @@
+"""Names that command lines offer and the stack understands.
+
+They are here, where nothing is imported, because the tools parse their arguments before they
+import the stack.
+"""
+
+# Networks of a checkpoint of self-distillation.
+ENCODERS = ('teacher', 'student')
+# Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
+NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino')
+
+# Protocols of evaluation: a folder of configs/benchmarks each; those of linear4 lie in `linear`.
+PROTOCOLS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
+# Data sets that they have configs for.
+DATA = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10', 'in1k')
+# Data sets of one public archive; amt_mm/datasets/download/sources.py has their addresses.
+DOWNLOADS = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10')
+
+# Arguments of AMTMaskGenerator.
+THROWS = ('middle', 'low', 'random')
+MASKS = ('high', 'random')
+VISIBLES = ('ranked', 'random')
+
+# Types of stored saliency maps.
+MAP_TYPES = ('float16', 'uint8')
+# Which patches masked accuracy paints first -> what a table calls it.
+ORDERS = {'high': 'most attended', 'low': 'least attended', 'random': 'random'}
+
+# Environment variable that lets checkpoints run code; inherited by the processes a tool starts.
+TRUST = 'AMT_MM_TRUST_CHECKPOINT'

@@ -1,0 +1,59 @@
+"""No tool makes a user wait for the stack to say how it is called."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from amt_mm.cli import parse_first
+from amt_mm.engine.jobs import tools_folder
+
+# The options of launch_processes.py are those of torchrun, which torch alone can print.
+TOOLS = sorted({*tools_folder().rglob('*.py')} - {tools_folder() / 'launch_processes.py'})
+assert len(TOOLS) > 20
+RUN = """
+import json, runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name='__main__')
+except SystemExit as stop:
+    print(json.dumps([stop.code, sorted({name.partition('.')[0] for name in sys.modules})]))
+"""
+
+
+@pytest.mark.parametrize('tool', TOOLS, ids=lambda path: path.stem)
+def test_help_and_usage_errors_import_no_stack(tool):
+    # A fresh interpreter: here the stack is imported.
+    for flag, status in (('--help', 0), ('--no-such-flag', 2)):
+        done = subprocess.run([sys.executable, '-c', RUN, str(tool), flag], capture_output=True,
+                              text=True, check=True)
+        *said, found = done.stdout.splitlines()
+        code, modules = json.loads(found)
+        assert code == status and (said if flag == '--help' else 'error: ' in done.stderr)
+        assert 'amt_mm' in modules
+        assert not {'torch', 'mmengine', 'mmcv', 'mmpretrain', 'numpy'} & set(modules)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    class Missing:
+        def find_spec(self, name, *_):
+            if name == 'amt_mm.registry':
+                raise ImportError('amt_mm needs onedl-mmcv')
+
+    monkeypatch.delitem(sys.modules, 'amt_mm.registry')
+    monkeypatch.setattr(sys, 'meta_path', [Missing(), *sys.meta_path])
+    with pytest.raises(SystemExit) as stop:
+        parse_first(lambda: None)
+    # Python prints it and ends with status 1.
+    assert stop.value.code.startswith('error: amt_mm needs onedl-mmcv. In a clone, `make install`')
+    assert '\n' not in stop.value.code
+
+
+def test_usage_comes_before_a_missing_package():
+    def parse_args():
+        raise SystemExit(2)
+
+    with pytest.raises(SystemExit) as stop:
+        parse_first(parse_args)
+    assert stop.value.code == 2

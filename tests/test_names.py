@@ -1,0 +1,14 @@
+"""Names that the command line offers are those that the stack knows."""
+
+from amt_mm import names
+from amt_mm.checkpoints.naming import RULES
+from amt_mm.datasets.download import SOURCES
+from amt_mm.engine.protocols import TRAINED
+from amt_mm.saliency.map_file import SCALES
+
+
+def test_both_sides_know_the_same_names():
+    assert ('mmpretrain', *RULES) == names.NAMINGS
+    assert tuple(SOURCES) == names.DOWNLOADS
+    assert tuple(SCALES) == names.MAP_TYPES
+    assert set(TRAINED) < set(names.PROTOCOLS)
