@@ -41,15 +41,19 @@ def take_up_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> Non
         gradients: What :func:`gather_open_gradients` gave.
 
     Raises:
-        InputError: They are of another number of processes or of other parameters.
+        InputError: They are of another number of processes, of other parameters, or no gradients.
     """
     parameters = dict(unwrapped(runner).named_parameters())
-    if get_rank() >= len(gradients) or not gradients[get_rank()].keys() <= parameters.keys():
+    own = gradients[get_rank()] if isinstance(gradients, list) and get_rank() < len(
+        gradients) else None
+    if not isinstance(own, dict) or not all(
+            name in parameters and isinstance(gradient, Tensor)
+            and gradient.shape == parameters[name].shape for name, gradient in own.items()):
         raise InputError(
-            f'the checkpoint has gradients of {len(gradients)} processes within a cycle of '
-            'accumulation, and they do not fit this run: resume it with as many processes and the '
-            'same model, or from a checkpoint at the end of a cycle')
-    for name, gradient in gradients[get_rank()].items():
+            'the checkpoint lies within a cycle of accumulation, and its gradients do not fit this '
+            'run: resume it with as many processes and the same model, or from a checkpoint at the '
+            'end of a cycle')
+    for name, gradient in own.items():
         parameter = parameters[name]
         parameter.grad = gradient.to(parameter.device, parameter.dtype, copy=True)
     runner.logger.info('The gradients of the open cycle of accumulation are those of the '
