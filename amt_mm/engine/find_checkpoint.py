@@ -17,6 +17,8 @@ from amt_mm.saliency import SaliencyStore
 
 from .safe_loading import load_as_data
 
+# MS-DOS's attribute of a folder, in an archive's directory.
+_FOLDER = 0x10
 # The longest name that is looked at in `last_checkpoint`.
 _MAX_NOTE = 4096
 # The start of files that torch wrote before version 1.6: no archive, and no checksums.
@@ -139,8 +141,8 @@ def _check_archive(path: Path) -> None:
         raise damaged(path, 'it is an archive of something else')
     for member in members:
         # Torch reads no values of a member that claims to be a folder.
-        if member.external_attr or member.is_dir():
-            raise damaged(path, f'{member.filename} is marked as no plain file')
+        if member.external_attr & _FOLDER or member.is_dir():
+            raise damaged(path, f'{member.filename} is marked as a folder')
 
 
 def maps_named(path: Path) -> list[dict]:

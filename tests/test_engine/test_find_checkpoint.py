@@ -145,6 +145,18 @@ def test_files_of_another_kind_do_not_pass(tmp_path, content):
         check_checkpoint(path)
 
 
+def test_a_member_that_claims_to_be_a_folder(whole, tmp_path):
+    """Torch then hands out memory as it is; the archive's own checksums say nothing of it."""
+    content, path = bytearray(whole.read_bytes()), tmp_path / 'epoch_2.pth'
+    entry = content.rindex(b'PK\x01\x02', 0, content.rindex(b'/data/0'))
+    content[entry + 38] ^= 0x10
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    with pytest.raises(InputError, match='data/0 is marked as a folder'):
+        check_checkpoint(path)
+
+
 def test_a_file_of_old_torch_passes(tmp_path):
     torch.save({'a': torch.ones(3)}, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
     check_checkpoint(tmp_path / 'a.pth')
