@@ -30,10 +30,12 @@ MODEL_WRAPPERS = Registry(
 TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, locations=['amt_mm.models'])
 DATASETS = Registry('dataset', parent=root.DATASETS, locations=['amt_mm.datasets'])
 TRANSFORMS = Registry('transform', parent=root.TRANSFORMS, locations=['amt_mm.datasets'])
-HOOKS = Registry('hook', parent=root.HOOKS, locations=['amt_mm.hooks'])
+HOOKS = Registry('hook', parent=root.HOOKS,
+                 locations=['amt_mm.guidance', 'amt_mm.reliability', 'amt_mm.hooks'])
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 FUNCTIONS = Registry('function', parent=root.FUNCTIONS, locations=['amt_mm.datasets'])
-LOOPS = Registry('loop', parent=root.LOOPS, locations=['amt_mm.engine'])
+LOOPS = Registry('loop', parent=root.LOOPS, locations=[
+    'amt_mm.engine', 'amt_mm.evaluation.knn_loop', 'amt_mm.evaluation.low_shot_loop'])
 METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
 OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPERS = Registry(

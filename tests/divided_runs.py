@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from amt_mm.engine import OverlayRunner
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 
 WHOLE = dict(type='MMDistributedDataParallel', broadcast_buffers=False, device_ids=None)
 DIVIDED = dict(type='amt_mm.ShardedModel')

@@ -9,9 +9,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.engine import apply_overlay
-from amt_mm.engine.pretraining import Pretraining
-from amt_mm.engine.protocols import find_config
+from amt_mm.apis.protocols import find_config
+from amt_mm.checkpoints.describe import Pretraining
+from amt_mm.config import apply_overlay
 from amt_mm.evaluation.paper import TABLE_1
 from amt_mm.names import DATA, PROTOCOLS
 from amt_mm.registry import LOOPS

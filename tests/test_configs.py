@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import HOOKS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.engine import apply_overlay
+from amt_mm.config import apply_overlay
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 # Of hosts; others: test_attmask_configs.py, test_benchmark_configs.py, test_detection, test_study.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
-from amt_mm.engine import comparison, jobs
-from amt_mm.engine.refresh_cost import refresh_hook
+from amt_mm.apis import comparison, jobs
 from amt_mm.masking import AMTMaskGenerator, AnnealedMaskGenerator, Weighting
 from amt_mm.registry import TASK_UTILS
 from amt_mm.saliency import SaliencySource
+from lab.cost.refresh_cost import refresh_hook
 
 PAGE = (Path(__file__).parents[1] / 'docs/guidance.md').read_text()
 

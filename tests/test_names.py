@@ -1,9 +1,9 @@
 """Names that the command line offers are those that the stack knows."""
 
 from amt_mm import names
+from amt_mm.apis.protocols import TRAINED
 from amt_mm.checkpoints.naming import RULES
 from amt_mm.datasets.download import SOURCES
-from amt_mm.engine.protocols import TRAINED
 from amt_mm.saliency.map_file import SCALES
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from amt_mm.engine import jobs
+from amt_mm.apis import jobs
 
 CONFIGS = jobs.configs_folder()
 BASE = f'''

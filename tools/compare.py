@@ -42,8 +42,8 @@ if __name__ == '__main__':
 
 from tqdm import tqdm
 
-from amt_mm.engine import comparison, launch
-from amt_mm.engine.jobs import stopping_children
+from amt_mm.apis import comparison, launch
+from amt_mm.apis.jobs import stopping_children
 from amt_mm.visualization import write_table
 
 

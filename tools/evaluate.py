@@ -82,9 +82,9 @@ if __name__ == '__main__':
 
 from tqdm import tqdm
 
-from amt_mm.engine import launch, protocols
-from amt_mm.engine.jobs import RunError, stopping_children
-from amt_mm.engine.pretraining import Pretraining, describe
+from amt_mm.apis import launch, protocols
+from amt_mm.apis.jobs import RunError, stopping_children
+from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.visualization import write_table

@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from amt_mm.engine import comparison, launch
-from amt_mm.engine.safe_save import write_text
+from amt_mm.apis import comparison, launch
+from amt_mm.checkpoints.safe_save import write_text
 
 
 def main() -> None:

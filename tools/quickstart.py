@@ -43,7 +43,7 @@ import mmpretrain
 import torch
 
 import amt_mm
-from amt_mm.engine import comparison, jobs, launch
+from amt_mm.apis import comparison, jobs, launch
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery

@@ -51,7 +51,7 @@ if __name__ == '__main__':
 
 from mmengine.config import Config
 
-from amt_mm.engine import launch
+from amt_mm.apis import launch
 from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
 from amt_mm.errors import InputError, TrainingStopped
 

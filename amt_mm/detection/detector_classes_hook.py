@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from amt_mm.errors import InputError
-from amt_mm.hooks.unwrapped import unwrapped
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amt_mm.errors import InputError
-from amt_mm.hooks.unwrapped import unwrapped
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS, MODELS
 
 

@@ -8,8 +8,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from amt_mm.errors import InputError
-
-from .messages import warn
+from amt_mm.messages import warn
 
 _BF16 = 'amt_mm.BF16OptimWrapper'
 

@@ -12,29 +12,29 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from amt_mm.checkpoints.newest import check_checkpoint, newest_whole
+from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
+from amt_mm.config.default_hooks import with_house_hooks
+from amt_mm.config.overlay import apply_overlay
 from amt_mm.errors import InputError
-from amt_mm.hooks.open_gradients import gather_open_gradients
-from amt_mm.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
-from amt_mm.hooks.stop_signal_hook import StopSignalHook
+from amt_mm.messages import warn
 from amt_mm.models import Host
 from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
+from amt_mm.reliability.open_gradients import gather_open_gradients
+from amt_mm.reliability.resumed_info import check_meta, resumed_hub
+from amt_mm.reliability.run_lock import RunLock
+from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
+from amt_mm.reliability.stop_signal_hook import StopSignalHook
+from amt_mm.reliability.worker_failure import worker_failure
 from amt_mm.together import decided_by_first, together
 
 from .compiling import compile_host
-from .find_checkpoint import check_checkpoint, newest_whole
-from .house_hooks import with_house_hooks
-from .messages import warn
-from .overlay import apply_overlay
-from .resumed_info import check_meta, resumed_hub
-from .run_lock import RunLock
-from .safe_save import atomic_file
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 from .training_set import replacing_loader
-from .worker_failure import worker_failure
 
 
 @RUNNERS.register_module()
@@ -64,7 +64,7 @@ class OverlayRunner(Runner):
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:
-        """Register the config's hooks and those of :mod:`amt_mm.engine.house_hooks`."""
+        """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
         super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
             self.register_hook(ShardedStateHook())

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from amt_mm.hooks import BadImagesHook
-
-from .worker_failure import TIMEOUT
+from amt_mm.reliability import BadImagesHook
+from amt_mm.reliability.worker_failure import TIMEOUT
 
 
 def replacing_loader(runner: Runner, loader: DataLoader | Mapping) -> DataLoader | dict:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amt_mm.engine.checkpoint import check_filled
+from amt_mm.checkpoints.load_backbone import check_filled
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
-
-from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()

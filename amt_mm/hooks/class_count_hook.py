@@ -8,9 +8,8 @@ from torch.utils.data import Dataset
 
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
-
-from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()

@@ -20,10 +20,9 @@ from amt_mm.evaluation.dataset_features import (
 )
 from amt_mm.evaluation.dataset_knn import knn_accuracies
 from amt_mm.evaluation.drawing import draw_evenly
+from amt_mm.models.unwrapped import unwrapped, whole_model
 from amt_mm.random_streams import kept_random_streams
 from amt_mm.registry import DATASETS, HOOKS
-
-from .unwrapped import unwrapped, whole_model
 
 _POOLINGS = ('cls', 'mean')
 

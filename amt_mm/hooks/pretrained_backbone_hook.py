@@ -6,11 +6,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from amt_mm.checkpoints import check_encoder
-from amt_mm.engine.checkpoint import load_backbone
+from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
-
-from .unwrapped import unwrapped
 
 NONE = 'none'
 
@@ -19,9 +18,9 @@ NONE = 'none'
 class PretrainedBackboneHook(Hook):
     """Load a pre-trained encoder into ``model.backbone`` before the first step or test.
 
-    Every process reads the same file, after the weights were initialised. A run that goes on from
-    a checkpoint has its encoder from there. See :func:`amt_mm.engine.checkpoint.load_backbone` for
-    what is converted, resized, reported and refused.
+    Every process reads the same file, after the weights were initialised. A resumed run has its
+    encoder from its checkpoint. :mod:`amt_mm.checkpoints.load_backbone` says what is converted,
+    resized, reported and refused.
 
     Args:
         checkpoint: File of any naming that is known, or ``'none'`` for random weights. The

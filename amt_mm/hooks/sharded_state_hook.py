@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from amt_mm.errors import InputError
 from amt_mm.models.sharded_model import divided, gathered
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
-
-from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()

@@ -10,9 +10,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
-
-from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()

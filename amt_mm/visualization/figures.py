@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from amt_mm.engine.safe_save import atomic_file
+from amt_mm.checkpoints.safe_save import atomic_file
 
 STYLE = {'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False,
          'axes.spines.right': False, 'axes.axisbelow': True, 'svg.fonttype': 'none',

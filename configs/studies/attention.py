@@ -1,9 +1,9 @@
 # Does guiding masks by attention help, on two data sets of real photographs and on scenes whose
 # objects are known?
 #
-#   python tools/study.py configs/studies/attention.py --dry-run       # epochs and costs
-#   python tools/study.py configs/studies/attention.py --jobs 2        # train, judge, tables, plots
-#   python tools/study.py configs/studies/attention.py --recipes 'AMT 45/40' --datasets clothing
+#   python -m lab.study configs/studies/attention.py --dry-run       # epochs and costs
+#   python -m lab.study configs/studies/attention.py --jobs 2        # train, judge, tables, plots
+#   python -m lab.study configs/studies/attention.py --recipes 'AMT 45/40' --datasets clothing
 #
 # The same command goes on where it stopped. A study of your own is such a file:
 #

@@ -1,7 +1,7 @@
 # Does the answer of attention.py change with a longer training or a wider net? Its recipes, on
 # clothes: 90 epochs instead of 30, 384 channels instead of 192.
 #
-#   python tools/study.py configs/studies/attention_longer.py --jobs 2 --seeds 0 --recipes \
+#   python -m lab.study configs/studies/attention_longer.py --jobs 2 --seeds 0 --recipes \
 #     'random 75/0' 'random 45/40' 'AMT 45/40' 'AMT, throw low, mask random, by rank'
 _base_ = './attention.py'
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from amt_mm.apis.jobs import tools_folder
 from amt_mm.cli import parse_first
-from amt_mm.engine.jobs import tools_folder
 
 # The options of launch_processes.py are those of torchrun, which torch alone can print.
 TOOLS = sorted({*tools_folder().rglob('*.py')} - {tools_folder() / 'launch_processes.py'})

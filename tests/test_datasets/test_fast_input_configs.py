@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
+from amt_mm.config import apply_overlay
 from amt_mm.datasets import whole_image_view
-from amt_mm.engine import apply_overlay
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 FAST = ['ReadImage', 'DecodeRandomResizedCrop', 'RandomFlip', 'PackInputsWithBox']

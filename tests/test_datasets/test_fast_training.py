@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from amt_mm.datasets import StagedDataset
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 
 CROP = [dict(type='amt_mm.ReadImage'),
         dict(type='amt_mm.DecodeRandomResizedCrop', scale=(40, 56)),

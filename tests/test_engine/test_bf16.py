@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 
 from amt_mm.engine import BF16OptimWrapper, bf16
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.models.recompute import recompute
 from amt_mm.registry import OPTIM_WRAPPERS
 

@@ -13,8 +13,9 @@ from torch._dynamo.utils import counters
 from amt_mm.engine import OverlayRunner
 from amt_mm.engine.compiling import StaticGraphs, compile_host
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook, TokenLossHook
+from amt_mm.guidance import SaliencyUpdateHook, TokenLossHook
 from amt_mm.masking import AMTMaskGenerator
+from amt_mm.reliability import StepSeedHook
 
 ARCH = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.saliency import SaliencyStore
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -18,7 +18,7 @@ from amt_mm.datasets import StagedDataset
 from amt_mm.engine import ResumableEpochLoop, ResumableIterLoop
 from amt_mm.engine.train_loops import resumable_loop, seeded_loader
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 
 ENDLESS = dict(type='InfiniteSampler', shuffle=True)
 BY_ITER = dict(type='CheckpointHook', interval=1, by_epoch=False)

@@ -12,8 +12,9 @@ import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from test_train_loops import BY_ITER, SCHEDULERS, Streams, check_same  # noqa: E402
 
-from amt_mm.engine import OverlayRunner, launch  # noqa: E402
-from amt_mm.hooks import SaliencyUpdateHook  # noqa: E402
+from amt_mm.apis import launch  # noqa: E402
+from amt_mm.engine import OverlayRunner  # noqa: E402
+from amt_mm.guidance import SaliencyUpdateHook  # noqa: E402
 
 
 def train(folder, **changes):

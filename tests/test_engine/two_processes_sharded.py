@@ -13,8 +13,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import conftest  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
-from amt_mm.engine import OverlayRunner, launch  # noqa: E402
-from amt_mm.hooks import SaliencyUpdateHook, StepSeedHook  # noqa: E402
+from amt_mm.apis import launch  # noqa: E402
+from amt_mm.engine import OverlayRunner  # noqa: E402
+from amt_mm.guidance import SaliencyUpdateHook  # noqa: E402
+from amt_mm.reliability import StepSeedHook  # noqa: E402
 
 
 def main(folder, name, settings):

@@ -15,7 +15,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import DATASETS, init_default_scope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from amt_mm.engine import launch  # noqa: E402
+from amt_mm.apis import launch  # noqa: E402
 from amt_mm.hooks import KNNProbeHook  # noqa: E402
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.engine import apply_overlay
+from amt_mm.config import apply_overlay
 from amt_mm.masking import AMTMaskGenerator, MaskPlan
 from amt_mm.saliency import cls_saliency
 

@@ -8,7 +8,7 @@ from counted_cases import fuzz
 from hypothesis import strategies as st
 from tiny_training import HOSTS, PATCH, SIZE, tiny_config, train_a_step
 
-from amt_mm.engine import apply_overlay
+from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 
 GENERATOR, HOOK = 'overlay.data_preprocessor.mask_generator', 'overlay.hooks.saliency'

@@ -17,7 +17,8 @@ from test_distillation_hooks import MODEL as IBOT
 from test_distillation_hooks import multi_crop
 
 from amt_mm.errors import InputError
-from amt_mm.hooks import KNNProbeHook, SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
+from amt_mm.hooks import KNNProbeHook
 from amt_mm.random_streams import kept_random_streams
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -209,7 +210,7 @@ def test_images_are_drawn_evenly_and_the_same_in_every_run(toy_runner):
 
 def host_config(name):
     """A host's ViT-B config, made small."""
-    from amt_mm.engine import apply_overlay
+    from amt_mm.config import apply_overlay
     path, = (CONFIGS / name).glob(f'{name}-amt_*')
     cfg = apply_overlay(Config.fromfile(path))
     cfg.model.backbone.update(img_size=32, patch_size=16, arch=dict(

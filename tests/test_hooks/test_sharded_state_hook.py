@@ -10,9 +10,9 @@ from conftest import noise_images
 from divided_runs import ADAMW, WHOLE, build, trained, two
 from mmengine.optim import OptimWrapper
 
-from amt_mm.engine.step_record import read_step
 from amt_mm.errors import InputError
 from amt_mm.hooks import ShardedStateHook
+from amt_mm.reliability.step_record import read_step
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')
 

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
 
-from amt_mm.engine.jobs import configs_folder
+from amt_mm.apis.jobs import configs_folder
 from amt_mm.errors import InputError
 from amt_mm.models import LastBlocksViT
 

@@ -11,9 +11,9 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.engine import apply_overlay
+from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.masking import MaskPlan
 from amt_mm.saliency import cls_saliency
 

@@ -14,9 +14,9 @@ from torch.distributed.tensor import DTensor
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import labelled_features, loader_in_order
 from amt_mm.hooks import KNNProbeHook
-from amt_mm.hooks.unwrapped import whole_model
 from amt_mm.models import ShardedModel
 from amt_mm.models.sharded_model import gathered
+from amt_mm.models.unwrapped import whole_model
 from amt_mm.saliency import cls_saliency
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')

@@ -14,9 +14,9 @@ from mmpretrain.registry import MODELS
 from torch import nn
 from torch.nn import functional as F
 
-from amt_mm.engine import apply_overlay
+from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
-from amt_mm.hooks import SaliencyUpdateHook
+from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.masking import AMTMaskGenerator, MaskPlan, RandomMaskGenerator, patchify
 from amt_mm.saliency import SaliencyStore, cls_saliency
 

@@ -11,7 +11,7 @@ import torch
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
 
-from amt_mm.engine.jobs import tools_folder
+from amt_mm.apis.jobs import tools_folder
 from amt_mm.errors import InputError
 
 ARCH = 'dict(embed_dims=24, feedforward_channels=48, num_heads=3, num_layers=2)'

@@ -12,10 +12,12 @@ from load_script import load_script
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
-from amt_mm.engine.replay import replay_step
-from amt_mm.engine.step_record import random_state, read_step, set_random_state
 from amt_mm.errors import InputError
-from amt_mm.hooks import FiniteGuardHook, SaliencyUpdateHook, TeacherTemperatureHook
+from amt_mm.guidance import SaliencyUpdateHook
+from amt_mm.hooks import TeacherTemperatureHook
+from amt_mm.reliability import FiniteGuardHook
+from amt_mm.reliability.replay import replay_step
+from amt_mm.reliability.step_record import random_state, read_step, set_random_state
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/replay_batch.py'
 BAD = 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from amt_mm.engine import comparison, jobs
+from amt_mm.apis import comparison, jobs
 from amt_mm.saliency import SaliencyWriter
 from amt_mm.visualization.gallery import gallery
 

@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from amt_mm.engine import launch
+from amt_mm.apis import launch
 from amt_mm.errors import InputError
 from amt_mm.evaluation.paper_detection import REMARK, TABLE_3
 from amt_mm.visualization import write_table

@@ -65,9 +65,9 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
 from torch import Tensor
 
+from amt_mm.apis.launch import one_line_errors
+from amt_mm.config.reading import read_config
 from amt_mm.datasets import base_dataset, dataset_fingerprint
-from amt_mm.engine.config_file import read_config
-from amt_mm.engine.launch import one_line_errors
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
 from amt_mm.masking import AMTMaskGenerator, rank_by_score

@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from amt_mm.engine import launch
+from amt_mm.apis import launch
 from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
 from amt_mm.evaluation.masked_accuracy import masked_accuracies

@@ -39,13 +39,13 @@ if __name__ == '__main__':
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from amt_mm.apis import launch
 from amt_mm.checkpoints.config_text import read_config_text
-from amt_mm.engine import launch
-from amt_mm.engine.overlay import apply_overlay
+from amt_mm.config.overlay import apply_overlay
 from amt_mm.engine.precision import fit_precision_to_cpu
-from amt_mm.engine.replay import Replay, check_types, replay_step
-from amt_mm.engine.step_record import read_step
 from amt_mm.errors import InputError
+from amt_mm.reliability.replay import Replay, check_types, replay_step
+from amt_mm.reliability.step_record import read_step
 from amt_mm.visualization.tables import markdown_table
 
 

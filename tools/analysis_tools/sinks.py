@@ -51,9 +51,9 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 
-from amt_mm.engine.checkpoint import load_backbone
-from amt_mm.engine.comparison import build_model, check_comparable, resolved
-from amt_mm.engine.launch import one_line_errors
+from amt_mm.apis.comparison import build_model, check_comparable, resolved
+from amt_mm.apis.launch import one_line_errors
+from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import whole_images
 from amt_mm.evaluation.sinks import sink_measures

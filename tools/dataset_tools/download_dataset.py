@@ -49,9 +49,9 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
+from amt_mm.apis.launch import one_line_errors
 from amt_mm.datasets import download
 from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
-from amt_mm.engine.launch import one_line_errors
 from amt_mm.errors import InputError
 
 

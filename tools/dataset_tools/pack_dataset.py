@@ -47,8 +47,8 @@ if __name__ == '__main__':
 from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
+from amt_mm.apis import launch
 from amt_mm.datasets import ImageFolder, PackedImages, pack
-from amt_mm.engine import launch
 from amt_mm.errors import InputError
 
 

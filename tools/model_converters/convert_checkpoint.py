@@ -52,8 +52,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
+from amt_mm.apis import launch
 from amt_mm.checkpoints import convert, read_checkpoint, write_checkpoint
-from amt_mm.engine import launch
 from amt_mm.errors import InputError
 
 

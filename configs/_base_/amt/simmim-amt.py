@@ -1,6 +1,6 @@
 # AMT on SimMIM, as an overlay: one more line in `_base_` beside models/simmim_vit-base-p16.py.
 # Liu, Gui, Luo, "Good helper is around you: Attention-driven Masked Image Modeling", AAAI 2023.
-# How it is merged: amt_mm/engine/overlay.py. What your own file says wins over what stands here.
+# How it is merged: amt_mm/config/overlay.py. What your own file says wins over what stands here.
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     data_preprocessor=dict(

@@ -1,0 +1,240 @@
+"""What ``tools/train.py`` and ``tools/test.py`` share: from the command line to a runner."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import distributed
+
+from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
+from amt_mm.config.default_hooks import HOUSE_HOOKS
+from amt_mm.config.options import did_you_mean
+from amt_mm.config.overlay import SPECIAL
+from amt_mm.config.reading import read_config, require_file  # noqa: F401  (tools check their files by it)
+from amt_mm.errors import InputError
+from amt_mm.hooks import CheckpointKeysHook, RankResultHook
+from amt_mm.messages import one_line_errors, warn  # noqa: F401  (tools end by it)
+
+_DDP = 'MMDistributedDataParallel'
+
+
+def enter_encoder(cfg: Config, encoder: str | None) -> None:
+    """Enter ``--encoder`` in the hook that loads a pre-trained encoder.
+
+    Raises:
+        InputError: The config has no such hook.
+    """
+    if encoder is None:
+        return
+    hook = (cfg.get('default_hooks') or {}).get('pretrained')
+    if hook is None:
+        raise InputError(f'--encoder {encoder}: the config has no default_hooks.pretrained to load '
+                         'an encoder; one of evaluation or detection has')
+    hook.encoder = encoder
+
+
+def load_config(path: str, args: argparse.Namespace) -> Config:
+    """Read a config and apply the shared arguments.
+
+    Args:
+        path: A file, or ``package::path/to/config.py`` for a config that an
+            installed package carries (``amt_mm::mae/...``, ``mmpretrain::mae/...``).
+        args: Parsed arguments of :func:`amt_mm.cli.arguments.add_shared_arguments`.
+
+    Returns:
+        The config with ``work_dir`` and ``launcher`` set and its data loaders
+        completed.
+
+    Raises:
+        InputError: No such file or package, a config that cannot be read, or
+            options that do not fit it.
+    """
+    cfg = read_config(path)
+    _merge_options(cfg, args.cfg_options or {})
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = f'./work_dirs/{Path(path.rpartition("::")[2]).stem}'
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    _complete_dataloaders(cfg)
+    return cfg
+
+
+def _merge_options(cfg: Config, options: Mapping) -> None:
+    for key in options:
+        if not knows(cfg, key):
+            part, known = _unknown_part(cfg, key)
+            warn(f'--cfg-options {key}: the config has no {part} there, it is added'
+                 + did_you_mean(part, known))
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        # The last is how mmengine says that one number of a list cannot be replaced.
+        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
+                         'of numbers as a whole)') from error
+
+
+def knows(cfg: Config, key: str) -> bool:
+    """Whether a config has a setting, by its dotted name.
+
+    What an overlay sets, and the hooks that our runner adds, are part of the config,
+    although they are merged later.
+    """
+    wish = key.removeprefix('overlay.')
+    if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
+        return 'overlay' in cfg
+    house = {'default_hooks': HOUSE_HOOKS}
+    return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {}), house))
+
+
+def _unknown_part(node: object, key: str) -> tuple[str, list[str]] | None:
+    """First part of a dotted key that is not there, and what is there instead."""
+    for part in key.split('.'):
+        children = dict(enumerate(node)) if isinstance(node, (list, tuple)) else node
+        if not isinstance(children, (Config, Mapping)):
+            return part, []
+        name = int(part) if children is not node and part.isdigit() else part
+        if name not in children:
+            return part, [str(child) for child in children]
+        node = children[name]
+    return None
+
+
+def _complete_dataloaders(cfg: Config) -> None:
+    """Add what mmpretrain's own tool adds to a loader, and mend what does not run."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not isinstance(loader, Mapping):
+            continue
+        # Configs of mmpretrain count on these; those of mmdet need mmengine's defaults.
+        if cfg.get('default_scope') == 'mmpretrain':
+            loader.setdefault('collate_fn', dict(type='default_collate'))
+            loader.setdefault('pin_memory', get_device() != 'cpu')
+            loader.setdefault('persistent_workers', True)
+        # torch refuses to keep workers alive where there are none.
+        if loader.get('num_workers', 0) == 0:
+            loader['persistent_workers'] = False
+        # Inherited from `mmpretrain::...`, the function is given the scope as an argument.
+        if isinstance(loader.get('collate_fn'), Mapping):
+            loader['collate_fn'].pop('_scope_', None)
+
+
+def prepare_processes(cfg: Config) -> None:
+    """Check the launcher, and start the process group where mmengine cannot.
+
+    mmengine needs an accelerator for that: it selects a CUDA device without
+    asking, and gives one to the model's wrapper. On a machine without, the
+    group is started here with gloo (mmengine leaves a running one alone) and
+    the wrapper is configured for the CPU.
+
+    Args:
+        cfg: The config, with ``launcher``. On a CPU, ``model_wrapper_cfg`` is
+            completed in place.
+
+    Raises:
+        InputError: The environment is not what the launcher gives, or there
+            are fewer GPUs than processes.
+    """
+    if cfg.launcher == 'none':
+        if 'TORCHELASTIC_RUN_ID' in os.environ and int(os.environ['WORLD_SIZE']) > 1:
+            raise InputError(f'{os.environ["WORLD_SIZE"]} processes were started, but --launcher '
+                             'is none: they would not know of each other; add --launcher pytorch')
+        return
+    needed = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+    if needed[cfg.launcher] not in os.environ:
+        raise InputError(f'--launcher {cfg.launcher}: {needed[cfg.launcher]} is not set; start '
+                         'the processes by tools/dist_train.sh, dist_test.sh or slurm_train.sh')
+    if get_device() == 'cpu':
+        _prepare_cpu_processes(cfg)
+    elif cfg.launcher == 'pytorch' and get_device() == 'cuda':
+        local_rank, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
+        if local_rank >= gpus:
+            raise InputError(f'process {local_rank} of this machine has no GPU of its own: there '
+                             f'are {gpus}; start at most {gpus} processes')
+
+
+def _prepare_cpu_processes(cfg: Config) -> None:
+    if cfg.launcher != 'pytorch':
+        raise InputError(f'--launcher {cfg.launcher} needs a GPU for each process; without GPUs '
+                         'use tools/dist_train.sh CONFIG NUM_PROCESSES')
+    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    options = {'timeout': timedelta(seconds=dist_cfg['timeout'])} if 'timeout' in dist_cfg else {}
+    distributed.init_process_group('gloo', **options)
+    own = cfg.get('model_wrapper_cfg') or {}
+    if own.get('type', _DDP) != _DDP:
+        return
+    cfg.model_wrapper_cfg = {
+        'type': _DDP,
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **own,
+        'device_ids': None,
+    }
+
+
+def build_runner(cfg: Config, whole: bool = False) -> Runner:
+    """Build the runner: of ``runner_type`` where the config names one, else an OverlayRunner.
+
+    Args:
+        cfg: A config that :func:`load_config` and :func:`prepare_processes`
+            have dealt with.
+        whole: Whether a checkpoint must fill the whole model, not the encoder alone.
+
+    Returns:
+        A runner that refuses a checkpoint which does not fit.
+
+    Raises:
+        InputError: The config asks for a strategy of MMEngine.
+    """
+    if cfg.get('strategy') is not None or str(cfg.get('runner_type')).endswith('FlexibleRunner'):
+        raise InputError("strategy and runner_type='FlexibleRunner' do not go with the hooks and "
+                         'loops of amt_mm: leave them out; model_wrapper_cfg=dict(type='
+                         "'amt_mm.ShardedModel') divides weights, gradients and the optimiser's "
+                         'state among processes')
+    # Left out in baselines, since MMEngine lets one base alone set it, and overlays must.
+    if 'runner_type' not in cfg:
+        cfg.runner_type = 'amt_mm.OverlayRunner'
+    runner = RUNNERS.build(cfg)
+    runner.register_hook(RankResultHook())
+    if whole:
+        runner.register_hook(CheckpointKeysHook(whole=True))
+    return runner
+
+
+def end_processes() -> None:
+    """Leave the process group together, once all work is done."""
+    if distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
+
+
+def exit_after_gloo(status: int = 0) -> None:
+    """End a process of a group here, past the interpreter's own shutdown.
+
+    On GPUs, too, a group of gloo is there for stopping together.
+
+    A thread of gloo that still holds a tensor when the interpreter shuts down
+    aborts a process that has succeeded (pytorch pull request 179291); it lets go
+    some time after the last exchange, and nothing tells when. Files are closed and
+    logs written by now, so nothing is lost by not shutting down.
+
+    Args:
+        status: Exit status. A process alone goes on, and ends by itself.
+    """
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

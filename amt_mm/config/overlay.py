@@ -1,0 +1,192 @@
+"""Turn a baseline config into a guided one by one more ``_base_`` file.
+
+MMEngine refuses two bases that set the same key, and both a MAE config and what
+AMT adds to it set ``model``. So an overlay file keeps its wishes under one key of
+its own, ``overlay``, and they are merged when the runner is made:
+
+- a ``type`` in the overlay says what becomes of which class (``{'MAE': 'amt_mm.AMTMAE'}``);
+  any other class is refused, but a part for which the user has chosen one of amt_mm
+  stays as it is. A plain string replaces any class;
+- any other field only fills a gap, so what the user's own file says wins;
+- ``drop`` lists fields (dotted paths) that the new types have no use for;
+- ``transforms`` maps a transform of the training pipeline to its substitute, the name of a class
+  or a dict of it (``type``) and of fields that change;
+- ``hooks`` names hooks, as ``default_hooks`` does, so that a variant changes one field of
+  one; they join ``custom_hooks``, where the user's own of the same type win;
+- ``labelled`` is a data set for a protocol: see :mod:`amt_mm.config.labelled`;
+- ``image_size`` is for the whole config: see :mod:`amt_mm.config.image_size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmengine.config import Config, ConfigDict
+from mmpretrain.registry import TRANSFORMS
+
+from amt_mm.errors import InputError
+
+from .image_size import dataset_pipelines, set_image_size
+from .labelled import apply_labelled
+
+# Fields of an overlay that are not sections of the config.
+SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
+# What the entries of a section must be, with the word for it, where that is one kind.
+_ENTRIES = {'drop': (str, 'name'), 'hooks': (Mapping, 'dict'),
+            'transforms': ((str, Mapping), 'name or a dict')}
+
+
+def apply_overlay(cfg: Config) -> Config:
+    """Merge ``cfg.overlay`` into the rest of the config, in place.
+
+    Args:
+        cfg: Any config; one without ``overlay`` is left as it is.
+
+    Returns:
+        The same config, without ``overlay``.
+
+    Raises:
+        InputError: The overlay names a field or transform that the config lacks, or a
+            section of it is of another kind than the config's.
+    """
+    if 'overlay' not in cfg:
+        return cfg
+    overlay = cfg.pop('overlay')
+    _check_kinds(overlay)
+    special = {name: overlay.pop(name, None) for name in SPECIAL}
+    for path in special['drop'] or ():
+        _drop(cfg, path)
+    if special['labelled'] is not None:
+        apply_labelled(cfg, special['labelled'])
+    # Both places are usual; the runner would read only one of them.
+    if 'data_preprocessor' in cfg.get('model', {}):
+        own = cfg.model.pop('data_preprocessor')
+        _fill(own, cfg.get('data_preprocessor', ConfigDict()))
+        cfg.data_preprocessor = own
+    for key, wishes in overlay.items():
+        if key not in cfg:
+            raise InputError(f'the overlay changes `{key}`, which the config does not have: an '
+                             'overlay stands beside a complete baseline in _base_')
+        if not isinstance(cfg[key], dict):
+            raise InputError(f'the overlay changes `{key}`, which is no dict in the config: only '
+                             'fields of dicts can be changed')
+        _merge(cfg[key], wishes, f'overlay.{key}')
+    if special['transforms']:
+        _replace_transforms(cfg, dict(special['transforms']))
+    if special['image_size'] is not None:
+        set_image_size(cfg, special['image_size'])
+    for name, hook in (special['hooks'] or {}).items():
+        _add_hook(cfg, name, hook)
+    _mend_collate(cfg)
+    return cfg
+
+
+def _check_kinds(overlay: object) -> None:
+    if not isinstance(overlay, Mapping):
+        raise InputError(f'overlay={overlay!r} must be a dict, as in configs/_base_/amt')
+    for name, section in overlay.items():
+        if name == 'image_size' or (section is None and name in SPECIAL):
+            continue
+        kind = (list, tuple) if name == 'drop' else Mapping
+        if not isinstance(section, kind):
+            raise InputError(f'overlay.{name}={section!r} must be a '
+                             f'{"list" if name == "drop" else "dict"}')
+        kind, word = _ENTRIES.get(name, (object, ''))
+        for key, entry in section.items() if name != 'drop' else enumerate(section):
+            if not isinstance(entry, kind):
+                raise InputError(f'overlay.{name}.{key}={entry!r} must be a {word}')
+
+
+def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
+    wishes = dict(wishes)
+    chosen, wanted = config.get('type', ''), wishes.pop('type', None)
+    if wanted is not None and not (wanted and isinstance(wanted, (str, dict))):
+        raise InputError(f'{path}.type={wanted!r} must be the name of a class, or a dict from '
+                         'names to names')
+    if isinstance(wanted, dict):
+        if chosen.split('.')[-1] in wanted:
+            wanted = wanted[chosen.split('.')[-1]]
+        elif chosen.startswith('amt_mm.') or not chosen:
+            wanted = next(iter(wanted.values()))
+        else:
+            old, new = next(iter(wanted.items()))
+            raise InputError(f'the overlay turns {old} into {new}, but the config has '
+                             f'type={chosen!r} there: derive your class from {new} and register '
+                             'it under amt_mm')
+    if wanted and chosen.startswith('amt_mm.') and chosen != wanted:
+        return
+    if wanted:
+        config['type'] = wanted
+    for key, value in wishes.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            _merge(config[key], value, f'{path}.{key}')
+        elif key not in config:
+            config[key] = value
+
+
+def _drop(config: ConfigDict, path: str) -> None:
+    *parents, last = path.split('.')
+    for name in parents:
+        config = config.get(name, {})
+    config.pop(last, None)
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(config.get(key), dict):
+            _fill(config[key], value)
+        else:
+            config.setdefault(key, value)
+
+
+def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> None:
+    found = set()
+    substitutes = {name: dict(type=given) if isinstance(given, str) else given
+                   for name, given in substitutes.items()}
+    for name, given in substitutes.items():
+        if not isinstance(given.get('type'), str):
+            raise InputError(f'overlay.transforms.{name}={dict(given)} has no type, the name of a '
+                             'class')
+    for pipeline in dataset_pipelines(cfg.train_dataloader.dataset):
+        for transform in pipeline:
+            name = transform['type'].split('.')[-1]
+            if name in substitutes:
+                transform.update(substitutes[name])
+                found.add(name)
+    present = [TRANSFORMS.get(t['type']) for p in dataset_pipelines(cfg.train_dataloader.dataset)
+               for t in p]
+    # A class derived from the substitute does what it does.
+    missing = {name for name in set(substitutes) - found
+               if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]['type']))
+                          for cls in present)}
+    if missing:
+        raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '
+                         'overlay replaces: guided masking must know where each crop was cut')
+
+
+def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
+    if 'type' not in hook:
+        raise InputError(f'overlay.hooks.{name} has no type, only {dict(hook)}: this overlay has '
+                         'no hook of that name to change')
+    if not isinstance(hook['type'], str):
+        raise InputError(f'overlay.hooks.{name}.type={hook["type"]!r} must be the name of a class')
+    # Config.setdefault would hand out a copy.
+    if not cfg.get('custom_hooks'):
+        cfg.custom_hooks = []
+    hooks = cfg.custom_hooks
+    for own in hooks:
+        if own['type'].split('.')[-1] == hook['type'].split('.')[-1]:
+            _fill(own, hook)
+            return
+    hooks.append(hook)
+
+
+def _mend_collate(cfg: Config) -> None:
+    """Drop the scope that MMEngine writes into an inherited ``collate_fn``.
+
+    A config that inherits ``mmpretrain::...`` gets ``_scope_`` put into each typed
+    dict; the runner hands what is left of this one to the function as an argument.
+    """
+    collate = cfg.get('train_dataloader', {}).get('collate_fn')
+    if isinstance(collate, dict):
+        collate.pop('_scope_', None)

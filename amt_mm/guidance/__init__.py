@@ -1,0 +1,8 @@
+"""How maps guide training: renew them, keep them beside checkpoints, follow what they do."""
+
+from .guidance_hook import GuidanceHook
+from .mask_progress_hook import MaskProgressHook
+from .saliency_update_hook import SaliencyUpdateHook
+from .token_loss_hook import TokenLossHook
+
+__all__ = ['GuidanceHook', 'MaskProgressHook', 'SaliencyUpdateHook', 'TokenLossHook']

@@ -1,0 +1,14 @@
+"""What keeps a long run right: guards, stops, whole files, agreement between processes."""
+
+from .bad_images_hook import BadImagesHook
+from .finite_guard_hook import FiniteGuardHook
+from .position_hook import PositionHook
+from .ranks_agree_hook import RanksAgreeHook
+from .safe_checkpoint_hook import SafeCheckpointHook
+from .step_seed_hook import StepSeedHook
+from .stop_signal_hook import StopSignalHook
+
+__all__ = [
+    'BadImagesHook', 'FiniteGuardHook', 'PositionHook', 'RanksAgreeHook', 'SafeCheckpointHook',
+    'StepSeedHook', 'StopSignalHook'
+]

@@ -1,0 +1,305 @@
+"""FiniteGuardHook: no optimiser step from a loss or gradient that is not finite."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather_object, all_reduce, barrier, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+
+from amt_mm.checkpoints.records import check_record, is_step
+from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
+from amt_mm.registry import HOOKS
+from amt_mm.version import __version__
+
+from .step_record import GivenBatch, random_state, samples_of, write_step
+
+_CHECKPOINT_KEY = 'amt_nonfinite'
+# fp16 begins at a scale of 2**16 and halves it at each overflow: by then it is 2**-24, far below
+# what any finite gradient needs.
+_MAX_OVERFLOWS = 40
+# More names than these are counted.
+_MAX_NAMES = 3
+
+
+@HOOKS.register_module()
+class FiniteGuardHook(Hook):
+    """Look at losses and gradients before each optimiser step; stop if one is not finite.
+
+    A step is looked at as a whole: with gradient accumulation, all its batches; with
+    several processes, all theirs, so that all stop together. The weights are then still
+    those from before the step. What the step was given goes into
+    ``<work_dir>/nonfinite/iter_<n>_rank<r>.pt``: the batches (pixels too, so that the
+    replay needs no data set), sample ids, plans, random states, weights and config. The
+    processes whose loss is not finite write one; if only the gradient is not, which is a
+    sum over processes, all do. ``tools/analysis_tools/replay_batch.py`` repeats it.
+
+    Under dynamic loss scaling (fp16) the scaler leaves out steps whose gradients
+    overflow, which is normal and no matter of this hook; a loss that is not finite is
+    one, and so are 40 overflows in a row.
+
+    A step that is left out touches neither weights nor the optimiser's state: it finds
+    no gradients. What the forward passes have moved, running statistics and the centers
+    of iBOT, is put back. Schedules go on counting, and so does what else counts
+    iterations. The number is logged, drawn (``nonfinite/skipped``) and kept in
+    checkpoints. Of the steps left out the first is written to a file, and the one that
+    stops the run.
+
+    Costs one pass over the gradients, a copy of the model's buffers and one wait for the
+    device a step; until the step ends the batches it is made of stay in memory, which
+    matters with accumulation alone.
+
+    Args:
+        skip: Number of such steps to leave out instead of stopping, over the whole run,
+            resumed or not; the next one stops it. Defaults to 0: the first one does.
+
+    Raises:
+        InputError: ``skip`` below 0; in training, a loss or gradient that is not finite.
+    """
+
+    # Random states are those that the step begins with: all other hooks have drawn by then.
+    priority = 'VERY_LOW'
+
+    def __init__(self, skip: int = 0) -> None:
+        if skip < 0:
+            raise InputError(f'FiniteGuardHook: skip={skip} must be at least 0')
+        self.skip = skip
+        self.skipped = 0
+        self._loaded: dict = {}
+        self._handles: list = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin to look."""
+        wrapper, model = runner.optim_wrapper, unwrapped(runner)
+        if isinstance(wrapper, OptimWrapperDict):
+            runner.logger.warning('FiniteGuardHook guards one optimiser, and this run has '
+                                  f'{len(wrapper)}: it does nothing')
+            return
+        self._runner = runner
+        # A checkpoint to start from, unlike one to go on from, leaves iterations at 0.
+        loaded = self._loaded if runner.iter > 0 else {}
+        self.skipped = loaded.get('skipped', 0)
+        # Those from before a cycle of accumulation that the checkpoint lies within.
+        self._buffers = loaded.get('buffers')
+        self._batches: list[GivenBatch] = []
+        self._open = self._stepped = False
+        self._overflows = 0
+        self._gradients: list[str] | None = None
+        self._handles = [wrapper.optimizer.register_step_pre_hook(self._before_step),
+                         model.register_forward_pre_hook(self._note_call, with_kwargs=True),
+                         model.register_forward_hook(self._note_losses)]
+        if wrapper.clip_grad_kwargs:
+            # Clipping makes all gradients NaN, or hides an infinite one.
+            self._clip, wrapper.clip_func = wrapper.clip_func, self._look_and_clip
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+                          ) -> None:
+        """Note what this iteration begins with."""
+        if self._handles:
+            if self._buffers is None:
+                self._buffers = {name: buffer.clone()
+                                 for name, buffer in unwrapped(runner).named_buffers()}
+            share = float(runner.optim_wrapper.scale_loss(torch.ones(())))
+            self._batches.append(GivenBatch(data_batch, round(1 / share), random_state()))
+            self._open = True
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        """Forget a step that is over; look at one that the loss scaler has left out."""
+        self._open = False
+        if not self._handles or not runner.optim_wrapper.should_update():
+            return
+        if self._stepped:
+            self._overflows = 0
+        elif hasattr(runner.optim_wrapper, 'loss_scaler'):
+            self._overflows += 1
+            losses = _non_finite(self._losses())
+            if _anywhere(losses) or self._overflows > _MAX_OVERFLOWS:
+                self._fault(losses, [])
+        self._batches.clear()
+        self._stepped, self._gradients, self._buffers = False, None, None
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave model and optimiser as they were."""
+        for handle in self._handles:
+            handle.remove()
+        if self._handles and runner.optim_wrapper.clip_grad_kwargs:
+            runner.optim_wrapper.clip_func = self._clip
+        self._handles = []
+        if self.skipped:
+            runner.logger.warning(f'{self.skipped} steps were left out, since their loss or '
+                                  'gradient was not finite')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Keep the count, and in an open cycle of accumulation what to put back."""
+        checkpoint[_CHECKPOINT_KEY] = kept = {'skipped': self.skipped}
+        if self._handles and not runner.optim_wrapper.should_update():
+            kept['buffers'] = self._buffers
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember what the run that goes on has kept."""
+        kept = checkpoint.get(_CHECKPOINT_KEY) or {'skipped': 0}
+        kinds = {'skipped': is_step, 'buffers': lambda value: isinstance(value, dict)}
+        self._loaded = check_record(kept, {name: kinds[name] for name in kinds
+                                           if name == 'skipped' or name in kept},
+                                    f'{_CHECKPOINT_KEY} of the checkpoint')
+
+    @torch.compiler.disable
+    def _note_call(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self._open and self._batches[-1].forward_random is None:
+            self._batches[-1].forward_random = random_state()
+            self._batches[-1].plan = kwargs.get('plan')
+
+    @torch.compiler.disable
+    def _note_losses(self, model: nn.Module, args: tuple, output: object) -> None:
+        if not self._open or not isinstance(output, dict):
+            return
+        for name, value in output.items():
+            # As mmengine tells losses from what else a model reports.
+            parts = value if isinstance(value, (list, tuple)) else [value]
+            if 'loss' in name:
+                self._batches[-1].losses.update(
+                    {f'{name}.{i}' if len(parts) > 1 else name: part.detach()
+                     for i, part in enumerate(parts)})
+
+    def _losses(self) -> list[tuple[str, Tensor]]:
+        several = len(self._batches) > 1
+        return [(f'{name} of batch {i + 1} of {len(self._batches)}' if several else name, loss)
+                for i, batch in enumerate(self._batches) for name, loss in batch.losses.items()]
+
+    def _named_gradients(self) -> Iterable[tuple[str, Tensor]]:
+        return ((name, parameter.grad) for name, parameter in
+                unwrapped(self._runner).named_parameters() if parameter.grad is not None)
+
+    @torch.compiler.disable
+    def _look_and_clip(self, parameters: list[Tensor], **kwargs) -> Tensor | None:
+        self._gradients = _non_finite(self._named_gradients())
+        return self._clip(parameters, **kwargs)
+
+    @torch.compiler.disable
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        # A fused optimiser is called in an overflow too, and told of it.
+        overflow = getattr(optimizer, 'found_inf', None)
+        if overflow is not None and bool(overflow):
+            return
+        self._stepped = True
+        losses = self._losses()
+        if self._gradients is None:
+            # Together: one wait for the device, and names that no parameter has.
+            found = _non_finite([*((f'loss {name}', loss) for name, loss in losses),
+                                 *self._named_gradients()])
+            gradients = [name for name in found if not name.startswith('loss ')]
+            losses = [name.removeprefix('loss ') for name in found if name.startswith('loss ')]
+        else:
+            losses, gradients = _non_finite(losses), self._gradients
+        if _anywhere(losses or gradients):
+            self._fault(losses, gradients)
+            optimizer.zero_grad(set_to_none=True)
+
+    def _fault(self, losses: list[str], gradients: list[str]) -> None:
+        """Write the step; return if it may be left out."""
+        runner = self._runner
+        # A forward pass moves running means by what it saw; one NaN would spoil all later steps.
+        for name, buffer in unwrapped(runner).named_buffers():
+            buffer.copy_(self._buffers[name])
+        ranks = all_gather_object({'losses': losses, 'samples': sum(
+            (samples_of(batch.data) for batch in self._batches), [])})
+        faulty = [rank for rank, of in enumerate(ranks) if of['losses']]
+        what = (f'iteration {runner.iter + 1}: '
+                + _describe(ranks, faulty, gradients, self._overflows))
+        # What the scaler has left out is left out already, and no accident of one batch.
+        if self._stepped and self.skipped < self.skip:
+            self.skipped += 1
+            where = self._write(what, faulty) if self.skipped == 1 else ''
+            runner.logger.warning(f'{what}. The step is left out, {self.skipped} of {self.skip} '
+                                  f'that may be. {where}')
+            runner.visualizer.add_scalars({'nonfinite/skipped': self.skipped},
+                                          step=runner.iter + 1)
+            return
+        before = (f', after {self.skipped} that were left out' if self.skipped else
+                  '; default_hooks.finite_guard.skip=NUMBER leaves such steps out')
+        raise InputError(f'{what}. Training stopped before this step{before}. '
+                         f'{self._write(what, faulty)}')
+
+    def _write(self, what: str, faulty: list[int]) -> str:
+        """Write the step where it helps; say where it is and what to do with it."""
+        runner, rank = self._runner, get_rank()
+        writers = faulty or list(range(get_world_size()))
+        folder = Path(runner.work_dir) / 'nonfinite'
+        name = 'iter_{}_rank{}.pt'.format
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+        # Of sharded weights all processes must ask together.
+        state, buffers = ({key: value.full_tensor() if hasattr(value, 'full_tensor') else value
+                           for key, value in tensors.items()}
+                          for tensors in (unwrapped(runner).state_dict(),
+                                          dict(unwrapped(runner).named_buffers())))
+        failure = None
+        if rank in writers:
+            try:
+                write_step(folder / name(runner.iter + 1, rank), self._batches, state, buffers, {
+                    'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
+                    'rank': rank, 'world_size': get_world_size(), 'seed': runner.seed,
+                    'config': runner.cfg.pretty_text,
+                    'loss_scale': float(scaler.get_scale()) if scaler else 1.0,
+                    'device': str(next(iter(state.values())).device), 'versions': {
+                        'amt_mm': __version__, 'torch': str(torch.__version__),
+                        'python': platform.python_version()}})
+            except InputError as error:
+                failure = str(error)
+        # None ends before all have written: a launcher would end the others with it.
+        barrier()
+        if failure:
+            return f'{failure}.'
+        mine = rank if rank in writers else writers[0]
+        return (f'Look at it by: python tools/analysis_tools/replay_batch.py '
+                f'{folder / name(runner.iter + 1, mine)}')
+
+
+def _non_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Names of the tensors that hold a value that is not finite; else one wait for the device."""
+    # Of a sharded tensor the own part: every process looks.
+    parts = {name: value.to_local() if hasattr(value, 'to_local') else value
+             for name, value in named}
+    # Fast, but squares may overflow: it only tells where there is nothing to find.
+    if not parts or get_total_norm(list(parts.values())).isfinite():
+        return []
+    return [name for name, part in parts.items() if not part.isfinite().all()]
+
+
+def _anywhere(found: object) -> bool:
+    """Whether any process has found something."""
+    if get_world_size() == 1:
+        return bool(found)
+    flag = torch.tensor(float(bool(found)))
+    all_reduce(flag, 'max')
+    return bool(flag)
+
+
+def _describe(ranks: list[dict], faulty: list[int], gradients: list[str], overflows: int) -> str:
+    if faulty:
+        of = ranks[faulty[0]]
+        where = f' on rank {_list(faulty)} of {len(ranks)}' if len(ranks) > 1 else ''
+        text = f'{_list(of["losses"])} is not finite{where}'
+    elif gradients:
+        text = (f'the losses are finite, but the gradient of {len(gradients)} parameters is not '
+                f'({_list(gradients)})')
+    else:
+        text = (f'the gradients have overflowed {overflows} times in a row, whatever the loss '
+                'scale')
+    samples = [sample['sample_idx'] for sample in ranks[(faulty or [0])[0]]['samples']
+               if 'sample_idx' in sample]
+    return text + (f' (samples {_list(samples)})' if samples else '')
+
+
+def _list(names: Iterable) -> str:
+    names = [str(name) for name in names]
+    more = len(names) - _MAX_NAMES
+    return ', '.join(names[:_MAX_NAMES]) + (f' and {more} more' if more > 0 else '')

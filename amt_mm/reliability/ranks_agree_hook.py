@@ -1,0 +1,112 @@
+"""RanksAgreeHook: processes that train together train the same thing."""
+
+from __future__ import annotations
+
+import mmpretrain
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.dist import get_world_size
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import Dataset
+
+from amt_mm.checkpoints.records import MAP_KEYS
+from amt_mm.datasets import dataset_fingerprint
+from amt_mm.models.unwrapped import unwrapped
+from amt_mm.registry import HOOKS
+from amt_mm.version import __version__
+
+from .agreement import check_agreement, check_configs, weights_checksum
+
+
+@HOOKS.register_module()
+class RanksAgreeHook(Hook):
+    """Stop all processes at the start of training where they disagree.
+
+    Compared are versions, config, seed, the checkpoint that was loaded (how far it was
+    trained, its weights, the maps it names) and the training set (its fingerprint: number,
+    names and order of samples); and right before the first step, when all hooks have loaded
+    what they load, the weights. Nothing of this is seen by distributed training, which
+    averages the gradients of whatever it is given; it copies rank 0's weights to all when
+    the model is wrapped, before checkpoints are loaded.
+
+    Where data lie (``data_root``) may differ between machines. The maps in use are compared
+    whenever they are opened (:func:`amt_mm.guidance.map_reference.open_maps`). Of weights and
+    checkpoints the first 1024 values of each entry are compared; of sharded ones none. One
+    process has nothing to compare.
+
+    Raises:
+        InputError: In all processes: names the item, the processes and both values.
+    """
+
+    # Before hooks that load, refresh, or wait for each other in other ways.
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._checkpoint: dict[str, object] = {}
+        self._begun = False
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Remember which checkpoint it is."""
+        if get_world_size() == 1:
+            return
+        maps = {key: checkpoint[key] for key in MAP_KEYS if checkpoint.get(key)}
+        self._checkpoint = {
+            'the iteration of the checkpoint': (checkpoint.get('meta') or {}).get('iter'),
+            'the weights of the checkpoint': weights_checksum(
+                checkpoint.get('state_dict', checkpoint)),
+            'the maps of the checkpoint': maps or None}
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare what is known before training."""
+        if get_world_size() == 1:
+            return
+        check_agreement({'the version of amt_mm': __version__,
+                         'the version of torch': torch.__version__,
+                         'the version of mmpretrain': mmpretrain.__version__,
+                         'the version of numpy': np.__version__})
+        check_configs(runner.cfg.to_dict())
+        check_agreement({
+            'the seed': _common_seed(runner), 'the iteration to go on from': runner.iter,
+            **dict.fromkeys(('the iteration of the checkpoint', 'the weights of the checkpoint',
+                             'the maps of the checkpoint')), **self._checkpoint})
+        dataset = runner.train_dataloader.dataset
+        check_agreement({'the number of training samples': len(dataset)})
+        prints = [dataset_fingerprint(part) if _has_names(part) else None
+                  for part in _parts(dataset)]
+        check_agreement({'the training set (fingerprint)': ' '.join(filter(None, prints))})
+        if None in prints:
+            runner.logger.warning('some of the training set has no names of samples to compare '
+                                  'between processes: only their number was')
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Compare the weights that training begins with, once."""
+        whole = isinstance(runner.model, DistributedDataParallel) or not is_model_wrapper(
+            runner.model)
+        if get_world_size() > 1 and not self._begun and whole:
+            check_agreement({'the weights to begin with (checksum)': weights_checksum(
+                unwrapped(runner).state_dict())})
+        self._begun = True
+
+
+def _parts(dataset: Dataset) -> list[Dataset]:
+    """The data sets under all wrappers; those of a concatenation are several."""
+    while hasattr(dataset, 'dataset'):
+        dataset = dataset.dataset
+    if isinstance(dataset, ConcatDataset):
+        return [part for child in dataset.datasets for part in _parts(child)]
+    return [dataset]
+
+
+def _has_names(dataset: Dataset) -> bool:
+    """Whether there are images to tell the samples by."""
+    return isinstance(dataset, BaseDataset) and len(dataset) > 0 and not {
+        'img', 'img_path'}.isdisjoint(dataset.get_data_info(0))
+
+
+def _common_seed(runner: Runner) -> int:
+    """The seed that the processes' own ones begin from."""
+    return runner.seed - (runner.rank if runner._randomness_cfg.get('diff_rank_seed') else 0)

@@ -1,0 +1,1 @@
+"""Instruments behind the figures of docs/: studies, timing, cost; no part of the wheel."""

@@ -1,0 +1,1 @@
+"""Time the training steps of several configs in turn, phase by phase."""

@@ -1,0 +1,164 @@
+"""A step of distillation as a whole and in parts, each to be timed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from amt_mm.errors import InputError
+from amt_mm.hooks.clip_each_hook import clip_each
+from amt_mm.hooks.teacher_update_hook import follow
+from amt_mm.masking import CropMasking
+from amt_mm.models import IBOT
+from amt_mm.models.ibot import by_size
+from amt_mm.saliency import AttentionTap
+from lab.cost.memory import kept_bytes
+
+from .clock import CPUClock, CUDAClock
+from .contestant import Contestant
+
+
+class Work:
+    """Some work that :func:`~amt_mm.benchmark.race` times as one phase.
+
+    Args:
+        name: Of the work.
+        device: Where it runs.
+        work: What to time.
+        before: What must be done before each time, untimed.
+
+    Attributes:
+        name: As given.
+        device: As given.
+    """
+
+    def __init__(self, name: str, device: torch.device, work: Callable[[], object],
+                 before: Callable[[], object] = lambda: None) -> None:
+        self.name = name
+        self.device = device
+        self._work = work
+        self._before = before
+
+    def step(self, clock: CPUClock | CUDAClock) -> list[float]:
+        """Do it once; its seconds."""
+        self._before()
+        clock.start()
+        self._work()
+        clock.mark()
+        return clock.seconds()
+
+
+class DistillationStep(Contestant):
+    """Takes the steps of :class:`~amt_mm.models.IBOT`, hooks that compute included.
+
+    Each gradient is clipped before the optimiser's step, the teacher follows after it. All
+    crops are masked, by the mean share of masked tokens of the config: as many tokens a
+    step as in training on average, and as many in every step.
+
+    Args:
+        config: Config file of an IBOT.
+        batch_size: Images a step.
+        images: See :class:`Contestant`.
+        scratch: See there.
+
+    Raises:
+        InputError: A model of another kind, or one without masks.
+    """
+
+    def __init__(self, config: str, batch_size: int, images: Path, scratch: Path) -> None:
+        super().__init__(config, batch_size, images, scratch)
+        if not isinstance(self.model, IBOT) or self.model.masking is None:
+            raise InputError(f'{config}: its parts are known of amt_mm.IBOT with masks alone')
+        optimizer = self.optim_wrapper.optimizer
+        optimizer.register_step_pre_hook(lambda *_: clip_each(optimizer, 3.0))
+        optimizer.register_step_post_hook(lambda *_: follow(self.model, 0.996))
+        self.share = fmean(self.model.masking.ratio) * self.model.masking.gate
+
+    def steps(self, strategies: Sequence[str]) -> list[Work]:
+        """A whole step with masks of each strategy, preprocessing to the teacher's update."""
+        clock = CPUClock()
+        return [Work(f'step, {strategy}', self.device, lambda: self.step(clock),
+                     partial(self._prepare, strategy)) for strategy in strategies]
+
+    def masks(self, strategies: Sequence[str]) -> list[Work]:
+        """Attention, where it is needed, and masks, by each strategy."""
+        whole, tap, _ = self._teacher()
+        return [Work(f'masks, {strategy}', self.device, lambda: self.model.mask(whole, tap),
+                     partial(self._prepare, strategy)) for strategy in strategies]
+
+    def parts(self, strategy: str) -> list[Work]:
+        """The step with masks of one strategy, cut into pieces that do not wait for each other.
+
+        What a piece gets from those before it is made here, once.
+        """
+        model, step = self.model, self.optim_wrapper
+        self._prepare(strategy)
+        whole, tap, told = self._teacher()
+        local = by_size(self._data()['inputs'][model.num_global:])
+        taught, mask = model.teach(whole)
+        tokens = model.backbone.encode(whole, mask).detach().requires_grad_()
+        seen = [model.backbone.encode(crops)[:, 0].detach().requires_grad_() for crops in local]
+        gradient = torch.randn_like(tokens)
+        gradients = {parameter: torch.randn_like(parameter)
+                     for parameter in model.parameters() if parameter.requires_grad}
+
+        def learn_local() -> None:
+            for crops, like in zip(local, seen, strict=True):
+                model.backbone.encode(crops)[:, 0].backward(torch.ones_like(like))
+
+        def compare() -> None:
+            for tensor in (tokens, *seen):
+                tensor.grad = None
+            sum(model.compare(taught, tokens, seen, mask).values()).backward()
+
+        def update() -> None:
+            step.step()
+            step.zero_grad()
+
+        def remember() -> None:
+            for parameter, kept in gradients.items():
+                parameter.grad = kept
+
+        @torch.no_grad()
+        def project() -> None:
+            model.teacher.head.project(told if model.patch_weight else told[:, :1])
+
+        forget = partial(self._prepare, strategy)
+        pieces = {
+            'preprocess': self._data,
+            'teacher, global crops': lambda: self._encode(whole),
+            "teacher's projection": project,
+            'attention and masks': lambda: model.mask(whole, tap),
+            'student, global crops':
+                lambda: model.backbone.encode(whole, mask).backward(gradient),
+            'student, local crops': learn_local,
+            'head and losses': compare}
+        return [*(Work(name, self.device, work, forget) for name, work in pieces.items()),
+                Work('clip, optimiser, teacher follows', self.device, update, remember)]
+
+    def kept_bytes(self) -> int:
+        """Bytes that the forward pass keeps for the backward pass."""
+        return kept_bytes(self.model, lambda: sum(self.model(**self._data(), mode='loss').values()))
+
+    def _prepare(self, strategy: str) -> None:
+        """Draw masks by a strategy from now on; no gradients are left."""
+        self.model.masking = CropMasking(strategy, (self.share, self.share), gate=1.0)
+        self.optim_wrapper.zero_grad()
+
+    def _data(self) -> dict:
+        return self.model.data_preprocessor(self._batch, training=True)
+
+    def _teacher(self) -> tuple[Tensor, AttentionTap, Tensor]:
+        """Global crops, and what the teacher's encoder makes of them."""
+        whole = torch.cat(self._data()['inputs'][:self.model.num_global])
+        with AttentionTap(self.model.teacher.backbone) as tap:
+            return whole, tap, self._encode(whole)
+
+    @torch.no_grad()
+    def _encode(self, whole: Tensor) -> Tensor:
+        return self.model.teacher.backbone.encode(whole)

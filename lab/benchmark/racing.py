@@ -1,0 +1,111 @@
+"""Let contestants take steps in turn, so that a noisy machine disturbs all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .clock import NETWORK, STEP, CPUClock, CUDAClock, clock_of
+from .contestant import Contestant
+
+# Sides of the square products that stand for the machine's peak: large enough to reach it.
+PRODUCT_SIDE = {'cpu': 2048, 'cuda': 8192}
+
+
+@dataclass(frozen=True)
+class Race:
+    """What was measured.
+
+    Attributes:
+        seconds: Of each phase, ``(rounds, contestants, phases)``.
+        peaks: Multiply-adds a second of a plain matrix product in each round, ``(rounds, )``.
+    """
+
+    seconds: np.ndarray
+    peaks: np.ndarray
+
+    @property
+    def step(self) -> np.ndarray:
+        """Seconds of a whole step without reading, ``(rounds, contestants)``."""
+        return self.seconds[:, :, STEP].sum(axis=2)
+
+    @property
+    def network(self) -> np.ndarray:
+        """Seconds of forward and backward, ``(rounds, contestants)``."""
+        return self.seconds[:, :, NETWORK].sum(axis=2)
+
+    def share_of_peak(self, index: int, multiply_adds: float) -> float:
+        """Forward and backward's multiply-adds a second, in units of the matrix product's.
+
+        Args:
+            index: Of the contestant.
+            multiply_adds: Of the forward pass of a whole batch. The backward pass has twice
+                as many: of each product, one for either factor's gradient.
+        """
+        return float(np.median(3 * multiply_adds / self.network[:, index] / self.peaks))
+
+
+def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16: bool = False,
+         processor_time: bool = False) -> Race:
+    """Let all take a step in each of some rounds, and measure the machine's peak beside them.
+
+    Each round begins with the next contestant, so that none always follows the same other.
+
+    Args:
+        contestants: At least one.
+        rounds: Measured rounds.
+        warm_up: Rounds before, not measured.
+        bf16: Whether the contestants compute in bfloat16, as the matrix product then does.
+        processor_time: See :func:`~lab.benchmark.clock.clock_of`.
+    """
+    device = contestants[0].device
+    clock = clock_of(device, processor_time)
+    product = MatrixProduct(device, bf16, clock)
+    seconds, peaks = [], []
+    for i in tqdm(range(warm_up + rounds), desc='rounds', disable=None):
+        peaks.append(product.speed())
+        order = [(i + k) % len(contestants) for k in range(len(contestants))]
+        taken = {index: contestants[index].step(clock) for index in order}
+        seconds.append([taken[index] for index in range(len(contestants))])
+    return Race(np.array(seconds[warm_up:]), np.array(peaks[warm_up:]))
+
+
+def ratios(times: np.ndarray) -> np.ndarray:
+    """Time of each in units of the first, ``(contestants, )``.
+
+    The median of the ratios within rounds: in one round the machine is nearly the
+    same for all, so this spreads less than a ratio of medians.
+
+    Args:
+        times: ``(rounds, contestants)``.
+    """
+    return np.median(times / times[:, :1], axis=0)
+
+
+class MatrixProduct:
+    """A product of two square matrices, of the type and by the threads of the contestants.
+
+    Args:
+        device: Where.
+        bf16: In bfloat16 rather than in fp32.
+        clock: Of the device.
+    """
+
+    def __init__(self, device: torch.device, bf16: bool, clock: CPUClock | CUDAClock) -> None:
+        self.side = PRODUCT_SIDE[device.type]
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        self._factors = torch.rand(2, self.side, self.side, device=device, dtype=dtype)
+        self._product = torch.empty_like(self._factors[0])
+        self._clock = clock
+
+    def speed(self, tries: int = 3) -> float:
+        """Multiply-adds a second, the best of some tries."""
+        self._clock.start()
+        for _ in range(tries):
+            torch.mm(*self._factors, out=self._product)
+            self._clock.mark()
+        return self.side**3 / min(self._clock.seconds())

@@ -1,0 +1,191 @@
+"""What a run costs, and what of it refreshing saliency does, by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import prod
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from amt_mm.errors import InputError
+from amt_mm.guidance import SaliencyUpdateHook
+from amt_mm.registry import HOOKS
+from amt_mm.saliency import SaliencySource
+
+from .cost import cost
+from .multiply_adds import multiply_adds
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """A run's multiply-adds for each image of the data set.
+
+    Attributes:
+        warm_up_crops: Crops of an image that training sees before guidance.
+        guided_crops: Crops of an image after that.
+        refreshes: Times that an image is looked at whole: on average, where refreshes
+            renew a part.
+        warm_up: Multiply-adds of the forward pass of one crop before guidance.
+        guided: The same in the guided phase; at its end, where ratios change in it.
+        refresh: The same of one whole image, as far as its map needs; 0 where there is no
+            refresh. The short pass before, by which ``debias`` and ``source='feature'`` find
+            means, is not counted: its share depends on the size of the data set.
+    """
+
+    warm_up_crops: int
+    guided_crops: int
+    refreshes: float
+    warm_up: int
+    guided: int
+    refresh: int
+
+    @property
+    def share(self) -> float:
+        """Share of the refreshes in the run's multiply-adds.
+
+        A step counts three forward passes, two of them for the backward pass.
+        """
+        return self.share_of(self.refresh, 3 * self.warm_up, 3 * self.guided)
+
+    @property
+    def total(self) -> float:
+        """Multiply-adds of the run for each image of the data set."""
+        return (3 * (self.warm_up_crops * self.warm_up + self.guided_crops * self.guided)
+                + self.refreshes * self.refresh)
+
+    @property
+    def step(self) -> int:
+        """Multiply-adds of a training step for a crop, of the guided phase where there is one."""
+        return 3 * (self.guided if self.guided_crops else self.warm_up)
+
+    def share_of(self, refresh: float, warm_up: float, guided: float) -> float:
+        """The same share from other costs of an image, such as seconds.
+
+        Args:
+            refresh: Of one whole image.
+            warm_up: Of a training step before guidance, a crop.
+            guided: Of a training step in the guided phase, a crop.
+        """
+        whole = self.refreshes * refresh
+        steps = self.warm_up_crops * warm_up + self.guided_crops * guided
+        return whole / (whole + steps)
+
+
+def refresh_hook(cfg: Config, **changes) -> SaliencyUpdateHook | None:
+    """The refresh of a resolved config.
+
+    Args:
+        cfg: Config after its overlay.
+        **changes: Options of the hook that replace the config's.
+
+    Returns:
+        The hook, None if the config has none.
+    """
+    return _hook(cfg, 'SaliencyUpdateHook', changes)
+
+
+def _hook(cfg: Config, name: str, changes: Mapping) -> Hook | None:
+    hooks = (*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values())
+    for hook in hooks:
+        if isinstance(hook, Mapping) and hook.get('type', '').split('.')[-1] == name:
+            return HOOKS.build({**hook, **changes})
+    return None
+
+
+def run_cost(cfg: Config, **changes) -> RunCost:
+    """What a run costs, refreshes and steps; computed on the meta device.
+
+    Args:
+        cfg: Config after its overlay, with a ``SaliencyUpdateHook``.
+        **changes: Options of the hook that replace the config's.
+
+    Raises:
+        InputError: No such hook, or a run that counts iterations: how often it sees an
+            image depends on the data set.
+    """
+    if refresh_hook(cfg, **changes) is None:
+        raise InputError('the config refreshes no saliency: it has no SaliencyUpdateHook')
+    return training_cost(cfg, **changes)
+
+
+def training_cost(cfg: Config, **changes) -> RunCost:
+    """What any run by epochs costs, with refreshes, guidance by losses, or without guidance.
+
+    Args:
+        cfg: Config after its overlay. Without a hook that brings maps, masks stay random.
+        **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
+
+    Raises:
+        CostUnknown: A model whose cost is not known.
+        InputError: A run that counts iterations.
+    """
+    hook, refresh = refresh_hook(cfg, **changes), 0
+    if hook is not None:
+        with torch.device('meta'):
+            model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+        refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone),
+                                  hook.settings.source)
+    steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
+    return with_calendar(steps, cfg, **changes)
+
+
+def with_calendar(steps: RunCost, cfg: Config, **changes) -> RunCost:
+    """The same costs of a step and of a refresh, over the epochs of a config.
+
+    Args:
+        steps: What :func:`training_cost` says of a config that differs in nothing else.
+        cfg: Config after its overlay.
+        **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
+
+    Raises:
+        InputError: A run that counts iterations.
+    """
+    hook = refresh_hook(cfg, **changes)
+    guide = hook or _hook(cfg, 'TokenLossHook', {})
+    epochs = cfg.train_cfg.get('max_epochs')
+    if epochs is None or not (guide is None or guide.by_epoch):
+        raise InputError('the share of the refreshes is counted for runs by epochs '
+                         '(train_cfg.max_epochs, and by_epoch=True of the SaliencyUpdateHook)')
+    crops = crops_an_epoch(cfg.train_dataloader.dataset)
+    before = epochs if guide is None else min(guide.begin, epochs)
+    # Of as many samples as there are parts, each refresh renews all or one.
+    looked_at = 0 if hook is None else sum(
+        len(hook.rows(epoch, hook.parts)) for epoch in range(epochs) if hook.is_due(epoch))
+    return replace(steps, warm_up_crops=before * crops, guided_crops=(epochs - before) * crops,
+                   refreshes=looked_at / hook.parts if hook else 0)
+
+
+def crops_an_epoch(dataset: Mapping) -> int:
+    """Crops of each image in an epoch, by the config of a training set.
+
+    Raises:
+        InputError: Data sets joined of which one is repeated more often.
+    """
+    children = {crops_an_epoch(child) for child in (*dataset.get('datasets', ()),
+                                                    dataset.get('dataset')) if child}
+    if len(children) > 1:
+        raise InputError('the training set joins data sets that are repeated a different number '
+                         'of times: the share of the refreshes depends on their sizes')
+    repeats = prod(transform.get('repeats', 2) for transform in dataset.get('pipeline', ())
+                   if transform['type'].split('.')[-1] == 'RepeatedCrops')
+    return repeats * dataset.get('times', 1) * (children.pop() if children else 1)
+
+
+def counted_refresh(backbone: nn.Module, grid: tuple[int, int],
+                    source: SaliencySource | None = None) -> int:
+    """Multiply-adds of one whole image, of the matrix products that torch runs.
+
+    Args:
+        backbone: Encoder on the meta device.
+        grid: Rows and columns of the whole image's patches.
+        source: What becomes a map. Defaults to None: the paper's, the last block's [CLS] row.
+    """
+    size = [side * backbone.patch_size for side in grid]
+    images, source = torch.zeros(1, 3, *size, device='meta'), source or SaliencySource()
+    # A module's text has the shapes of all its matrices; what heads divide costs the same.
+    return multiply_adds(lambda: source.look(backbone, images), (str(backbone), grid, source))

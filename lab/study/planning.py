@@ -1,0 +1,187 @@
+"""From a study to the configs that it trains, with their epochs and costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from mmengine.config import Config
+
+from amt_mm.apis.comparison import check_comparable, finished
+from amt_mm.config.options import check_options
+from amt_mm.config.reading import read_config
+from amt_mm.errors import InputError
+from lab.cost.cost import CostUnknown
+from lab.cost.refresh_cost import RunCost, training_cost, with_calendar
+
+from .schedule import scaled_schedule
+from .study_file import Recipe, Study, folder_name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One recipe on one data set, for all seeds.
+
+    Attributes:
+        dataset: Name of the data set.
+        recipe: Name of the recipe.
+        cfg: What is trained, but for the seed.
+        cost: For each image of the data set; None where the model's cost is not known.
+        baseline: The baseline's cost on this data set.
+    """
+
+    dataset: str
+    recipe: str
+    cfg: Config
+    cost: RunCost | None
+    baseline: RunCost | None
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of training."""
+        return self.cfg.train_cfg.max_epochs
+
+    @property
+    def relative_step(self) -> float | None:
+        """Multiply-adds of a step of the guided phase over those of the baseline's."""
+        return self.cost and self.baseline and self.cost.step / self.baseline.step
+
+    @property
+    def relative_cost(self) -> float | None:
+        """Multiply-adds of the whole run, refreshes too, over those of the baseline's."""
+        return self.cost and self.baseline and self.cost.total / self.baseline.total
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a plan and a seed."""
+
+    plan: Plan
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f'{self.plan.dataset}, {self.plan.recipe}, seed {self.seed}'
+
+    @property
+    def cfg(self) -> Config:
+        """The whole config."""
+        cfg = deepcopy(self.plan.cfg)
+        cfg.merge_from_dict({'randomness.seed': self.seed})
+        return cfg
+
+    def folder(self, work_dir: Path) -> Path:
+        """Where it is trained."""
+        return (work_dir / folder_name(self.plan.dataset) / folder_name(self.plan.recipe)
+                / f'seed_{self.seed}')
+
+
+def plan_study(study: Study) -> list[Plan]:
+    """Resolve each recipe on each data set, and settle its epochs.
+
+    Args:
+        study: What :func:`~lab.study.study_file.read_study` gives.
+
+    Returns:
+        Data set by data set, the baseline first.
+
+    Raises:
+        InputError: A config cannot be merged, built, judged, or brought to the baseline's
+            cost; the message names recipe and data set.
+    """
+    # Reading mmpretrain's bases takes as long as all the rest.
+    plans, read = [], cache(read_config)
+    for dataset, base in study.datasets.items():
+        baseline = None
+        for recipe in study.recipes.values():
+            try:
+                cfg = merged(base, recipe, study.options, read)
+                check_comparable(base, cfg)
+                cost = _cost(cfg, recipe)
+                if recipe.name == study.baseline:
+                    baseline = cost
+                elif recipe.budget == 'compute':
+                    cfg, cost = at_cost(cfg, cost, baseline.total)
+            except InputError as error:
+                raise InputError(f'recipe {recipe.name!r} on {dataset}: {error}') from error
+            plans.append(Plan(dataset, recipe.name, cfg, cost, baseline))
+    return plans
+
+
+def grid(plans: Sequence[Plan], seeds: Iterable[int]) -> list[Run]:
+    """All runs, seed by seed: stopped early, recipes are compared over fewer seeds."""
+    return [Run(plan, seed) for seed in seeds for plan in plans]
+
+
+def merged(base: str, recipe: Recipe, options: dict | None = None,
+           read: Callable[[str], Config] = read_config) -> Config:
+    """One resolved config: base, overlay files, options of the study and of the recipe, shares.
+
+    Args:
+        base: Config of the data set.
+        recipe: What is put on top.
+        options: The study's own; the recipe's win.
+        read: How a file is read.
+    """
+    cfg = deepcopy(read(base))
+    for file in recipe.overlay:
+        cfg.merge_from_dict(read(file).to_dict())
+    check_options(cfg, (*(options or ()), *recipe.options, *recipe.shares), 'option')
+    try:
+        cfg.merge_from_dict({**(options or {}), **recipe.options})
+        check_comparable(base, cfg)
+        cfg.merge_from_dict({key: max(math.ceil(share), _rounded(share * cfg.train_cfg.max_epochs))
+                             for key, share in recipe.shares.items()})
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        raise InputError(f'options do not fit the config: {error.args[0]}') from error
+    return finished(cfg)
+
+
+def at_cost(cfg: Config, cost: RunCost, total: float) -> tuple[Config, RunCost]:
+    """Choose the epochs at which a run costs as much as another one.
+
+    Args:
+        cfg: A resolved config.
+        cost: Its cost at its own epochs.
+        total: Multiply-adds that an image of the data set shall cost.
+
+    Returns:
+        The config with its schedule scaled to the number of epochs whose cost is nearest
+        (the fewer where two are as near), and its cost.
+
+    Raises:
+        InputError: Less than an epoch, or a schedule that cannot be scaled.
+    """
+    epochs = max(1, _rounded(cfg.train_cfg.max_epochs * total / cost.total))
+
+    def at(number: int) -> tuple[Config, RunCost]:
+        scaled = scaled_schedule(cfg, number)
+        return scaled, with_calendar(cost, scaled)
+
+    def off(number: int) -> float:
+        return abs(at(number)[1].total - total)
+
+    # Whole epochs of the warm-up and whole refreshes: not quite in proportion to the epochs.
+    while off(epochs + 1) < off(epochs):
+        epochs += 1
+    while epochs > 1 and off(epochs - 1) <= off(epochs):
+        epochs -= 1
+    return at(epochs)
+
+
+def _cost(cfg: Config, recipe: Recipe) -> RunCost | None:
+    try:
+        return training_cost(cfg)
+    except CostUnknown:
+        if recipe.budget == 'compute':
+            raise
+        return None
+
+
+def _rounded(value: float) -> int:
+    return math.floor(value + 0.5)

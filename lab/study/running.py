@@ -1,0 +1,120 @@
+"""Train and judge one run, or a grid of them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import queue
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tqdm import tqdm
+
+from amt_mm.apis.comparison import seconds_per_step, train
+from amt_mm.apis.jobs import RunError, check_claim, claim, run_tool
+from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.errors import InputError
+
+from .planning import Run
+from .records import describe
+
+
+def finished_result(run: Run, work_dir: Path) -> dict | None:
+    """What a finished run has measured.
+
+    Args:
+        run: The run.
+        work_dir: Folder of the study.
+
+    Returns:
+        Its line of ``runs.jsonl``, or None if it is not finished.
+
+    Raises:
+        InputError: The folder holds a run of other settings: the recipe has changed.
+    """
+    folder = run.folder(work_dir)
+    file = folder / 'result.json'
+    # Claimed or not: a folder under other settings is refused before anything is trained.
+    if not (check_claim(folder, run.cfg) and file.is_file()):
+        return None
+    # The study's file may have another baseline since.
+    return {**json.loads(file.read_text()), 'relative_step_cost': run.plan.relative_step,
+            'relative_cost': run.plan.relative_cost}
+
+
+def run_one(run: Run, study: str, work_dir: Path, threads: int | None = None,
+            environment: Mapping[str, str] | None = None) -> None:
+    """Train a run, going on where it broke off, and judge it; its folder holds the logs.
+
+    Args:
+        run: The run.
+        study: Name of the study.
+        work_dir: Folder of the study.
+        threads: CPU threads. Defaults to torch's choice.
+        environment: Variables of the environment, such as ``CUDA_VISIBLE_DEVICES``.
+
+    Raises:
+        InputError: Training or judging refused its input, or another process is at
+            work in this folder.
+        RunError: It failed.
+    """
+    folder, cfg = run.folder(work_dir), run.cfg
+    settings = claim(folder, cfg)
+    how = dict(threads=threads, quiet=True, environment=environment)
+    checkpoint = train(cfg, settings, folder, **how)
+    run_tool('judge', [settings, checkpoint], [], folder, **how)
+    measures = json.loads((folder / 'measures.json').read_text())
+    measures['seconds_per_step'] = seconds_per_step(folder)
+    record = {**describe(run, study, work_dir, settings, measures['seconds_per_step']), **measures}
+    write_text(folder / 'result.json', json.dumps(record, indent=2) + '\n')
+
+
+def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
+            gpus: Sequence[str] = (), after_each: Callable[[], None] = lambda: None
+            ) -> dict[str, str]:
+    """Run several at a time; one that fails does not end the others.
+
+    Args:
+        runs: In the order in which they begin.
+        study: Name of the study.
+        work_dir: Its folder.
+        jobs: Runs at a time on CPUs; with more than one, each gets one thread.
+        gpus: Identifiers of GPUs, each for one run at a time, instead of ``jobs``.
+        after_each: Called after each run that finished, never twice at a time.
+
+    Returns:
+        Name of a failed run -> what became of it, in the order of ``runs``.
+    """
+    free: queue.SimpleQueue = queue.SimpleQueue()
+    for place in gpus or range(jobs):
+        free.put(place)
+
+    def one(run: Run) -> None:
+        place = free.get()
+        try:
+            run_one(run, study, work_dir, threads=1 if jobs > 1 and not gpus else None,
+                    environment={'CUDA_VISIBLE_DEVICES': place} if gpus else None)
+        finally:
+            free.put(place)
+
+    failed = {}
+    pool = ThreadPoolExecutor(len(gpus) or jobs)
+    futures = {pool.submit(one, run): run for run in runs}
+    try:
+        for future in tqdm(as_completed(futures), total=len(runs), unit='run', disable=None):
+            run, error = futures[future], future.exception()
+            if error is None:
+                tqdm.write(f'finished: {run.name}')
+                after_each()
+                continue
+            failed[run.name] = str(error)
+            if not isinstance(error, (InputError, RunError)):
+                # A fault of the program, which ends this run alone, too.
+                failed[run.name] = f'{type(error).__name__}: {error}'
+                tqdm.write(''.join(traceback.format_exception(error)).rstrip())
+            tqdm.write(f'failed: {run.name}: {failed[run.name]}')
+    finally:
+        # Told to end, nothing more may begin.
+        pool.shutdown(cancel_futures=True)
+    return {run.name: failed[run.name] for run in runs if run.name in failed}

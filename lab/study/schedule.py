@@ -1,0 +1,95 @@
+"""The same schedule in another number of epochs."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, MutableMapping
+from copy import deepcopy
+
+from mmengine.config import Config
+
+from amt_mm.config.default_hooks import HOUSE_HOOKS
+from amt_mm.errors import InputError
+from amt_mm.registry import HOOKS
+
+# Schedulers whose calendar is their begin, end and T_max alone.
+_STAGES = tuple(shape + kind for shape in ('Constant', 'Linear', 'CosineAnnealing', 'Poly')
+                for kind in ('LR', 'Momentum', 'ParamScheduler'))
+# What each hook counts in epochs; the logger counts iterations whatever their number.
+_HOOKS = {'SaliencyUpdateHook': ('begin', 'interval', 'end'), 'TokenLossHook': ('begin',),
+          'CheckpointHook': ('interval',), 'SafeCheckpointHook': ('interval',),
+          'KNNProbeHook': ('interval',), 'LoggerHook': ()}
+# A hook that is not listed counts none if it has none of these.
+_CALENDAR = ('begin', 'end', 'interval', 'epochs', 'milestones')
+
+
+def scaled_schedule(cfg: Config, epochs: int) -> Config:
+    """A config whose schedule is stretched or shrunk to a number of epochs.
+
+    Stages of the learning rate, the refresh of maps, guidance by losses and checkpoints keep
+    their share of training, rounded to whole epochs; what had at least one keeps at least one.
+
+    Args:
+        cfg: Config after its overlay, with ``train_cfg.max_epochs``.
+        epochs: The new number.
+
+    Returns:
+        A new config.
+
+    Raises:
+        InputError: A scheduler or hook whose calendar is not known here, or too few
+            epochs for the stages.
+    """
+    cfg, old = deepcopy(cfg), cfg.train_cfg.max_epochs
+
+    def scale(value: float) -> float:
+        if math.isinf(value):
+            return value
+        return max(min(1, value), math.floor(value * epochs / old + 0.5))
+
+    stages = cfg.get('param_scheduler') or []
+    for stage in [stages] if isinstance(stages, MutableMapping) else stages:
+        _scale_stage(stage, scale, epochs)
+    named = (cfg.get('default_hooks') or {}).items()
+    for name, hook in (*named, *((None, hook) for hook in cfg.get('custom_hooks') or ())):
+        if isinstance(hook, MutableMapping):
+            _scale_hook(hook, {**HOUSE_HOOKS.get(name, {}), **hook}.get('type', name), scale)
+    cfg.train_cfg.max_epochs = epochs
+    return cfg
+
+
+def _scale_stage(stage: MutableMapping, scale: Callable, epochs: int) -> None:
+    name = stage['type'].split('.')[-1]
+    if name not in _STAGES:
+        raise InputError(f'the schedule cannot be scaled to {epochs} epochs: what of {name} counts '
+                         'epochs is not known; it is of constant, linear, cosine and polynomial '
+                         'stages')
+    begin, end = stage.get('begin', 0), stage.get('end', math.inf)
+    fills = stage.get('T_max') == end - begin
+    for key in ('begin', 'end', 'T_max'):
+        if stage.get(key) is not None:
+            stage[key] = scale(stage[key])
+    if scale(end) <= scale(begin):
+        raise InputError(f'{epochs} epochs are too few for the stages of the learning rate: '
+                         f'nothing is left of {name}')
+    if fills:
+        # Rounded by itself, it could miss the end of its stage by an epoch.
+        stage['T_max'] = scale(end) - scale(begin)
+
+
+def _scale_hook(hook: MutableMapping, kind: str, scale: Callable) -> None:
+    fields = _HOOKS.get(kind.split('.')[-1])
+    if fields is None:
+        unknown = next((key for key in _CALENDAR if key in hook), None)
+        if unknown is not None:
+            raise InputError(f'the schedule cannot be scaled: whether {unknown}='
+                             f'{hook[unknown]!r} of {kind} counts epochs is not known')
+        return
+    for key in fields:
+        # What a config leaves out is a number of epochs all the same.
+        default = inspect.signature(HOOKS.get(kind)).parameters[key].default
+        value = hook.get(key, default)
+        # CheckpointHook's -1 is never.
+        if value is not None and value >= 0:
+            hook[key] = scale(value)

@@ -1,0 +1,155 @@
+"""The file of a study: what is compared, on what, how often."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from amt_mm.config.reading import read_config, require_file
+from amt_mm.errors import InputError
+
+BUDGETS = ('epochs', 'compute')
+_SETTINGS = ('baseline', 'seeds', 'datasets', 'recipes', 'options')
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is put on top of a data set's base config.
+
+    Attributes:
+        name: As tables and the command line have it.
+        overlay: Config files, each merged over what came before.
+        options: Entries as for ``--cfg-options``.
+        shares: Options whose value is this share of the config's epochs, in whole epochs.
+        budget: ``'epochs'``, those of the data set's config, or ``'compute'``, as many as
+            cost what the baseline costs.
+    """
+
+    name: str
+    overlay: tuple[str, ...]
+    options: dict = field(default_factory=dict)
+    shares: dict = field(default_factory=dict)
+    budget: str = 'epochs'
+
+
+@dataclass(frozen=True)
+class Study:
+    """What :func:`read_study` reads.
+
+    Attributes:
+        name: That of the file.
+        baseline: The recipe that differences are taken to.
+        seeds: Seeds of training.
+        datasets: Name -> base config.
+        recipes: Name -> recipe, the baseline first.
+        options: For all runs, under those of the recipe.
+    """
+
+    name: str
+    baseline: str
+    seeds: tuple[int, ...]
+    datasets: dict[str, str]
+    recipes: dict[str, Recipe]
+    options: dict
+
+
+def read_study(path: str | Path) -> Study:
+    """Read the file of a study; see the head of ``configs/studies/attention.py``.
+
+    Args:
+        path: A config of MMEngine, so it may inherit another one in its folder; or
+            ``package::path``. Files that it names are found from its folder.
+
+    Raises:
+        InputError: No such file, or a setting that is missing, unknown or not of its kind.
+    """
+    cfg = read_config(path)
+    found = {name: value for name, value in cfg.to_dict().items() if not name.startswith('_')}
+    for name in found:
+        if name not in _SETTINGS:
+            raise InputError(f'study {path}: {name} is no setting of a study; it has '
+                             f'{", ".join(_SETTINGS)}, and names that begin with _ are your own')
+    for name, kind in (('baseline', str), ('seeds', (list, tuple)), ('datasets', Mapping),
+                       ('recipes', Mapping)):
+        if not isinstance(found.get(name), kind) or not found[name]:
+            raise InputError(f'study {path}: {name}={found.get(name)!r}; see the head of '
+                             'configs/studies/attention.py')
+    seeds, baseline = found['seeds'], found['baseline']
+    if any(type(seed) is not int for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise InputError(f'study {path}: seeds={seeds} must be different whole numbers')
+    if baseline not in found['recipes']:
+        raise InputError(f'study {path}: baseline={baseline!r} is none of the recipes '
+                         f'{list(found["recipes"])}')
+    folder = Path(cfg.filename).parent
+    recipes = {name: _recipe(name, found['recipes'][name], folder, path)
+               for name in (baseline, *found['recipes'])}
+    if recipes[baseline].budget != 'epochs':
+        raise InputError(f'study {path}: the baseline {baseline!r} gives the compute of the others '
+                         "and cannot have budget='compute' itself")
+    options = found.get('options', {})
+    _check_options(options, f'study {path}: options')
+    _check_folders(recipes, path)
+    # Of this name are the tables over data sets.
+    _check_folders(('pooled', *found['datasets']), path)
+    datasets = {name: _config(file, folder, f'study {path}: data set {name!r}')
+                for name, file in found['datasets'].items()}
+    return Study(Path(path).stem, baseline, tuple(seeds), datasets, recipes, options)
+
+
+def folder_name(name: str) -> str:
+    """A recipe's or data set's name as that of a folder: ``'AMT, 75/10'`` is ``'AMT-75-10'``."""
+    return re.sub(r'[^\w.+=]+', '-', name).strip('-.')
+
+
+def _recipe(name: str, found: object, folder: Path, path: str | Path) -> Recipe:
+    where = f'study {path}: recipe {name!r}'
+    if not isinstance(found, Mapping) or not found.get('overlay'):
+        raise InputError(f"{where} must be a dict with `overlay`, such as "
+                         "dict(overlay='../_base_/amt/mae-amt.py')")
+    known = ('overlay', 'options', 'shares', 'budget')
+    for key in found:
+        if key not in known:
+            raise InputError(f'{where}: {key} is unknown; it can have {", ".join(known)}')
+    overlay = found['overlay']
+    files = [overlay] if isinstance(overlay, str) else overlay
+    options, shares = found.get('options', {}), found.get('shares', {})
+    _check_options(options, f'{where}: options')
+    _check_options(shares, f'{where}: shares')
+    for key, share in shares.items():
+        if type(share) not in (int, float) or not 0 <= share <= 1:
+            raise InputError(f'{where}: shares[{key!r}]={share!r} must be a share of the epochs, '
+                             'from 0 to 1')
+        if key in options:
+            raise InputError(f'{where}: {key} is both in options and in shares')
+    budget = found.get('budget', 'epochs')
+    if budget not in BUDGETS:
+        raise InputError(f'{where}: budget={budget!r} must be one of {", ".join(BUDGETS)}')
+    return Recipe(name, tuple(_config(file, folder, where) for file in files), dict(options),
+                  dict(shares), budget)
+
+
+def _config(file: object, folder: Path, where: str) -> str:
+    if not isinstance(file, str):
+        raise InputError(f'{where}: {file!r} must be the path of a config')
+    if '::' in file:
+        return file
+    require_file(str(folder / file), f'{where}: config')
+    return str(folder / file)
+
+
+def _check_options(options: object, where: str) -> None:
+    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+        raise InputError(f"{where} must be a dict such as {{'train_cfg.max_epochs': 12}}")
+
+
+def _check_folders(names: Iterable[str], path: str | Path) -> None:
+    taken: dict[str, str] = {}
+    for name in names:
+        own = folder_name(name).lower()
+        if not own or own in taken:
+            raise InputError(f'study {path}: {name!r} '
+                             + (f'and {taken[own]!r} would share the folder {own}' if own else
+                                'has no letter that a folder could be called by'))
+        taken[own] = name

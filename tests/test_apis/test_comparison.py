@@ -1,0 +1,103 @@
+"""comparison: finished runs are not repeated, and cells say what was measured."""
+
+import json
+import statistics
+
+import pytest
+import torch
+
+from amt_mm.apis import comparison, jobs
+from amt_mm.errors import InputError
+
+TINY = {
+    'train_dataloader.batch_size': 8,
+    'train_dataloader.dataset.num_samples': 12,  # the last batch of an epoch is half empty
+    'probe.train.num_samples': 30,
+    'probe.test.num_samples': 20,
+    'train_cfg.max_epochs': 3,
+    'default_hooks.checkpoint.interval': 3,
+    'default_hooks.logger.interval': 1,
+}
+QUICKSTART = 'quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py'
+
+
+def test_summarise_gives_mean_and_standard_deviation():
+    runs = [{'knn': 30.0, 'seconds_per_step': .5, 'encoder_tokens': 17},
+            {'knn': 33.0, 'seconds_per_step': .7, 'encoder_tokens': 17}]
+    cells = comparison.summarise(runs)
+    assert cells['knn'] == f'31.5 ± {statistics.stdev([30, 33]):.1f}'
+    assert cells['seconds_per_step'] == '0.600 ± 0.141'
+    assert cells['encoder_tokens'] == 17
+    assert 'linear_cls' not in cells
+    assert comparison.summarise(runs[:1])['knn'] == '30.0'
+
+
+def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
+    folder = tmp_path / '20200101_000000' / 'vis_data'
+    folder.mkdir(parents=True)
+    records = [{'time': t, 'loss': 1} for t in (9, 9, 9, 1, 3, 2)] + [{'saliency/entropy': 1}]
+    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+    assert comparison.seconds_per_step(tmp_path) == 2
+    assert comparison.seconds_per_step(tmp_path / 'nothing') is None
+
+
+@pytest.mark.slow
+def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
+    config = str(jobs.configs_folder() / QUICKSTART)
+    options = {**TINY, 'overlay.hooks.saliency.begin': 1, 'overlay.hooks.saliency.interval': 1}
+    result = comparison.run(config, 1, tmp_path, options, threads=1, show=())
+    # 8x8 patches at .45/.40: 28 masked, 26 thrown, 10 visible; [CLS] besides.
+    assert (result['encoder_tokens'], result['decoder_tokens']) == (11, 39)
+    assert 0 <= result['knn'] <= 100 and 0 <= result['linear_mean'] <= 100
+    assert 10 < result['object_area'] < 33
+    assert sorted(p.name for p in (tmp_path / 'saliency').iterdir()) == [
+        'epoch_1.amtmap', 'epoch_2.amtmap']
+    (tmp_path / 'result.json').write_text(json.dumps({'knn': -1}))
+    assert comparison.run(config, 1, tmp_path, options) == {'knn': -1}
+    # The same folder under other settings must not pass for them.
+    with pytest.raises(InputError, match='run of other settings'):
+        comparison.run(config, 1, tmp_path, {**options, 'train_cfg.max_epochs': 4})
+    with pytest.raises(InputError, match='run of other settings'):
+        comparison.run(config, 2, tmp_path, options)
+
+
+def test_random_encoders_differ_by_seed_and_repeat():
+    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART))
+    first, again, other = (comparison.build_model(cfg, seed).backbone.layers[0].attn.qkv.weight
+                           for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+@pytest.mark.parametrize('generator', [
+    dict(type='amt_mm.AMTMaskGenerator'),
+    dict(type='amt_mm.AnnealedMaskGenerator', schedule='out')])  # knows nothing of progress
+def test_tokens_of_an_image_at_the_end(generator):
+    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART), {
+        f'data_preprocessor.mask_generator.{name}': value for name, value in generator.items()})
+    # 45/40 of 64 patches: 28 masked, 26 thrown, 10 visible, and [CLS].
+    assert comparison.tokens_per_image(comparison.build_model(cfg)) == {
+        'encoder_tokens': 11, 'decoder_tokens': 39}
+
+
+def test_a_config_that_cannot_be_judged_is_refused_before_training(tmp_path):
+    config = str(jobs.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
+    with pytest.raises(InputError, match='no `probe`'):
+        comparison.run(config, 0, tmp_path / 'run')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_failed_training_is_an_error(tmp_path):
+    config = str(jobs.configs_folder() / QUICKSTART)
+    with pytest.raises(RuntimeError, match='train.log'):
+        comparison.run(config, 0, tmp_path, {**TINY, 'train_dataloader.batch_size': 0}, show=())
+    assert not (tmp_path / 'result.json').exists()
+
+
+def test_differences_are_paired_by_seed():
+    from scipy.stats import ttest_rel
+    ours = [{'knn': 30., 'linear_cls': 1.}, {'knn': 33.}, {'knn': 35.}]
+    theirs = [{'knn': 31.}, {'knn': 35.5}, {'knn': 36.}]
+    wanted = ttest_rel([30, 33, 35], [31, 35.5, 36]).confidence_interval(.95)
+    cells = comparison.paired_differences(ours, theirs)
+    assert cells == {'knn': f'-1.5 ± {(wanted.high - wanted.low) / 2:.1f}'}
+    assert comparison.paired_differences(ours[:1], theirs[:1]) == {}

@@ -1,0 +1,130 @@
+"""jobs: tools as processes that log, fail and stop as they should."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from mmengine.config import Config
+
+from amt_mm.apis import jobs
+from amt_mm.errors import InputError
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """The factory ``tool(code)`` of a tools/train.py that runs this code."""
+    folder = tmp_path / 'tools'
+    folder.mkdir()
+    monkeypatch.setattr(jobs, 'tools_folder', lambda: folder)
+
+    def make(code):
+        (folder / 'train.py').write_text('import os, sys, time\n' + textwrap.dedent(code))
+
+    return make
+
+
+def run(work_dir, **options):
+    work_dir.mkdir(exist_ok=True)
+    jobs.run_tool('train', ['a.py'], ['--resume'], work_dir, **options)
+
+
+def test_arguments_threads_and_what_is_shown(tool, tmp_path, capsys):
+    tool('print("Epoch 1", sys.argv[1:], os.environ["OMP_NUM_THREADS"])\nprint("noise")')
+    run(tmp_path / 'run', threads=3, show=['Epoch'])
+    line = f"Epoch 1 ['a.py', '--work-dir', '{tmp_path / 'run'}', '--resume'] 3\n"
+    assert capsys.readouterr().out == line
+    assert (tmp_path / 'run/train.log').read_text() == line + 'noise\n'
+
+
+def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
+    tool('raise KeyError("the cause")')
+    with pytest.raises(jobs.RunError, match=r'status 1, see .*train\.log'):
+        run(tmp_path / 'run', show=[])
+    assert "KeyError: 'the cause'" in (tmp_path / 'run/train.log').read_text()
+    assert "KeyError: 'the cause'" in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
+    tool('sys.exit(75)')
+    with pytest.raises(jobs.RunError, match='was stopped and has saved: the same command goes on'):
+        run(tmp_path / 'run', show=[])
+
+
+def test_refused_input_is_refused_here(tool, tmp_path):
+    tool('sys.exit(2)')
+    with pytest.raises(InputError, match='refused its input'):
+        run(tmp_path / 'run', show=[])
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tool, tmp_path):
+    tool('pass')
+    (tmp_path / 'run').mkdir()
+    with jobs._locked(tmp_path / 'run'), pytest.raises(InputError, match='another process'):
+        run(tmp_path / 'run')
+    run(tmp_path / 'run')
+
+
+def test_what_another_thread_forks_keeps_no_lock(tmp_path):
+    """Between fork and exec a child has all our files open, the lock among them."""
+    forked, done = tmp_path / 'forked', tmp_path / 'done'
+
+    def wait_before_exec():
+        forked.touch()
+        until(done.is_file)
+
+    with jobs._locked(tmp_path):
+        other = threading.Thread(target=subprocess.run, args=(['true'],), kwargs=dict(
+            preexec_fn=wait_before_exec))
+        other.start()
+        until(forked.is_file)
+    try:
+        with jobs._locked(tmp_path):
+            pass
+    finally:
+        done.touch()
+        other.join()
+
+
+def until(condition, seconds=60):
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(.01)
+
+
+def test_who_is_told_to_end_ends_what_it_started(tmp_path):
+    """As a real process: SIGTERM to the series reaches the training."""
+    (tmp_path / 'train.py').write_text(
+        'import os, time\nprint("pid", os.getpid(), flush=True)\ntime.sleep(600)')
+    code = f'''
+from pathlib import Path
+from amt_mm.engine import jobs
+jobs.tools_folder = lambda: Path({str(tmp_path)!r})
+with jobs.stopping_children():
+    jobs.run_tool('train', [], [], Path({str(tmp_path)!r}), show=['pid'])
+'''
+    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.PIPE) as process:
+        # What mmpretrain prints when it is imported may stand before.
+        child = next(int(line.split()[1]) for line in process.stdout if line.startswith('pid'))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=120) == 128 + signal.SIGTERM
+    for _ in range(1000):
+        if not os.path.exists(f'/proc/{child}'):
+            break
+        time.sleep(.05)
+    assert not os.path.exists(f'/proc/{child}')
+
+
+def test_a_folder_serves_one_setting(tmp_path):
+    file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
+    assert Config.fromfile(file).lr == 1
+    assert jobs.claim(tmp_path / 'run', Config(dict(lr=1))) == file
+    with pytest.raises(InputError, match='run of other settings'):
+        jobs.claim(tmp_path / 'run', Config(dict(lr=2)))

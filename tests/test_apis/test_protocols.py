@@ -1,0 +1,141 @@
+"""evaluate: what is run, what is taken for its result, and when it is not repeated."""
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+from amt_mm.apis import protocols
+from amt_mm.checkpoints.describe import Pretraining
+from amt_mm.errors import InputError
+from amt_mm.names import PROTOCOLS
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """Tools that write what real ones write; ``calls`` has what they were called with."""
+    class Tools:
+        calls, last_validation = [], True
+
+        def run(self, tool, arguments, options, work_dir, processes=1, threads=None, show=None):
+            self.calls.append((tool, [str(a) for a in arguments[1:]], options, processes))
+            out = work_dir / f'2026010{len(self.calls)}' / 'vis_data'
+            out.mkdir(parents=True)
+            if tool == 'test':
+                (out.parent / 'metrics.json').write_text(json.dumps({'accuracy/top1': 77.0}))
+                return
+            records = [{'accuracy/top1': 10.0, 'step': 2}, {'loss': 1.0, 'step': 3},
+                       {'accuracy/top1': 30.0, 'accuracy/top5': 99.0, 'step': 3}]
+            records = records if self.last_validation else records[:2]
+            (out / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+            (work_dir / 'last_checkpoint').write_text('epoch_3.pth')
+
+    tools = Tools()
+    monkeypatch.setattr(protocols, 'run_tool', tools.run)
+    return tools
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / 'pretrained.pth'
+    path.write_bytes(b'weights')
+    return path
+
+
+def config(**changes):
+    return Config({**dict(default_hooks=dict(pretrained=dict(checkpoint='')),
+                          train_cfg=dict(max_epochs=3), auto_scale_lr=dict(base_batch_size=16)),
+                   **changes})
+
+
+def test_the_result_is_that_of_the_last_epoch_and_is_kept(tools, checkpoint, tmp_path):
+    for _ in range(2):
+        found = protocols.evaluate(config(), checkpoint, tmp_path / 'run', processes=4)
+        assert found == {'accuracy/top1': 30.0, 'accuracy/top5': 99.0}
+    assert tools.calls == [('train', [], ['--auto-scale-lr'], 4)]
+
+
+def test_a_training_that_broke_off_in_its_last_validation_is_tested(tools, checkpoint, tmp_path):
+    tools.last_validation = False
+    assert protocols.evaluate(config(), checkpoint, tmp_path / 'run') == {'accuracy/top1': 77.0}
+    assert tools.calls[1][:2] == ('test', [str(tmp_path / 'run/epoch_3.pth')])
+
+
+def test_a_broken_training_is_resumed(tools, checkpoint, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/last_checkpoint').write_text('epoch_1.pth')
+    protocols.evaluate(config(auto_scale_lr=None), checkpoint, tmp_path / 'run')
+    assert tools.calls == [('train', [], ['--resume'], 1)]
+
+
+def test_what_trains_nothing_is_tested_on_the_checkpoint(tools, checkpoint, tmp_path):
+    cfg = config()
+    cfg.pop('train_cfg')
+    protocols.evaluate(cfg, checkpoint, tmp_path / 'run')
+    assert tools.calls == [('test', [str(checkpoint)], [], 1)]
+
+
+@pytest.mark.parametrize('other', ['weights', 'processes'])
+def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, other):
+    protocols.evaluate(config(), checkpoint, tmp_path / 'run')
+    if other == 'weights':
+        checkpoint.write_bytes(b'WEIGHTS')
+    with pytest.raises(InputError, match='run of other settings'):
+        protocols.evaluate(config(), checkpoint, tmp_path / 'run',
+                           processes=2 if other == 'processes' else 1)
+
+
+@pytest.mark.parametrize('part', ['train', 'test', 'bank'])
+def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,
+                                                         part):
+    def folder(name):
+        for kind in ('dark', 'light'):
+            (tmp_path / name / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / kind / '0.png').write_bytes(b'x')
+        return dict(dataset=dict(type='amt_mm.ImageFolder', data_root=str(tmp_path / name),
+                                 with_label=True))
+
+    def evaluate():
+        monkeypatch.setattr(protocols, '_FINGERPRINTS', {})  # a new process
+        return protocols.evaluate(config(train_dataloader=folder('train'),
+                                         test_dataloader=folder('test'),
+                                         test_cfg=dict(train_dataloader=folder('bank'))),
+                                  checkpoint, tmp_path / 'run')
+
+    evaluate()
+    assert evaluate() == {'accuracy/top1': 30.0, 'accuracy/top5': 99.0}
+    (tmp_path / part / 'dark' / '1.png').write_bytes(b'x')
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate()
+    assert len(tools.calls) == 1
+
+
+def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    protocols.evaluate(config(), checkpoint, tmp_path / 'run')
+    protocols.evaluate(config(), checkpoint.relative_to(tmp_path), tmp_path / 'run')
+    assert len(tools.calls) == 1
+
+
+def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
+    simmim = Pretraining('SimMIM', None, dict(arch='base', patch_size=16,
+                                              layer_scale_init_value=.1), 224)
+    mae = Pretraining('MAE', None, dict(arch='base', patch_size=16), 224)
+    found = protocols.find_config('finetune', 'cifar10', simmim)
+    assert '-simmim-' in found.name
+    assert '-simmim-' not in protocols.find_config('finetune', 'cifar10', mae).name
+    for protocol in PROTOCOLS:
+        path = protocols.find_config(protocol, 'cifar10', simmim)
+        assert protocols.fitted(path, simmim, {}).model.backbone.layer_scale_init_value == .1
+
+
+def test_a_config_that_is_no_protocol_is_refused(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text('model = dict(backbone=dict())\n')
+    with pytest.raises(InputError, match='has no default_hooks.pretrained: it is no protocol'):
+        protocols.fitted(path, Pretraining(None, None, {}, None), {})
+
+
+def test_unknown_data_is_refused():
+    with pytest.raises(InputError, match='no config for knn on cifar11'):
+        protocols.find_config('knn', 'cifar11', Pretraining(None, None, {}, None))

@@ -1,0 +1,117 @@
+"""describe: what a checkpoint says of its pre-training."""
+
+from inspect import signature
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.models import VisionTransformer
+
+from amt_mm.apis.jobs import configs_folder
+from amt_mm.checkpoints.describe import describe
+from amt_mm.config import apply_overlay
+from amt_mm.errors import InputError
+from amt_mm.guidance import SaliencyUpdateHook
+from amt_mm.masking import AMTMaskGenerator
+from amt_mm.models import AMTMAE
+
+
+def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None):
+    with torch.device('meta'):
+        encoder = VisionTransformer(arch, 224, patch_size)
+    state = {f'backbone.{key}': torch.zeros(value.shape)
+             for key, value in encoder.state_dict().items()
+             if depth is None or not key.startswith(f'layers.{depth}')}
+    torch.save({'state_dict': state, 'meta': {} if cfg is None else {'cfg': cfg.pretty_text}},
+               path)
+    return path
+
+
+@pytest.mark.parametrize('config, recipe, host', [
+    ('mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k', 'MAE', 'MAE'),
+    ('mae/mae-am_vit-base-p16_8xb512-amp-coslr-400e_in1k', 'MAE + AM', 'MAE'),
+    ('mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k', 'MAE + AMT', 'MAE'),
+    ('mae/mae-amt-75-10_vit-base-p16_8xb512-amp-coslr-200e_in1k', None, 'MAE'),
+    ('mae/mae-amt-throw-low_vit-base-p16_8xb512-amp-coslr-200e_in1k', None, 'MAE'),
+    ('mae/mae-random-throw-45-40_vit-base-p16_8xb512-amp-coslr-200e_in1k', None, 'MAE'),
+    ('mae/mae-block_vit-base-p16_8xb512-amp-coslr-200e_in1k', None, 'MAE'),
+    ('simmim/simmim_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM', 'SimMIM'),
+    ('simmim/simmim-am_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AM', 'SimMIM'),
+    ('simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AMT', 'SimMIM'),
+    ('simmim/simmim-amt-33-50_vit-base-p16_8xb256-amp-coslr-200e_in1k', None, 'SimMIM'),
+    ('maskfeat/maskfeat-amt_vit-base-p16_8xb256-amp-coslr-300e_in1k', None, 'MaskFeat')])
+def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
+    cfg = apply_overlay(Config.fromfile(configs_folder() / f'{config}.py'))
+    found = describe(write(tmp_path / 'a.pth', cfg))
+    assert (found.recipe, found.host) == (recipe, host)
+    assert found.image_size == 224
+
+
+@pytest.mark.parametrize(('part', 'change'), [
+    ('generator', dict(weighting=dict(invert=True))), ('generator', dict(hint_ratio=.1)),
+    ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),
+    ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
+    ('model', dict(cls_loss_weight=1.)),
+    ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
+def test_a_variant_is_no_row_of_the_paper(tmp_path, part, change):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
+    hook, = cfg.custom_hooks
+    changed, kind = {'generator': (cfg.data_preprocessor.mask_generator, AMTMaskGenerator),
+                     'hook': (hook, SaliencyUpdateHook), 'model': (cfg.model, AMTMAE)}[part]
+    parameters = signature(kind)
+    own = set(change) - {'warmup_throw_ratio'}
+    changed.update({name: parameters.parameters[name].default for name in own})
+    assert describe(write(tmp_path / 'plain.pth', cfg)).row == 'MAE + AMT'
+    changed.update(change)
+    found = describe(write(tmp_path / 'variant.pth', cfg))
+    assert (found.recipe, found.row, found.host) == (None, None, 'MAE')
+
+
+def test_seeds_of_one_config_have_the_same_settings(tmp_path):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))
+
+    def settings(name='a', **changes):
+        own = Config({**cfg.to_dict(), **changes})
+        return describe(write(tmp_path / f'{name}.pth', own)).settings
+
+    assert settings() == settings(randomness=dict(seed=7), work_dir='elsewhere')
+    assert settings() != settings(name='b')
+    assert settings() != settings(custom_hooks=[])
+    assert settings() != settings(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=31))
+    assert describe(write(tmp_path / 'c.pth')).settings is None
+
+
+def test_the_transformer_is_that_of_the_config(tmp_path):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))
+    arch = cfg.model.backbone.arch.to_dict()
+    found = describe(write(tmp_path / 'a.pth', cfg, arch, patch_size=8))
+    assert found.backbone == {'arch': arch, 'patch_size': 8}
+    assert (found.image_size, found.recipe) == (64, 'MAE + AMT')
+
+
+@pytest.mark.parametrize('arch, patch_size', [('deit-tiny', 14), ('deit-small', 16)])
+def test_without_a_config_shapes_tell_a_standard_transformer(tmp_path, arch, patch_size):
+    found = describe(write(tmp_path / 'a.pth', None, arch, patch_size))
+    assert (found.host, found.recipe, found.image_size) == (None, None, None)
+    assert found.backbone['patch_size'] == patch_size
+    names = VisionTransformer.arch_zoo
+    assert names[found.backbone['arch']] == names[arch]
+
+
+def test_an_unknown_transformer_without_a_config_is_refused(tmp_path):
+    path = write(tmp_path / 'a.pth', depth=11)
+    with pytest.raises(InputError, match='11 blocks of width 192, is no standard one'):
+        describe(path)
+
+
+def test_another_network_is_refused(tmp_path):
+    torch.save({'layer1.weight': torch.zeros(2)}, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='a.pth'):
+        describe(tmp_path / 'a.pth')
+
+
+def test_none_stands_for_random_weights():
+    assert describe('none').recipe == 'random init' and not describe('none').backbone

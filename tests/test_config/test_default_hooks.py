@@ -1,0 +1,81 @@
+"""Hooks of the house: in every run, each changed or left out by name."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from amt_mm.apis import launch
+from amt_mm.config.default_hooks import HOUSE_HOOKS, with_house_hooks
+from amt_mm.engine.runner import OverlayRunner
+from amt_mm.errors import InputError
+from amt_mm.hooks import CheckpointKeysHook, ProgressBarHook
+from amt_mm.registry import HOOKS
+from amt_mm.reliability import StepSeedHook
+
+
+def kinds(runner):
+    return [type(hook).__name__ for hook in runner.hooks]
+
+
+@pytest.fixture
+def toy_house(toy_runner):
+    """A toy runner of our own class."""
+    return lambda **changes: toy_runner(kind=OverlayRunner, **changes)
+
+
+@pytest.mark.parametrize('default_hooks', [None, dict(logger=None)])
+def test_every_run_has_each_of_them_once(toy_house, default_hooks):
+    names = kinds(toy_house(default_hooks=default_hooks))
+    for hook in HOUSE_HOOKS.values():
+        assert names.count(HOOKS.get(hook['type']).__name__) == 1
+
+
+def test_one_is_changed_or_left_out_by_its_name(toy_house):
+    runner = toy_house(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
+    assert 'StepSeedHook' not in kinds(runner)
+    bar, = (hook for hook in runner.hooks if isinstance(hook, ProgressBarHook))
+    assert bar.interval == 3
+
+
+@pytest.mark.parametrize('name', ['clip', 'timer', 'checkpoint', 'stop_signal'])
+def test_none_leaves_out_the_hook_of_a_base_config(toy_house, name):
+    runner = toy_house(default_hooks={'logger': None, name: None})
+    kind = {'timer': 'IterTimerHook', 'checkpoint': 'SafeCheckpointHook',
+            'stop_signal': 'StopSignalHook', 'clip': 'ClipEachHook'}[name]
+    assert kind not in kinds(runner) and 'PositionHook' in kinds(runner)
+
+
+@pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),
+                                 dict(type=StepSeedHook)])
+def test_a_custom_hook_of_the_same_type_takes_its_place(own):
+    assert 'seed' not in with_house_hooks(None, [own, Hook()])
+    assert 'keys' in with_house_hooks(None, [own])
+
+
+def test_mmengines_own_are_left_as_they_are():
+    given = dict(logger=None, timer=dict(type='IterTimerHook'))
+    merged = with_house_hooks(given, None)
+    assert {name: merged[name] for name in given} == given
+
+
+def test_options_may_name_them(capsys):
+    cfg = Config(dict(model=dict(type='X')))
+    assert launch.knows(cfg, 'default_hooks.progress_bar')
+    assert not launch.knows(cfg, 'default_hooks.progres_bar')
+
+
+@pytest.mark.parametrize('asked', [dict(strategy=dict(type='FSDPStrategy')),
+                                   dict(runner_type='FlexibleRunner')])
+def test_a_strategy_of_mmengine_is_refused(asked):
+    with pytest.raises(InputError, match='leave them out; .*ShardedModel'):
+        launch.build_runner(Config(asked))
+
+
+def test_a_config_without_a_runner_type_is_run_by_ours(toy_runner, monkeypatch):
+    built = []
+    plain = toy_runner(kind=Runner)
+    monkeypatch.setattr(launch.RUNNERS, 'build', lambda cfg: built.append(cfg) or plain)
+    launch.build_runner(Config(dict()))
+    assert built[0].runner_type == 'amt_mm.OverlayRunner'
+    assert not any(isinstance(hook, CheckpointKeysHook) for hook in toy_runner(kind=Runner).hooks)

@@ -1,0 +1,51 @@
+"""GuidanceHook: no run under the name of guidance whose masks are all random."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from amt_mm.engine.runner import OverlayRunner
+from amt_mm.errors import InputError
+from amt_mm.guidance import GuidanceHook, SaliencyUpdateHook, TokenLossHook
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+
+
+def test_a_run_that_waits_for_maps_in_vain_does_not_begin(toy_runner):
+    runner = toy_runner(hooks=[GuidanceHook()])
+    with pytest.raises(InputError, match='AMTMaskGenerator waits for maps.* would be random'):
+        runner.train()
+    assert runner.iter == 0 and not runner.recorder.steps
+
+
+@pytest.mark.parametrize('hook', [
+    dict(type=SaliencyUpdateHook, begin=0, interval=1), dict(type=TokenLossHook, begin=0)],
+    ids=lambda hook: hook['type'].__name__)
+def test_each_that_makes_maps_will_do(toy_runner, hook):
+    runner = toy_runner(hooks=[hook])
+    GuidanceHook().before_train(runner)
+
+
+def test_what_needs_no_maps_and_what_has_them_pass(toy_runner):
+    runner = toy_runner()
+    preprocessor = runner.model.data_preprocessor
+    preprocessor.store = object()
+    GuidanceHook().before_train(runner)
+    preprocessor.store = None
+    preprocessor.mask_generator.needs_weights = False
+    GuidanceHook().before_train(runner)
+    runner.model = torch.nn.Linear(1, 1)
+    GuidanceHook().before_train(runner)
+
+
+@pytest.mark.parametrize('hooks', [None, dict(guidance=None)])
+def test_runs_by_config_have_it_unless_it_is_left_out(hooks, tmp_path):
+    cfg = Config.fromfile(CONFIGS / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py')
+    cfg.work_dir = str(tmp_path)
+    cfg.visualizer = None
+    cfg.experiment_name = tmp_path.name
+    cfg.merge_from_dict({f'default_hooks.{name}': hook for name, hook in (hooks or {}).items()})
+    runner = OverlayRunner.from_cfg(cfg)
+    assert any(isinstance(hook, GuidanceHook) for hook in runner.hooks) == (hooks is None)
