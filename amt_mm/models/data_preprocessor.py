@@ -36,8 +36,8 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
     Attributes:
         store: Saliency of the training set, or None before the first refresh
             (random masking). Set by
-            :class:`~amt_mm.hooks.SaliencyUpdateHook` or, maps of losses, by
-            :class:`~amt_mm.hooks.TokenLossHook`; no buffer, so neither
+            :class:`~amt_mm.guidance.SaliencyUpdateHook` or, maps of losses, by
+            :class:`~amt_mm.guidance.TokenLossHook`; no buffer, so neither
             checkpoints nor DDP nor EMA copy it.
         patch_size: Side of a patch in pixels; set by the model.
         fallbacks: Number of samples planned by chance although maps were there,

@@ -38,7 +38,7 @@ class Host(BaseSelfSupervisor):
 
     Attributes:
         report_token_losses: Whether :meth:`loss` also tells the loss of each
-            token. Set by :class:`~amt_mm.hooks.TokenLossHook`; False by default.
+            token. Set by :class:`~amt_mm.guidance.TokenLossHook`; False by default.
         loss_weights: Name of a loss -> its weight; 1 for those that are not named.
     """
 

@@ -24,7 +24,7 @@ class Option:
     Attributes:
         name: For the table.
         settings: How whole images are looked at.
-        parts: As of :class:`~amt_mm.hooks.SaliencyUpdateHook`.
+        parts: As of :class:`~amt_mm.guidance.SaliencyUpdateHook`.
     """
 
     name: str
