@@ -15,7 +15,7 @@ from torch import nn
 from amt_mm.checkpoints.newest import check_checkpoint, newest_whole
 from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
-from amt_mm.config.default_hooks import with_house_hooks
+from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
@@ -29,7 +29,7 @@ from amt_mm.reliability.run_lock import RunLock
 from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.reliability.stop_signal_hook import StopSignalHook
 from amt_mm.reliability.worker_failure import worker_failure
-from amt_mm.together import decided_by_first, together
+from amt_mm.distributed import from_rank0, run_on_all_ranks
 
 from .compiling import compile_host
 from .sharded_optimizer import ShardedOptimizer
@@ -65,7 +65,7 @@ class OverlayRunner(Runner):
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
-        super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+        super().register_hooks(with_default_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
             self.register_hook(ShardedStateHook())
 
@@ -87,7 +87,7 @@ class OverlayRunner(Runner):
         """
         try:
             with ExitStack() as stack:
-                together(lambda: self._lock_folders(stack))
+                run_on_all_ranks(lambda: self._lock_folders(stack))
                 self._owns_folder = True
                 self.dump_config()
                 return super().train()
@@ -141,12 +141,12 @@ class OverlayRunner(Runner):
             return
         if self._resume and self._load_from is None:
             folder = self._checkpoint_folder()
-            found = decided_by_first(lambda: newest_whole(self.work_dir, warn, folder))
+            found = from_rank0(lambda: newest_whole(self.work_dir, warn, folder))
             if found is None:
                 warn(f'no checkpoint in {self.work_dir} to go on from: this run starts anew')
             self._load_from, self._resume = found and str(found), found is not None
         elif self._load_from is not None and Path(self._load_from).is_file():
-            decided_by_first(lambda: check_checkpoint(self._load_from))
+            from_rank0(lambda: check_checkpoint(self._load_from))
         super().load_or_resume()
 
     def resume(self, filename: str, *args, **kwargs) -> None:
@@ -211,4 +211,4 @@ class OverlayRunner(Runner):
                         str(temporary.parent), temporary.name, **arguments)
                     seal(temporary)
 
-        together(save)
+        run_on_all_ranks(save)
