@@ -6,8 +6,8 @@ import pytest
 from threaded_ranks import ThreadedRanks
 
 from amt_mm import distributed
-from amt_mm.errors import InputError
 from amt_mm.distributed import from_rank0, run_on_all_ranks
+from amt_mm.errors import InputError
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import read_config
 from amt_mm.errors import InputError
+from amt_mm.models.token_counts import tokens_per_image
 
 from .jobs import claim, run_tool, scalars
 
@@ -164,20 +165,6 @@ def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0,
     if checkpoint is not None:
         load_backbone(model, checkpoint, encoder)
     return {**judge(model, cfg), **tokens_per_image(model)}
-
-
-def tokens_per_image(model: nn.Module) -> dict[str, int]:
-    """Tokens that encoder and decoder see of an image at the end of training.
-
-    Nothing for methods without a decoder, whose encoders see several whole crops.
-    """
-    if not hasattr(model.data_preprocessor, 'mask_generator'):
-        return {}
-    grid, generator = model.backbone.grid, model.data_preprocessor.mask_generator
-    generator.finish()
-    plan = generator(1, grid, torch.ones(1, grid[0] * grid[1]))
-    visible, masked = 1 + plan.visible.shape[1], plan.masked.shape[1]
-    return {'encoder_tokens': visible, 'decoder_tokens': visible + masked}
 
 
 def seconds_per_step(work_dir: Path) -> float | None:

@@ -14,6 +14,7 @@ DEFAULT_HOOKS = {
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
+    'summary': dict(type='amt_mm.RunSummaryHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -17,6 +18,7 @@ from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
 from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
+from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
 from amt_mm.messages import warn
@@ -29,9 +31,9 @@ from amt_mm.reliability.run_lock import RunLock
 from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.reliability.stop_signal_hook import StopSignalHook
 from amt_mm.reliability.worker_failure import worker_failure
-from amt_mm.distributed import from_rank0, run_on_all_ranks
 
 from .compiling import compile_host
+from .quiet_logging import quiet
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 from .training_set import replacing_loader
@@ -61,6 +63,12 @@ class OverlayRunner(Runner):
         cfg['default_hooks'] = {'guidance': dict(type='amt_mm.GuidanceHook'),
                                 **(cfg.get('default_hooks') or {})}
         return super().from_cfg(cfg)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger, without lines for each parameter and dumps on the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        quiet(logger)
+        return logger
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:

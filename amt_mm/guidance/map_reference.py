@@ -13,10 +13,10 @@ from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.runner import Runner
 
 from amt_mm.checkpoints.records import check_map_record
+from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 from amt_mm.saliency.map_file import replace_durably
-from amt_mm.distributed import run_on_all_ranks
 
 
 def maps_folder(runner: Runner) -> Path:

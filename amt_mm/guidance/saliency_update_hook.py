@@ -12,12 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
-from amt_mm.distributed import run_on_all_ranks
 
 from .guided_masks import check_uses_weights
 from .map_reference import maps_folder, open_maps, refer_to, reference_in, take_up_maps
