@@ -14,7 +14,8 @@ from mmengine.model import BaseModule
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
-from amt_mm.checkpoints import TRUST, load_as_data
+from amt_mm.checkpoints import TRUST
+from amt_mm.checkpoints.safe_loading import load_as_data
 from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 
@@ -145,5 +146,5 @@ def test_a_file_cut_short(tmp_path, keep):
     path = tmp_path / 'a.pth'
     torch.save({'state_dict': {'a': torch.zeros(300)}}, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match='a.pth: not a checkpoint, or cut short'):
+    with pytest.raises(InputError, match='a.pth: not a checkpoint, or truncated'):
         CheckpointLoader.load_checkpoint(str(path))
