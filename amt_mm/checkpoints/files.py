@@ -137,13 +137,10 @@ def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:
     """Grid of patches according to a stored config."""
     backbone: Any = config
     for part in ('model', 'backbone'):
-        backbone = backbone.get(part) if isinstance(backbone, Mapping) else None
-    if not isinstance(backbone, Mapping):
-        return None
+        backbone = backbone.get(part) if isinstance(backbone, Mapping) else {}
+    backbone = backbone if isinstance(backbone, Mapping) else {}
     size, patch = (_whole(backbone.get(name)) for name in ('img_size', 'patch_size'))
-    if size is None or patch is None:
-        return None
-    return size[0] // patch[0], size[1] // patch[1]
+    return (size[0] // patch[0], size[1] // patch[1]) if size and patch else None
 
 
 def _whole(value: object) -> tuple[int, int] | None:

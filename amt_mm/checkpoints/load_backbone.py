@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 
-from amt_mm.checkpoints import (
-    choose_encoder,
-    convert,
-    detect_naming,
-    fit_positions,
-    read_checkpoint,
-)
 from amt_mm.errors import InputError
+
+from .encoders import choose_encoder
+from .files import read_checkpoint
+from .naming import convert, detect_naming
+from .positions import fit_positions
 
 # A checkpoint that fills less of the backbone's entries is a wrong one.
 MIN_FILLED = 0.95
@@ -102,8 +100,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
             LayerScale); or the grid of its positions is unknown.
     """
     checkpoint = read_checkpoint(path)
-    state, naming, notes = checkpoint.state, detect_naming(checkpoint.state), []
-    others = []
+    state, naming, others, notes = checkpoint.state, detect_naming(checkpoint.state), [], []
     exempt = tuple(getattr(model.backbone, 'not_pretrained', ()))
     own = model.state_dict()
     try:
@@ -114,7 +111,9 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
         raise InputError(f'{path}: {error}') from error
     if chosen is not None:
         kept = set(names.values())
-        others = [*others, *(_of_network(key) for key in state if key not in kept)]
+        # The student's names get the prefix that they have in such a file.
+        others += [f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
+                   for key in state if key not in kept]
         state = {new: state[old] for new, old in names.items()}
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
@@ -241,20 +240,14 @@ def _size(state: Mapping[str, Tensor]) -> str | None:
     return f'{width} wide and {depth} deep with patches of {patch} px{name}'
 
 
-def _of_network(key: str) -> str:
-    """Name of an entry in a checkpoint with two networks, the student's prefixed too."""
-    return f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
-
-
 def _counts(key: str, not_pretrained: tuple[str, ...]) -> bool:
     return not key.startswith(FINAL_NORMS) and not key.endswith(not_pretrained)
 
 
 def _fits(key: str, value: Tensor, own: Tensor) -> bool:
     """Whether the shapes match; position embeddings may differ in number, as they are resized."""
-    if key.endswith('pos_embed'):
-        return value.shape[-1] == own.shape[-1]
-    return value.shape == own.shape
+    start = -1 if key.endswith('pos_embed') else None
+    return value.shape[start:] == own.shape[start:]
 
 
 def _shape(value: Tensor) -> str:

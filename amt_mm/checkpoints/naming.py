@@ -28,13 +28,7 @@ from torch import Tensor
 from amt_mm.errors import InputError
 from amt_mm.names import NAMINGS
 
-from .distillation import (
-    LOSSES,
-    detect_distillation,
-    reshaped,
-    usable_part,
-    with_copies,
-)
+from .distillation import LOSSES, detect_distillation, reshaped, usable_part, with_copies
 from .encoders import choose_encoder
 
 # Pairs of their and our names; `#` is a number, `@` weight or bias.
@@ -169,8 +163,8 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
     if naming is None:
         raise InputError(f'entries such as `{min(state, default="")}` have no known naming '
                          f'({", ".join(NAMINGS)}): is it a vision transformer?')
-    if naming == 'mmpretrain':
-        state = _with_prefix(state)
+    if naming == 'mmpretrain' and not any(key.startswith('backbone.') for key in state):
+        state = {f'backbone.{key}': value for key, value in state.items()}
     if to == naming and not encoder_only and encoder is None:
         return Conversion(dict(state), naming, [], [])
     notes: list[str] = []
@@ -217,12 +211,6 @@ def _require_encoder(unknown: list[str]) -> None:
                          'else')
 
 
-def _with_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of a whole model, given those of a whole model or of a backbone."""
-    whole = any(key.startswith('backbone.') for key in state)
-    return {key if whole else f'backbone.{key}': value for key, value in state.items()}
-
-
 def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
             ) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
     """Renamed weights, new -> former name, and names that no rule matches."""
@@ -232,13 +220,12 @@ def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
                 for old, new in rules]
     renamed, former, unknown = {}, {}, []
     for key, value in state.items():
-        match, template = next(((match, template) for pattern, template in patterns
-                                if (match := pattern.fullmatch(key))), (None, ''))
-        if match is None:
+        name = next((match.expand(template) for pattern, template in patterns
+                     if (match := pattern.fullmatch(key))), None)
+        if name is None:
             unknown.append(key)
         else:
-            renamed[match.expand(template)] = value
-            former[match.expand(template)] = key
+            renamed[name], former[name] = value, key
     return renamed, former, unknown
 
 

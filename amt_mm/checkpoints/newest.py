@@ -106,19 +106,15 @@ def check_checkpoint(path: str | Path, work_dir: Path | None = None) -> None:
     path = Path(path)
     try:
         if not check_seal(path):
-            if _is_bare_pickle(path):
-                return
-            _check_archive(path)
+            with open(path, 'rb') as file:
+                bare = file.read(2) == _BARE_PICKLE
+            if not bare:
+                _check_archive(path)
     except OSError as error:
         raise damaged(path, error.strerror or str(error)) from error
     if work_dir is not None:
         for reference in maps_named(path):
             _check_maps(path, reference, (work_dir, path.parent))
-
-
-def _is_bare_pickle(path: Path) -> bool:
-    with open(path, 'rb') as file:
-        return file.read(4).startswith(_BARE_PICKLE)
 
 
 def _check_archive(path: Path) -> None:

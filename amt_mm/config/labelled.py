@@ -41,10 +41,12 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
                                       labelled.get('dataset', {}))
     if 'num_classes' in labelled:
         _limit_topk(cfg, labelled.num_classes)
-        for owner in (cfg.model.get('head'), cfg.get('data_preprocessor')):
-            # ClsDataPreprocessor makes one-hot labels for mixup.
-            if owner is not None and (owner is not cfg.get('data_preprocessor')
-                                      or 'ClsDataPreprocessor' in owner.get('type', '')):
+        owners = [cfg.model.get('head')]
+        if 'ClsDataPreprocessor' in (cfg.get('data_preprocessor') or {}).get('type', ''):
+            # It makes one-hot labels for mixup.
+            owners.append(cfg.data_preprocessor)
+        for owner in owners:
+            if owner is not None:
                 owner.setdefault('num_classes', labelled.num_classes)
 
 

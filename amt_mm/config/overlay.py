@@ -55,7 +55,11 @@ def apply_overlay(cfg: Config) -> Config:
     _check_kinds(overlay)
     special = {name: overlay.pop(name, None) for name in SPECIAL}
     for path in special['drop'] or ():
-        _drop(cfg, path)
+        *parents, last = path.split('.')
+        section = cfg
+        for name in parents:
+            section = section.get(name, {})
+        section.pop(last, None)
     if special['labelled'] is not None:
         apply_labelled(cfg, special['labelled'])
     # Both places are common, but the runner reads only one.
@@ -124,13 +128,6 @@ def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
             config[key] = value
 
 
-def _drop(config: ConfigDict, path: str) -> None:
-    *parents, last = path.split('.')
-    for name in parents:
-        config = config.get(name, {})
-    config.pop(last, None)
-
-
 def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
     for key, value in defaults.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
@@ -140,22 +137,19 @@ def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
 
 
 def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> None:
-    found = set()
     substitutes = {name: dict(type=given) if isinstance(given, str) else given
                    for name, given in substitutes.items()}
     for name, given in substitutes.items():
         if not isinstance(given.get('type'), str):
             raise InputError(f'overlay.transforms.{name}={dict(given)} has no type, the name of a '
                              'class')
-    for pipeline in dataset_pipelines(cfg.train_dataloader.dataset):
-        for transform in pipeline:
-            name = transform['type'].split('.')[-1]
-            if name in substitutes:
-                transform.update(substitutes[name])
-                found.add(name)
-    present = [TRANSFORMS.get(t['type']) for p in dataset_pipelines(cfg.train_dataloader.dataset)
-               for t in p]
+    transforms = [transform for pipeline in dataset_pipelines(cfg.train_dataloader.dataset)
+                  for transform in pipeline]
+    found = {transform['type'].split('.')[-1] for transform in transforms}
+    for transform in transforms:
+        transform.update(substitutes.get(transform['type'].split('.')[-1], {}))
     # A class derived from the replacement is as good.
+    present = [TRANSFORMS.get(transform['type']) for transform in transforms]
     missing = {name for name in set(substitutes) - found
                if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]['type']))
                           for cls in present)}

@@ -1,1 +1,1 @@
-"""Arithmetic and memory of steps, refreshes and runs."""
+"""Cost and memory of steps, refreshes and runs."""

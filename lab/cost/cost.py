@@ -1,4 +1,4 @@
-"""What a training step costs: tokens and multiply-adds, by formula and counted."""
+"""Cost of a training step: tokens and multiply-adds, by formula and counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .multiply_adds import multiply_adds
 
 
 class CostUnknown(InputError):
-    """A model whose forward pass is not counted."""
+    """The model has no cost formula."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,14 @@ class Cost:
 
 
 def cost(cfg: Config, guided: bool = True) -> Cost:
-    """Cost of a resolved config's model; computed on the meta device, without its memory.
+    """Cost of a resolved config's model, computed on the meta device.
 
     Args:
         cfg: Config after its overlay; its model is a :class:`Host` or mmpretrain's MAE.
-        guided: Count the guided phase of a guided config; False counts the random masking
-            before it. Others have one phase.
+        guided: The guided phase of a guided config; False for the random masking before it.
 
     Raises:
-        CostUnknown: A model of another kind.
+        CostUnknown: Another model.
     """
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
@@ -107,10 +106,10 @@ def blocks_cost(blocks: nn.ModuleList, tokens: int, wanted: int | None = None) -
     """Multiply-adds of a stack of transformer blocks: ``L (12 n d^2 + 2 n^2 d)``.
 
     Args:
-        blocks: L blocks of width d; an MLP of another width than 4 d counts as it is.
+        blocks: L blocks of width d; MLPs of another width than 4 d are counted as they are.
         tokens: Tokens n.
-        wanted: Tokens m that the last block gives; the others serve it as keys and values, so
-            that it costs ``(10 m + 2 n) d^2 + 2 m n d``. Defaults to None: all.
+        wanted: Tokens m that the last block outputs; the others serve as keys and values, so it
+            costs ``(10 m + 2 n) d^2 + 2 m n d``. Defaults to None: all.
     """
     width = blocks[0].embed_dims
     hidden = blocks[0].ffn.feedforward_channels

@@ -1,4 +1,4 @@
-"""What a training step keeps in memory, counted on small copies of the network."""
+"""Memory of a training step, counted on small copies of the network."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from amt_mm.models import Host
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a training step of a host, in its random phase, which has the most tokens.
+    """Bytes of a training step of a host in its random phase, which has the most tokens.
 
     Attributes:
-        parameters: Number of parameters, no bytes.
-        copies: Of the weights in the precision of autocast, kept for the backward pass.
-        image: Activations that one image keeps for the backward pass.
-        block: Of these, what the dearest block keeps (its own are made again by ``with_cp``);
-            with ``cls_loss_weight`` the decoder's counts twice, where one pass is made at a time.
+        parameters: Number of parameters (not bytes).
+        copies: Weights in autocast's precision, kept for the backward pass.
+        image: Activations per image, kept for the backward pass.
+        block: The largest share of one block in ``image`` (``with_cp`` recomputes it); with
+            ``cls_loss_weight`` the decoder's counts twice, if passes run one at a time.
     """
 
     parameters: int
@@ -39,10 +39,10 @@ class Memory:
 
 
 def memory_of(cfg: Config, bf16: bool = True) -> Memory:
-    """Count by the tensors that autograd keeps, with one and with two blocks.
+    """Count the tensors that autograd keeps, with one and with two blocks.
 
-    Every further block keeps as much as the second, so large networks are counted by small
-    ones. On the CPU: a GPU's autocast takes other precisions for a few operations.
+    Every further block keeps as much as the second, so small networks suffice. Counted on the CPU;
+    autocast on a GPU uses other precisions for a few operations.
 
     Args:
         cfg: Config after its overlay, of a :class:`~amt_mm.models.Host`.
@@ -63,7 +63,7 @@ def memory_of(cfg: Config, bf16: bool = True) -> Memory:
 
 
 def _kept(cfg: Config, depth: int, decoder_depth: int, bf16: bool) -> list[int]:
-    """Bytes kept for any batch, and for each image of it."""
+    """Bytes kept regardless of the batch, and per image."""
     small = copy.deepcopy(cfg.model)
     arch = small.backbone.get('arch', 'base')
     arch = VisionTransformer.arch_zoo[arch] if isinstance(arch, str) else arch
@@ -90,7 +90,7 @@ def kept_bytes(model: nn.Module, forward: Callable[[], Tensor]) -> int:
     """Bytes that a forward pass keeps for the backward pass, without weights.
 
     Args:
-        model: Whose weights do not count.
+        model: Its weights do not count.
         forward: Computes the loss.
     """
     kept = {}

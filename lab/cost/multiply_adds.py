@@ -1,4 +1,4 @@
-"""Multiply-adds of a forward pass, counted by torch, once for each of a kind."""
+"""Multiply-adds of a forward pass, counted by torch once per kind."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _COUNTED: dict[Hashable, int] = {}
 
 
 def multiply_adds(forward: Callable[[], object], kind: Hashable) -> int:
-    """Count the matrix products that torch runs, on the meta device: nothing is computed.
+    """Count the matrix products that torch runs on the meta device, without computing them.
 
-    Counting takes a quarter of a second, and the recipes of a study are many of few kinds.
+    Counting takes a quarter of a second, and a study has many recipes of few kinds.
 
     Args:
-        forward: The forward pass. New tensors that it makes are on the meta device.
-        kind: All that the count depends on, such as the network's config and the number of
-            tokens. What is of one kind is counted once in a process.
+        forward: The forward pass; tensors that it creates are on the meta device.
+        kind: All that the count depends on, such as the network's config and number of tokens;
+            the key of the cache.
     """
     if kind not in _COUNTED:
         with FlopCounterMode(display=False) as counter, torch.device('meta'):

@@ -1,4 +1,4 @@
-"""What a run costs, and what of it refreshing saliency does, by arithmetic."""
+"""Cost of a run and the share of its saliency refreshes, by arithmetic."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from .multiply_adds import multiply_adds
 
 @dataclass(frozen=True)
 class RunCost:
-    """A run's multiply-adds for each image of the data set.
+    """Multiply-adds of a run per image of the data set.
 
     Attributes:
-        warm_up_crops: Crops of an image that training sees before guidance.
+        warm_up_crops: Crops of an image before guidance.
         guided_crops: Crops of an image after that.
-        refreshes: Times that an image is looked at whole: on average, where refreshes
-            renew a part.
+        refreshes: Times that an image is processed whole; an average if refreshes renew a part.
         warm_up: Multiply-adds of the forward pass of one crop before guidance.
-        guided: The same in the guided phase; at its end, where ratios change in it.
-        refresh: The same of one whole image, as far as its map needs; 0 where there is no
-            refresh. The short pass before, by which ``debias`` and ``source='feature'`` find
-            means, is not counted: its share depends on the size of the data set.
+        guided: The same in the guided phase; at its end, if ratios change.
+        refresh: The same of one whole image, as far as its map needs; 0 without refreshes. The
+            short pass that finds means for ``debias`` and ``source='feature'`` is not counted, as
+            its share depends on the size of the data set.
     """
 
     warm_up_crops: int
@@ -46,10 +45,7 @@ class RunCost:
 
     @property
     def share(self) -> float:
-        """Share of the refreshes in the run's multiply-adds.
-
-        A step counts three forward passes, two of them for the backward pass.
-        """
+        """Share of the refreshes in the run's multiply-adds; a step counts three forward passes."""
         return self.share_of(self.refresh, 3 * self.warm_up, 3 * self.guided)
 
     @property
@@ -60,7 +56,7 @@ class RunCost:
 
     @property
     def step(self) -> int:
-        """Multiply-adds of a training step for a crop, of the guided phase where there is one."""
+        """Multiply-adds of a training step per crop, of the guided phase if there is one."""
         return 3 * (self.guided if self.guided_crops else self.warm_up)
 
     def share_of(self, refresh: float, warm_up: float, guided: float) -> float:
@@ -68,8 +64,8 @@ class RunCost:
 
         Args:
             refresh: Of one whole image.
-            warm_up: Of a training step before guidance, a crop.
-            guided: Of a training step in the guided phase, a crop.
+            warm_up: Of a training step before guidance, per crop.
+            guided: Of a training step in the guided phase, per crop.
         """
         whole = self.refreshes * refresh
         steps = self.warm_up_crops * warm_up + self.guided_crops * guided
@@ -77,7 +73,7 @@ class RunCost:
 
 
 def refresh_hook(cfg: Config, **changes) -> SaliencyUpdateHook | None:
-    """The refresh of a resolved config.
+    """Build the refresh hook of a resolved config.
 
     Args:
         cfg: Config after its overlay.
@@ -98,15 +94,15 @@ def _hook(cfg: Config, name: str, changes: Mapping) -> Hook | None:
 
 
 def run_cost(cfg: Config, **changes) -> RunCost:
-    """What a run costs, refreshes and steps; computed on the meta device.
+    """Cost of a guided run, refreshes and steps, computed on the meta device.
 
     Args:
         cfg: Config after its overlay, with a ``SaliencyUpdateHook``.
         **changes: Options of the hook that replace the config's.
 
     Raises:
-        InputError: No such hook, or a run that counts iterations: how often it sees an
-            image depends on the data set.
+        InputError: No such hook, or a run by iterations: how often it sees an image depends on
+            the data set.
     """
     if refresh_hook(cfg, **changes) is None:
         raise InputError('the config refreshes no saliency: it has no SaliencyUpdateHook')
@@ -114,15 +110,15 @@ def run_cost(cfg: Config, **changes) -> RunCost:
 
 
 def training_cost(cfg: Config, **changes) -> RunCost:
-    """What any run by epochs costs, with refreshes, guidance by losses, or without guidance.
+    """Cost of any run by epochs, with refreshes, guidance by losses, or without guidance.
 
     Args:
-        cfg: Config after its overlay. Without a hook that brings maps, masks stay random.
+        cfg: Config after its overlay. Without a hook that provides maps, masks stay random.
         **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
 
     Raises:
-        CostUnknown: A model whose cost is not known.
-        InputError: A run that counts iterations.
+        CostUnknown: A model of unknown cost.
+        InputError: A run by iterations.
     """
     hook, refresh = refresh_hook(cfg, **changes), 0
     if hook is not None:
@@ -131,19 +127,19 @@ def training_cost(cfg: Config, **changes) -> RunCost:
         refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone),
                                   hook.settings.source)
     steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
-    return with_calendar(steps, cfg, **changes)
+    return with_schedule(steps, cfg, **changes)
 
 
-def with_calendar(steps: RunCost, cfg: Config, **changes) -> RunCost:
-    """The same costs of a step and of a refresh, over the epochs of a config.
+def with_schedule(steps: RunCost, cfg: Config, **changes) -> RunCost:
+    """Combine known costs of a step and a refresh with the schedule of a config.
 
     Args:
-        steps: What :func:`training_cost` says of a config that differs in nothing else.
+        steps: From :func:`training_cost`, of a config that differs in nothing else.
         cfg: Config after its overlay.
         **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
 
     Raises:
-        InputError: A run that counts iterations.
+        InputError: A run by iterations.
     """
     hook = refresh_hook(cfg, **changes)
     guide = hook or _hook(cfg, 'TokenLossHook', {})
@@ -161,10 +157,10 @@ def with_calendar(steps: RunCost, cfg: Config, **changes) -> RunCost:
 
 
 def crops_an_epoch(dataset: Mapping) -> int:
-    """Crops of each image in an epoch, by the config of a training set.
+    """Crops of each image in an epoch, according to the config of a training set.
 
     Raises:
-        InputError: Data sets joined of which one is repeated more often.
+        InputError: Concatenated data sets that are repeated differently.
     """
     children = {crops_an_epoch(child) for child in (*dataset.get('datasets', ()),
                                                     dataset.get('dataset')) if child}
@@ -178,12 +174,12 @@ def crops_an_epoch(dataset: Mapping) -> int:
 
 def counted_refresh(backbone: nn.Module, grid: tuple[int, int],
                     source: SaliencySource | None = None) -> int:
-    """Multiply-adds of one whole image, of the matrix products that torch runs.
+    """Multiply-adds of the matrix products that torch runs for one whole image.
 
     Args:
         backbone: Encoder on the meta device.
         grid: Rows and columns of the whole image's patches.
-        source: What becomes a map. Defaults to None: the paper's, the last block's [CLS] row.
+        source: Source of the map. Defaults to None: the paper's, the last block's [CLS] row.
     """
     size = [side * backbone.patch_size for side in grid]
     images, source = torch.zeros(1, 3, *size, device='meta'), source or SaliencySource()

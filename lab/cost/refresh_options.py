@@ -1,4 +1,4 @@
-"""What options of the refresh gain and what they change: seconds, and ranks within the maps."""
+"""Time and rank agreement of maps for options of the refresh."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Option:
     """One way to refresh.
 
     Attributes:
-        name: For the table.
-        settings: How whole images are looked at.
+        name: In the table.
+        settings: How whole images are processed.
         parts: As of :class:`~amt_mm.guidance.SaliencyUpdateHook`.
     """
 
@@ -34,13 +34,13 @@ class Option:
 
 def options(size: tuple[int, int], patch_size: int, heights: Sequence[int] | None,
             parts: Sequence[int]) -> list[Option]:
-    """The full refresh first, then each option alone, then smaller images in bf16.
+    """List the full refresh, then each option alone, then smaller images in bf16.
 
     Args:
         size: Height and width of the crops.
         patch_size: Side of a patch.
-        heights: Heights of smaller images; widths follow in proportion, both to whole
-            patches. Defaults to None: 5/7 and 4/7 of the crops', 160 and 128 of 224.
+        heights: Heights of smaller images; widths follow in proportion, both in whole patches.
+            Defaults to None: 5/7 and 4/7 of the crops', 160 and 128 of 224.
         parts: Numbers of parts.
     """
     wanted = [size[0] * 5 / 7, size[0] * 4 / 7] if heights is None else heights
@@ -61,17 +61,13 @@ def options(size: tuple[int, int], patch_size: int, heights: Sequence[int] | Non
 
 
 def evenly(dataset: Dataset, count: int) -> list[int]:
-    """Indices of ``count`` samples, spread over a data set."""
+    """Indices of ``count`` evenly spaced samples."""
     return np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int).tolist()
 
 
 def maps_of(model: nn.Module, dataset: Dataset, chosen: Sequence[int], settings: Refresh,
             batch_size: int) -> Tensor:
-    """Maps of some samples of a training set.
-
-    Returns:
-        ``(n, h, w)`` fp32 on the CPU.
-    """
+    """Maps of some samples of a training set, ``(n, h, w)`` fp32 on the CPU."""
     view, grid = settings.view(dataset), settings.grid(model.backbone)
     maps = []
     for start in tqdm(range(0, len(chosen), batch_size), desc=f'maps {grid[0]}x{grid[1]}',
@@ -82,13 +78,13 @@ def maps_of(model: nn.Module, dataset: Dataset, chosen: Sequence[int], settings:
 
 
 def of_different_age(maps: Sequence[Tensor], chosen: Sequence[int], parts: int) -> Tensor | None:
-    """What a rotation of parts has in hand right after a refresh.
+    """Maps that a rotation of parts holds right after a refresh.
 
-    The part renewed last is of now, the one before of one refresh ago, and so on.
+    The part renewed last is current, the one before is one refresh old, and so on.
 
     Args:
         maps: Full maps of now, of one refresh ago, and so on, ``(n, h, w)`` each.
-        chosen: Which samples they are of.
+        chosen: Samples that they are of.
         parts: Number of parts.
 
     Returns:
@@ -101,7 +97,7 @@ def of_different_age(maps: Sequence[Tensor], chosen: Sequence[int], parts: int) 
 
 
 def agreement(maps: Tensor, full: Tensor) -> Tensor:
-    """Rank correlation of each map with the full refresh's, brought to that one's grid.
+    """Rank correlation of each map with that of the full refresh, on the latter's grid.
 
     Args:
         maps: ``(n, h', w')``.
@@ -115,14 +111,14 @@ def agreement(maps: Tensor, full: Tensor) -> Tensor:
 
 
 def on_grid(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Maps read on another grid, as crops read them.
+    """Resample maps to another grid, as crops do.
 
     Args:
         maps: ``(n, h', w')``.
         grid: Rows and columns ``(h, w)``.
 
     Returns:
-        ``(n, h, w)``; the maps themselves where that is their grid.
+        ``(n, h, w)``; the maps themselves if that is their grid.
     """
     if tuple(maps.shape[1:]) == grid:
         return maps
@@ -136,7 +132,7 @@ def training_step(model: nn.Module, images: Tensor, guided: bool, bf16: bool) ->
     Args:
         model: A host, on its device.
         images: ``(B, 3, H, W)`` uint8.
-        guided: With made-up saliency, as at the end of the guided phase.
+        guided: With artificial saliency, as at the end of the guided phase.
         bf16: Under autocast to bfloat16.
     """
     preprocessor, grid = model.data_preprocessor, tuple(model.backbone.grid)
@@ -153,16 +149,16 @@ def training_step(model: nn.Module, images: Tensor, guided: bool, bf16: bool) ->
 
 def take_turns(tasks: Mapping[str, Callable[[], None]], rounds: int, device: torch.device,
                warm_up: int = 1) -> dict[str, np.ndarray]:
-    """Time several tasks in turn, so that noise disturbs all alike.
+    """Time several tasks in turn, so that noise affects all alike.
 
-    On a CPU it is this process's processor time, which other processes on the machine
-    hardly change; on a GPU it is the clock's, from rest to rest.
+    On a CPU, processor time of this process, which other processes hardly change; on a GPU, wall
+    time with synchronisation.
 
     Args:
         tasks: Name -> what to do.
         rounds: Measured rounds.
-        device: Waited for before and after each.
-        warm_up: Rounds before, not measured.
+        device: Synchronised before and after each task.
+        warm_up: Unmeasured rounds before.
 
     Returns:
         Name -> seconds, ``(rounds,)``.

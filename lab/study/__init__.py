@@ -1,1 +1,1 @@
-"""Studies: recipes by data sets by seeds, trained, judged and compared to a baseline."""
+"""Studies: recipes × data sets × seeds, trained, evaluated and compared to a baseline."""

@@ -1,14 +1,14 @@
-"""Train recipes on data sets with seeds, judge the encoders, and compare them to a baseline.
+"""Train recipes on data sets with several seeds, evaluate the encoders, compare to a baseline.
 
-A study is one small file, see configs/studies/attention.py. Its runs begin seed by seed, so
-that a part of them can be compared; the same command goes on where it stopped: finished runs
-are not repeated, broken ones resumed. Below the work folder:
+A study is one small file, see configs/studies/attention.py. Runs start seed by seed, so that a
+partial study can be compared. The same command continues: finished runs are not repeated,
+interrupted ones are resumed. Below the work folder:
 
   <data set>/<recipe>/seed_<n>   a run: merged config (settings/), logs, checkpoint, result.json
-  runs.jsonl                     one line a finished run
+  runs.jsonl                     one line per finished run
   tables/                        mean, standard deviation and paired differences; pooled
   plots/                         differences with their intervals; accuracy over cost
-  part/                          tables and plots of the last part that was asked for by --table
+  part/                          tables and plots of the last part requested by --table
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ from lab.study.tables import write_tables
 
 
 def main() -> None:
-    """Plan, run, and write what came out."""
+    """Plan, run, and write the results."""
     args = parse_args()
     with launch.one_line_errors(), stopping_children():
         study = read_study(args.study)
@@ -92,7 +92,7 @@ def main() -> None:
         done: dict[str, dict] = {}
 
         def look() -> list[dict]:
-            # Also at what is not selected, or another process has finished.
+            # Including runs that are not selected, or that another process has finished.
             for run in every:
                 if run.name not in done and (record := finished_result(run, work_dir)):
                     done[run.name] = record
@@ -120,7 +120,7 @@ def main() -> None:
             failed = run_all(waiting, study.name, work_dir, args.jobs, args.gpus, write)
         for file in write():
             print(f'\n{file.read_text()}', end='')
-        # Drawing takes seconds: once, and not after each run.
+        # Plotting takes seconds, so not after each run.
         with file_lock(work_dir, wait=True):
             write_plots(look(), study, work_dir)
         print(f'\nAlso in {work_dir}: tables/, plots/ and runs.jsonl')
@@ -132,7 +132,7 @@ def main() -> None:
 
 
 def write_part(records: Sequence[dict], study: Study, work_dir: Path) -> None:
-    """Write and print the tables of a part of the study, and draw it."""
+    """Write, print and plot the tables of a part of the study."""
     if not records:
         print('No run of it is finished')
         return
@@ -147,10 +147,10 @@ def write_part(records: Sequence[dict], study: Study, work_dir: Path) -> None:
 
 def select(runs: Sequence[Run], study: Study, args: argparse.Namespace,
            always: str | None = None) -> list[Run]:
-    """The runs that the command line asks for, and those of the recipe ``always``.
+    """Select the runs that the command line asks for, and those of the recipe ``always``.
 
     Raises:
-        InputError: A name or seed that the study does not have.
+        InputError: An unknown name or seed.
     """
     def chosen(option: str, wanted: Sequence | None, known: Iterable) -> set:
         for value in wanted or ():
@@ -167,7 +167,7 @@ def select(runs: Sequence[Run], study: Study, args: argparse.Namespace,
 
 
 def overview(runs: Sequence[Run], done: Container[str], work_dir: Path) -> str:
-    """The grid as a table."""
+    """Format the runs as a table."""
     rows = [dict(dataset=run.plan.dataset, recipe=run.plan.recipe, seed=run.seed,
                  epochs=run.plan.epochs, step=run.plan.relative_step, run=run.plan.relative_cost,
                  state='finished' if run.name in done else

@@ -1,4 +1,4 @@
-"""From a study to the configs that it trains, with their epochs and costs."""
+"""Turn a study into the configs to train, with their epochs and costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amt_mm.config.options import check_options
 from amt_mm.config.reading import read_config
 from amt_mm.errors import InputError
 from lab.cost.cost import CostUnknown
-from lab.cost.refresh_cost import RunCost, training_cost, with_calendar
+from lab.cost.refresh_cost import RunCost, training_cost, with_schedule
 
 from .schedule import scaled_schedule
 from .study_file import Recipe, Study, folder_name
@@ -29,8 +29,8 @@ class Plan:
     Attributes:
         dataset: Name of the data set.
         recipe: Name of the recipe.
-        cfg: What is trained, but for the seed.
-        cost: For each image of the data set; None where the model's cost is not known.
+        cfg: The config without the seed.
+        cost: Per image of the data set; None if the model's cost is unknown.
         baseline: The baseline's cost on this data set.
     """
 
@@ -47,12 +47,12 @@ class Plan:
 
     @property
     def relative_step(self) -> float | None:
-        """Multiply-adds of a step of the guided phase over those of the baseline's."""
+        """Multiply-adds of a step of the guided phase relative to the baseline's."""
         return self.cost and self.baseline and self.cost.step / self.baseline.step
 
     @property
     def relative_cost(self) -> float | None:
-        """Multiply-adds of the whole run, refreshes too, over those of the baseline's."""
+        """Multiply-adds of the whole run, refreshes included, relative to the baseline's."""
         return self.cost and self.baseline and self.cost.total / self.baseline.total
 
 
@@ -65,36 +65,36 @@ class Run:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """Name in messages."""
         return f'{self.plan.dataset}, {self.plan.recipe}, seed {self.seed}'
 
     @property
     def cfg(self) -> Config:
-        """The whole config."""
+        """The config with the seed."""
         cfg = deepcopy(self.plan.cfg)
         cfg.merge_from_dict({'randomness.seed': self.seed})
         return cfg
 
     def folder(self, work_dir: Path) -> Path:
-        """Where it is trained."""
+        """Work folder of the run."""
         return (work_dir / folder_name(self.plan.dataset) / folder_name(self.plan.recipe)
                 / f'seed_{self.seed}')
 
 
 def plan_study(study: Study) -> list[Plan]:
-    """Resolve each recipe on each data set, and settle its epochs.
+    """Resolve each recipe on each data set and choose its epochs.
 
     Args:
-        study: What :func:`~lab.study.study_file.read_study` gives.
+        study: From :func:`~lab.study.study_file.read_study`.
 
     Returns:
         Data set by data set, the baseline first.
 
     Raises:
-        InputError: A config cannot be merged, built, judged, or brought to the baseline's
-            cost; the message names recipe and data set.
+        InputError: A config cannot be merged, built, evaluated or scaled to the baseline's cost;
+            the message names recipe and data set.
     """
-    # Reading mmpretrain's bases takes as long as all the rest.
+    # Reading mmpretrain's bases takes half of the time.
     plans, read = [], cache(read_config)
     for dataset, base in study.datasets.items():
         baseline = None
@@ -114,19 +114,19 @@ def plan_study(study: Study) -> list[Plan]:
 
 
 def grid(plans: Sequence[Plan], seeds: Iterable[int]) -> list[Run]:
-    """All runs, seed by seed: stopped early, recipes are compared over fewer seeds."""
+    """List all runs, seed by seed: a study stopped early compares recipes over fewer seeds."""
     return [Run(plan, seed) for seed in seeds for plan in plans]
 
 
 def merged(base: str, recipe: Recipe, options: dict | None = None,
            read: Callable[[str], Config] = read_config) -> Config:
-    """One resolved config: base, overlay files, options of the study and of the recipe, shares.
+    """Merge a config: base, overlay files, options of the study and of the recipe, shares.
 
     Args:
         base: Config of the data set.
-        recipe: What is put on top.
-        options: The study's own; the recipe's win.
-        read: How a file is read.
+        recipe: The recipe.
+        options: The study's; the recipe's win.
+        read: Reads a file.
     """
     cfg = deepcopy(read(base))
     for file in recipe.overlay:
@@ -148,25 +148,25 @@ def at_cost(cfg: Config, cost: RunCost, total: float) -> tuple[Config, RunCost]:
     Args:
         cfg: A resolved config.
         cost: Its cost at its own epochs.
-        total: Multiply-adds that an image of the data set shall cost.
+        total: Multiply-adds per image of the data set to reach.
 
     Returns:
-        The config with its schedule scaled to the number of epochs whose cost is nearest
-        (the fewer where two are as near), and its cost.
+        The config scaled to the number of epochs with the nearest cost (the fewer in a tie), and
+        its cost.
 
     Raises:
-        InputError: Less than an epoch, or a schedule that cannot be scaled.
+        InputError: Less than one epoch, or a schedule that cannot be scaled.
     """
     epochs = max(1, _rounded(cfg.train_cfg.max_epochs * total / cost.total))
 
     def at(number: int) -> tuple[Config, RunCost]:
         scaled = scaled_schedule(cfg, number)
-        return scaled, with_calendar(cost, scaled)
+        return scaled, with_schedule(cost, scaled)
 
     def off(number: int) -> float:
         return abs(at(number)[1].total - total)
 
-    # Whole epochs of the warm-up and whole refreshes: not quite in proportion to the epochs.
+    # Warm-up epochs and refreshes are whole, so cost is not quite proportional to epochs.
     while off(epochs + 1) < off(epochs):
         epochs += 1
     while epochs > 1 and off(epochs - 1) <= off(epochs):

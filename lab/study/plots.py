@@ -1,4 +1,4 @@
-"""Pictures of a study: differences to the baseline with their intervals, accuracy over cost."""
+"""Plots of a study: differences to the baseline with intervals, accuracy over cost."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def write_plots(records: Sequence[Mapping], study: Study, work_dir: Path) -> lis
         work_dir: Its folder.
 
     Returns:
-        The SVG files; a PNG lies beside each. Without a pair of runs there are no
-        differences to draw, and without two recipes of known cost nothing over cost.
+        The SVG files, each with a PNG beside it. Differences need a pair of runs, plots over cost
+        two recipes of known cost.
     """
     measured = [name for name in study.datasets
                 if any(record['data_set'] == name for record in records)]
@@ -51,13 +51,13 @@ def write_plots(records: Sequence[Mapping], study: Study, work_dir: Path) -> lis
 
 
 def differences(rows: Sequence[Mapping], baseline: str, title: str) -> Figure | None:
-    """A dot and its 95 % interval for each recipe, a panel a measure, the best on top.
+    """Plot a dot and its 95 % interval per recipe, one panel per measure, the best on top.
 
-    A dot of one pair is hollow: it has no interval. Intervals much wider than the
+    The dot of a single pair is hollow and has no interval. Intervals much wider than the
     differences, as two seeds give them, are cut, with an arrow.
 
     Args:
-        rows: What :func:`~lab.study.tables.summary` gives.
+        rows: From :func:`~lab.study.tables.summary`.
         baseline: Name of the baseline.
         title: Of the figure.
 
@@ -88,7 +88,7 @@ def differences(rows: Sequence[Mapping], baseline: str, title: str) -> Figure | 
 
 
 def _limits(shown: Sequence[Mapping]) -> tuple[float, float]:
-    """Room for all dots, zero, and intervals as far as the dots can still be told apart."""
+    """Axis limits that show all dots, zero, and intervals as far as dots stay distinguishable."""
     dots = [0, *(row['difference'] for row in shown)]
     widest = max((row['half_width'] or 0 for row in shown), default=0)
     spread = max(dots) - min(dots)
@@ -109,10 +109,10 @@ def _interval(axes: Axes, height: int, row: Mapping, low: float, high: float) ->
 
 
 def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
-    """Each recipe's mean ± standard deviation over the cost of its run, a panel a measure.
+    """Plot mean ± standard deviation of each recipe over its cost, one panel per measure.
 
     Args:
-        rows: What :func:`~lab.study.tables.summary` gives, of one data set.
+        rows: From :func:`~lab.study.tables.summary`, of one data set.
         title: Of the figure.
 
     Returns:
@@ -146,11 +146,11 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
 
 
 def _apart(points: Mapping[int, tuple[float, float]], gap: float) -> dict[int, float]:
-    """Heights for the numbers beside points: none over another of about the same cost.
+    """Heights for the numbers beside points, so that none covers another of similar cost.
 
     Args:
         points: Number -> cost and accuracy.
-        gap: Least distance.
+        gap: Minimum distance.
     """
     heights: dict[int, float] = {}
     for column in {round(x, 1) for x, _ in points.values()}:

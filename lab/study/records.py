@@ -1,4 +1,4 @@
-"""What is kept of a finished run, and ``runs.jsonl``, one line each."""
+"""Records of finished runs, and ``runs.jsonl`` with one line for each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIST = 'runs.jsonl'
 
 def describe(run: Run, study: str, work_dir: Path, settings: Path,
              step_seconds: float | None) -> dict:
-    """All about a trained run but what it measured.
+    """Describe a trained run, except for what it measured.
 
     Args:
         run: The run.
@@ -35,12 +35,12 @@ def describe(run: Run, study: str, work_dir: Path, settings: Path,
         step_seconds: Median time of a step.
 
     Returns:
-        ``study``, ``recipe``, ``data_set``, ``seed``, ``epochs``, ``images`` (of the
-        training set), ``multiply_adds`` (of the run, three forward passes a step, and
-        refreshes), ``relative_step_cost`` and ``relative_cost`` (to the baseline's, of a step
-        of the guided phase and of the run), ``seconds`` (of training: the median step times
-        their number, and refreshes), ``images_per_second``, ``version``, ``commit`` (None
-        outside a clone; with ``+`` where files differ from it), ``config``, ``config_sha256``.
+        ``study``, ``recipe``, ``data_set``, ``seed``, ``epochs``, ``images`` (of the training
+        set), ``multiply_adds`` (of the run: three forward passes a step, and refreshes),
+        ``relative_step_cost`` and ``relative_cost`` (of a guided step and of the run, relative to
+        the baseline), ``seconds`` (of training: median step time times steps, and refreshes),
+        ``images_per_second``, ``version``, ``commit`` (None outside a clone; with ``+`` if files
+        differ from it), ``config``, ``config_sha256``.
     """
     plan, folder = run.plan, run.folder(work_dir)
     samples, images = _sizes(plan.cfg.train_dataloader.dataset)
@@ -61,15 +61,7 @@ def describe(run: Run, study: str, work_dir: Path, settings: Path,
 
 
 def write_list(records: Sequence[dict], work_dir: Path) -> Path:
-    """Write ``runs.jsonl`` anew, whole or not at all.
-
-    Args:
-        records: Lines, one a finished run.
-        work_dir: Folder of the study.
-
-    Returns:
-        The file.
-    """
+    """Rewrite ``runs.jsonl`` atomically with one record per finished run."""
     file = work_dir / _LIST
     write_text(file, ''.join(json.dumps(record) + '\n' for record in records))
     return file
@@ -81,14 +73,14 @@ def _sizes(dataset: Config) -> tuple[int, int]:
 
 @cache
 def _sizes_of(text: str) -> tuple[int, int]:
-    """Samples of an epoch and images of a training set, built once for all seeds."""
+    """Samples per epoch and images of a training set, built once for all seeds."""
     built = DATASETS.build(Config.fromstring(text, '.py').dataset)
     return len(built), len(base_dataset(built))
 
 
 @cache
 def _commit() -> str | None:
-    """The commit of the clone that this package runs from."""
+    """Commit of the clone that this code runs from, or None."""
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -96,7 +88,7 @@ def _commit() -> str | None:
                               capture_output=True).stdout.strip()
 
     try:
-        # An installed package may lie within another repository.
+        # An installed copy may lie within another repository.
         if not git('ls-files', Path(__file__).name):
             return None
         return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '-uno') else '')

@@ -1,4 +1,4 @@
-"""Train and judge one run, or a grid of them, in processes of their own."""
+"""Train and evaluate one run, or a grid of them, in separate processes."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ from .records import describe
 
 
 def finished_result(run: Run, work_dir: Path) -> dict | None:
-    """What a finished run has measured.
+    """Read the record of a finished run.
 
     Args:
         run: The run.
         work_dir: Folder of the study.
 
     Returns:
-        Its line of ``runs.jsonl``, or None if it is not finished.
+        Its line of ``runs.jsonl``, None if it is not finished.
 
     Raises:
         InputError: The folder holds a run of other settings: the recipe has changed.
     """
     folder = run.folder(work_dir)
     file = folder / 'result.json'
-    # Claimed or not: a folder under other settings is refused before anything is trained.
+    # Refuses a folder of other settings before anything is trained.
     if not (check_claim(folder, run.cfg) and file.is_file()):
         return None
-    # The study's file may have another baseline since.
+    # The study's baseline may have changed since.
     return {**json.loads(file.read_text()), 'relative_step_cost': run.plan.relative_step,
             'relative_cost': run.plan.relative_cost}
 
 
 def run_one(run: Run, study: str, work_dir: Path, threads: int | None = None,
             environment: Mapping[str, str] | None = None) -> None:
-    """Train a run, going on where it broke off, and judge it; its folder holds the logs.
+    """Train a run, resuming it if it was interrupted, and evaluate it; logs are in its folder.
 
     Args:
         run: The run.
         study: Name of the study.
         work_dir: Folder of the study.
         threads: CPU threads. Defaults to torch's choice.
-        environment: Variables of the environment, such as ``CUDA_VISIBLE_DEVICES``.
+        environment: Environment variables, such as ``CUDA_VISIBLE_DEVICES``.
 
     Raises:
-        InputError: Training or judging refused its input, or another process is at
-            work in this folder.
+        InputError: Training or evaluation refused its input, or another process works in this
+            folder.
         RunError: It failed.
     """
     folder, cfg = run.folder(work_dir), run.cfg
@@ -73,18 +73,18 @@ def run_one(run: Run, study: str, work_dir: Path, threads: int | None = None,
 def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
             gpus: Sequence[str] = (), after_each: Callable[[], None] = lambda: None
             ) -> dict[str, str]:
-    """Run several at a time; one that fails does not end the others.
+    """Run several at a time; a failure does not stop the others.
 
     Args:
-        runs: In the order in which they begin.
+        runs: In the order in which they start.
         study: Name of the study.
         work_dir: Its folder.
         jobs: Runs at a time on CPUs; with more than one, each gets one thread.
         gpus: Identifiers of GPUs, each for one run at a time, instead of ``jobs``.
-        after_each: Called after each run that finished, never twice at a time.
+        after_each: Called after each finished run, never concurrently.
 
     Returns:
-        Name of a failed run -> what became of it, in the order of ``runs``.
+        Name of a failed run -> reason, in the order of ``runs``.
     """
     free: queue.SimpleQueue = queue.SimpleQueue()
     for place in gpus or range(jobs):
@@ -110,11 +110,11 @@ def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
                 continue
             failed[run.name] = str(error)
             if not isinstance(error, (InputError, RunError)):
-                # A fault of the program, which ends this run alone, too.
+                # A bug ends this run alone, too.
                 failed[run.name] = f'{type(error).__name__}: {error}'
                 tqdm.write(''.join(traceback.format_exception(error)).rstrip())
             tqdm.write(f'failed: {run.name}: {failed[run.name]}')
     finally:
-        # Told to end, nothing more may begin.
+        # Stopped: start nothing more.
         pool.shutdown(cancel_futures=True)
     return {run.name: failed[run.name] for run in runs if run.name in failed}

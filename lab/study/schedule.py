@@ -1,4 +1,4 @@
-"""The same schedule in another number of epochs."""
+"""Scale a schedule to another number of epochs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
-# Schedulers whose calendar is their begin, end and T_max alone.
+# Schedulers that are scaled by begin, end and T_max alone.
 _STAGES = tuple(shape + kind for shape in ('Constant', 'Linear', 'CosineAnnealing', 'Poly')
                 for kind in ('LR', 'Momentum', 'ParamScheduler'))
-# What each hook counts in epochs; the logger counts iterations whatever their number.
+# Settings of each hook in epochs; the logger counts iterations.
 _HOOKS = {'SaliencyUpdateHook': ('begin', 'interval', 'end'), 'TokenLossHook': ('begin',),
           'CheckpointHook': ('interval',), 'SafeCheckpointHook': ('interval',),
           'KNNProbeHook': ('interval',), 'LoggerHook': ()}
-# A hook that is not listed counts none if it has none of these.
+# A hook that is not listed must have none of these.
 _CALENDAR = ('begin', 'end', 'interval', 'epochs', 'milestones')
 
 
 def scaled_schedule(cfg: Config, epochs: int) -> Config:
-    """A config whose schedule is stretched or shrunk to a number of epochs.
+    """Scale a config's schedule to a number of epochs.
 
-    Stages of the learning rate, the refresh of maps, guidance by losses and checkpoints keep
-    their share of training, rounded to whole epochs; what had at least one keeps at least one.
+    Learning rate stages, refreshes of maps, guidance by losses and checkpoints keep their share of
+    training, rounded to whole epochs but at least one if they had one.
 
     Args:
         cfg: Config after its overlay, with ``train_cfg.max_epochs``.
@@ -38,8 +38,8 @@ def scaled_schedule(cfg: Config, epochs: int) -> Config:
         A new config.
 
     Raises:
-        InputError: A scheduler or hook whose calendar is not known here, or too few
-            epochs for the stages.
+        InputError: A scheduler or hook whose schedule is unknown, or too few epochs for the
+            stages.
     """
     cfg, old = deepcopy(cfg), cfg.train_cfg.max_epochs
 
@@ -74,7 +74,7 @@ def _scale_stage(stage: MutableMapping, scale: Callable, epochs: int) -> None:
         raise InputError(f'{epochs} epochs are too few for the stages of the learning rate: '
                          f'nothing is left of {name}')
     if fills:
-        # Rounded by itself, it could miss the end of its stage by an epoch.
+        # Rounded separately, it could miss the end of its stage by an epoch.
         stage['T_max'] = scale(end) - scale(begin)
 
 
@@ -87,9 +87,9 @@ def _scale_hook(hook: MutableMapping, kind: str, scale: Callable) -> None:
                              f'{hook[unknown]!r} of {kind} counts epochs is not known')
         return
     for key in fields:
-        # What a config leaves out is a number of epochs all the same.
+        # Defaults count epochs, too.
         default = inspect.signature(HOOKS.get(kind)).parameters[key].default
         value = hook.get(key, default)
-        # CheckpointHook's -1 is never.
+        # CheckpointHook's -1 means never.
         if value is not None and value >= 0:
             hook[key] = scale(value)

@@ -1,4 +1,4 @@
-"""The file of a study: what is compared, on what, how often."""
+"""Read the file of a study: what is compared, on which data, how often."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _SETTINGS = ('baseline', 'seeds', 'datasets', 'recipes', 'options')
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is put on top of a data set's base config.
+    """Changes to a data set's base config.
 
     Attributes:
-        name: As tables and the command line have it.
-        overlay: Config files, each merged over what came before.
+        name: In tables and on the command line.
+        overlay: Config files, merged in order.
         options: Entries as for ``--cfg-options``.
-        shares: Options whose value is this share of the config's epochs, in whole epochs.
-        budget: ``'epochs'``, those of the data set's config, or ``'compute'``, as many as
-            cost what the baseline costs.
+        shares: Options set to this share of the config's epochs, rounded to whole epochs.
+        budget: ``'epochs'``, those of the data set's config, or ``'compute'``, as many as cost
+            what the baseline costs.
     """
 
     name: str
@@ -36,15 +36,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Study:
-    """What :func:`read_study` reads.
+    """A study.
 
     Attributes:
         name: That of the file.
-        baseline: The recipe that differences are taken to.
+        baseline: The recipe that others are compared to.
         seeds: Seeds of training.
         datasets: Name -> base config.
         recipes: Name -> recipe, the baseline first.
-        options: For all runs, under those of the recipe.
+        options: For all runs; those of a recipe win.
     """
 
     name: str
@@ -59,11 +59,11 @@ def read_study(path: str | Path) -> Study:
     """Read the file of a study; see the head of ``configs/studies/attention.py``.
 
     Args:
-        path: A config of MMEngine, so it may inherit another one in its folder; or
-            ``package::path``. Files that it names are found from its folder.
+        path: A config of MMEngine, which may inherit another one in its folder; or
+            ``package::path``. Files that it names are relative to its folder.
 
     Raises:
-        InputError: No such file, or a setting that is missing, unknown or not of its kind.
+        InputError: No such file, or a setting that is missing, unknown or of the wrong type.
     """
     cfg = read_config(path)
     found = {name: value for name, value in cfg.to_dict().items() if not name.startswith('_')}
@@ -91,7 +91,7 @@ def read_study(path: str | Path) -> Study:
     options = found.get('options', {})
     _check_options(options, f'study {path}: options')
     _check_folders(recipes, path)
-    # Of this name are the tables over data sets.
+    # Reserved for the tables over data sets.
     _check_folders(('pooled', *found['datasets']), path)
     datasets = {name: _config(file, folder, f'study {path}: data set {name!r}')
                 for name, file in found['datasets'].items()}
@@ -99,7 +99,7 @@ def read_study(path: str | Path) -> Study:
 
 
 def folder_name(name: str) -> str:
-    """A recipe's or data set's name as that of a folder: ``'AMT, 75/10'`` is ``'AMT-75-10'``."""
+    """Folder name of a recipe or data set: ``'AMT, 75/10'`` becomes ``'AMT-75-10'``."""
     return re.sub(r'[^\w.+=]+', '-', name).strip('-.')
 
 

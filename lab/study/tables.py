@@ -1,4 +1,4 @@
-"""Tables of a study: each recipe, and its difference to the baseline, paired over seeds."""
+"""Tables of a study: each recipe, and its difference to the baseline, paired by seed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from amt_mm.visualization import markdown_table
 
 from .study_file import Study, folder_name
 
-# What is compared, with headings; the rest of a record is cost.
+# Compared measures, with headings; the rest of a record is cost.
 _HELD_OUT = {name: MEASURES[name]
              for name in ('knn', 'linear_mean', 'linear_cls', 'attention_on_object')}
 CROSS_VALIDATED = '_cv'
-# In tables the title of their own says what they are.
+# Their tables have a title of their own.
 _IN_FOLDS = {name + CROSS_VALIDATED: MEASURES[name]
              for name in ('knn', 'linear_mean', 'linear_cls')}
 COMPARED = {**_HELD_OUT, **{name: head.replace(', %', ', cross-validated, %')
@@ -26,18 +26,18 @@ POOLED = 'pooled'
 
 
 def summary(records: Sequence[Mapping], study: Study) -> list[dict]:
-    """Numbers of each recipe over the finished runs given.
+    """Aggregate finished runs per recipe.
 
     Args:
-        records: Lines of ``runs.jsonl``, of one data set or of several.
-        study: Gives the recipes, in their order, and the baseline.
+        records: Lines of ``runs.jsonl``, of one or several data sets.
+        study: Gives the order of recipes and the baseline.
 
     Returns:
         For each recipe with a run: ``recipe``, ``runs``, ``epochs``, ``relative_step_cost``,
-        ``relative_cost`` (None where runs differ in them) and for each measure ``runs`` that
-        have it, ``mean``, ``sd`` (None of one run) and, but for the baseline, ``pairs``,
-        ``difference`` and ``half_width`` of its 95 % interval (None of one pair): pairs are
-        runs of the same data set and seed, as far as both are finished.
+        ``relative_cost`` (None if runs differ in them) and per measure ``runs`` that have it,
+        ``mean``, ``sd`` (None for one run) and, except for the baseline, ``pairs``,
+        ``difference`` and ``half_width`` of its 95 % interval (None for one pair). Pairs are runs
+        of the same data set and seed that both are finished.
     """
     of = {name: {(record['data_set'], record['seed']): record for record in records
                  if record['recipe'] == name} for name in study.recipes}
@@ -93,7 +93,7 @@ def write_tables(records: Sequence[Mapping], study: Study, work_dir: Path) -> li
         written.append(_write(work_dir / 'tables' / folder_name(name), name, text, rows))
     if len(measured) > 1:
         rows = summary(records, study)
-        # Means over data sets would say more of the data sets than of the recipes.
+        # Means over data sets reflect the data sets more than the recipes.
         for row in rows:
             for measure in COMPARED:
                 for key in ('mean', 'sd'):
@@ -153,7 +153,7 @@ def _of(rows: Sequence[Mapping], heads: Mapping[str, str]) -> dict[str, str]:
 def present(rows: Sequence[Mapping]) -> dict[str, str]:
     """Measures of the rows, with headings; cross-validated ones only if all runs have them.
 
-    Of two data sets with one cross-validated, its mean would else stand under both's name.
+    Otherwise the mean over data sets would cover only some of them.
     """
     found = {}
     for name, head in COMPARED.items():

@@ -52,7 +52,8 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
 
 def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
     tool('sys.exit(75)')
-    with pytest.raises(jobs.RunError, match='was stopped and has saved a checkpoint: run the same command'):
+    with pytest.raises(jobs.RunError, match='was stopped and has saved a checkpoint: run the '
+                                            'same command'):
         run(tmp_path / 'run', show=[])
 
 
