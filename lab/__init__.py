@@ -1,1 +1,1 @@
-"""Instruments behind the figures of docs/: studies, timing, cost; no part of the wheel."""
+"""Instruments behind the figures in docs/: studies, timing, cost; not part of the wheel."""

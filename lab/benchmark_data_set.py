@@ -1,10 +1,9 @@
-"""What the number of samples costs beside the maps: data infos, fingerprint, sampler.
+"""Cost of the number of samples besides the maps: data infos, fingerprint, sampler.
 
-Makes data sets of made-up ImageNet-like names, without any image, and measures for one process
-of training: loading and serialising the data infos (MMEngine), what they keep and take at most
-in memory, what a worker adds by reading them, reading one of them, the data set's fingerprint,
-and the permutation of MMEngine's DefaultSampler. All a sample: it should not change with their
-number.
+Makes data sets of artificial ImageNet-like names, without images, and measures for one training
+process: loading and serialising the data infos (MMEngine), their memory at the end and at most,
+what a worker adds by reading them, reading one of them, the data set's fingerprint, and the
+permutation of MMEngine's DefaultSampler. All per sample: it should not depend on their number.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ from amt_mm.visualization import write_table
 
 
 class MadeUp(BaseDataset):
-    """Names as ImageNet's, 1300 a class."""
+    """Names like ImageNet's, 1300 per class."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -85,7 +84,7 @@ def status(name: str) -> int:
 
 
 def cost(work: Callable[[], object]) -> tuple[object, float, int, int]:
-    """Result of a call, processor seconds, and by how many bytes it grew at most and in the end."""
+    """Result of a call, processor seconds, and memory growth in bytes, at most and at the end."""
     gc.collect()
     Path('/proc/self/clear_refs').write_text('5')  # the highest use counts from here
     own, whole = status('RssAnon'), status('VmRSS')
@@ -111,7 +110,7 @@ def read_all(dataset: BaseDataset) -> int:
 
 
 def in_fork(work: Callable[[], int]) -> int:
-    """What a call gives in a forked process, as workers of a data loader are."""
+    """Result of a call in a forked process, like a data loader worker."""
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=lambda: sender.send(work()))
@@ -123,7 +122,7 @@ def in_fork(work: Callable[[], int]) -> int:
 
 
 def measure_infos(count: int) -> dict:
-    """What data infos and fingerprint cost a sample."""
+    """Cost per sample of data infos and fingerprint."""
     dataset, load, load_peak, kept = cost(lambda: MadeUp(count))
     some = range(min(count, 100000))
     _, read, _, _ = cost(lambda: [dataset.get_data_info(i) and None for i in some])
@@ -138,7 +137,7 @@ def measure_infos(count: int) -> dict:
 
 
 def measure_sampler(count: int) -> dict:
-    """What an epoch's permutation costs a sample."""
+    """Cost per sample of an epoch's permutation."""
     sampler = DefaultSampler(range(count), shuffle=True, seed=0)
     _, seconds, highest, kept = cost(lambda: iter(sampler))
     row = {'sampler': seconds * 1e6, 'sampler_peak': highest, 'sampler_kept': kept}

@@ -1,10 +1,10 @@
-"""Images a second and core of pipelines for pre-training, on JPEGs made from a folder of photos.
+"""Images per second and core of pre-training pipelines, on JPEGs made from a folder of photos.
 
 Makes JPEGs of one size and about one number of bytes (ImageNet's: 500 x 375, 46 KB) in a
-temporary folder, and lets every pipeline make the same crops (224 pixels, 20 to 100 % of the
-area, bicubic, flipped half of the time) in turn, batch by batch, so that a noisy machine
-disturbs all alike. Counted is processor time of one process, with collation, without waiting
-for the disk; medians over the rounds, ratios within a round. Below, where the time goes.
+temporary folder. All pipelines make the same crops (224 pixels, 20 to 100 % of the area, bicubic,
+flipped half of the time) in turn, batch by batch, so that noise of the machine affects all alike.
+Measured is processor time of one process, with collation, without waiting for the disk; medians
+over the rounds, ratios within a round. A second table shows where the time goes.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ from amt_mm.visualization import write_table
 
 def make_jpegs(source: str, target: Path, count: int, size: tuple[int, int], wanted: int
                ) -> float:
-    """Make JPEGs of one size, each of the quality that takes about this many bytes.
+    """Make JPEGs of one size, each of the quality that takes about ``wanted`` bytes.
 
     Args:
         source: Folder of images.
-        target: Where to put them.
+        target: Folder to write to.
         count: How many.
         size: Width and height.
-        wanted: Bytes of a file; images too smooth for it have less, at quality 96.
+        wanted: Bytes of a file; smooth images have less, at quality 96.
 
     Returns:
         Their mean number of bytes.
@@ -114,7 +114,7 @@ def steps(load: str, crop: str, packing: str, backend: str = 'pillow') -> list[d
 
 
 class Torchvision(Dataset):
-    """The same crops by torchvision on Pillow images, without any record."""
+    """The same crops by torchvision on Pillow images, without crop boxes."""
 
     def __init__(self, folder: Path) -> None:
         self.files = sorted(folder.iterdir())
@@ -130,7 +130,7 @@ class Torchvision(Dataset):
 
 
 def contestants(folder: Path, packed: Path) -> dict[str, tuple[Callable[[], object], int]]:
-    """Name -> what makes one batch of all images, and how many crops of each it has."""
+    """Name -> function that makes one batch of all images, and its crops per image."""
     count = len(list(folder.iterdir()))
     images = {'data_root': str(folder), 'with_label': False}
     stock = ('LoadImageFromFile', 'RandomResizedCrop', 'PackInputs')
@@ -175,10 +175,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def race(makers: dict[str, tuple[Callable, int]], images: int, rounds: int) -> list[dict]:
-    """Let all make a batch in each of some rounds, and one before.
+    """Let all make a batch in each round, after one unmeasured.
 
     Returns:
-        Rows of a table: medians of images a second, and of ratios to the first.
+        Rows of a table: medians of images per second, and of ratios to the first.
     """
     times = np.array([[seconds(work) / (images * crops) for work, crops in makers.values()]
                       for _ in range(rounds + 1)])[1:]
@@ -189,7 +189,7 @@ def race(makers: dict[str, tuple[Callable, int]], images: int, rounds: int) -> l
 
 
 def parts(folder: Path, images: int, rounds: int) -> list[dict]:
-    """Microseconds an image of each transform, sample by sample, and of what follows it."""
+    """Microseconds per image of each transform, sample by sample, and of what follows."""
     named = {STOCK: steps('LoadImageFromFile', 'RandomResizedCrop', 'PackInputs'),
              'fast': steps(*FAST)}
     rows = []

@@ -1,10 +1,10 @@
-"""What a store of saliency maps costs, by number of samples: time, memory, disk.
+"""Cost of a store of saliency maps by number of samples: time, memory, disk.
 
-Writes made-up maps of each number of samples to a temporary folder, as a refresh does: all in
-order, then an eighth of them on the older maps as base. Opens the file, verifies it in one
-process and in several that share it, and looks batches of random samples up, with the file in
-memory and with it dropped from there. Opening and look-up should not grow with the number of
-samples, all else in proportion. The files are deleted at the end.
+Writes artificial maps of each number of samples to a temporary folder, as a refresh does: all in
+order, then an eighth of them with the older maps as base. Opens the file, verifies it in one
+process and in several that share it, and looks up batches of random samples, with the file cached
+in memory and not. Opening and look-up should not grow with the number of samples, all else in
+proportion. The files are deleted at the end.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ from amt_mm.visualization import write_table
 
 
 def check_space(folder: Path, header: MapHeader) -> None:
-    """Refuse what does not fit: two files, the one written and its base, at the same time."""
+    """Refuse what does not fit on the disk: a file and its base at the same time."""
     needed, free = 2 * header.file_bytes, shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(f'{folder}: {header.num_samples} samples need {needed / 1e9:.1f} GB of '
@@ -105,7 +105,7 @@ def memory(kind: str) -> int:
 
 
 def drop(path: Path) -> bool:
-    """Take a file, mapped by nobody, out of the machine's memory; whether that worked."""
+    """Drop a file that is not mapped from the page cache; return whether that worked."""
     with open(path, 'rb', buffering=0) as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -123,7 +123,7 @@ def _in_memory(descriptor: int, place: int) -> bool:
 
 
 def batches(count: int, cells: int, step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Indices and made-up maps of every ``step``-th sample, in order."""
+    """Indices and artificial maps of every ``step``-th sample, in order."""
     maps = torch.rand(ROWS, cells, generator=torch.Generator().manual_seed(0))
     for start in range(0, count, step * ROWS):
         rows = torch.arange(start, min(start + step * ROWS, count), step)
@@ -161,7 +161,7 @@ def random_rows(count: int) -> Iterator[torch.Tensor]:
 
 
 def lookups_in_memory(path: Path) -> tuple[float, int, int]:
-    """Median seconds of a look-up, and what an open store holds: own and mapped bytes."""
+    """Median seconds of a look-up, and own and mapped bytes of an open store."""
     own, mapped = memory('Anon'), memory('File')
     store = SaliencyStore(path, share=None)
     # The first time maps the pages; another process may push some out meanwhile.
@@ -171,7 +171,7 @@ def lookups_in_memory(path: Path) -> tuple[float, int, int]:
 
 
 def lookups_from_disk(path: Path) -> float | None:
-    """Median seconds of the first look-up after opening, with nothing of the file in memory."""
+    """Median seconds of the first look-up after opening, with an empty page cache."""
     times = []
     for rows in random_rows(SaliencyStore(path, share=None).num_samples):
         if not drop(path):
@@ -183,7 +183,7 @@ def lookups_from_disk(path: Path) -> float | None:
 
 
 def read(path: Path, header: MapHeader, processes: int, bar: tqdm) -> dict:
-    """Open, verify and look up; the file is in memory to begin with."""
+    """Open, verify and look up; the file is cached at first."""
     row: dict = {}
     row['open'] = float(np.median([seconds(lambda: SaliencyStore(path, share=None))
                                    for _ in range(REPEATS)]))

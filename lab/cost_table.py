@@ -1,9 +1,9 @@
-"""Print what configs cost: tokens, multiply-adds by formula and counted, seconds a step.
+"""Print the cost of configs: tokens, multiply-adds by formula and counted, seconds per step.
 
-The first config is the reference of all ratios. Multiply-adds are those of the forward
-pass of one image, in the guided phase of a guided config; the share of saliency refreshes is
-that of the whole run, a step counting three forward passes; seconds are those of forward
-and backward of one batch, all configs measured in turn (see benchmark.py).
+The first config is the reference of all ratios. Multiply-adds are those of the forward pass of one
+image, in the guided phase of a guided config; the share of saliency refreshes is that of the whole
+run, with three forward passes per step; seconds are those of forward and backward of one batch, all
+configs measured in turn (see lab/benchmark).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from lab.cost.refresh_cost import refresh_hook, run_cost
 
 
 def refresh_share(cfg: Config) -> float | None:
-    """Share of saliency refreshes in the whole run; None without, or without epochs."""
+    """Share of saliency refreshes in the whole run; None without refreshes or epochs."""
     hook = refresh_hook(cfg)
     return run_cost(cfg).share if hook and hook.by_epoch else None
 

@@ -1,9 +1,9 @@
-"""Time a step of iBOT beside the sum of its parts, and by the strategy of its masks.
+"""Time a step of iBOT beside the sum of its parts, and by masking strategy.
 
-In each round every part is done alone, and a whole step taken with each strategy: gradients are
+In each round every part is done alone, and a whole step is taken with each strategy: gradients are
 clipped, the optimiser steps and the teacher follows. Shown are medians over the rounds; ratios are
-medians of those within a round. As many tokens are masked in every step as in training on average,
-the same number in each crop. Hooks that compute nothing of the method (checks, logs) do not run.
+medians of those within a round. Every step masks as many tokens as training on average, the same
+number in each crop. Hooks that compute nothing of the method (checks, logs) do not run.
 
 Memory: what stays between steps, what the forward pass keeps for the backward pass (tensors that
 autograd saves), and the peak of a step. CPU: torch's own allocations by its profiler.
@@ -61,7 +61,7 @@ from lab.benchmark.racing import race
 
 
 def parts_table(names: list[str], parts: np.ndarray, step: np.ndarray) -> list[dict]:
-    """A row a part, their sum, the step itself.
+    """A row per part, their sum, the step itself.
 
     Args:
         names: Of the parts.
@@ -74,7 +74,7 @@ def parts_table(names: list[str], parts: np.ndarray, step: np.ndarray) -> list[d
 
 
 def masks_table(steps: np.ndarray, masks: np.ndarray) -> list[dict]:
-    """A row a strategy, ratios to the first; both ``(rounds, strategies)`` in seconds."""
+    """A row per strategy, ratios to the first; both ``(rounds, strategies)`` in seconds."""
     ratios = steps / steps[:, :1]
     low, middle, high = np.quantile(ratios, [.25, .5, .75], axis=0)
     return [{'masks': name, 'step': np.median(steps[:, i]), 'ratio': middle[i], 'low': low[i],

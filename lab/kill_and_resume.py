@@ -1,17 +1,17 @@
-"""Kill a training or damage its files, resume it, and compare its end with that of an unbroken one.
+"""Kill a training or damage its files, resume it, and compare its end with an uninterrupted one.
 
-The config is trained once as it is. Then it is trained again and again, killed by SIGKILL
-at moments that are drawn, and resumed from whatever the kill has left, until it ends.
-Moments are drawn in equal numbers from steps, refreshes of maps, writes of checkpoints and
-any time, so that the short ones are met too. Weights, optimiser, schedules, maps and random
-states of the end must be those of the unbroken run, bit for bit (fp32 on a CPU).
+The config is trained once as it is. Then it is trained repeatedly, killed by SIGKILL at random
+moments and resumed from what the kill has left, until it ends. Moments are drawn in equal numbers
+from steps, refreshes of maps, writes of checkpoints and any time, so that short phases are covered.
+Weights, optimiser, schedules, maps and random states at the end must equal those of the
+uninterrupted run, bit for bit (fp32 on a CPU).
 
-With --flips, a training is killed once; then, in a copy of its folder each time, one bit of
-one file (checkpoint, map or note, drawn evenly; any bit of it) is flipped before it is resumed. It
-must end as the unbroken run or be refused in one line.
+With --flips, a training is killed once; then, each time in a copy of its folder, one random bit of
+one file (checkpoint, map or note) is flipped before it is resumed. It must end like the
+uninterrupted run or be refused in one line.
 
-Takes a config whose whole training is a matter of seconds, on one process. Exit status: 0
-if all ends are equal, 1 if not, 2 for bad input.
+Takes a config that trains in seconds, in one process. Exit status: 0 if all ends are equal, 1 if
+not, 2 for bad input.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ from amt_mm.models.unwrapped import unwrapped
 
 
 class Phases:
-    """In which phase a child is, in memory that its parent reads."""
+    """The phase that a child is in, in memory shared with its parent."""
 
     def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 1)
@@ -84,7 +84,7 @@ class Phases:
         self._shared[0] = PHASES.index(phase)
 
     def during(self, phase: str, function: Callable) -> Callable:
-        """The function, which says that it runs."""
+        """Wrap a function so that its phase is recorded."""
         def run(*args, **kwargs):
             before, self.now = self.now, phase
             try:
@@ -95,7 +95,7 @@ class Phases:
 
 
 class EndState(Hook):
-    """Write digests of all that a training leaves, once it ends."""
+    """Write digests of all that a training leaves when it ends."""
 
     priority = 'LOWEST'
 
@@ -104,7 +104,7 @@ class EndState(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Remember the random states that the step leaves."""
+        """Remember the random states after the step."""
         self._streams = (random.getstate(), np.random.get_state()[1:],
                          torch.get_rng_state().numpy())
 
@@ -125,7 +125,7 @@ class EndState(Hook):
 
 
 def _arrays(value: object) -> object:
-    """Tensors as arrays, whose pickles depend on their numbers alone."""
+    """Tensors as arrays, whose pickles depend on their values alone."""
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().numpy().copy()
     if isinstance(value, dict):
@@ -134,7 +134,7 @@ def _arrays(value: object) -> object:
 
 
 def digest(value: object) -> str:
-    """SHA-256 of anything that consists of plain values and arrays."""
+    """SHA-256 of plain values and arrays."""
     # Not of one pickle: there, what was written before is a reference, equal or not.
     sha = hashlib.sha256()
 
@@ -155,7 +155,7 @@ def digest(value: object) -> str:
 
 
 def train(cfg: Config, folder: Path, phases: Phases) -> None:
-    """Train, or go on, in this process."""
+    """Train or resume in this process."""
     torch.set_num_threads(1)
     cfg.work_dir, cfg.resume = str(folder), folder.is_dir()
     runner = launch.build_runner(cfg)
@@ -170,7 +170,7 @@ def train(cfg: Config, folder: Path, phases: Phases) -> None:
 
 
 def start(cfg: Config, folder: Path, phases: Phases, log: Path) -> int:
-    """Train in a child, which needs no imports any more; return its process id."""
+    """Train in a child that has the imports already; return its process id."""
     phases.now = 'elsewhere'
     child = os.fork()
     if child:
@@ -197,7 +197,7 @@ class Trial:
 
     Args:
         cfg: The config.
-        folder: For everything that is written.
+        folder: For all files.
         seed: Of the moments.
     """
 
@@ -210,7 +210,7 @@ class Trial:
         self.hit: collections.Counter = collections.Counter()
 
     def unbroken(self) -> dict:
-        """Train as it is; return the digests of its end."""
+        """Train without interruption; return the digests of its end."""
         begun = time.perf_counter()
         durations = collections.defaultdict(list)
         child, phase, since = self._start('unbroken'), 'elsewhere', begun
@@ -225,7 +225,7 @@ class Trial:
         return self._end('unbroken')
 
     def broken(self, name: str, kills: int) -> tuple[dict, int]:
-        """Train until the end, killed on the way at most this often; digests and kills."""
+        """Train to the end with at most this many kills; return digests and kills."""
         done = 0
         while True:
             child = self._start(name)
@@ -242,11 +242,11 @@ class Trial:
                 return self._end(name), done
 
     def flipped(self, flips: int, wanted: dict) -> collections.Counter:
-        """Resume a training as often as said, each time with one bit of its files flipped.
+        """Resume a training several times, each time with one bit of its files flipped.
 
         Returns:
-            How often it ended ``equal`` to the unbroken one or ``different``, was
-            ``refused`` in one line, or ``failed`` otherwise.
+            How often it ended ``equal`` to the uninterrupted one or ``different``, was ``refused``
+            in one line, or ``failed`` otherwise.
         """
         base, trial = self.folder / 'base', self.folder / 'flipped'
         child = self._start('base')
@@ -319,8 +319,8 @@ class Trial:
         return json.loads(path.read_text())
 
 
-def _leave_out_what_takes_longest(cfg: Config) -> None:
-    """Keep MMEngine from what would be most of a small training, and most of its writes."""
+def _skip_slow_parts(cfg: Config) -> None:
+    """Keep MMEngine from work that would dominate a small training."""
     # It asks every compiler of the machine for its version,
     Runner._log_env = lambda *args: None
     # and formats the config anew for each checkpoint.
@@ -329,7 +329,7 @@ def _leave_out_what_takes_longest(cfg: Config) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the trial and say what came of it."""
+    """Run the trial and report."""
     args = parse_args(argv)
     with launch.one_line_errors():
         if min(args.kills, args.flips) < 0 or args.kills + args.flips < 1:
@@ -339,7 +339,7 @@ def main(argv: list[str] | None = None) -> int:
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f'--work-dir {folder} is not empty: name a new folder')
         folder.mkdir(parents=True, exist_ok=True)
-        _leave_out_what_takes_longest(cfg)
+        _skip_slow_parts(cfg)
         trial = Trial(cfg, folder, args.seed)
         wanted = trial.unbroken()
         kills = runs = different = 0

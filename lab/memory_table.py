@@ -1,4 +1,4 @@
-"""Arithmetic of a training step's memory: state and activations of hosts, in bf16.
+"""Memory of a training step by arithmetic: state and activations of hosts, in bf16.
 
 In the random phase, which has the most tokens. Counted on small copies of the networks on the CPU
 (lab/cost/memory.py); a GPU's own buffers, data and fragmentation come on top.

@@ -1,13 +1,13 @@
-"""What options of the saliency refresh gain, and what they change in the maps.
+"""Time saved by options of the saliency refresh, and their effect on the maps.
 
-For smaller whole images, bf16 and rotating parts: milliseconds an image, as a ratio to the
-full refresh in fp32; the refreshes' share of the config's run by arithmetic and by these times
-(forward and backward of training steps, before and in the guided phase, in the same rounds);
-and, with a checkpoint, the rank correlation (Spearman) of the maps of training images with
-those of the full refresh, on its grid; beside it, what the full maps keep of themselves when
-they are averaged over as few cells. Checkpoints of earlier refreshes tell what keeping old
-maps costs: of one refresh ago for parts=2, of two for parts=3. Without a checkpoint images are
-made up: times alone. All take turns within each round; medians; on a CPU of processor time.
+For smaller whole images, bf16 and rotating parts: milliseconds per image, relative to the full
+refresh in fp32; the refreshes' share of the config's run by arithmetic and by these times (forward
+and backward of training steps, before and in the guided phase, in the same rounds); and, with a
+checkpoint, the rank correlation (Spearman) of the maps of training images with those of the full
+refresh, on its grid, beside that of the full maps averaged over as few cells. Checkpoints of
+earlier refreshes show the cost of keeping old maps: of one refresh ago for parts=2, of two for
+parts=3. Without a checkpoint, images are artificial and only times are measured. All take turns
+within each round; medians; processor time on a CPU.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Time a config's guided step as it is, and with the options that change its time or memory.
+"""Time a config's guided step with options that change its time or memory.
 
-All take steps in turn within each round; ratios are medians of those within a round, to the first
-row. Phases, memory and the made-up data are those of benchmark.py.
+All take steps in turn within each round; ratios are medians of those within a round, relative to
+the first row. Phases, memory and artificial data are those of lab/benchmark.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from lab.benchmark.table import write_race
 
 
 def contestant(config: str, row: str, batch_size: int, images: Path, scratch: Path) -> Contestant:
-    """The config with a row's options, as a config of its own that inherits it."""
+    """A config that inherits the given one and has the options of a row."""
     options = row.split('+')
     base = config if '::' in config else str(Path(config).resolve())
     text = [f'_base_ = {base!r}',

@@ -1,4 +1,4 @@
-"""Batches of a config's own training pipeline, from any folder of images; and maps for them."""
+"""Batches of a config's own training pipeline from any folder of images, and random maps."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mmpretrain.registry import TRANSFORMS
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore, SaliencyWriter
 
-# Enough that the maps of a batch do not lie in the processor's caches already: 26 MB at 14x14.
+# Enough to exceed the processor's caches: 26 MB at 14x14.
 MAPS = 65536
 
 
 def training_batches(cfg: Config, batch_size: int, folder: str | Path) -> tuple[Iterator, int]:
-    """Collated batches without end, made in this process.
+    """Yield collated batches without end, made in this process.
 
     Args:
-        cfg: A resolved config; its pipeline, wrappers of its data set and its collation are used,
-            its images are not.
-        batch_size: Images of the data set in a batch.
-        folder: Where images are taken from.
+        cfg: A resolved config; its pipeline, data set wrappers and collation are used, not its
+            images.
+        batch_size: Images per batch.
+        folder: Folder of images.
 
     Returns:
         The iterator, and the number of images in the folder.
@@ -60,7 +60,7 @@ def _of_folder(dataset: Mapping, folder: str) -> dict:
 
 
 def make_images(folder: Path, count: int = 16) -> Path:
-    """Fill a folder with noise, for batches whose making is not measured."""
+    """Fill a folder with noise, for batches whose loading is not measured."""
     folder.mkdir()
     chance = np.random.default_rng(0)
     for i in range(count):
@@ -69,7 +69,7 @@ def make_images(folder: Path, count: int = 16) -> Path:
 
 
 def make_maps(path: Path, count: int, grid: tuple[int, int]) -> SaliencyStore:
-    """Random maps in a real store, memory-mapped as in training."""
+    """Write random maps to a real store, memory-mapped as in training."""
     writer = SaliencyWriter(path, count, grid, fingerprint='made-up')
     source = torch.Generator().manual_seed(0)
     for rows in torch.arange(count).split(8192):

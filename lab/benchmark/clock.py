@@ -1,4 +1,4 @@
-"""Clocks that tell the phases of a step apart."""
+"""Clocks for the phases of a step."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 
 from amt_mm.errors import InputError
 
-# In the order of a step. Workers do the first beside the step, so that it is no part of its time.
+# In the order of a step. Workers do the first in parallel, so it does not count for a step.
 PHASES = ('data', 'prepare', 'forward', 'backward', 'optimise')
 STEP = slice(1, None)
 NETWORK = slice(2, 4)  # forward and backward
 
 
 class CPUClock:
-    """Time on a CPU, where what has returned is done.
+    """Clock of a CPU.
 
     Args:
-        now: Seconds. Defaults to time passed; ``time.process_time`` counts what this process
-            computes, without the time that others hold the core.
+        now: Seconds. Defaults to wall time; ``time.process_time`` counts what this process
+            computes, not the time that others hold the core.
     """
 
     def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
@@ -40,10 +40,10 @@ class CPUClock:
 
 
 class CUDAClock:
-    """Time of a GPU's stream, by events in it.
+    """Clock of a GPU's stream, with events in it.
 
-    Nothing waits between phases, so host and device overlap across them as in training; what
-    the device idles for is counted in the phase whose work it waits for.
+    Nothing waits between phases, so host and device overlap as in training; idle time of the device
+    is counted in the phase whose work it waits for.
     """
 
     def start(self) -> None:
@@ -65,7 +65,7 @@ class CUDAClock:
 
 
 def check_processor_time() -> None:
-    """Make sure that processor time is the time that a quiet machine would take.
+    """Refuse to count processor time where it is not that of a quiet machine.
 
     Raises:
         InputError: Several threads compute, or a GPU does.
@@ -80,8 +80,8 @@ def clock_of(device: torch.device, processor_time: bool = False) -> CPUClock | C
 
     Args:
         device: Where steps run.
-        processor_time: On a CPU, count processor time. With one thread it is the time that a
-            machine of one's own would take, but for caches and memory that others use too.
+        processor_time: On a CPU, count processor time. With one thread it is the time on an idle
+            machine, except for shared caches and memory.
     """
     if device.type == 'cuda':
         return CUDAClock()

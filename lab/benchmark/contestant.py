@@ -21,31 +21,30 @@ from .clock import PHASES, CPUClock, CUDAClock
 
 
 class Contestant:
-    """Takes the steps of a config's training, without its hooks.
+    """Take the steps of a config's training, without its hooks.
 
-    Guided configs are in their guided phase, with made-up maps in a real store. The
-    optimiser is the config's own with a learning rate of 0: the same arithmetic, and the
-    model of every round is the same. Mixed precision is ``bf16``'s choice, not the config's.
+    Guided configs are in their guided phase, with random maps in a real store. The optimiser is
+    the config's own with a learning rate of 0: the same arithmetic, and the same model in every
+    round. ``bf16`` decides about mixed precision, not the config.
 
     Args:
         config: Config file, or ``PACKAGE::FOLDER/NAME.py``.
-        batch_size: Images a step.
+        batch_size: Images per step.
         images: Folder of images for the config's own training pipeline.
-        scratch: Folder for the made-up maps; must outlive the contestant.
-        read: Whether each step reads its images; else all steps take one batch.
+        scratch: Folder for the random maps; must outlive the contestant.
+        read: Whether each step reads its images; else all steps use one batch.
         bf16: Autocast to bfloat16; fp32 otherwise.
 
     Attributes:
-        name: Of the config, with its package if it was given by one.
-        batch_size: Samples a step; more than images where a pipeline makes several crops of
-            each, as many where it makes several views.
-        multiply_adds: Of one image's forward pass, by formula, or None if no formula is known.
+        name: Of the config, with its package if given by one.
+        batch_size: Samples per step; more than images if a pipeline makes several crops of each.
+        multiply_adds: Of one image's forward pass, by formula, or None if unknown.
         model: The model.
         optim_wrapper: MMEngine's wrapper of the optimiser.
         device: Where it runs.
 
     Raises:
-        InputError: A config that is not one of pre-training.
+        InputError: Not a config of pre-training.
     """
 
     def __init__(self, config: str, batch_size: int, images: Path, scratch: Path,
@@ -88,7 +87,7 @@ class Contestant:
         """Take a step.
 
         Returns:
-            Seconds of each of :data:`PHASES`; not a number for the first if nothing is read.
+            Seconds of each of :data:`PHASES`; NaN for the first if nothing is read.
         """
         self._scatter()
         clock.start()
@@ -114,14 +113,14 @@ class Contestant:
         return [seconds[phase] for phase in PHASES]
 
     def _scatter(self) -> None:
-        """Let the one batch that serves all steps ask for other maps, not for those in caches."""
+        """Make the one batch of all steps ask for other maps, which are not cached."""
         if not self._reads:
             ids = torch.randint(self._num_maps, (self.batch_size, )).tolist()
             for sample, index in zip(self._batch['data_samples'], ids, strict=True):
                 sample.set_metainfo(dict(sample_idx=index))
 
     def state_bytes(self) -> int:
-        """Bytes that stay between steps: parameters, buffers and the optimiser's moments."""
+        """Bytes of parameters, buffers and the optimiser's moments."""
         moments = [value for state in self.optim_wrapper.optimizer.state.values()
                    for value in state.values() if isinstance(value, torch.Tensor)]
         tensors = [*self.model.parameters(), *self.model.buffers(), *moments]

@@ -1,4 +1,4 @@
-"""A step of distillation as a whole and in parts, each to be timed alone."""
+"""A step of distillation as a whole and in parts, each timed alone."""
 
 from __future__ import annotations
 
@@ -24,17 +24,13 @@ from .contestant import Contestant
 
 
 class Work:
-    """Some work that :func:`~amt_mm.benchmark.race` times as one phase.
+    """Work that :func:`~lab.benchmark.racing.race` times as one phase.
 
     Args:
         name: Of the work.
         device: Where it runs.
         work: What to time.
-        before: What must be done before each time, untimed.
-
-    Attributes:
-        name: As given.
-        device: As given.
+        before: Untimed preparation of each repetition.
     """
 
     def __init__(self, name: str, device: torch.device, work: Callable[[], object],
@@ -45,7 +41,7 @@ class Work:
         self._before = before
 
     def step(self, clock: CPUClock | CUDAClock) -> list[float]:
-        """Do it once; its seconds."""
+        """Do it once and return its seconds."""
         self._before()
         clock.start()
         self._work()
@@ -54,20 +50,19 @@ class Work:
 
 
 class DistillationStep(Contestant):
-    """Takes the steps of :class:`~amt_mm.models.IBOT`, hooks that compute included.
+    """Take the steps of :class:`~amt_mm.models.IBOT`, including hooks that compute.
 
-    Each gradient is clipped before the optimiser's step, the teacher follows after it. All
-    crops are masked, by the mean share of masked tokens of the config: as many tokens a
-    step as in training on average, and as many in every step.
+    Gradients are clipped before the optimiser's step, the teacher follows after it. All crops are
+    masked by the config's mean ratio: as many tokens as in training on average, in every step.
 
     Args:
         config: Config file of an IBOT.
-        batch_size: Images a step.
+        batch_size: Images per step.
         images: See :class:`Contestant`.
         scratch: See there.
 
     Raises:
-        InputError: A model of another kind, or one without masks.
+        InputError: Another model, or one without masks.
     """
 
     def __init__(self, config: str, batch_size: int, images: Path, scratch: Path) -> None:
@@ -86,15 +81,15 @@ class DistillationStep(Contestant):
                      partial(self._prepare, strategy)) for strategy in strategies]
 
     def masks(self, strategies: Sequence[str]) -> list[Work]:
-        """Attention, where it is needed, and masks, by each strategy."""
+        """Attention, if needed, and masks, for each strategy."""
         whole, tap, _ = self._teacher()
         return [Work(f'masks, {strategy}', self.device, lambda: self.model.mask(whole, tap),
                      partial(self._prepare, strategy)) for strategy in strategies]
 
     def parts(self, strategy: str) -> list[Work]:
-        """The step with masks of one strategy, cut into pieces that do not wait for each other.
+        """The step with masks of one strategy, cut into independent parts.
 
-        What a piece gets from those before it is made here, once.
+        The input of each part is computed here, once.
         """
         model, step = self.model, self.optim_wrapper
         self._prepare(strategy)
@@ -146,7 +141,7 @@ class DistillationStep(Contestant):
         return kept_bytes(self.model, lambda: sum(self.model(**self._data(), mode='loss').values()))
 
     def _prepare(self, strategy: str) -> None:
-        """Draw masks by a strategy from now on; no gradients are left."""
+        """Draw masks by a strategy from now on; clear gradients."""
         self.model.masking = CropMasking(strategy, (self.share, self.share), gate=1.0)
         self.optim_wrapper.zero_grad()
 
@@ -154,7 +149,7 @@ class DistillationStep(Contestant):
         return self.model.data_preprocessor(self._batch, training=True)
 
     def _teacher(self) -> tuple[Tensor, AttentionTap, Tensor]:
-        """Global crops, and what the teacher's encoder makes of them."""
+        """Global crops, and the output of the teacher's encoder."""
         whole = torch.cat(self._data()['inputs'][:self.model.num_global])
         with AttentionTap(self.model.teacher.backbone) as tap:
             return whole, tap, self._encode(whole)

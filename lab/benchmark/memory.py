@@ -1,4 +1,4 @@
-"""The most memory that a training step holds at once."""
+"""Peak memory of a training step."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .contestant import Contestant
 
 
 def peak_memory(contestant: Contestant) -> int:
-    """Bytes at the peak of one step: what stays between steps, and what the step adds to it.
+    """Bytes at the peak of one step: what stays between steps, and what the step adds.
 
-    Other contestants in the same process do not count. On a GPU the peak is torch's
-    ``max_memory_allocated``. On a CPU it is the peak of torch's own allocations, from the
-    profiler's record of each; scratch memory of the matrix libraries is not in it.
+    Other contestants in the process do not count. On a GPU it is torch's ``max_memory_allocated``,
+    on a CPU the peak of torch's allocations according to its profiler, without scratch memory of
+    matrix libraries.
 
     Args:
         contestant: One that has taken a step, so that its optimiser has its moments.

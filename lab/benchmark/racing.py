@@ -1,4 +1,4 @@
-"""Let contestants take steps in turn, so that a noisy machine disturbs all alike."""
+"""Let contestants take steps in turn, so that noise of the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tqdm import tqdm
 from .clock import NETWORK, STEP, CPUClock, CUDAClock, clock_of
 from .contestant import Contestant
 
-# Sides of the square products that stand for the machine's peak: large enough to reach it.
+# Sides of the square matrices, large enough to reach the machine's peak.
 PRODUCT_SIDE = {'cpu': 2048, 'cuda': 8192}
 
 
 @dataclass(frozen=True)
 class Race:
-    """What was measured.
+    """Measurements.
 
     Attributes:
         seconds: Of each phase, ``(rounds, contestants, phases)``.
-        peaks: Multiply-adds a second of a plain matrix product in each round, ``(rounds, )``.
+        peaks: Multiply-adds per second of a plain matrix product in each round, ``(rounds, )``.
     """
 
     seconds: np.ndarray
@@ -39,27 +39,27 @@ class Race:
         return self.seconds[:, :, NETWORK].sum(axis=2)
 
     def share_of_peak(self, index: int, multiply_adds: float) -> float:
-        """Forward and backward's multiply-adds a second, in units of the matrix product's.
+        """Multiply-adds per second of forward and backward relative to the matrix product.
 
         Args:
             index: Of the contestant.
-            multiply_adds: Of the forward pass of a whole batch. The backward pass has twice
-                as many: of each product, one for either factor's gradient.
+            multiply_adds: Of the forward pass of a whole batch; the backward pass has twice
+                as many, for the gradient of either factor.
         """
         return float(np.median(3 * multiply_adds / self.network[:, index] / self.peaks))
 
 
 def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16: bool = False,
          processor_time: bool = False) -> Race:
-    """Let all take a step in each of some rounds, and measure the machine's peak beside them.
+    """Let all take a step in each round, and measure the machine's peak beside them.
 
-    Each round begins with the next contestant, so that none always follows the same other.
+    Each round starts with the next contestant, so that the order varies.
 
     Args:
         contestants: At least one.
         rounds: Measured rounds.
-        warm_up: Rounds before, not measured.
-        bf16: Whether the contestants compute in bfloat16, as the matrix product then does.
+        warm_up: Unmeasured rounds before.
+        bf16: Whether the contestants, and so the matrix product, compute in bfloat16.
         processor_time: See :func:`~lab.benchmark.clock.clock_of`.
     """
     device = contestants[0].device
@@ -75,10 +75,10 @@ def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16:
 
 
 def ratios(times: np.ndarray) -> np.ndarray:
-    """Time of each in units of the first, ``(contestants, )``.
+    """Time of each relative to the first, ``(contestants, )``.
 
-    The median of the ratios within rounds: in one round the machine is nearly the
-    same for all, so this spreads less than a ratio of medians.
+    The median of the ratios within rounds varies less than a ratio of medians, as the machine is
+    nearly the same within a round.
 
     Args:
         times: ``(rounds, contestants)``.
@@ -87,11 +87,11 @@ def ratios(times: np.ndarray) -> np.ndarray:
 
 
 class MatrixProduct:
-    """A product of two square matrices, of the type and by the threads of the contestants.
+    """A product of two square matrices, with the type and threads of the contestants.
 
     Args:
         device: Where.
-        bf16: In bfloat16 rather than in fp32.
+        bf16: In bfloat16 instead of fp32.
         clock: Of the device.
     """
 
@@ -103,7 +103,7 @@ class MatrixProduct:
         self._clock = clock
 
     def speed(self, tries: int = 3) -> float:
-        """Multiply-adds a second, the best of some tries."""
+        """Multiply-adds per second, the best of several tries."""
         self._clock.start()
         for _ in range(tries):
             torch.mm(*self._factors, out=self._product)

@@ -1,4 +1,4 @@
-"""A race as two tables and a file of all its numbers."""
+"""Write a race as two tables and a JSON file."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ HEADINGS = dict(zip(PHASES, ('data', 'preprocess + plan', 'forward', 'backward',
 
 def result_table(contestants: Sequence[Contestant], outcome: Race, memory: Sequence[int]
                  ) -> list[dict]:
-    """One row a contestant: medians, and ratios to the first.
+    """One row per contestant: medians, and ratios to the first.
 
     Args:
         contestants: As they raced.
-        outcome: What was measured.
+        outcome: The measurements.
         memory: Peak bytes of each.
 
     Returns:
@@ -66,11 +66,11 @@ def write_race(out: Path, contestants: Sequence[Contestant], outcome: Race,
     """Write ``OUT.md``, two tables, and ``OUT.json``, which has every round too.
 
     Args:
-        out: Where to, without suffix.
+        out: Path without suffix.
         contestants: As they raced.
-        outcome: What was measured.
+        outcome: The measurements.
         memory: Peak bytes of each.
-        setting: What else belongs in the JSON file: options of the run.
+        setting: Further content of the JSON file: options of the run.
 
     Returns:
         The two paths.
@@ -112,7 +112,7 @@ def _cpuinfo() -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Versions of torch and other libraries."""
     found = {'amt_mm': __version__, 'python': platform.python_version(), 'torch': torch.__version__}
     for name in ('mmengine', 'mmcv', 'mmpretrain'):
         for distribution in (f'onedl-{name}', name):
@@ -125,7 +125,7 @@ def versions() -> dict[str, str]:
 
 
 def _plain(value: object) -> object:
-    """For JSON, which has no numpy numbers and none that are not finite."""
+    """Convert to JSON types: no numpy numbers, no non-finite ones."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):
