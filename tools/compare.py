@@ -1,7 +1,7 @@
 """Pre-train configs over several seeds and compare their encoders in one table.
 
-Each run has a folder of its own, <work-dir>/<config>/seed_<n>; finished runs are
-not repeated and broken ones resumed, so the same command goes on where it stopped.
+Each run has its own folder, <work-dir>/<config>/seed_<n>. Finished runs are not repeated and
+interrupted ones are resumed, so the same command continues.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+',
-                        help='config files with `probe`; differences are taken to the first')
+                        help='config files with `probe`; the first is the reference of differences')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='default: 0')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
                         help='default: %(default)s')
     parser.add_argument('--jobs', type=int, default=1,
-                        help='runs at a time; with more than one, each gets one CPU thread and '
-                        'writes to train.log in its folder (default: 1)')
+                        help='parallel runs; with more than one, each gets one CPU thread and '
+                        'logs to train.log in its folder (default: 1)')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all configs')
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def print_differences(args: argparse.Namespace, results: dict[tuple[str, int], dict]) -> None:
-    """Print and write how each recipe differs from the first, seed by seed."""
+    """Print and write the differences of each recipe to the first, paired by seed."""
     first, *others = args.configs
     rows = [{'recipe': Path(config).stem, **comparison.paired_differences(
         [results[config, seed] for seed in args.seeds],

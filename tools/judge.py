@@ -1,7 +1,7 @@
-"""Measure the encoder of a checkpoint on the labelled images that its config names as ``probe``.
+"""Evaluate the encoder of a checkpoint on the labelled images of its config's ``probe``.
 
-k-NN and linear accuracy, and attention on the object where there are masks; printed, and
-written to <work-dir>/measures.json.
+k-NN and linear accuracy, and attention on the object if there are masks; printed and written to
+<work-dir>/measures.json.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the pre-training, with `probe`')
-    parser.add_argument('checkpoint', help='what it has trained')
+    parser.add_argument('checkpoint', help='checkpoint of that pre-training')
     parser.add_argument('--work-dir', type=Path, required=True, help='folder of measures.json')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
@@ -40,7 +40,7 @@ from amt_mm.checkpoints.safe_save import write_text
 
 
 def main() -> None:
-    """Measure."""
+    """Evaluate the checkpoint."""
     args = parse_args()
     with launch.one_line_errors():
         launch.require_file(args.config, 'config')

@@ -1,4 +1,4 @@
-"""comparison: finished runs are not repeated, and cells say what was measured."""
+"""comparison: finished runs are not repeated, and tables have the right figures."""
 
 import json
 import statistics
@@ -42,7 +42,7 @@ def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
+def test_a_run_is_trained_evaluated_and_not_repeated(tmp_path):
     config = str(jobs.configs_folder() / QUICKSTART)
     options = {**TINY, 'overlay.hooks.saliency.begin': 1, 'overlay.hooks.saliency.interval': 1}
     result = comparison.run(config, 1, tmp_path, options, threads=1, show=())
@@ -54,7 +54,7 @@ def test_a_run_trains_judges_and_is_not_repeated(tmp_path):
         'epoch_1.amtmap', 'epoch_2.amtmap']
     (tmp_path / 'result.json').write_text(json.dumps({'knn': -1}))
     assert comparison.run(config, 1, tmp_path, options) == {'knn': -1}
-    # The same folder under other settings must not pass for them.
+    # The folder must not be reused for other settings.
     with pytest.raises(InputError, match='run of other settings'):
         comparison.run(config, 1, tmp_path, {**options, 'train_cfg.max_epochs': 4})
     with pytest.raises(InputError, match='run of other settings'):
@@ -70,8 +70,8 @@ def test_random_encoders_differ_by_seed_and_repeat():
 
 @pytest.mark.parametrize('generator', [
     dict(type='amt_mm.AMTMaskGenerator'),
-    dict(type='amt_mm.AnnealedMaskGenerator', schedule='out')])  # knows nothing of progress
-def test_tokens_of_an_image_at_the_end(generator):
+    dict(type='amt_mm.AnnealedMaskGenerator', schedule='out')])  # its progress is not set
+def test_tokens_per_image_at_the_end_of_training(generator):
     cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART), {
         f'data_preprocessor.mask_generator.{name}': value for name, value in generator.items()})
     # 45/40 of 64 patches: 28 masked, 26 thrown, 10 visible, and [CLS].
@@ -79,7 +79,7 @@ def test_tokens_of_an_image_at_the_end(generator):
         'encoder_tokens': 11, 'decoder_tokens': 39}
 
 
-def test_a_config_that_cannot_be_judged_is_refused_before_training(tmp_path):
+def test_a_config_that_cannot_be_evaluated_is_refused_before_training(tmp_path):
     config = str(jobs.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
     with pytest.raises(InputError, match='no `probe`'):
         comparison.run(config, 0, tmp_path / 'run')

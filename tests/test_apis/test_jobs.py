@@ -1,4 +1,4 @@
-"""jobs: tools as processes that log, fail and stop as they should."""
+"""jobs: tools as processes: logs, failures, stopping."""
 
 import os
 import signal
@@ -50,14 +50,14 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
     assert "KeyError: 'the cause'" in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
+def test_a_stopped_run_says_how_to_continue(tool, tmp_path):
     tool('sys.exit(75)')
     with pytest.raises(jobs.RunError, match='was stopped and has saved a checkpoint: run the '
                                             'same command'):
         run(tmp_path / 'run', show=[])
 
 
-def test_refused_input_is_refused_here(tool, tmp_path):
+def test_refused_input_raises_an_input_error(tool, tmp_path):
     tool('sys.exit(2)')
     with pytest.raises(InputError, match='refused its input'):
         run(tmp_path / 'run', show=[])
@@ -71,8 +71,8 @@ def test_a_second_run_in_the_same_folder_is_refused(tool, tmp_path):
     run(tmp_path / 'run')
 
 
-def test_what_another_thread_forks_keeps_no_lock(tmp_path):
-    """Between fork and exec a child has all our files open, the lock among them."""
+def test_a_process_forked_by_another_thread_keeps_no_lock(tmp_path):
+    """Between fork and exec a child has all our files open, including the lock."""
     forked, done = tmp_path / 'forked', tmp_path / 'done'
 
     def wait_before_exec():
@@ -100,8 +100,8 @@ def until(condition, seconds=60):
         time.sleep(.01)
 
 
-def test_who_is_told_to_end_ends_what_it_started(tmp_path):
-    """As a real process: SIGTERM to the series reaches the training."""
+def test_a_terminated_series_terminates_its_children(tmp_path):
+    """With real processes: SIGTERM to the series reaches the training."""
     (tmp_path / 'train.py').write_text(
         'import os, time\nprint("pid", os.getpid(), flush=True)\ntime.sleep(600)')
     code = f'''
@@ -124,7 +124,7 @@ with jobs.stopping_children():
     assert not os.path.exists(f'/proc/{child}')
 
 
-def test_a_folder_serves_one_setting(tmp_path):
+def test_a_folder_serves_one_config(tmp_path):
     file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
     assert Config.fromfile(file).lr == 1
     assert jobs.claim(tmp_path / 'run', Config(dict(lr=1))) == file

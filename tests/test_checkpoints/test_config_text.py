@@ -1,4 +1,4 @@
-"""read_config_text: MMEngine's own text comes back, and nothing is run."""
+"""read_config_text: reads what MMEngine writes, and runs nothing."""
 
 import pytest
 from mmengine.config import Config
@@ -11,12 +11,12 @@ from amt_mm.checkpoints.config_text import read_config_text
     'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py',
     'clothing/mae_vit-mini-p8_1xb128-coslr-30e_clothing.py',
     'benchmarks/finetune/vit-base-p16_8xb128-coslr-100e_in1k.py'])
-def test_every_config_comes_back(name):
+def test_every_config_is_restored(name):
     cfg = Config.fromfile(configs_folder() / name)
     assert read_config_text(cfg.pretty_text) == cfg.to_dict()
 
 
-def test_what_is_no_literal_is_left_out_and_not_run(tmp_path):
+def test_non_literals_are_dropped_and_not_run(tmp_path):
     trace = tmp_path / 'trace'
     text = f"""
 a = dict(x=-1.5, y=[1, (2, None)], z={{'k': True}})
@@ -29,5 +29,5 @@ d = dict([('x', 1)])
 
 
 @pytest.mark.parametrize('text', [None, 3, b'a = 1', 'a = = 1', 'a = 1\0', ''])
-def test_what_is_no_config_has_no_settings(text):
+def test_other_content_has_no_settings(text):
     assert read_config_text(text) == {}

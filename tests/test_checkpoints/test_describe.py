@@ -1,4 +1,4 @@
-"""describe: what a checkpoint says of its pre-training."""
+"""describe: host, recipe and transformer of a checkpoint."""
 
 from inspect import signature
 
@@ -53,7 +53,7 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
     ('model', dict(cls_loss_weight=1.)),
     ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
-def test_a_variant_is_no_row_of_the_paper(tmp_path, part, change):
+def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
     cfg = apply_overlay(Config.fromfile(
         configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
     hook, = cfg.custom_hooks
@@ -93,7 +93,7 @@ def test_the_transformer_is_that_of_the_config(tmp_path):
 
 
 @pytest.mark.parametrize('arch, patch_size', [('deit-tiny', 14), ('deit-small', 16)])
-def test_without_a_config_shapes_tell_a_standard_transformer(tmp_path, arch, patch_size):
+def test_without_a_config_shapes_identify_a_standard_transformer(tmp_path, arch, patch_size):
     found = describe(write(tmp_path / 'a.pth', None, arch, patch_size))
     assert (found.host, found.recipe, found.image_size) == (None, None, None)
     assert found.backbone['patch_size'] == patch_size
@@ -113,5 +113,5 @@ def test_another_network_is_refused(tmp_path):
         describe(tmp_path / 'a.pth')
 
 
-def test_none_stands_for_random_weights():
+def test_none_means_random_weights():
     assert describe('none').recipe == 'random init' and not describe('none').backbone

@@ -1,4 +1,4 @@
-"""Files of DINO, iBOT and AttMask: read in their true format, equal in function, exact both ways.
+"""Files of DINO, iBOT and AttMask: read in their format, equal outputs, exact round trips.
 
 The oracle is the released network, in tests/released_ibot.py.
 """
@@ -35,11 +35,11 @@ def same(one, other):
 
 
 @torch.no_grad()
-def test_student_teacher_heads_and_centers_compute_what_the_release_does(tmp_path):
+def test_student_teacher_heads_and_centers_match_the_release(tmp_path):
     student, teacher = release(tmp_path / 'a.pth')
     model, state = ours(), convert(read_checkpoint(tmp_path / 'a.pth').state, 'mmpretrain').state
     missing, unexpected = model.load_state_dict(state, strict=False)
-    # The released teacher has no vector for masks, and sees none.
+    # The released teacher has no mask token and sees no masks.
     assert missing == ['teacher.backbone.mask_token'] and not unexpected
     images = torch.randn(2, 3, SIZE, SIZE)
     scores = torch.rand(2, 25)
@@ -58,7 +58,7 @@ def test_student_teacher_heads_and_centers_compute_what_the_release_does(tmp_pat
 
 @pytest.mark.parametrize('method', ['ibot', 'dino'])
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
-def test_their_file_there_and_back(tmp_path, method, ending):
+def test_round_trip_of_their_file(tmp_path, method, ending):
     release(tmp_path / 'a.pth', method)
     first = read_checkpoint(tmp_path / 'a.pth')
     there = convert(first.state, 'mmpretrain')
@@ -74,14 +74,14 @@ def test_their_file_there_and_back(tmp_path, method, ending):
             same(content[part], wanted[part])
 
 
-def test_our_file_there_and_back(tmp_path):
+def test_round_trip_of_our_file(tmp_path):
     first = ours().state_dict()
     there = convert(first, 'ibot')
     assert there.left_out == ['teacher.backbone.mask_token']
     back = convert(there.state, 'mmpretrain')
     assert back.naming == 'ibot'
     same(back.state, {k: v for k, v in first.items() if k != 'teacher.backbone.mask_token'})
-    # Their networks take it whole.
+    # Their networks load it strictly.
     write_checkpoint(tmp_path / 'a.pth', there.state, under=None)
     content = torch.load(tmp_path / 'a.pth')
     Network(masks=True).load_state_dict(
@@ -90,7 +90,7 @@ def test_our_file_there_and_back(tmp_path):
     assert content['ibot_loss']['center2'].shape == (1, 1, OUT)
 
 
-def test_masks_have_no_place_in_dino():
+def test_dino_drops_masks():
     result = convert(ours().state_dict(), 'dino')
     assert result.left_out == ['backbone.mask_token', 'teacher.backbone.mask_token',
                                'patch_center.mean']
@@ -117,7 +117,7 @@ def broken_heads():
 
 
 @pytest.mark.parametrize('case', range(3))
-def test_a_head_of_another_kind_is_left_out_as_a_whole_and_said_to_be(case):
+def test_a_different_head_is_dropped_as_a_whole_with_a_note(case):
     state, reason = broken_heads()[case]
     result = convert(state, 'mmpretrain')
     assert not any(key.startswith('head.') for key in result.state)
@@ -127,7 +127,7 @@ def test_a_head_of_another_kind_is_left_out_as_a_whole_and_said_to_be(case):
     same(result.state, convert(encoder, 'mmpretrain').state)
 
 
-def test_only_the_head_in_question_is_left_out(tmp_path):
+def test_only_the_different_head_is_dropped(tmp_path):
     """iBOT's default: shared by the teacher, not by the student."""
     release(tmp_path / 'a.pth', shared=False)
     result = convert(read_checkpoint(tmp_path / 'a.pth').state, 'mmpretrain')
@@ -152,7 +152,7 @@ def test_a_network_or_a_backbone_alone(tmp_path, wrap):
 
 @pytest.mark.parametrize('to', ['timm', 'mae', 'simmim'])
 @pytest.mark.parametrize('encoder', [None, 'teacher', 'student'])
-def test_one_encoder_goes_where_one_has_a_place(tmp_path, to, encoder):
+def test_namings_of_one_encoder_get_one(tmp_path, to, encoder):
     student, teacher = release(tmp_path / 'a.pth')
     result = convert(read_checkpoint(tmp_path / 'a.pth').state, to, encoder=encoder)
     wanted = student if encoder == 'student' else teacher
@@ -164,7 +164,7 @@ def test_one_encoder_goes_where_one_has_a_place(tmp_path, to, encoder):
     assert f'{other}.backbone.cls_token' in result.left_out
 
 
-def test_an_encoder_that_is_not_there(tmp_path):
+def test_a_missing_encoder_is_refused(tmp_path):
     with pytest.raises(InputError, match='no teacher, only one encoder'):
         convert(Network().state_dict(), 'timm', encoder='teacher')
     with pytest.raises(InputError, match='a teacher but no student'):
@@ -182,7 +182,7 @@ def test_other_transformers_are_refused():
         convert(state, 'mmpretrain')
 
 
-def test_namings_are_told_apart():
+def test_namings_are_detected():
     assert detect_naming(ours().state_dict()) == 'mmpretrain'
     assert detect_naming(Network().state_dict()) == 'ibot'
     assert detect_naming(Network(masks=True, patches=False).state_dict()) == 'ibot'

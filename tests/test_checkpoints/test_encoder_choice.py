@@ -1,4 +1,4 @@
-"""Teacher or student: what is loaded, measured and said, wherever an encoder is loaded."""
+"""Teacher or student: which one is loaded, evaluated and reported, wherever one is loaded."""
 
 import pytest
 import torch
@@ -84,7 +84,7 @@ def test_released_checkpoints(tmp_path, encoder, method):
     assert f'({method} naming)' in str(report) and not report.missing
 
 
-def test_a_teacher_where_there_is_none(tmp_path):
+def test_a_missing_teacher_is_refused(tmp_path):
     state = target().state_dict()
     torch.save({'state_dict': state}, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='a.pth: it holds no teacher') as error:
@@ -143,7 +143,7 @@ def test_describe(tmp_path, config, recipe):
 
 
 @pytest.mark.parametrize(('method', 'host'), [('ibot', 'iBOT'), ('dino', 'DINO')])
-def test_a_release_says_whose_it_is(tmp_path, monkeypatch, method, host):
+def test_the_host_of_a_release_is_detected(tmp_path, monkeypatch, method, host):
     monkeypatch.setitem(VisionTransformer.arch_zoo, 'toy', ARCH)
     release(tmp_path / 'a.pth', method)
     found = describe(tmp_path / 'a.pth')
@@ -152,7 +152,7 @@ def test_a_release_says_whose_it_is(tmp_path, monkeypatch, method, host):
 
 
 @CHOICES
-def test_judging_takes_the_chosen_encoder(tmp_path, encoder):
+def test_evaluation_uses_the_chosen_encoder(tmp_path, encoder):
     source = ours(tmp_path / 'a.pth')
     DATASETS.register_module(name='ToyLabelled', module=LabelledImages, force=True)
     whole = [dict(type='Resize', scale=(SIZE, SIZE)), dict(type='PackInputs')]

@@ -1,4 +1,4 @@
-"""Checkpoint files: every usual kind is read, nothing in a file is run, bad ones say so."""
+"""Checkpoint files: all usual formats are read, no code is run, bad files are refused."""
 
 import argparse
 import sys
@@ -24,12 +24,12 @@ def same(one, other):
     lambda state: state, lambda state: {'state_dict': state, 'meta': {}},
     lambda state: {'model': state, 'optimizer': {'state': {0: torch.ones(1)}}, 'epoch': 3},
     lambda state: {'module': state}, lambda state: {'model': {'module': state}}])
-def test_weights_are_found_wherever_releases_keep_them(tmp_path, wrap, prefix):
+def test_weights_are_found_under_all_keys_of_releases(tmp_path, wrap, prefix):
     torch.save(wrap({prefix + key: value for key, value in STATE.items()}), tmp_path / 'a.pth')
     assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
 
 
-def test_a_name_that_begins_like_a_wrapper_stays(tmp_path):
+def test_a_name_that_starts_like_a_wrapper_is_kept(tmp_path):
     torch.save({'modules.a': torch.ones(1)}, tmp_path / 'a.pth')
     assert list(read_checkpoint(tmp_path / 'a.pth').state) == ['modules.a']
 
@@ -53,13 +53,13 @@ def test_a_checkpoint_of_mmengine_with_its_curves_and_its_grid(toy_runner, toy_m
     ('dict(img_size=224, patch_size=16)', (14, 14)), ('dict(img_size=(32, 64), patch_size=16)',
                                                       (2, 4)),
     ('dict(patch_size=16)', None), ('dict(img_size=size(), patch_size=16)', None), ('3', None)])
-def test_grid_is_read_from_a_config_that_is_not_run(tmp_path, backbone, grid):
+def test_the_grid_is_read_without_running_the_config(tmp_path, backbone, grid):
     cfg = f'raise SystemExit\nx = 1\nmodel = dict(backbone={backbone})'
     torch.save({'state_dict': STATE, 'meta': {'cfg': cfg}}, tmp_path / 'a.pth')
     assert read_checkpoint(tmp_path / 'a.pth').grid == grid
 
 
-def test_arguments_of_mae_and_config_of_simmim_are_passed_over(tmp_path, monkeypatch):
+def test_arguments_of_mae_and_config_of_simmim_are_ignored(tmp_path, monkeypatch):
     class CfgNode(dict):
         """As yacs has it, which need not be installed."""
 
@@ -93,7 +93,7 @@ def test_a_whole_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize('ending', ['pth', 'safetensors'])
 @pytest.mark.parametrize('keep', [0, 1, 20, 200, -20])
-def test_a_file_cut_short(tmp_path, ending, keep):
+def test_a_truncated_file_is_refused(tmp_path, ending, keep):
     path = tmp_path / f'a.{ending}'
     write_checkpoint(path, {'a': torch.zeros(200)})
     path.write_bytes(path.read_bytes()[:keep])
@@ -105,7 +105,7 @@ def test_a_file_cut_short(tmp_path, ending, keep):
 @pytest.mark.parametrize('ending', ['pth', 'pt', 'safetensors', ''])
 @pytest.mark.parametrize('content', [b'version https://git-lfs.github.com/spec/v1\noid sha256:12\n',
                                      b'<!DOCTYPE html>', b'\x89PNG\r\n\x1a\n' + bytes(range(200))])
-def test_files_of_other_kinds(tmp_path, ending, content):
+def test_other_formats_are_refused(tmp_path, ending, content):
     path = tmp_path / f'a.{ending}'
     path.write_bytes(content)
     with pytest.raises(InputError, match='not a checkpoint'):
@@ -126,7 +126,7 @@ def test_missing_file(tmp_path):
 
 @pytest.mark.parametrize('name', ['a.pth', 'a.pt', 'a.safetensors'])
 @pytest.mark.parametrize('grid', [None, (5, 7)])
-def test_what_is_written_is_read_again(tmp_path, name, grid):
+def test_round_trip(tmp_path, name, grid):
     tied = torch.ones(3)
     state = {**STATE, 'tied': tied, 'again': tied, 'turned': torch.arange(6.).reshape(2, 3).t(),
              'half': torch.ones(2, dtype=torch.bfloat16)}
@@ -137,7 +137,7 @@ def test_what_is_written_is_read_again(tmp_path, name, grid):
 
 
 @pytest.mark.parametrize('name', ['a.pth', 'a.safetensors'])
-def test_others_may_read_what_the_umask_lets_them(tmp_path, name):
+def test_permissions_follow_the_umask(tmp_path, name):
     (tmp_path / 'plain').touch()
     write_checkpoint(tmp_path / name, STATE)
     assert (tmp_path / name).stat().st_mode == (tmp_path / 'plain').stat().st_mode
@@ -166,6 +166,6 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(('name', 'reason'), [
     ('a.onnx', 'suffix'), ('no/a.pth', 'folder .* does not exist')])
-def test_a_target_that_cannot_be(tmp_path, name, reason):
+def test_an_impossible_target_is_refused(tmp_path, name, reason):
     with pytest.raises(InputError, match=reason):
         write_checkpoint(tmp_path / name, STATE)

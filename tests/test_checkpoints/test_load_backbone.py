@@ -1,4 +1,4 @@
-"""load_backbone: what fits is loaded, what does not fit stops with the reason."""
+"""load_backbone: loads matching checkpoints, refuses others with the reason."""
 
 import logging
 
@@ -59,7 +59,7 @@ def test_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize(('filled', 'passes'), [(100, True), (95, True), (94, False), (0, False)])
 def test_threshold_is_95_per_cent(filled, passes):
     own = {f'backbone.k{i}': torch.zeros(i + 1) for i in range(100)}
-    own['head.k'] = torch.zeros(1)  # not asked for
+    own['head.k'] = torch.zeros(1)  # outside the backbone
     state = {key: value if i < filled else torch.zeros(0) for i, (key, value)
              in enumerate(own.items())}
     if passes:
@@ -122,14 +122,14 @@ def test_names_of_others_are_converted(tmp_path, naming):
     assert report.left_out == ('head.0.weight',)
 
 
-def test_what_cannot_be_converted_names_the_file(tmp_path):
+def test_a_failed_conversion_names_the_file(tmp_path):
     state = convert(vit(8, 32).state_dict(), 'timm').state
     path = save(tmp_path / 'a.pth', {**state, 'reg_token': torch.zeros(1, 2, 12)})
     with pytest.raises(InputError, match=r'a\.pth: its encoder .*reg_token'):
         load_backbone(vit(8, 32), path)
 
 
-def test_foreign_names_under_load_from_are_told_how_to_convert():
+def test_load_from_with_foreign_names_says_how_to_convert():
     state = convert(vit(8, 32).state_dict(), 'timm').state
     with pytest.raises(InputError, match='those of timm: convert it'):
         check_filled('x', vit(8, 32).state_dict(), state)
@@ -189,7 +189,7 @@ def test_the_norm_of_average_pooling_is_missing_but_does_not_count(tmp_path, cau
 
 
 @pytest.mark.parametrize('names', [(), ('rel_pos_h', 'rel_pos_w')])
-def test_what_no_pre_training_gives_does_not_count(tmp_path, names, caught):
+def test_entries_that_cannot_be_pretrained_do_not_count(tmp_path, names, caught):
     source, target = vit(8, 32), vit(8, 32)
     for layer in target.backbone.layers:
         for name in ('rel_pos_h', 'rel_pos_w'):
@@ -219,7 +219,7 @@ def test_positions_are_resized_to_another_image_size(tmp_path, size):
 
 @pytest.mark.parametrize(('to', 'resized'), [((40, 56), None), ((56, 40), ((5, 7), (7, 5))),
                                              ((32, 32), ((5, 7), (4, 4)))])
-def test_positions_of_a_grid_that_is_no_square(tmp_path, to, resized):
+def test_positions_of_a_grid_that_is_not_square(tmp_path, to, resized):
     source, target = vit(8, (40, 56)), vit(8, to)
     nn.init.normal_(source.backbone.pos_embed)
     cfg = Config(dict(model=dict(backbone=dict(img_size=(40, 56), patch_size=8)))).pretty_text
@@ -229,7 +229,7 @@ def test_positions_of_a_grid_that_is_no_square(tmp_path, to, resized):
     assert torch.equal(target.backbone.pos_embed, expected)
 
 
-def test_a_grid_that_nobody_tells_is_refused(tmp_path):
+def test_an_unknown_grid_is_refused(tmp_path):
     path = save(tmp_path / 'a.pth', vit(8, (40, 56)).state_dict())
     with pytest.raises(InputError, match=r'a\.pth: 36 position embeddings .* to 17'):
         load_backbone(vit(8, 32), path)
@@ -258,7 +258,7 @@ def test_safetensors_are_loaded(tmp_path):
 
 
 @pytest.mark.parametrize('more', ['layers.4.ln1.bias', 'layers.0.attn.gamma1.weight', 'register'])
-def test_an_encoder_that_has_more_is_refused(tmp_path, more):
+def test_an_encoder_with_more_entries_is_refused(tmp_path, more):
     state = {**vit(8, 32).state_dict(), f'backbone.{more}': torch.ones(1)}
     message = {'layers.4.ln1.bias': 'the checkpoint is 12 wide and 5 deep .* 4 deep',
                'layers.0.attn.gamma1.weight': 'layer_scale_init_value=0.1',

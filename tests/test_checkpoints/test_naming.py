@@ -1,4 +1,4 @@
-"""Naming: exact there and back, and the network that comes out computes what the other did.
+"""Naming: exact round trips, and converted networks compute the same.
 
 The oracles are timm's transformer, and MAE and SimMIM written out below on their own names.
 """
@@ -126,7 +126,7 @@ def mae(state, image, visible, masked, heads, decoder_heads):
     whole = state['mask_token'][0].expand(len(tokens), -1).clone()
     whole[visible] = x[1:]
     whole = torch.cat([x[:1], whole]) + state['decoder_pos_embed'][0]
-    order = sorted([*visible, *masked])  # what was thrown is seen by neither
+    order = sorted([*visible, *masked])  # thrown tokens are seen by neither
     x = whole[[0, *(1 + i for i in order)]]
     x = mae_block(state, 'decoder_blocks.0', decoder_heads, x)
     x = linear(state, 'decoder_pred', norm(state, 'decoder_norm', x))[1:]
@@ -224,7 +224,7 @@ def patches_of(image):
 def test_reconstructions_of_simmim(release):
     torch.manual_seed(6)
     source = convert(our_simmim(.1).state_dict(), 'simmim').state
-    if release == 'AMT':  # it carries a scale along that it never applies or trains
+    if release == 'AMT':  # it has a scale that it neither applies nor trains
         source = {k: torch.full_like(v, .1) if k.endswith('gamma_1') else v
                   for k, v in source.items()}
     if release == 'without biases':
@@ -257,7 +257,7 @@ def test_reconstructions_for_simmim_though_it_has_no_biases_of_keys():
 
 # There and back.
 
-def test_mae_and_back(toy_mae):
+def test_round_trip_of_mae(toy_mae):
     ours = toy_mae().state_dict()
     theirs = convert(ours, 'mae')
     assert theirs.naming == 'mmpretrain' and not theirs.left_out and not theirs.notes
@@ -273,14 +273,14 @@ def test_mae_and_back(toy_mae):
 @pytest.mark.parametrize('kwargs', [{}, dict(num_classes=4), dict(init_values=.1, qkv_bias=False),
                                     dict(global_pool='avg', num_classes=4), dict(class_token=False,
                                                                                  global_pool='avg')])
-def test_timm_and_back(kwargs):
+def test_round_trip_of_timm(kwargs):
     theirs = timm_vit(**kwargs).state_dict()
     ours = convert(theirs, 'mmpretrain')
     assert ours.naming == 'timm' and not ours.left_out
     same(convert(ours.state, 'timm').state, theirs)
 
 
-def test_simmim_and_back():
+def test_round_trip_of_simmim():
     ours = our_simmim(.1).state_dict()
     for key, value in ours.items():
         if key.endswith('qkv.bias'):
@@ -291,7 +291,7 @@ def test_simmim_and_back():
     same(convert(convert(theirs.state, 'mmpretrain').state, 'simmim').state, theirs.state)
 
 
-def test_what_timm_has_no_place_for_is_named(toy_mae):
+def test_what_timm_lacks_is_named(toy_mae):
     mae_state = convert(toy_mae().state_dict(), 'mae').state
     result = convert(mae_state, 'timm')
     assert result.naming == 'mae'
@@ -325,7 +325,7 @@ def test_a_backbone_alone_gets_its_prefix():
 
 @pytest.mark.parametrize(('kwargs', 'name'), [
     (dict(reg_tokens=2), 'reg_token'), (dict(qk_norm=True), 'blocks.0.attn.q_norm')])
-def test_parts_that_no_plain_transformer_has_are_not_left_out(kwargs, name):
+def test_parts_that_plain_transformers_lack_are_refused(kwargs, name):
     with pytest.raises(InputError, match=name):
         convert(timm_vit(**kwargs).state_dict(), 'mmpretrain')
 

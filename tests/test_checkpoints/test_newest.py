@@ -1,4 +1,4 @@
-"""The newest whole checkpoint: order, every kind of damage, and runs that go on."""
+"""The newest intact checkpoint: order, every kind of damage, and resumed runs."""
 
 import os
 import random
@@ -37,15 +37,15 @@ def touch(folder, *names, last=None):
     # Resumed from epoch 3: what it wrote then is the newest.
     (['epoch_3.pth', 'epoch_8.pth', 'epoch_4.pth'], 'epoch_4.pth',
      ['epoch_4.pth', 'epoch_8.pth', 'epoch_3.pth']),
-    # Killed between the checkpoint and the note.
+    # Killed between writing the checkpoint and `last_checkpoint`.
     (['epoch_1.pth', 'epoch_2.pth'], 'epoch_1.pth', ['epoch_2.pth', 'epoch_1.pth']),
     (['epoch_1.pth', 'iter_15.pth'], 'epoch_1.pth', ['iter_15.pth', 'epoch_1.pth']),
     # Copied in another order.
     (['epoch_10.pth', 'epoch_9.pth'], 'epoch_10.pth', ['epoch_10.pth', 'epoch_9.pth']),
-    # A note of nothing, of a moved folder, of bytes.
+    # `last_checkpoint` is empty, names a moved folder, or is binary.
     (['epoch_1.pth'], '', ['epoch_1.pth']),
     (['epoch_1.pth', 'epoch_2.pth'], '/gone/epoch_2.pth', ['epoch_2.pth', 'epoch_1.pth']),
-    # Neither the best nor a published one, half a one or a folder has what a run needs.
+    # Best, published and partial checkpoints and folders cannot be resumed from.
     (['epoch_1.pth', 'best_acc_epoch_9.pth', 'epoch_9-0123abcd.pth', '.epoch_9.pth.saving',
       'encoder.pth'], None, ['epoch_1.pth']),
     (['state_7.pth', 'run2_8.pth'], None, ['run2_8.pth', 'state_7.pth'])])
@@ -57,7 +57,7 @@ def test_newest_first(tmp_path, files, last, expected):
     assert [path.name for path in checkpoints(folder)] == expected
 
 
-def test_a_folder_elsewhere_is_named_by_the_config_alone(tmp_path):
+def test_another_folder_is_used_only_if_the_config_names_it(tmp_path):
     out = touch(tmp_path / 'out', 'epoch_1.pth', 'epoch_2.pth')
     work_dir = touch(tmp_path / 'run', last='epoch_1.pth')
     os.utime(out / 'epoch_1.pth', (2e9, 2e9))
@@ -68,7 +68,7 @@ def test_a_folder_elsewhere_is_named_by_the_config_alone(tmp_path):
 
 @pytest.mark.parametrize('note', [
     'x' * 100_000, '\0', '../' * 2000, '/', '..', 'epoch_1.pth/..', '\x1b[2J\nepoch_9.pth'])
-def test_a_note_of_anything_is_only_a_hint(tmp_path, note):
+def test_last_checkpoint_is_only_a_hint(tmp_path, note):
     folder, said = touch(tmp_path / 'run', 'epoch_1.pth', 'epoch_2.pth'), []
     (folder / 'last_checkpoint').write_text(note)
     assert [path.name for path in checkpoints(folder)] == ['epoch_2.pth', 'epoch_1.pth']
@@ -97,11 +97,11 @@ def whole(tmp_path_factory):
     return path
 
 
-def test_a_whole_file_passes(whole, tmp_path):
+def test_an_intact_file_passes(whole, tmp_path):
     check_checkpoint(whole, tmp_path)
 
 
-def test_cut_anywhere_it_does_not(whole, tmp_path):
+def test_a_file_truncated_anywhere_is_refused(whole, tmp_path):
     content, path = whole.read_bytes(), tmp_path / 'epoch_2.pth'
     for length in (0, 1, 3, *range(4, len(content), 37), len(content) - 1):
         path.write_bytes(content[:length])
@@ -110,7 +110,7 @@ def test_cut_anywhere_it_does_not(whole, tmp_path):
 
 
 def test_no_flipped_bit_changes_what_is_read(whole, tmp_path):
-    """Found, or in bytes that mean nothing (padding, dates): then all that is read is the same."""
+    """Detected, or in unused bytes (padding, dates), where all that is read stays the same."""
     content, path, draw = whole.read_bytes(), tmp_path / 'epoch_2.pth', random.Random(0)
     right, found = torch.load(whole), 0
     with zipfile.ZipFile(whole) as archive:
@@ -134,7 +134,7 @@ def test_no_flipped_bit_changes_what_is_read(whole, tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>not found</html>', b'\0' * 5000])
-def test_files_of_another_kind_do_not_pass(tmp_path, content):
+def test_other_formats_are_refused(tmp_path, content):
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(content)
     with pytest.raises(InputError, match='damaged or truncated'):
@@ -146,7 +146,7 @@ def test_files_of_another_kind_do_not_pass(tmp_path, content):
 
 
 def test_a_member_that_claims_to_be_a_folder(whole, tmp_path):
-    """Torch then hands out memory as it is; the archive's own checksums say nothing of it."""
+    """Torch then returns uninitialised memory, which the archive's checksums miss."""
     content, path = bytearray(whole.read_bytes()), tmp_path / 'epoch_2.pth'
     entry = content.rindex(b'PK\x01\x02', 0, content.rindex(b'/data/0'))
     content[entry + 38] ^= 0x10
@@ -181,8 +181,8 @@ def broken_off(guided):
     return Path(runner.work_dir)
 
 
-def test_a_copied_folder_goes_on_with_its_own_files(guided, broken_off, toy_runner, capsys):
-    """Also where its note is one of MMEngine, which names the original by its full path."""
+def test_a_copied_folder_resumes_from_its_own_files(guided, broken_off, toy_runner, capsys):
+    """Also with MMEngine's `last_checkpoint`, which names the original by its full path."""
     copy = broken_off.with_name('copy')
     for name in ('epoch_1.pth', 'epoch_2.pth', 'saliency'):
         target = copy / name
@@ -215,7 +215,7 @@ def test_the_maps_of_a_checkpoint_are_known(broken_off):
         [], ['epoch_1.amtmap'], ['epoch_2.amtmap']]
 
 
-def test_a_damaged_checkpoint_or_map_is_passed_over_and_said(guided, broken_off, capsys):
+def test_a_damaged_checkpoint_or_map_is_skipped_with_a_warning(guided, broken_off, capsys):
     assert resumed(guided, capsys) == (3, [])
     # The map of the newest, then the checkpoint before it.
     with open(broken_off / 'saliency/epoch_2.amtmap', 'r+b') as file:
@@ -230,7 +230,7 @@ def test_a_damaged_checkpoint_or_map_is_passed_over_and_said(guided, broken_off,
 
 
 @pytest.mark.parametrize('loss', ['gone', 'other'])
-def test_maps_that_are_gone_or_of_another_run(guided, broken_off, capsys, loss):
+def test_missing_maps_and_maps_of_another_run(guided, broken_off, capsys, loss):
     maps = broken_off / 'saliency'
     if loss == 'gone':
         (maps / 'epoch_2.amtmap').unlink()
@@ -241,15 +241,15 @@ def test_maps_that_are_gone_or_of_another_run(guided, broken_off, capsys, loss):
     assert ('are missing' if loss == 'gone' else 'holds other maps') in lines[0]
 
 
-def test_an_older_checkpoint_takes_its_own_maps(guided, broken_off):
+def test_an_older_checkpoint_uses_its_own_maps(guided, broken_off):
     runner = guided(load_from=str(broken_off / 'epoch_2.pth'), resume=True)
     runner.load_or_resume()
     runner.train_loop.run()
     first, = (step['map_step'] for step in runner.recorder.steps if step['iter'] == 6)
-    assert first == 2  # renewed before epoch 3, with the maps of epoch_2 taken up before
+    assert first == 2  # refreshed before epoch 3, after loading the maps of epoch_2
 
 
-def test_the_resumed_run_ends_as_the_unbroken_one(guided, broken_off):
+def test_a_resumed_run_equals_an_uninterrupted_one(guided, broken_off):
     end = torch.load(broken_off / 'epoch_3.pth', weights_only=False)['state_dict']
     cut(broken_off / 'epoch_3.pth')
     guided(resume=True).train()
@@ -257,7 +257,7 @@ def test_the_resumed_run_ends_as_the_unbroken_one(guided, broken_off):
     assert all(torch.equal(again[key], value) for key, value in end.items())
 
 
-def test_all_broken_is_refused_and_nothing_is_overwritten(guided, broken_off):
+def test_without_an_intact_checkpoint_nothing_is_overwritten(guided, broken_off):
     for path in broken_off.glob('*.pth'):
         cut(path)
     before = {path: path.stat().st_mtime_ns for path in broken_off.glob('*.pth')}
@@ -277,7 +277,7 @@ def test_a_named_one_that_is_damaged_is_refused(guided, broken_off, resume):
         guided('other', load_from=str(broken_off / 'epoch_3.pth'), resume=resume).train()
 
 
-def test_without_any_the_run_starts_anew_and_says_so(guided, capsys):
+def test_without_checkpoints_the_run_starts_from_scratch_with_a_warning(guided, capsys):
     runner = guided('fresh', resume=True)
     runner.load_or_resume()
     assert runner.epoch == 0 and 'this run starts anew' in capsys.readouterr().err

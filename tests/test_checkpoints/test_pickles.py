@@ -1,4 +1,4 @@
-"""Whether a file's code may run: never by itself, always when asked for."""
+"""Code in a file runs only if checkpoints are trusted."""
 
 import io
 import os
@@ -21,7 +21,7 @@ STATE = {'state_dict': {'a': torch.arange(3.)}}
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
-    # Set first, so that what a test sets is taken back.
+    # Set here, so that it is restored after the test.
     monkeypatch.setenv(TRUST, '0')
 
 
@@ -34,19 +34,19 @@ def test_code_is_run_where_the_file_is_trusted(tmp_path, inside):
     assert (tmp_path / 'harm').exists()
 
 
-def test_trust_reaches_processes_that_are_started():
+def test_child_processes_inherit_trust():
     assert not checkpoints_are_trusted()
     trust_checkpoints()
     assert checkpoints_are_trusted() and os.environ[TRUST] == '1'
 
 
-def test_an_environment_that_says_neither(monkeypatch):
+def test_another_value_in_the_environment_is_refused(monkeypatch):
     monkeypatch.setenv(TRUST, 'yes')
     with pytest.raises(InputError, match='AMT_MM_TRUST_CHECKPOINT=yes: write 1'):
         checkpoints_are_trusted()
 
 
-def test_what_torch_is_told_elsewhere_stays(tmp_path):
+def test_other_allowed_classes_of_torch_stay(tmp_path):
     path = tmp_path / 'a.pth'
     torch.save(STATE, path)
     with torch.serialization.safe_globals([slice]):
@@ -55,7 +55,7 @@ def test_what_torch_is_told_elsewhere_stays(tmp_path):
         assert set(torch.serialization.get_safe_globals()) == before
 
 
-def test_attributes_lead_nowhere(tmp_path):
+def test_attributes_of_stand_ins_are_inert(tmp_path):
     path = by_getattr(tmp_path / 'a.pth', tmp_path / 'harm')
     with pytest.raises(InputError):
         read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""Position embeddings: the cubic kernel written out, [CLS] in and out, square grids and others."""
+"""Position embeddings: an explicit cubic kernel, with and without [CLS], any grid."""
 
 import math
 
@@ -60,11 +60,11 @@ def test_the_same_grid_keeps_every_bit():
 
 @pytest.mark.parametrize(('grid', 'own_grid', 'before'), [
     (None, (5, 7), None),       # as many as the model's: its grid
-    (None, (3, 9), None),       # no square
-    ((2, 2), (5, 7), None),     # the config of another model: not believed
+    (None, (3, 9), None),       # not square
+    ((2, 2), (5, 7), None),     # contradicts the number of positions: ignored
     ((7, 5), (5, 7), (7, 5)),   # as many, on the other grid
 ])
-def test_what_is_known_of_the_grid(grid, own_grid, before):
+def test_the_grid_is_inferred(grid, own_grid, before):
     positions, own = torch.randn(1, 35, 4), torch.zeros(1, own_grid[0] * own_grid[1], 4)
     if own_grid == (3, 9):
         with pytest.raises(InputError, match='35 position embeddings.* to 27'):

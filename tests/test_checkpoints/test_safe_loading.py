@@ -1,4 +1,4 @@
-"""Checkpoints that MMEngine loads: whole as ever, without the code in them."""
+"""MMEngine loads whole checkpoints without running code from them."""
 
 import http.server
 import threading
@@ -22,7 +22,7 @@ from amt_mm.errors import InputError
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
-    # Set first, so that what a test sets is taken back.
+    # Set here, so that it is restored after the test.
     monkeypatch.setenv(TRUST, '0')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
 
@@ -35,7 +35,7 @@ def trained(toy_runner, toy_mae):
                         custom_hooks=[dict(type='EMAHook')],
                         default_hooks=dict(logger=dict(type='LoggerHook', interval=1),
                                            checkpoint=dict(type='CheckpointHook')))
-    # As evaluators leave them: numbers and arrays of numpy, in every type.
+    # Like results of evaluators: numbers and arrays of numpy, of every type.
     for code in '?bhilqBHILQefd':
         runner.message_hub.update_info(f'number_{code}', np.dtype(code).type(1))
         runner.message_hub.update_info(f'array_{code}', np.arange(2).astype(code))
@@ -57,7 +57,7 @@ def same(one, other):
     return type(one) is type(other) and np.array_equal(one, other)
 
 
-def test_a_checkpoint_of_this_toolbox_is_read_whole(trained):
+def test_a_checkpoint_of_this_toolbox_is_read_completely(trained):
     whole = torch.load(trained, weights_only=False)
     ours = load_as_data(trained)
     assert whole.keys() >= {'message_hub', 'optimizer', 'param_schedulers', 'ema_state_dict'}
@@ -96,14 +96,14 @@ def by_init_cfg(path):
 @pytest.mark.parametrize('load', [
     CheckpointLoader.load_checkpoint, by_init_cfg, lambda path: load_checkpoint(
         torch.nn.Linear(1, 1), str(path))], ids=['loader', 'init_cfg', 'function'])
-def test_no_way_of_mmengine_runs_code(tmp_path, load, make):
+def test_no_loader_of_mmengine_runs_code(tmp_path, load, make):
     path = make(tmp_path / 'a.pth', tmp_path / 'harm')
     with pytest.raises(InputError, match=r'a\.pth: needs `.+--trust-checkpoint') as error:
         load(str(path))
     assert not (tmp_path / 'harm').exists() and '\n' not in str(error.value)
 
 
-def test_this_attack_passes_the_list_of_mmengine(tmp_path):
+def test_the_attack_passes_mmengines_own_list(tmp_path):
     path = by_getattr(tmp_path / 'a.pth', tmp_path / 'harm')
     with torch.serialization.safe_globals(get_torch_safe_globals()), pytest.raises(AttributeError):
         torch.load(path, weights_only=True)
@@ -142,7 +142,7 @@ def test_trust_runs_the_code(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('keep', [0, 20, 500, -20])
-def test_a_file_cut_short(tmp_path, keep):
+def test_a_truncated_file_is_refused(tmp_path, keep):
     path = tmp_path / 'a.pth'
     torch.save({'state_dict': {'a': torch.zeros(300)}}, path)
     path.write_bytes(path.read_bytes()[:keep])

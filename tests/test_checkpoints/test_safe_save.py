@@ -1,4 +1,4 @@
-"""Files whole or not at all: under refused writes, true and played, and under SIGKILL."""
+"""Files are complete or absent: after refused writes, real and simulated, and SIGKILL."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from amt_mm.errors import InputError
 
 
 def in_child(work):
-    """Run in a forked process, for limits that cannot be taken back; what it says, or its end."""
+    """Run in a forked process, for limits that cannot be undone; return its output or status."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -34,7 +34,7 @@ def in_child(work):
     return said
 
 
-def test_a_file_appears_whole_and_replaces_another(tmp_path):
+def test_a_file_is_replaced_atomically(tmp_path):
     path = tmp_path / 'new' / 'a.txt'
     for text in ('first', 'second'):
         with safe_save.atomic_file(path) as temporary:
@@ -66,7 +66,7 @@ def test_a_full_device_is_one_line(tmp_path):
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
 
 
-def test_torchs_own_writer_is_understood(tmp_path):
+def test_refused_writes_of_torch_are_recognised(tmp_path):
     path = tmp_path / 'a.pth'
     path.write_text('old')
 
@@ -83,12 +83,12 @@ def test_torchs_own_writer_is_understood(tmp_path):
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
 
 
-def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+def test_other_errors_are_not_reported_as_a_full_disk(tmp_path):
     with pytest.raises(RuntimeError, match='shapes'), safe_save.atomic_file(tmp_path / 'a'):
         raise RuntimeError('shapes differ')
 
 
-def test_what_a_killed_process_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     names = {'.epoch_1.pth.saving', 'epoch_1.pth', '.lock', 'a.saving'}
     for name in names:
         (tmp_path / name).touch()
@@ -127,7 +127,7 @@ def trained(toy_runner):
     return runner, path, path.read_bytes()
 
 
-def test_checkpoints_of_the_runner_pass_through_a_temporary_file(trained, monkeypatch):
+def test_the_runner_saves_through_a_temporary_file(trained, monkeypatch):
     runner, path, old = trained
     put, seen = LocalBackend.put, []
 
@@ -144,7 +144,7 @@ def test_checkpoints_of_the_runner_pass_through_a_temporary_file(trained, monkey
 
 
 @pytest.mark.parametrize('share', [0, .001, .5, .999])
-def test_a_full_disk_leaves_the_checkpoint_as_it_was(trained, monkeypatch, share):
+def test_a_full_disk_leaves_the_old_checkpoint(trained, monkeypatch, share):
     runner, path, old = trained
 
     def put(self, content, file):

@@ -1,4 +1,4 @@
-"""Any changed bit of a sealed file is seen; the oracle of the digest is hashlib over the bytes."""
+"""Any changed bit of a sealed file is detected; the reference is hashlib over its bytes."""
 
 import hashlib
 import zipfile
@@ -37,12 +37,12 @@ def test_torch_and_zip_read_it_as_before(tmp_path, mmap):
         assert archive.testzip() is None
 
 
-def test_every_flipped_bit_is_seen(sealed):
+def test_every_flipped_bit_is_detected(sealed):
     content = sealed.read_bytes()
     for place in range(len(content)):
         damaged = bytearray(content)
         damaged[place] ^= 1 << place % 8
-        # A name of its own each: a file is read once as long as nothing about it changes.
+        # A name each, as results are cached by file.
         path = sealed.with_name(f'{place}.pth')
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=rf'{place}\.pth: the checkpoint is damaged'):
@@ -54,7 +54,7 @@ def test_every_flipped_bit_is_seen(sealed):
     lambda content: content[:-1], lambda content: content[:-78], lambda content: content[:200],
     lambda content: content + b'\0', lambda content: content[:100] + content[101:],
     lambda content: content[:-64] + b'0' * 64, lambda content: b'PK'])
-def test_cut_or_extended(sealed, change):
+def test_truncated_or_extended_files_are_refused(sealed, change):
     changed = sealed.with_name('changed.pth')
     changed.write_bytes(change(sealed.read_bytes()))
     with pytest.raises(InputError, match='damaged or truncated'):

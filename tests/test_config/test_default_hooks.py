@@ -31,7 +31,7 @@ def test_every_run_has_each_of_them_once(our_runner, default_hooks):
         assert names.count(HOOKS.get(hook['type']).__name__) == 1
 
 
-def test_one_is_changed_or_left_out_by_its_name(our_runner):
+def test_a_hook_is_changed_or_dropped_by_name(our_runner):
     runner = our_runner(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
     assert 'StepSeedHook' not in kinds(runner)
     bar, = (hook for hook in runner.hooks if isinstance(hook, ProgressBarHook))
@@ -39,7 +39,7 @@ def test_one_is_changed_or_left_out_by_its_name(our_runner):
 
 
 @pytest.mark.parametrize('name', ['clip', 'timer', 'checkpoint', 'stop_signal'])
-def test_none_leaves_out_the_hook_of_a_base_config(our_runner, name):
+def test_none_drops_the_hook_of_a_base_config(our_runner, name):
     runner = our_runner(default_hooks={'logger': None, name: None})
     kind = {'timer': 'IterTimerHook', 'checkpoint': 'SafeCheckpointHook',
             'stop_signal': 'StopSignalHook', 'clip': 'ClipEachHook'}[name]
@@ -48,7 +48,7 @@ def test_none_leaves_out_the_hook_of_a_base_config(our_runner, name):
 
 @pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),
                                  dict(type=StepSeedHook)])
-def test_a_custom_hook_of_the_same_type_takes_its_place(own):
+def test_a_custom_hook_of_the_same_type_replaces_it(own):
     assert 'seed' not in with_default_hooks(None, [own, Hook()])
     assert 'keys' in with_default_hooks(None, [own])
 

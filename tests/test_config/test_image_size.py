@@ -27,7 +27,7 @@ def test_sizes_of_crops_edges_and_backbone(size):
     assert cfg.val_dataloader.dataset.pipeline == cfg.test_dataloader.dataset.pipeline
 
 
-def test_images_of_their_own_size_are_not_cropped():
+def test_an_edge_equal_to_the_size_crops_nothing():
     cfg = read('benchmarks/finetune/vit-base-p16_8xb128-coslr-100e_cifar10.py',
                dict(size=32, edge=32))
     steps = {t.type: t for t in cfg.test_dataloader.dataset.pipeline}
@@ -42,7 +42,7 @@ def test_training_images_of_knn_and_children_of_a_concatenation_are_resized():
     assert sizes == [40, 40, 40]  # validation and test folder, and the training images
 
 
-def test_pretraining_follows_too():
+def test_pretraining_configs_are_resized():
     cfg = read('simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py', 192)
     crop = next(t for t in cfg.train_dataloader.dataset.pipeline if 'Crop' in t.type)
     assert crop.scale == 192 and cfg.model.backbone.img_size == 192

@@ -38,7 +38,7 @@ def test_training_images_of_a_test_loop():
     assert 'head' not in cfg.model
 
 
-def test_what_the_user_says_wins():
+def test_settings_of_the_user_win():
     cfg = protocol(model=dict(head=dict(num_classes=3)), test_dataloader=dict(
         dataset=dict(type='Own', data_root='there', pipeline=STEPS)))
     cfg = apply_overlay(cfg)
@@ -75,7 +75,7 @@ def test_unknown_and_missing_fields_are_refused(change, message):
 
 
 @pytest.mark.parametrize('classes, topk', [(7, (1, 5)), (5, (1, 5)), (2, (1,))])
-def test_no_accuracy_among_more_answers_than_classes(classes, topk):
+def test_topk_beyond_the_number_of_classes_is_dropped(classes, topk):
     cfg = apply_overlay(protocol(
         val_evaluator=dict(type='Accuracy', topk=(1, 5)), test_evaluator=[],
         overlay=dict(labelled={**LABELLED, 'num_classes': classes})))

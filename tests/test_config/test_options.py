@@ -19,7 +19,7 @@ WRONG = [('data_preprocesor.mask_generator.mask_ratio', 'did you mean data_prepr
 
 
 @pytest.mark.parametrize(('option', 'message'), WRONG)
-def test_misspelt_ones_are_refused(option, message):
+def test_misspelt_options_are_refused(option, message):
     with pytest.raises(InputError, match=f'option {option}: .*{message}'):
         comparison.resolved(CLOTHING, {option: 1})
 
@@ -28,8 +28,8 @@ def test_misspelt_ones_are_refused(option, message):
     'train_cfg.max_epochs', 'probe.folds', 'probe.train.data_root', 'compile', 'cfg_own.x',
     'data_preprocessor.mask_generator.weighting.temperature', 'overlay.hooks.saliency.begin',
     'env_cfg.cudnn_benchmark', 'model_wrapper_cfg.type', 'find_unused_parameters', 'resume'])
-def test_what_something_may_read_passes(option):
-    # What a config has of its own, something of its own may read.
+def test_readable_options_pass(option):
+    # A section that the config has itself may be read by its own code.
     check_options(Config(dict(cfg_own=dict(x=1))), [option], 'option')
 
 

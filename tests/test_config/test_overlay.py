@@ -1,4 +1,4 @@
-"""Overlays: what they change in a baseline config, and whose word wins."""
+"""Overlays: what they change in a baseline config, and which settings win."""
 
 import copy
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_types_are_replaced_and_other_fields_stay():
     assert [model.type, model.backbone.type, model.neck.type, model.head.type] == [
         f'amt_mm.AMTMAE{part}' for part in ('', 'ViT', 'Decoder', 'Head')]
     assert model.backbone == dict(type='amt_mm.AMTMAEViT', arch='b')
-    # Sizes that follow the backbone go, so that one option changes them all.
+    # Sizes that follow the backbone are dropped, so that one option changes them all.
     assert 'embed_dim' not in model.neck and model.head.norm_pix
     assert cfg.data_preprocessor.type == 'amt_mm.AMTDataPreprocessor'
     assert cfg.data_preprocessor.mean == [1, 2, 3] and cfg.data_preprocessor.to_rgb
@@ -73,7 +73,7 @@ def test_every_hook_of_the_overlay_joins_those_of_the_config(own):
     assert len(cfg.custom_hooks) == 1 + len(own.get('custom_hooks') or [])
 
 
-def test_what_the_users_file_says_wins():
+def test_settings_of_the_users_file_win():
     cfg = overlaid(
         data_preprocessor=dict(mask_generator=dict(mask_ratio=0.33, throw='low')),
         custom_hooks=[dict(type='EMAHook', momentum=0.1),
@@ -87,7 +87,7 @@ def test_what_the_users_file_says_wins():
     assert len(cfg.custom_hooks) == len({hook['type'] for hook in cfg.custom_hooks})
 
 
-def test_a_mask_generator_that_the_user_chose_is_not_silently_another():
+def test_a_mask_generator_chosen_by_the_user_stays():
     own = dict(type='amt_mm.RandomMaskGenerator', mask_ratio=0.5)
     try:
         cfg = overlaid(data_preprocessor=dict(mask_generator=own))
@@ -97,7 +97,7 @@ def test_a_mask_generator_that_the_user_chose_is_not_silently_another():
 
 
 @pytest.mark.parametrize('where', ['model', 'top', 'both'])
-def test_the_data_preprocessor_counts_in_either_place(where):
+def test_the_data_preprocessor_is_found_in_either_place(where):
     baseline = copy.deepcopy(BASELINE)
     top = baseline.pop('data_preprocessor')
     if where == 'model':
@@ -105,7 +105,7 @@ def test_the_data_preprocessor_counts_in_either_place(where):
     else:
         baseline['data_preprocessor'] = top
     if where == 'both':
-        # What one writes beside the overlay: model-level wishes, top-level statistics.
+        # What users write beside the overlay: in the model, or at the top level.
         baseline['model']['data_preprocessor'] = dict(
             mask_generator=dict(mask_ratio=0.3), mean=[9, 9, 9])
     cfg = overlaid(baseline)
@@ -143,14 +143,14 @@ def test_transforms_are_replaced_in_wrapped_data_sets(wrap):
     assert check(cfg.train_dataloader.dataset) in (1, 2)
 
 
-def test_a_scope_before_the_transform_is_understood():
+def test_a_scope_before_the_transform_is_ignored():
     baseline = copy.deepcopy(BASELINE)
     baseline['train_dataloader']['dataset']['pipeline'][1]['type'] = 'mmpretrain.RandomResizedCrop'
     assert types(overlaid(baseline).train_dataloader.dataset.pipeline)[1] == \
         'amt_mm.RandomResizedCropWithBox'
 
 
-def test_substitutes_that_the_user_already_wrote_are_accepted():
+def test_replacements_that_are_there_already_are_accepted():
     baseline = copy.deepcopy(BASELINE)
     baseline['train_dataloader']['dataset']['pipeline'][1]['type'] = \
         'amt_mm.RandomResizedCropWithBox'
@@ -158,7 +158,7 @@ def test_substitutes_that_the_user_already_wrote_are_accepted():
         'amt_mm.RandomResizedCropWithBox'
 
 
-def test_a_substitute_may_change_fields():
+def test_a_replacement_may_change_fields():
     cfg = Config(copy.deepcopy(BASELINE))
     cfg.overlay = Config.fromfile(CONFIGS / '_base_/amt/mae-amt.py').overlay
     cfg.merge_from_dict({'overlay.transforms.RandomResizedCrop': dict(
@@ -264,20 +264,20 @@ def test_changing_a_hook_that_the_overlay_does_not_have_is_refused():
     (dict(model=dict(type={})), 'overlay.model.type={}'),
     (dict(model=dict(backbone=dict(type=1))), 'overlay.model.backbone.type=1'),
     (dict(custom_hooks=dict()), 'custom_hooks')])
-def test_a_section_of_another_kind_is_named(overlay, named):
+def test_a_section_of_the_wrong_type_is_named(overlay, named):
     cfg = Config(copy.deepcopy({**BASELINE, 'custom_hooks': [], 'overlay': overlay}))
     with pytest.raises(InputError, match=named) as caught:
         apply_overlay(cfg)
     assert '\n' not in str(caught.value)
 
 
-def test_a_class_that_the_overlay_does_not_know_is_refused_and_not_replaced():
+def test_an_unknown_class_is_refused():
     with pytest.raises(InputError, match="MAEViT by amt_mm.AMTMAEViT.*'MyViT'"):
         overlaid({**BASELINE, 'model': {**BASELINE['model'], 'backbone': dict(type='MyViT')}})
 
 
-def test_a_pipeline_of_classes_derived_from_the_substitutes_is_accepted(tmp_path):
-    """The fast input pipeline records its crops, too, and is guided as it stands."""
+def test_classes_derived_from_the_replacements_are_accepted(tmp_path):
+    """The fast input pipeline records its crops, too."""
     path = tmp_path / 'fast.py'
     own = configs_folder() / '_base_'
     path.write_text(f"""

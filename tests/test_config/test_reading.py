@@ -1,4 +1,4 @@
-"""read_config: from a path of either kind."""
+"""read_config: paths as text and as objects."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from amt_mm.errors import InputError
 
 
 @pytest.mark.parametrize('kind', [str, Path])
-def test_a_path_is_a_text_or_an_object(tmp_path, kind):
+def test_a_path_may_be_text_or_an_object(tmp_path, kind):
     file = tmp_path / 'mine.py'
     file.write_text('answer = 42\n')
     assert read_config(kind(file)).answer == 42
