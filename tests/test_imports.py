@@ -6,7 +6,8 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize('part', ['hooks', 'guidance', 'engine', 'apis.launch', 'models', 'evaluation'])
+@pytest.mark.parametrize('part', ['hooks', 'guidance', 'engine', 'apis.launch', 'models',
+                                  'evaluation'])
 def test_any_part_comes_first(part):
     done = subprocess.run([sys.executable, '-c', f'import amt_mm.registry, amt_mm.{part}'],
                           capture_output=True, text=True)
