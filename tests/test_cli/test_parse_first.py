@@ -11,8 +11,9 @@ from amt_mm.cli import parse_first
 
 # The options of launch_processes.py are those of torchrun, which torch alone can print.
 ROOT = Path(__file__).parents[2]
-TOOLS = sorted({*ROOT.glob('tools/**/*.py'), *ROOT.glob('lab/*.py'), *ROOT.glob('lab/*/__main__.py')}
-               - {ROOT / 'tools/launch_processes.py', ROOT / 'lab/__init__.py'})
+TOOLS = sorted({*ROOT.glob('tools/**/*.py'), *ROOT.glob('lab/*.py'),
+                *ROOT.glob('lab/*/__main__.py')} - {
+                    ROOT / 'tools/launch_processes.py', ROOT / 'lab/__init__.py'})
 assert len(TOOLS) > 20
 RUN = """
 import json, runpy, sys
