@@ -100,7 +100,11 @@ def test_rows_that_cannot_guide_stay_recognisable_and_alone(case):
     weights = Weighting(**case)(saliency)
     assert not usable_rows(weights)[:5].any()
     assert usable_rows(weights)[5] == (case.get('uniform') != 1)
-    assert torch.equal(weights[5:], Weighting(**case)(saliency[5:]))
+    # How a power rounds may depend on the place in the tensor.
+    torch.testing.assert_close(weights[5:], Weighting(**case)(saliency[5:]), rtol=1e-6, atol=0)
+    others = torch.rand(6, 9, generator=seeded(7))
+    others[5] = saliency[5]
+    assert torch.equal(weights[5], Weighting(**case)(others)[5])
 
 
 def test_a_high_temperature_and_all_uniform_are_random_masking():
