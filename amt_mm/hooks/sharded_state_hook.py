@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from amt_mm.errors import InputError
-from amt_mm.models.sharded_model import divided, gathered
+from amt_mm.models.sharded_model import gather_tensor, shard_like
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
@@ -72,7 +72,7 @@ class ShardedStateHook(Hook):
         own = unwrapped(runner).state_dict()
         for name, value in weights.items():
             # MMEngine strips this prefix after the hooks.
-            weights[name] = divided(value, own.get(name.removeprefix('module.')))
+            weights[name] = shard_like(value, own.get(name.removeprefix('module.')))
         if 'optimizer' in checkpoint:
             _divide_optimizer(checkpoint['optimizer'], runner.optim_wrapper.optimizer.param_groups)
 
@@ -83,7 +83,7 @@ def _collected(state: object) -> object:
         return {name: _collected(value) for name, value in state.items()}
     if isinstance(state, list):
         return [_collected(value) for value in state]
-    whole = gathered(state)
+    whole = gather_tensor(state)
     if not is_main_process():
         return None
     return whole.detach().cpu() if isinstance(whole, Tensor) else whole
@@ -95,4 +95,4 @@ def _divide_optimizer(checkpoint: dict, groups: list[dict]) -> None:
     indices = [index for group in checkpoint['param_groups'] for index in group['params']]
     for index, parameter in zip(indices, parameters, strict=False):
         state = checkpoint['state'].get(index, {})
-        state.update({name: divided(value, parameter) for name, value in state.items()})
+        state.update({name: shard_like(value, parameter) for name, value in state.items()})

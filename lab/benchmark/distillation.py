@@ -15,7 +15,7 @@ from amt_mm.hooks.clip_each_hook import clip_each
 from amt_mm.hooks.teacher_update_hook import follow
 from amt_mm.masking import CropMasking
 from amt_mm.models import IBOT
-from amt_mm.models.ibot import by_size
+from amt_mm.models.ibot import batch_by_size
 from amt_mm.saliency import AttentionTap
 from lab.cost.memory import kept_bytes
 
@@ -88,7 +88,7 @@ class DistillationStep(Contestant):
     def masks(self, strategies: Sequence[str]) -> list[Work]:
         """Attention, where it is needed, and masks, by each strategy."""
         whole, tap, _ = self._teacher()
-        return [Work(f'masks, {strategy}', self.device, lambda: self.model.mask(whole, tap),
+        return [Work(f'masks, {strategy}', self.device, lambda: self.model.make_mask(whole, tap),
                      partial(self._prepare, strategy)) for strategy in strategies]
 
     def parts(self, strategy: str) -> list[Work]:
@@ -99,8 +99,8 @@ class DistillationStep(Contestant):
         model, step = self.model, self.optim_wrapper
         self._prepare(strategy)
         whole, tap, told = self._teacher()
-        local = by_size(self._data()['inputs'][model.num_global:])
-        taught, mask = model.teach(whole)
+        local = batch_by_size(self._data()['inputs'][model.num_global:])
+        taught, mask = model.run_teacher(whole)
         tokens = model.backbone.encode(whole, mask).detach().requires_grad_()
         seen = [model.backbone.encode(crops)[:, 0].detach().requires_grad_() for crops in local]
         gradient = torch.randn_like(tokens)
@@ -114,7 +114,7 @@ class DistillationStep(Contestant):
         def compare() -> None:
             for tensor in (tokens, *seen):
                 tensor.grad = None
-            sum(model.compare(taught, tokens, seen, mask).values()).backward()
+            sum(model.compute_losses(taught, tokens, seen, mask).values()).backward()
 
         def update() -> None:
             step.step()
@@ -133,7 +133,7 @@ class DistillationStep(Contestant):
             'preprocess': self._data,
             'teacher, global crops': lambda: self._encode(whole),
             "teacher's projection": project,
-            'attention and masks': lambda: model.mask(whole, tap),
+            'attention and masks': lambda: model.make_mask(whole, tap),
             'student, global crops':
                 lambda: model.backbone.encode(whole, mask).backward(gradient),
             'student, local crops': learn_local,

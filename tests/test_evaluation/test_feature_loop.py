@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
-from amt_mm.evaluation import KNNTestLoop
+from amt_mm.evaluation.knn_loop import KNNTestLoop
 
 # 7 classes, 3 to 4 images each; 11 to test, in batches of 4.
 TRAIN = [i * 5 % 7 for i in range(23)]
