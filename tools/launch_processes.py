@@ -56,6 +56,8 @@ def status_of(error: ChildFailedError) -> int:
 
 def main() -> None:
     """Start the processes and wait for them."""
+    # By which they know that they have lost it.
+    os.environ['AMT_MM_LAUNCHER'] = str(os.getpid())
     for number in PASSED_ON:
         signal.signal(number, pass_on)
     # Before torch 2.9 it cannot be kept from SIGTERM: that is answered in its own way then.

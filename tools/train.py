@@ -112,7 +112,7 @@ def main(argv: list[str] | None = None) -> None:
 if __name__ == '__main__':
     try:
         main()
-    except TrainingStopped as stopped:
-        launch.exit_after_gloo(stopped.code)
+    except SystemExit as ended:
+        launch.exit_after_gloo(ended.code)
         raise
     launch.exit_after_gloo()

@@ -23,13 +23,18 @@ from amt_mm.together import decided_by_first, together
 from .compiling import compile_host
 from .find_checkpoint import check_checkpoint, newest_whole
 from .house_hooks import with_house_hooks
-from .messages import warn
+from .messages import lost_connection, warn
 from .overlay import apply_overlay
+from .peers import exchange_timeout, silence_limit, watch_peers
 from .safe_save import atomic_file
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 from .training_set import replacing_loader
-from .worker_failure import worker_failure
+from .watchdog import watchdog
+from .worker_failure import dead_worker, worker_failure
+
+# Seconds until it is known which process is lost, when an exchange has failed.
+_LOST = 15
 
 
 @RUNNERS.register_module()
@@ -62,6 +67,14 @@ class OverlayRunner(Runner):
         if isinstance(self.model, ShardedModel):
             self.register_hook(ShardedStateHook())
 
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set the processes up; those of a tool exchange signs of life from now on."""
+        timeout = exchange_timeout(env_cfg).total_seconds()
+        super().setup_env({**env_cfg, 'dist_cfg': {**env_cfg.get('dist_cfg', {}),
+                                                   'timeout': timeout}})
+        if self.distributed and self.world_size > 1 and watchdog.at_work:
+            watch_peers(silence_limit(env_cfg))
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loop where the config asks for MMEngine's; seed samples, replace bad images."""
         if isinstance(loop, dict):
@@ -76,11 +89,14 @@ class OverlayRunner(Runner):
             InputError: Among others, a loading worker died or hangs; it is named.
         """
         try:
-            return super().train()
+            with watchdog.watching(dead_worker):
+                return super().train()
         except Exception as error:
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
                     hook.restore()
+            if lost_connection(error):
+                watchdog.hurry(_LOST)
             line = None if isinstance(error, InputError) else worker_failure(error)
             if line is None:
                 raise

@@ -10,6 +10,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from amt_mm.engine.peers import exchange_timeout
 from amt_mm.errors import TrainingStopped
 from amt_mm.registry import HOOKS
 
@@ -55,7 +56,7 @@ class StopSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to listen."""
-        self._agreement = StopAgreement()
+        self._agreement = StopAgreement(exchange_timeout(runner.cfg.get('env_cfg')))
         loop = runner.train_loop
         self._by_epoch = isinstance(loop, EpochBasedTrainLoop)
         self._inside = not self._by_epoch or runner.iter != runner.epoch * len(loop.dataloader)
