@@ -84,9 +84,10 @@ class Watchdog:
         """Let the main thread wait to be ended, where it has nothing to say itself."""
         self._patience = 1
         time.sleep(seconds if self.at_work else 0)
+        self._patience = PATIENCE
 
     def leave(self, end: End | None = None) -> None:
-        """Check nothing any more: the run is done, or ends for a reason the person has been told."""
+        """Check nothing any more: the run is done, or ends for a reason that has been said."""
         with self._lock:
             self._found.clear()
             self.tell(end)
@@ -121,7 +122,7 @@ def parent_watch(parent: int) -> Check:
     def check() -> End | None:
         if os.getppid() == parent:
             return None
-        return End(f'the launcher (process {parent}) is gone: this run has stopped, so that nothing '
-                   'writes to its folder unseen; go on with --resume')
+        return End(f'the launcher (process {parent}) is gone: this run has stopped, so that '
+                   'nothing writes to its folder unseen; go on with --resume')
 
     return check

@@ -46,7 +46,7 @@ def _set_worker_pids(iterator: int, pids: Sequence[int]) -> None:
 
 
 def _remove_worker_pids(iterator: int) -> None:
-    del _workers[iterator]
+    _workers.pop(iterator, None)
     _remove_pids(iterator)
 
 
