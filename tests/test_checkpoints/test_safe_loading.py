@@ -14,7 +14,8 @@ from mmengine.model import BaseModule
 from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader, get_torch_safe_globals
 
-from amt_mm.checkpoints.safe_loading import TRUST, load_as_data
+from amt_mm.checkpoints import TRUST
+from amt_mm.checkpoints.safe_loading import load_as_data
 from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 
