@@ -1,13 +1,14 @@
-"""Say in one line which package is missing, and let the stack import without noise on CPU.
+"""Name missing packages in one line, and import the stack without noise.
 
-This concerns the environment, not the method: it runs once, when
-:mod:`amt_mm.registry` is first imported.
+:mod:`amt_mm.registry` calls these functions when it is first imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import warnings
+from contextlib import redirect_stdout
 
 import torch
 
@@ -61,6 +62,13 @@ def declare_torchvision_operators() -> None:
         import torchvision  # noqa: F401
 
 
-def silence_missing_operator() -> None:
-    """Drop mmcv's warning that an operator is not compiled, which nothing here uses."""
+def import_quietly() -> None:
+    """Import mmpretrain without its notices on optional parts that nothing here uses.
+
+    These are an operator of mmcv that is not compiled, and the OneDL data set, of which
+    mmpretrain tells by ``print``.
+    """
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    with redirect_stdout(io.StringIO()) as printed:
+        import mmpretrain.datasets  # noqa: F401
+    print(printed.getvalue().replace('Could not import OneDL\n', ''), end='')

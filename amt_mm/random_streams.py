@@ -1,4 +1,4 @@
-"""The random streams of Python, numpy and torch: seeded from counters, or left as they are."""
+"""Seed the random streams of Python, numpy and torch from counters, or preserve them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from mmengine.device import get_device
 from mmengine.dist import get_rank
 
-# What a stream is for; the same counters give each of them another one.
+# Purposes of streams: equal counters give each purpose a stream of its own.
 LOADING, STEP, SAMPLES = 1, 2, 3
 
 
 def seed_sequence(seed: int, count: int, purpose: int) -> np.random.SeedSequence:
-    """What the streams of this process follow from.
+    """Seed sequence of this rank.
 
     Args:
         seed: Of the run.
@@ -32,21 +32,21 @@ def seed_iteration(seed: int, iteration: int, purpose: int) -> None:
     Args:
         seed: Of the run.
         iteration: Counted from 0.
-        purpose: ``STEP``, or ``LOADING`` for what comes before the step itself.
+        purpose: ``STEP``, or ``LOADING`` for what precedes the step.
     """
     python, numpy, both = seed_sequence(seed, iteration, purpose).generate_state(3)
     random.seed(int(python))
     np.random.seed(numpy)
-    # Without an accelerator, torch.manual_seed would take 190 us to note that there is none.
+    # Without an accelerator, torch.manual_seed takes 190 us to find none.
     seed_torch = torch.default_generator if get_device() == 'cpu' else torch
     seed_torch.manual_seed(int(both))
 
 
 def seed_cpu_streams(seed: int) -> None:
-    """Seed Python's, numpy's and torch's streams on the CPU, in 8 us.
+    """Seed the CPU streams of Python, numpy and torch; takes 8 us.
 
     Args:
-        seed: 64 bits. Python takes all of them, numpy the upper and torch the lower half.
+        seed: 64 bits: all for Python, the upper half for numpy, the lower for torch.
     """
     random.seed(seed)
     np.random.seed(seed >> 32)
@@ -55,7 +55,7 @@ def seed_cpu_streams(seed: int) -> None:
 
 @contextmanager
 def kept_cpu_streams() -> Iterator[None]:
-    """Give Python's, numpy's and torch's streams on the CPU back as they were."""
+    """Restore the CPU streams of Python, numpy and torch afterwards."""
     python, numpy, on_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield
@@ -67,7 +67,7 @@ def kept_cpu_streams() -> Iterator[None]:
 
 @contextmanager
 def kept_random_streams() -> Iterator[None]:
-    """Give all random streams of this process back as they were, those of its GPU too."""
+    """Restore all random streams of this process afterwards, those of its GPU too."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with kept_cpu_streams(), torch.random.fork_rng(devices):
         yield

@@ -5,15 +5,11 @@ imports this module by itself, so no config needs ``custom_imports``, and
 ``_base_ = 'amt_mm::mae/...'`` finds the configs that the package carries.
 """
 
-from .dependencies import (
-    check_dependencies,
-    declare_torchvision_operators,
-    silence_missing_operator,
-)
+from .dependencies import check_dependencies, declare_torchvision_operators, import_quietly
 
 check_dependencies()
 declare_torchvision_operators()
-silence_missing_operator()
+import_quietly()
 
 from mmengine import registry as root  # noqa: E402
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402

@@ -1,4 +1,4 @@
-"""Train configs over seeds, judge each encoder, and lay the results side by side."""
+"""Train configs over seeds, evaluate each encoder, and compare the results."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import read_config
 from amt_mm.errors import InputError
+from amt_mm.models.token_counts import tokens_per_image
 
 from .jobs import claim, run_tool, scalars
 
-# Results that differ between seeds, in the order of the table, with their headings.
+# Measures that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
     'knn': 'k-NN, %',
     'linear_mean': 'linear on mean token, %',
@@ -34,7 +35,7 @@ MEASURES = {
     'object_area': 'object area, %',
     'seconds_per_step': 's a step',
 }
-# 97.5 % quantile of Student's t with 1, 2, ... degrees of freedom; the last one serves for more.
+# 97.5 % quantiles of Student's t with 1, 2, ... degrees of freedom; more use the last.
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
         2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
         2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423)
@@ -44,30 +45,28 @@ TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'
 def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
         threads: int | None = None, show: Sequence[str] | None = None,
         encoder: str | None = None) -> dict:
-    """Train one config with one seed, unless that was done, and judge its encoder.
+    """Train one config with one seed, unless that was done, and evaluate its encoder.
 
-    Training is a process of its own (``tools/train.py``), resumed where it broke off.
-    What it trains is the merged config, which lies in ``settings`` of ``work_dir``:
-    a folder serves one setting alone, so no result is taken for another's.
+    Training is a separate process (``tools/train.py``), resumed if it was interrupted. The merged
+    config is stored in ``settings`` of ``work_dir``: a folder serves one config only, so no
+    result is mistaken for another's.
 
     Args:
         config: Config file.
         seed: Random seed of training.
-        work_dir: Folder of this run; ``result.json`` there ends it (``result_student.json``
-            and so on of a chosen encoder).
+        work_dir: Folder of this run; ``result.json`` there marks it as finished
+            (``result_student.json`` and so on of a chosen encoder).
         options: Entries as for ``--cfg-options``.
-        threads: CPU threads of the process. Defaults to torch's choice.
-        show: Write what training logs to ``train.log`` in ``work_dir`` and print
-            only the lines that contain one of these; the progress bar stays.
-            Defaults to None: print everything.
+        threads: See :func:`~amt_mm.apis.jobs.run_tool`.
+        show: See :func:`~amt_mm.apis.jobs.run_tool`.
         encoder: See :func:`judge_checkpoint`.
 
     Returns:
         The measures of this run.
 
     Raises:
-        InputError: ``work_dir`` holds a run of other settings, training refused its
-            input, or there is no such encoder.
+        InputError: ``work_dir`` holds a run of another config, training refused its input, or
+            there is no such encoder.
         RuntimeError: Training failed.
     """
     cfg = resolved(config, {**(options or {}), 'randomness.seed': seed})
@@ -84,20 +83,16 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
 
 
 def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:
-    """Train as a process of its own, resumed where it broke off, unless that was done.
+    """Train in a separate process, unless that was done; an interrupted run is resumed.
 
     Args:
         cfg: The resolved config.
         settings: Its file, from :func:`~amt_mm.apis.jobs.claim`.
         work_dir: Folder of the run.
-        **how: Of :func:`~amt_mm.apis.jobs.run_tool`.
+        **how: Of :func:`~amt_mm.apis.jobs.run_tool`, which says what is raised.
 
     Returns:
         The checkpoint of the last epoch.
-
-    Raises:
-        InputError: Training refused its input.
-        RuntimeError: It failed.
     """
     checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
     if not checkpoint.is_file():
@@ -107,7 +102,7 @@ def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:
 
 
 def check_comparable(config: str, cfg: Config) -> None:
-    """Refuse at once a config that could be trained but not judged.
+    """Refuse a config that could be trained but not evaluated.
 
     Args:
         config: Its file, for the message.
@@ -117,7 +112,7 @@ def check_comparable(config: str, cfg: Config) -> None:
         InputError: No ``probe``, or training that does not count epochs.
     """
     if 'probe' not in cfg:
-        raise InputError(f'{config} has no `probe`, the labelled images to judge an encoder by: '
+        raise InputError(f'{config} has no `probe`, the labelled images for evaluation: '
                          'see configs/_base_/datasets/clothing_64px.py')
     if 'max_epochs' not in cfg.train_cfg:
         raise InputError(f'{config} has no train_cfg.max_epochs: runs are compared by epochs')
@@ -127,7 +122,7 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
     """Read a config (a file or ``PACKAGE::...``), apply options and overlay, enter its scope.
 
     Raises:
-        InputError: Among others, an option that nothing reads.
+        InputError: Among others, nothing reads an option.
     """
     cfg = read_config(config)
     check_options(cfg, options or (), 'option')
@@ -142,8 +137,8 @@ def finished(cfg: Config) -> Config:
 
 
 def build_model(cfg: Config, seed: int = 0) -> nn.Module:
-    """Build and initialise the model of a resolved config, on the best device there is."""
-    # MMEngine logs how each parameter was initialised: hundreds of lines, here of no use.
+    """Build and initialise the model of a resolved config, on a GPU if there is one."""
+    # MMEngine logs how each parameter was initialised, in hundreds of lines.
     MMLogger.get_current_instance().setLevel('WARNING')
     set_random_seed(seed)
     model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
@@ -153,31 +148,17 @@ def build_model(cfg: Config, seed: int = 0) -> nn.Module:
 
 def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0,
                      encoder: str | None = None) -> dict:
-    """Judge the encoder of a checkpoint, or, without one, a random one of ``seed``.
+    """Evaluate the encoder of a checkpoint, or, without one, a random encoder of ``seed``.
 
-    Of teacher and student it is the one that ``encoder`` names, by default the teacher
-    where there is one; see :func:`~amt_mm.checkpoints.load_backbone.load_backbone`.
+    ``encoder`` chooses between teacher and student, see
+    :func:`~amt_mm.checkpoints.load_backbone.load_backbone`.
     """
-    # Needs data sets; comparison itself is imported by tools that only train.
+    # Slow to import, and this module is also imported by tools that only train.
     from amt_mm.evaluation.judge import judge
     model = build_model(cfg, seed)
     if checkpoint is not None:
         load_backbone(model, checkpoint, encoder)
     return {**judge(model, cfg), **tokens_per_image(model)}
-
-
-def tokens_per_image(model: nn.Module) -> dict[str, int]:
-    """Tokens that encoder and decoder see of an image at the end of training.
-
-    Nothing for methods without a decoder, whose encoders see several whole crops.
-    """
-    if not hasattr(model.data_preprocessor, 'mask_generator'):
-        return {}
-    grid, generator = model.backbone.grid, model.data_preprocessor.mask_generator
-    generator.finish()
-    plan = generator(1, grid, torch.ones(1, grid[0] * grid[1]))
-    visible, masked = 1 + plan.visible.shape[1], plan.masked.shape[1]
-    return {'encoder_tokens': visible, 'decoder_tokens': visible + masked}
 
 
 def seconds_per_step(work_dir: Path) -> float | None:
@@ -204,14 +185,14 @@ def summarise(results: Sequence[Mapping]) -> dict[str, str | float]:
 
 def paired_differences(results: Sequence[Mapping], reference: Sequence[Mapping]
                        ) -> dict[str, str]:
-    """Mean difference to another recipe, seed by seed, with its 95 % confidence interval.
+    """Mean difference to another recipe, paired by seed, with its 95 % confidence interval.
 
     Args:
-        results: Measures of a recipe, one a seed.
+        results: Measures of a recipe, one per seed.
         reference: Those of the other, of the same seeds in the same order.
 
     Returns:
-        Accuracies as table cells, ``'-3.0 ± 2.5'``; nothing for a single seed.
+        Accuracies as table cells, ``'-3.0 ± 2.5'``; empty for a single seed.
     """
     cells = {}
     for name in ('knn', 'linear_mean', 'linear_cls', 'attention_on_object'):
@@ -225,12 +206,9 @@ def paired_differences(results: Sequence[Mapping], reference: Sequence[Mapping]
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Mean of differences, and half the width of its 95 % confidence interval.
+    """Mean of at least two differences, and half the width of its 95 % confidence interval.
 
-    Student's t: as if they were drawn from a normal distribution, each independently.
-
-    Args:
-        differences: At least two.
+    Student's t, for independent and normally distributed differences.
     """
     error = statistics.stdev(differences) / math.sqrt(len(differences))
     return statistics.mean(differences), _T95[min(len(differences) - 1, len(_T95)) - 1] * error

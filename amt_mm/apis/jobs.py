@@ -1,8 +1,7 @@
-"""Run the tools as processes, one folder a run, so that a broken series goes on."""
+"""Run the tools as processes, one folder per run, so that an interrupted series can continue."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -18,23 +17,24 @@ from tqdm import tqdm
 
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import REQUEUE_STATUS, InputError
+from amt_mm.file_lock import file_lock
 
 _running: set[subprocess.Popen] = set()
-# Runs that wait in a pool must not start when the series is told to end.
+# Set when the series is told to end: runs that wait in a pool must not start.
 _stopping = threading.Event()
 
 
 def tools_folder() -> Path:
-    """Where tools/ lies: in a clone, or under ``.mim`` of an installed package."""
-    return _carried('tools')
+    """``tools/`` of the clone, or under ``.mim`` of the installed package."""
+    return _folder_beside_package('tools')
 
 
 def configs_folder() -> Path:
-    """Where configs/ lies: in a clone, or under ``.mim`` of an installed package."""
-    return _carried('configs')
+    """``configs/`` of the clone, or under ``.mim`` of the installed package."""
+    return _folder_beside_package('configs')
 
 
-def _carried(name: str) -> Path:
+def _folder_beside_package(name: str) -> Path:
     package = Path(__file__).resolve().parents[1]
     for folder in (package.parent / name, package / '.mim' / name):
         if folder.is_dir() and (folder.parent / 'model-index.yml').is_file():
@@ -44,22 +44,21 @@ def _carried(name: str) -> Path:
 
 
 class RunError(RuntimeError):
-    """A tool failed; the message says where its log is."""
+    """A tool failed; the message names its log."""
 
 
 def claim(work_dir: Path, cfg: Config) -> Path:
-    """Write the config that this folder is for, or refuse if it is for another one.
+    """Write the config that a folder serves, or refuse if it serves another.
 
     Args:
-        work_dir: Folder of the run, made if need be.
-        cfg: The resolved config. A folder serves one setting alone, so no result is
-            taken for another's.
+        work_dir: Folder of the run; created if missing.
+        cfg: The resolved config.
 
     Returns:
-        The file, to be given to a tool.
+        The config file, for the tools.
 
     Raises:
-        InputError: The folder holds a run of other settings.
+        InputError: The folder holds a run of another config.
     """
     file = settings_file(work_dir)
     if not check_claim(work_dir, cfg):
@@ -68,29 +67,29 @@ def claim(work_dir: Path, cfg: Config) -> Path:
 
 
 def settings_file(work_dir: Path) -> Path:
-    """Where :func:`claim` writes the config of a run."""
-    # In a folder of its own: the runner dumps its config under the same name in work_dir.
+    """File where :func:`claim` writes the config of a run."""
+    # In a subfolder: the runner dumps its config under the same name in work_dir.
     return work_dir / 'settings' / 'config.py'
 
 
 def check_claim(work_dir: Path, cfg: Config) -> bool:
-    """Whether this folder has been claimed for a config.
+    """Whether a folder has been claimed for a config.
 
     Raises:
-        InputError: It has been for another one.
+        InputError: It has been claimed for another one.
     """
     file = settings_file(work_dir)
     if not file.is_file():
         return False
     if file.read_text() != cfg.pretty_text:
-        raise InputError(f'{work_dir} holds a run of other settings (see {file}): name another '
+        raise InputError(f'{work_dir} holds a run of other settings (see {file}): use another '
                          '--work-dir, or remove it')
     return True
 
 
 @contextmanager
 def stopping_children() -> Iterator[None]:
-    """End the tools that run when this process is told to end: none trains on unseen."""
+    """Terminate the running tools if this process is told to terminate."""
     def end(number: int, _) -> None:
         _stopping.set()
         for process in list(_running):
@@ -109,24 +108,24 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
              work_dir: Path, processes: int = 1, threads: int | None = None,
              show: Sequence[str] | None = None, quiet: bool = False,
              environment: Mapping[str, str] | None = None) -> None:
-    """Run ``tools/train.py``, ``tools/test.py`` or ``tools/judge.py`` as processes of their own.
+    """Run ``tools/train.py``, ``tools/test.py`` or ``tools/judge.py`` in separate processes.
 
     Args:
         tool: ``'train'``, ``'test'`` or ``'judge'``.
         arguments: Config and, for testing, checkpoint.
-        options: What follows them; ``--work-dir`` is added.
+        options: Further arguments; ``--work-dir`` is added.
         work_dir: Folder of the run.
-        processes: How many, by ``dist_train.sh`` or ``dist_test.sh`` from two on.
+        processes: How many; from two on with ``dist_train.sh`` or ``dist_test.sh``.
         threads: CPU threads of each. Defaults to torch's choice.
-        show: Write what is logged to ``<tool>.log`` in ``work_dir`` and print only
-            the lines that contain one of these; errors and the progress bar stay.
-            Defaults to None: print everything.
-        quiet: Write all that it says to ``<tool>.log``, errors too, and print nothing.
-        environment: Variables that its environment has besides.
+        show: Write the output to ``<tool>.log`` in ``work_dir`` and print only lines that contain
+            one of these strings; errors and the progress bar are still shown. Defaults to None:
+            print everything.
+        quiet: Write all output to ``<tool>.log``, errors too, and print nothing.
+        environment: Additional environment variables.
 
     Raises:
-        InputError: The tool refused its input, or another one works in this folder.
-        RunError: It failed.
+        InputError: The tool refused its input, or another process works in this folder.
+        RunError: The tool failed.
     """
     if processes > 1:
         start = ['bash', tools_folder() / f'dist_{tool}.sh', *arguments, processes]
@@ -137,7 +136,7 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
     log = work_dir / f'{tool}.log'
-    with _locked(work_dir):
+    with file_lock(work_dir):
         if quiet:
             with open(log, 'a') as file, _started(command, env=environment, stdout=file,
                                                   stderr=subprocess.STDOUT) as process:
@@ -152,31 +151,16 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
                          f'{where if quiet else ", see the line above"}')
     if status == REQUEUE_STATUS:
-        raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved: the same command '
-                       'goes on from there')
+        raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved a checkpoint: '
+                       'run the same command to continue')
     if status:
         raise RunError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
 
 
 @contextmanager
-def _locked(work_dir: Path) -> Iterator[None]:
-    """Keep a second series away; the system releases the lock of a process that dies."""
-    with open(work_dir / '.lock', 'w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f'{work_dir}: another process is at work in this folder') from error
-        try:
-            yield
-        finally:
-            # Closing alone would leave the lock to a process that another thread forks just then.
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-@contextmanager
 def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
     if _stopping.is_set():
-        raise RunError('told to end before it was started')
+        raise RunError('the series was stopped before this run started')
     with subprocess.Popen(command, **options) as process:
         _running.add(process)
         try:
@@ -187,8 +171,8 @@ def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,
                 show: Sequence[str]) -> int:
-    """Run a command; what it says goes to ``log``, errors and some lines to ours too."""
-    # On a terminal its bar should know that there is one; elsewhere errors belong in the log, too.
+    """Run a command and log its output; errors and selected lines are printed too."""
+    # A progress bar needs the terminal itself; elsewhere errors go to the log too.
     errors = None if sys.stderr.isatty() else subprocess.PIPE
     with open(log, 'a') as file, _started(
             command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
@@ -203,16 +187,15 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
         for line in process.stdout:
             file.write(line)
             if any(text in line for text in show):
-                # Over a progress bar on the same terminal.
+                # Above the progress bar on a terminal, and at once into a file or pipe.
                 tqdm.write(line.rstrip())
-                # Into a file or a pipe, too, it should come when it is said.
                 sys.stdout.flush()
         thread.join()
         return process.wait()
 
 
 def scalars(work_dir: Path) -> list[dict]:
-    """All scalars that MMEngine wrote in a work_dir, in the order of the runs."""
+    """Read all scalars that MMEngine wrote in a work_dir, in the order of the runs."""
     records = []
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         records += [json.loads(line) for line in file.read_text().splitlines()]

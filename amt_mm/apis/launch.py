@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
-from amt_mm.config.default_hooks import HOUSE_HOOKS
+from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.config.options import did_you_mean
 from amt_mm.config.overlay import SPECIAL
 from amt_mm.config.reading import read_config, require_file  # noqa: F401  (tools check their files by it)
@@ -98,7 +98,7 @@ def knows(cfg: Config, key: str) -> bool:
     wish = key.removeprefix('overlay.')
     if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
         return 'overlay' in cfg
-    house = {'default_hooks': HOUSE_HOOKS}
+    house = {'default_hooks': DEFAULT_HOOKS}
     return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {}), house))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of this toolbox and of others: files, names, positions."""
+"""Checkpoints of this and other toolboxes: reading, naming, converting, saving."""
 
 from .encoders import check_encoder, choose_encoder
 from .files import Checkpoint, read_checkpoint, write_checkpoint

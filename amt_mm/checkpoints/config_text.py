@@ -1,4 +1,4 @@
-"""Read the config that MMEngine keeps in a checkpoint, as text, without running it."""
+"""Read the config text that MMEngine keeps in a checkpoint, without executing it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import Any
 
 
 def read_config_text(text: object) -> dict[str, Any]:
-    """Evaluate the literals of a config's ``pretty_text``.
+    """Evaluate the literals in a config's ``pretty_text``.
 
-    A config is a program, and a checkpoint may be anybody's: only constants, lists,
-    tuples, dictionaries and ``dict(...)`` are understood.
+    A config is a program and a checkpoint may come from anybody, so only constants, lists,
+    tuples, dictionaries and ``dict(...)`` are evaluated.
 
     Args:
-        text: What a checkpoint has in ``meta['cfg']``.
+        text: ``meta['cfg']`` of a checkpoint.
 
     Returns:
-        Settings by name; those that hold anything else are left out, and so is all
-        where the text is none or not Python.
+        Settings by name, without those that hold anything else; empty if the text is missing
+        or is not Python.
     """
     try:
         statements = ast.parse(text).body if isinstance(text, str) else []
     except (SyntaxError, ValueError):
         return {}
-    found = {}
+    settings = {}
     for statement in statements:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             try:
-                found[statement.targets[0].id] = _value(statement.value)
+                settings[statement.targets[0].id] = _value(statement.value)
             except ValueError:
                 continue
-    return found
+    return settings
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call) and ast.unparse(node.func) == 'dict':
-        # Names that are no identifiers stand in a dictionary in front.
+        # dict({'not an identifier': 1}, name=2)
         values = [_value(argument) for argument in node.args]
         if not all(isinstance(value, dict) for value in values):
             raise ValueError('not a dictionary')

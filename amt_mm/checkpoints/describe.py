@@ -1,4 +1,4 @@
-"""What a checkpoint says of the pre-training that it comes from."""
+"""What a checkpoint tells about its pre-training."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': '
           'IBOT': 'iBOT'}
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
-# Naming of a release without a config -> host.
+# Naming of releases that carry no config -> host.
 _RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM', 'ibot': 'iBOT', 'dino': 'DINO'}
-# Strategy of iBOT's masks -> what its name gets behind it; blocks are its own.
+# Masking strategy of iBOT -> suffix of the recipe; block masks are iBOT's own.
 _STRATEGIES = {'random': ', random masks', 'high': ' + AttMask-High', 'hint': ' + AttMask-Hint',
                'low': ' + AttMask-Low', 'sampled': ' + AMT'}
-# Host, guidance, masking and throwing ratio of the rows of Table 1.
+# Host, mask generator, masking and throwing ratio -> row of Table 1.
 _ROWS = {
     ('MAE', 'RandomMaskGenerator', 0.75, 0.0): 'MAE',
     ('MAE', 'AMTMaskGenerator', 0.75, 0.0): 'MAE + AM',
@@ -31,7 +31,7 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.60, 0.0): 'SimMIM + AM',
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
-# What else a row of the paper is of: another value is another recipe.
+# Further settings of all rows in the paper: another value makes another recipe.
 _PAPERS = {
     'AMTMAE': dict(cls_loss_weight=0.0),
     'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
@@ -43,19 +43,18 @@ _LEARNT_BY = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper',
 
 @dataclass(frozen=True)
 class Pretraining:
-    """A pre-trained transformer, as a config needs to know it.
+    """A pre-trained vision transformer, as an evaluation config needs to know it.
 
     Attributes:
-        host: The method, such as ``'MAE'``; None where the file does not tell.
+        host: Method, such as ``'MAE'``; None if the file does not tell.
         recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``, or iBOT or DINO with its
-            masks, such as ``'iBOT + AttMask-High'``; None for any other recipe and where
-            the file does not tell.
-        backbone: ``arch``, ``patch_size`` and, with LayerScale,
-            ``layer_scale_init_value`` for ``model.backbone``; empty where the config decides.
-        image_size: Side of the square images that it was trained on; None where
-            the file does not tell.
-        settings: What runs of one recipe with different seeds have in common; None where
-            the file does not tell.
+            masks, such as ``'iBOT + AttMask-High'``; None for other recipes and if the file does
+            not tell.
+        backbone: ``arch``, ``patch_size`` and, with LayerScale, ``layer_scale_init_value`` for
+            ``model.backbone``; empty if the config decides.
+        image_size: Side of the square training images; None if the file does not tell.
+        settings: Identical for runs of one recipe that differ in their seed; None if the file
+            does not tell.
     """
 
     host: str | None
@@ -66,29 +65,29 @@ class Pretraining:
 
     @property
     def row(self) -> str | None:
-        """Row of Table 1 that it can be compared with: those are of ViT-B/16."""
+        """Row of Table 1 that it is comparable with; those are of ViT-B/16."""
         base = self.backbone.get('arch') in ('b', 'base') and self.backbone['patch_size'] == 16
         return self.recipe if base else None
 
 
 def describe(path: Path, encoder: str | None = None) -> Pretraining:
-    """Read what a checkpoint says of itself; ``none`` stands for random weights.
+    """Read the transformer, method and recipe of a checkpoint; ``none`` means random weights.
 
-    Configs of OpenMMLab checkpoints are read; for others the shapes of the weights
-    say the transformer, as long as it is one of the standard ones.
+    OpenMMLab checkpoints carry their config. For others, the shapes of the weights identify the
+    transformer if it is a standard one.
 
     Args:
         path: A checkpoint in any naming that :func:`amt_mm.checkpoints.convert` knows.
         encoder: See :func:`amt_mm.checkpoints.choose_encoder`.
 
     Raises:
-        InputError: No checkpoint, no vision transformer, an unknown one without a config, or
-            no such encoder.
+        InputError: Not a checkpoint, not a vision transformer, a non-standard one without a
+            config, or no such encoder.
     """
     if str(path) == 'none':
         if encoder is not None:
-            raise InputError(f'--encoder {encoder}: random weights (none) are of neither teacher '
-                             'nor student')
+            raise InputError(f'--encoder {encoder}: random weights (none) have no teacher or '
+                             'student')
         return Pretraining(None, 'random init', {}, None)
     checkpoint = read_checkpoint(path)
     model = checkpoint.config.get('model', {})
@@ -99,13 +98,13 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     if 'backbone.patch_embed.projection.weight' not in state:
-        raise InputError(f'{path}: no vision transformer in it (no patch embedding)')
+        raise InputError(f'{path}: not a vision transformer (no patch embedding)')
     patch_size = state['backbone.patch_embed.projection.weight'].shape[-1]
     arch = backbone.get('arch') or _standard_arch(path, state)
     size = backbone.get('img_size', 224) if backbone else None
     own = {'arch': arch, 'patch_size': patch_size}
     if any('.gamma' in key for key in state):
-        # Any value: that of the checkpoint takes its place.
+        # Any value; the checkpoint's weights replace it.
         own['layer_scale_init_value'] = 0.1
     return Pretraining(
         host=_HOSTS.get(_name(model), _RELEASES.get(naming)),
@@ -120,7 +119,7 @@ def _name(part: Mapping) -> str:
 
 
 def _settings(config: Mapping, path: Path) -> str | None:
-    # All that decides what is learnt, but for the seed; the file's name says how far it has come.
+    # All that decides the weights but the seed; the file name gives the epoch.
     return repr((path.stem, [config.get(part) for part in _LEARNT_BY])) if config else None
 
 
@@ -132,7 +131,7 @@ def _recipe(config: Mapping) -> str | None:
         if model.get('patch_weight', 1.0):
             return host + _STRATEGIES.get(strategy, '')
         return 'DINO' + (', block masks' if strategy == 'block' else _STRATEGIES.get(strategy, ''))
-    # A config has it in one of two places; without one it is mmpretrain's own MAE.
+    # Configs have it in one of two places; mmpretrain's own MAE has none.
     generator = {**preprocessor, **model.get('data_preprocessor', {})}.get('mask_generator', {
         'type': 'RandomMaskGenerator',
         'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)})
@@ -153,6 +152,6 @@ def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str:
         if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
                                       sizes['feedforward_channels']):
             return name
-    raise InputError(f'{path}: its transformer, {depth} blocks of width {width}, is no standard '
-                     'one, and the file has no config that tells its number of heads: set '
+    raise InputError(f'{path}: a transformer of {depth} blocks of width {width} is not a standard '
+                     'one, and the file has no config that gives its number of heads: set '
                      'model.backbone.arch in a config of your own')

@@ -1,8 +1,8 @@
-"""What the files of DINO, iBOT and AttMask have that others do not: two networks, heads, centers.
+"""Checkpoints of self-distillation (DINO, iBOT, AttMask): student, teacher, heads and centers.
 
-Their files keep student, teacher and loss apart; here the three stand in one state, each behind
-its name: ``student.``, ``teacher.``, ``ibot_loss.`` or ``dino_loss.``. A network alone, without
-such a name, counts as the student.
+Their files keep student, teacher and loss apart. Here all three share one state dict, prefixed
+by ``student.``, ``teacher.`` and ``ibot_loss.`` or ``dino_loss.``. A network without a prefix
+counts as the student.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch import Tensor
 NETWORKS = ('student', 'teacher')
 LOSSES = {'ibot': 'ibot_loss', 'dino': 'dino_loss'}
 _NAMES = re.compile(r'(?:student\.|teacher\.)?backbone\.(blocks\.\d+\.norm1\.|patch_embed\.proj\.)')
-# What iBOT has and DINO has not: masks, and a last layer for patches.
+# Entries of iBOT alone: masks, and a last layer for patches.
 _OF_IBOT = re.compile(r'(.*\.|)(masked_embed|last_layer2\..*|center2|mlp2\..*)$')
 _HEAD = re.compile(r'head\.(mlp\.\d+\.(weight|bias)|last_layer2?\.weight_[gv])')
 _PATCHES = '.last_layer2.'
-# Shape of what is not in the shape that it has here.
+# Tensors whose shapes differ between their code and ours.
 _THEIR_SHAPES = {'masked_embed': (1, -1), 'center': (1, -1), 'center2': (1, 1, -1)}
 _OUR_SHAPES = {'mask_token': (1, 1, -1), 'mean': (-1,)}
 
 
 def detect_distillation(names: Iterable[str]) -> str | None:
-    """``'ibot'`` or ``'dino'`` where these are their names, else None."""
+    """Return ``'ibot'`` or ``'dino'`` if these are their names, else None."""
     names = list(names)
     if not any(_NAMES.match(name) for name in names):
         return None
@@ -34,7 +34,7 @@ def detect_distillation(names: Iterable[str]) -> str | None:
 
 
 def networks_in(content: Mapping) -> dict[str, Mapping]:
-    """The parts of a file with student or teacher that hold weights; empty for other files."""
+    """Return the parts of a file that hold student, teacher or loss; empty for other files."""
     if not any(isinstance(content.get(name), Mapping) for name in NETWORKS):
         return {}
     return {name: content[name] for name in (*NETWORKS, *LOSSES.values())
@@ -42,10 +42,9 @@ def networks_in(content: Mapping) -> dict[str, Mapping]:
 
 
 def by_network(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """One state a network and loss, as their training keeps them in a file.
+    """Split a state dict into one per network and loss, as DINO and iBOT store them.
 
-    Entries of the student begin with ``module.``, which their training, and its
-    continuation, has around it.
+    Their training wraps the student, so its entries begin with ``module.``.
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
@@ -56,18 +55,17 @@ def by_network(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 def usable_part(state: Mapping[str, Tensor], notes: list[str]
                 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Leave out what no head of this toolbox can be.
+    """Drop heads that :class:`~amt_mm.models.DistillationHead` cannot represent.
 
-    A :class:`~amt_mm.models.DistillationHead` serves [CLS] and patches alike. Of a head that
-    does so, the second copy of the last layer goes; another head goes as a whole, since a
-    part of it would compute something else.
+    It serves [CLS] and patches alike. If a head does so, the second copy of its last layer is
+    dropped; any other head is dropped as a whole, as a part would compute something else.
 
     Args:
         state: Of one or two networks.
-        notes: Reasons are added here.
+        notes: Reasons are appended here.
 
     Returns:
-        The rest, every entry behind its network's name, and the names left out.
+        The rest, prefixed by network, and the names that were dropped.
     """
     if not any(key.startswith(tuple(f'{name}.' for name in NETWORKS)) for key in state):
         state = {f'student.{key}': value for key, value in state.items()}
@@ -84,26 +82,26 @@ def usable_part(state: Mapping[str, Tensor], notes: list[str]
 
 
 def with_copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Add the second name of each shared last layer, which iBOT's heads have."""
+    """Add the second name of each shared last layer that iBOT's heads have."""
     copies = {key.replace('.last_layer.', _PATCHES): value for key, value in state.items()
               if '.last_layer.' in key}
     return {**state, **copies}
 
 
 def reshaped(state: Mapping[str, Tensor], ours: bool) -> dict[str, Tensor]:
-    """Mask vector and centers in our shape, or in theirs; the values are the same."""
+    """Reshape mask vector and centers to our layout or to theirs."""
     shapes = _OUR_SHAPES if ours else _THEIR_SHAPES
     return {key: value.reshape(shapes[last]) if (last := key.rpartition('.')[2]) in shapes
             and value.ndim else value for key, value in state.items()}
 
 
 def _other_head(state: Mapping[str, Tensor], network: str, head: list[str]) -> str | None:
-    """Why a head cannot be one of this toolbox; None if it can."""
+    """Why a head does not fit a DistillationHead; None if it does."""
     unknown = [key for key in head if not _HEAD.fullmatch(key.removeprefix(f'{network}.'))]
     if unknown:
         return f'`{unknown[0]}` has no place in a DistillationHead'
     copies = [key for key in head if _PATCHES in key]
     first = {key: state.get(key.replace(_PATCHES, '.last_layer.')) for key in copies}
     if any(value is None or not torch.equal(value, state[key]) for key, value in first.items()):
-        return 'its last layer for patches is another than that for [CLS] (shared_head False)'
+        return 'its last layers for patches and [CLS] differ (shared_head False)'
     return None

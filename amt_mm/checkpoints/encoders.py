@@ -1,4 +1,4 @@
-"""Teacher or student: which encoder of a checkpoint of self-distillation is meant."""
+"""Choose between teacher and student in a checkpoint of self-distillation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ TEACHER = 'teacher.'
 
 
 def check_encoder(encoder: str | None, where: str = 'encoder') -> None:
-    """Refuse what is neither one of ``ENCODERS`` nor None.
-
-    Raises:
-        InputError: With the name of the option, ``where``.
-    """
+    """Raise :class:`InputError` naming the option ``where`` unless ``encoder`` is valid or None."""
     if encoder not in (None, *ENCODERS):
-        raise InputError(f"{where}={encoder!r} is unknown: use 'teacher' or 'student', or leave it "
-                         'out for the teacher where there is one')
+        raise InputError(f"{where}={encoder!r} is unknown: use 'teacher' or 'student', or omit it "
+                         'for the teacher if there is one')
 
 
 def choose_encoder(names: Iterable[str], encoder: str | None = None
@@ -26,14 +22,14 @@ def choose_encoder(names: Iterable[str], encoder: str | None = None
     """Find the entries of one of the networks in a checkpoint.
 
     Args:
-        names: Of all entries, in this toolbox's naming: the student's are ``backbone.*``
-            and ``head.*``, the teacher's the same behind ``teacher.``.
-        encoder: One of ``ENCODERS``. Defaults to None: the teacher where there is one, which
-            DINO, iBOT and AttMask publish; else the encoder that there is.
+        names: Of all entries, in this toolbox's naming: ``backbone.*`` and ``head.*`` for the
+            student, prefixed by ``teacher.`` for the teacher.
+        encoder: One of ``ENCODERS``. Defaults to None: the teacher if there is one, as DINO,
+            iBOT and AttMask publish it; else the only encoder.
 
     Returns:
-        From each entry's name in a model with one encoder to its name among ``names``, and
-        which of ``ENCODERS`` that is; None where there is no choice.
+        Name in a model with one encoder -> its name among ``names``; and the encoder's kind,
+        None if there was no choice.
 
     Raises:
         InputError: There is no such encoder.
@@ -42,11 +38,10 @@ def choose_encoder(names: Iterable[str], encoder: str | None = None
     check_encoder(encoder)
     has_teacher = any(name.startswith(f'{TEACHER}backbone.') for name in names)
     if encoder == 'teacher' and not has_teacher:
-        raise InputError('it holds no teacher, one encoder alone: leave the choice of an encoder '
-                         'out')
+        raise InputError('it holds no teacher, only one encoder: do not choose an encoder')
     if encoder == 'student' and has_teacher and not any(
             name.startswith('backbone.') for name in names):
-        raise InputError('it holds a teacher alone, no student: leave the choice of an encoder out')
+        raise InputError('it holds a teacher but no student: do not choose an encoder')
     if has_teacher and encoder != 'student':
         chosen = {name.removeprefix(TEACHER): name for name in names if name.startswith(TEACHER)}
         return chosen, 'teacher'

@@ -1,4 +1,4 @@
-"""Checkpoint files: read weights of any origin without running code from the file; write them."""
+"""Read weights of any origin without running code from the file; write them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from amt_mm.errors import InputError
 
 from .config_text import read_config_text
 from .distillation import by_network, networks_in
-from .pickles import read_pickle
+from .pickles import read_pickle, unreadable
 from .seal import seal
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
-# Where releases keep the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM,
-# DeepSpeed.
+# Keys of the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM, DeepSpeed.
 WRAPPERS = ('state_dict', 'model', 'module')
-# What wraps a model in training begins the names of its entries.
+# Prefixes of training wrappers.
 PREFIX = re.compile(r'^(?:module\.|_orig_mod\.)+')
 
 
@@ -32,9 +31,9 @@ class Checkpoint(NamedTuple):
     """The weights in a file.
 
     Attributes:
-        state: Name -> tensor, on the CPU, without the prefixes of wrappers of training.
-        grid: Rows and columns of patches that it was trained on, where the file says so.
-        config: The config that MMEngine kept, as far as it is literals; empty elsewhere.
+        state: Name -> tensor on the CPU, without prefixes of training wrappers.
+        grid: Rows and columns of patches in training, if the file tells.
+        config: Literals of the config that MMEngine stored; empty elsewhere.
     """
 
     state: dict[str, Tensor]
@@ -43,22 +42,21 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
-    """Read the weights of a checkpoint; no code from the file is run.
+    """Read the weights of a checkpoint without running code from it.
 
     Args:
-        path: ``.safetensors``, or what ``torch.save`` wrote: a plain state dict, or
-            one under ``state_dict``, ``model`` or ``module``, or those of DINO, iBOT and
-            AttMask under ``student`` and ``teacher``.
+        path: A ``.safetensors`` file, or one of ``torch.save``: a state dict, plain or under
+            ``state_dict``, ``model`` or ``module``, or those of DINO, iBOT and AttMask under
+            ``student`` and ``teacher``.
 
     Returns:
-        The weights under the names of the file; a leading ``module.`` (distributed
-        training) or ``_orig_mod.`` (compilation) is taken off. Those of student,
-        teacher and their loss have the name of their part in front.
+        The weights under the names in the file, without a leading ``module.`` (distributed
+        training) or ``_orig_mod.`` (compilation). Student, teacher and loss are prefixed by the
+        name of their part.
 
     Raises:
-        InputError: No such file, cut short, no checkpoint, or one that needs
-            classes beyond the usual bookkeeping: they are named (and
-            :func:`trust_checkpoints` was not called).
+        InputError: The file does not exist, is truncated, is not a checkpoint, or needs classes
+            beyond the usual bookkeeping (unless :func:`trust_checkpoints` was called).
     """
     path = Path(path)
     if not path.is_file():
@@ -90,30 +88,29 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
 def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
                      grid: tuple[int, int] | None = None, under: str | None = 'state_dict'
                      ) -> None:
-    """Write weights, so that a failure leaves what was there before.
+    """Write weights; after a failure the previous file is still there.
 
     Args:
-        path: Its ending says the format: ``.safetensors`` (a plain state dict),
-            ``.pth`` or ``.pt`` (torch).
+        path: The suffix gives the format: ``.safetensors`` (a plain state dict), ``.pth`` or
+            ``.pt`` (torch).
         state: Name -> tensor.
-        grid: Rows and columns of patches, kept for whoever resizes positions.
-        under: Key of the weights in a torch file; None keeps student, teacher and loss
-            apart, as DINO, iBOT and AttMask do.
+        grid: Rows and columns of patches, for resizing position embeddings.
+        under: Key of the weights in a torch file; None stores student, teacher and loss
+            separately, as DINO, iBOT and AttMask do.
 
     Raises:
-        InputError: Another ending, or no such folder.
+        InputError: Another suffix, or the folder does not exist.
     """
     path = Path(path)
     if path.suffix not in ENDINGS:
-        raise InputError(f'{path}: the ending says the format, one of {", ".join(ENDINGS)}')
+        raise InputError(f'{path}: the suffix gives the format, one of {", ".join(ENDINGS)}')
     if not path.parent.is_dir():
-        raise InputError(f'{path}: there is no folder {path.parent}')
+        raise InputError(f'{path}: the folder {path.parent} does not exist')
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         if path.suffix == '.safetensors':
             own = {'grid': f'{grid[0]}x{grid[1]}'} if grid else {}
-            # The format wants every tensor in memory of its own.
-            # Its own way to a file leaves that readable by its owner alone.
+            # The format does not allow shared memory; its own save_file makes private files.
             temporary.write_bytes(save({k: v.clone().contiguous() for k, v in state.items()},
                                        metadata={'format': 'pt', **own}))
         else:
@@ -131,15 +128,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | 
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             grid = (file.metadata() or {}).get('grid', '')
     except (SafetensorError, OSError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f'{path}: not a checkpoint, or cut short in copying '
-                         f'({path.stat().st_size} bytes; {reason[:120]})') from error
+        raise unreadable(path, path, error) from error
     sizes = re.fullmatch(r'(\d+)x(\d+)', grid)
     return state, (int(sizes[1]), int(sizes[2])) if sizes else None
 
 
 def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Grid of patches by the config that MMEngine keeps."""
+    """Grid of patches according to a stored config."""
     backbone: Any = config
     for part in ('model', 'backbone'):
         backbone = backbone.get(part) if isinstance(backbone, Mapping) else None
@@ -152,7 +147,7 @@ def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _whole(value: object) -> tuple[int, int] | None:
-    """Height and width: one number for both, or a pair."""
+    """Height and width from one number for both, or from a pair."""
     pair = (value, value) if isinstance(value, int) else value
     if isinstance(pair, (tuple, list)) and len(pair) == 2 and all(
             isinstance(number, int) and number > 0 for number in pair):

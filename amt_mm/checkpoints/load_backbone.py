@@ -1,4 +1,4 @@
-"""Load a checkpoint into a model, and say what was loaded."""
+"""Load the encoder of a checkpoint into a model and report what was loaded."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from amt_mm.checkpoints import (
 )
 from amt_mm.errors import InputError
 
-# Below this share of the backbone's entries a checkpoint is not the one that was meant.
+# A checkpoint that fills less of the backbone's entries is a wrong one.
 MIN_FILLED = 0.95
-# The norm after the last block: before or after pooling, as the task wants it. It tells nothing of
-# whether the checkpoint is the right one, so it does not count.
+# The norm after the last block stands before or after pooling, depending on the task. It does not
+# count.
 FINAL_NORMS = ('backbone.ln1.', 'backbone.ln2.')
 SIZES = {(192, 12): 'T', (384, 12): 'S', (768, 12): 'B', (1024, 24): 'L', (1280, 32): 'H'}
-# What an encoder has besides for pre-training alone, or for tasks with [CLS] alone.
+# Entries that only pre-training, or only tasks with [CLS], need.
 DISPENSABLE = ('backbone.mask_token', 'backbone.cls_token', *FINAL_NORMS)
-# More names than these are counted, and listed for debugging alone.
+# Longer lists of names are cut, and logged in full at debug level.
 MAX_NAMES = 4
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of the entries of a checkpoint and of a backbone; ``str()`` says it in a line.
+    """What became of the entries of a checkpoint and a backbone; ``str()`` gives one line.
 
     Attributes:
         path: The checkpoint.
-        naming: Whose names it has, see :mod:`amt_mm.checkpoints.naming`; None for another network.
-        encoder: ``'teacher'`` or ``'student'`` where the checkpoint has a teacher, else None.
-        loaded: Names of the backbone's entries that were filled.
-        missing: Those that keep what they had.
-        unexpected: Of the checkpoint's encoder, what the backbone has no place for.
-        left_out: The rest of the checkpoint: decoder, head, the encoder that was not chosen.
+        naming: See :mod:`amt_mm.checkpoints.naming`; None for another network.
+        encoder: ``'teacher'`` or ``'student'`` if the checkpoint has a teacher, else None.
+        loaded: Entries of the backbone that were filled.
+        missing: Entries of the backbone that keep their initialisation.
+        unexpected: Entries of the checkpoint's encoder that the backbone lacks.
+        left_out: The rest of the checkpoint: decoder, head, the encoder not chosen.
         resized: Grids from and to which positions were resized, or None.
-        notes: What else to know, one sentence each.
+        notes: Further remarks, one sentence each.
     """
 
     path: str
@@ -59,7 +59,7 @@ class LoadReport:
     notes: tuple[str, ...]
 
     def text(self, most: int = MAX_NAMES) -> str:
-        """The report in a line, with at most so many names of each kind."""
+        """The report in one line, with at most ``most`` names of each kind."""
         names = f' ({self.naming} naming)' if self.naming not in (None, 'mmpretrain') else ''
         chosen = f' from the {self.encoder}' if self.encoder else ''
         parts = [f'{self.path}{names}: {len(self.loaded)} of '
@@ -80,26 +80,26 @@ class LoadReport:
 
 def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None = None
                   ) -> LoadReport:
-    """Load the encoder of a checkpoint, loudly.
+    """Load the encoder of a checkpoint and log a report.
 
-    Names of MAE, timm, SimMIM, iBOT and DINO are converted, position embeddings resized to
+    Names of MAE, timm, SimMIM, iBOT and DINO are converted; position embeddings are resized to
     the model's grid.
 
     Args:
-        model: A model with the encoder in ``backbone``. Endings of names in the encoder's
-            ``not_pretrained`` are of entries that no pre-training can give: they are
-            reported, but do not count.
+        model: A model with the encoder in ``backbone``. Entries whose names end in one of the
+            encoder's ``not_pretrained`` cannot be pre-trained: they are reported as missing but
+            do not count.
         path: A file that :func:`amt_mm.checkpoints.read_checkpoint` reads.
-        encoder: ``'teacher'`` or ``'student'``, of checkpoints that have both. Defaults to
-            None: the teacher where there is one, as DINO, iBOT and AttMask evaluate.
+        encoder: ``'teacher'`` or ``'student'``. Defaults to None, see
+            :func:`~amt_mm.checkpoints.choose_encoder`.
 
     Returns:
-        What was loaded; it is logged, too, as a warning if something is missing.
+        The report; logged as a warning if something is missing.
 
     Raises:
-        InputError: No such file or no such encoder in it, it fills less than 95 % of the
-            encoder or not its patch embedding, its encoder has more than the model's (other
-            blocks, LayerScale), or it does not say on which grid its positions lie.
+        InputError: No such file or encoder; less than 95 % of the encoder or not its patch
+            embedding is filled; the checkpoint's encoder has more than the model's (blocks,
+            LayerScale); or the grid of its positions is unknown.
     """
     checkpoint = read_checkpoint(path)
     state, naming, notes = checkpoint.state, detect_naming(checkpoint.state), []
@@ -149,22 +149,21 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
 def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapping[str, Tensor],
                  prefix: str = 'backbone.', not_pretrained: tuple[str, ...] = ()
                  ) -> dict[str, Tensor]:
-    """Refuse a checkpoint that leaves the encoder as it was.
+    """Raise unless a checkpoint fills (nearly) the whole encoder.
 
     Args:
-        path: Named in the message.
+        path: For the message.
         own: State of the model.
-        state: State in the checkpoint; a leading ``module.`` of DDP does not count.
-        prefix: Beginning of the entries that must be filled; '' for all.
-        not_pretrained: Endings of entries that do not count, as those of a norm after the
-            last block never do.
+        state: State in the checkpoint; a leading ``module.`` of DDP is ignored.
+        prefix: Prefix of the entries to fill; '' for all.
+        not_pretrained: Suffixes of entries that do not count, like the norm after the last block.
 
     Returns:
-        The entries with this beginning that fit by name and shape; position embeddings by
-        width alone, as they are resized in loading.
+        The entries with this prefix that match in name and shape; position embeddings match by
+        width, as they are resized in loading.
 
     Raises:
-        InputError: Less than 95 % fit, or the patch embedding does not; with the likely reason.
+        InputError: Less than 95 % match, or the patch embedding does not; with the likely reason.
     """
     part = prefix.rstrip('.') or 'model'
     own = {key: value for key, value in own.items() if key.startswith(prefix)}
@@ -176,7 +175,7 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
             if key in own and _fits(key, value, own[key])}
     counted = [key for key in own if _counts(key, not_pretrained)]
     filled = sum(key in fits for key in counted)
-    # A patch embedding of random weights spoils all that is built on it.
+    # Random patch embeddings would spoil all that follows.
     stem = [key for key in own if '.patch_embed.' in key and key not in fits]
     if filled >= MIN_FILLED * len(counted) and not stem:
         return fits
@@ -186,7 +185,7 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
 
 def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
                  state: Mapping[str, Tensor]) -> None:
-    """Refuse an encoder of which a part has no place in the model: it would be another network."""
+    """Refuse an encoder with parts that the model lacks: it would be another network."""
     more = [key for key in state if key.startswith('backbone.') and key not in own
             and not key.startswith(DISPENSABLE)]
     if not more:
@@ -198,22 +197,22 @@ def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
         what = ('it was trained with LayerScale, as SimMIM is: set '
                 'model.backbone.layer_scale_init_value=0.1')
     else:
-        what = 'use the config that it was trained with'
-    raise InputError(f'{path}: the model has no place for {len(more)} entries of its encoder '
+        what = 'use the config it was trained with'
+    raise InputError(f'{path}: the model lacks {len(more)} entries of its encoder '
                      f'({_names(more, MAX_NAMES)}) and would compute something else; {what}')
 
 
 def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor],
             fits: Mapping[str, Tensor], naming: str | None) -> str:
-    """The likely cause that a checkpoint fills too little."""
+    """The likely reason why a checkpoint fills too little."""
     if naming not in (None, 'mmpretrain'):
-        return (f'its names are those of {naming}: convert it by '
-                'tools/model_converters/convert_checkpoint.py, with --to mmpretrain')
+        return (f'its names are those of {naming}: convert it with '
+                'tools/model_converters/convert_checkpoint.py --to mmpretrain')
     encoder = {key for key in found if key.startswith('backbone.')}
     if not prefix and encoder and not (found.keys() - encoder) & own.keys():
-        return 'it is an encoder without this head: train the head first, by tools/train.py'
+        return 'it is an encoder without this head: train the head first with tools/train.py'
     if not found:
-        return f'it has no entry named `{prefix}...`: is it a checkpoint of another kind of model?'
+        return f'it has no entry named `{prefix}...`: is it a checkpoint of another model?'
     sizes = _size(found), _size(own)
     if None not in sizes and sizes[0] != sizes[1]:
         return (f'the checkpoint is {sizes[0]}, the model {sizes[1]}: use the config that it was '
@@ -231,7 +230,7 @@ def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[st
 
 
 def _size(state: Mapping[str, Tensor]) -> str | None:
-    """Width, depth and patch of a vision transformer in words."""
+    """Width, depth and patch size of a vision transformer in words."""
     stem = next((value for key, value in state.items()
                  if key.endswith('patch_embed.projection.weight') and value.ndim == 4), None)
     layers = {match[1] for key in state if (match := re.match(r'backbone\.layers\.(\d+)\.', key))}
@@ -243,7 +242,7 @@ def _size(state: Mapping[str, Tensor]) -> str | None:
 
 
 def _of_network(key: str) -> str:
-    """Name of an entry in a checkpoint with two networks, the student's by its name, too."""
+    """Name of an entry in a checkpoint with two networks, the student's prefixed too."""
     return f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
 
 
@@ -252,7 +251,7 @@ def _counts(key: str, not_pretrained: tuple[str, ...]) -> bool:
 
 
 def _fits(key: str, value: Tensor, own: Tensor) -> bool:
-    """Same shape; position embeddings may count other positions: they are resized in loading."""
+    """Whether the shapes match; position embeddings may differ in number, as they are resized."""
     if key.endswith('pos_embed'):
         return value.shape[-1] == own.shape[-1]
     return value.shape == own.shape
@@ -263,7 +262,7 @@ def _shape(value: Tensor) -> str:
 
 
 def _names(entries: Iterable[str], most: int) -> str:
-    """Names without the backbone's prefix; many are counted."""
+    """Names without the backbone's prefix, cut after ``most``."""
     names = [entry.removeprefix('backbone.') for entry in entries]
     if len(names) <= most:
         return ', '.join(names)

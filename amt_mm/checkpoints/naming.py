@@ -1,19 +1,19 @@
-"""One network, six ways to name its entries: told apart by the names, and turned into each other.
+"""Names of the entries of one network in six code bases: detect and convert them.
 
-| naming | whose | encoder | decoder |
+| naming | code base | encoder | decoder |
 |---|---|---|---|
 | mmpretrain | this toolbox, mmpretrain, mmdet | ``backbone.layers.0.ln1`` | ``neck.`` |
 | mae | MAE, AMT's release on MAE | ``blocks.0.norm1`` | ``decoder_blocks.0.norm1`` |
-| timm | timm, MAE's files of the encoder alone | as mae | none |
+| timm | timm, MAE's encoder-only files | as mae | none |
 | simmim | SimMIM on a ViT, AMT's release on SimMIM | ``encoder.blocks.0.norm1`` | ``decoder.0`` |
 | ibot | iBOT, AttMask: student and teacher | ``student.backbone.blocks.0.norm1`` | none |
 | dino | DINO: the same without masks | ``teacher.backbone.blocks.0.norm1`` | none |
 
-The layout of all tensors is the same, so values are copied bit by bit, but for two of SimMIM:
-its query and value biases stand for mmpretrain's joint one (that of the keys is zero), and a scale
-that AMT's release never applied (see :func:`convert`). Patch vectors are (row, column, channel) in
-MAE and here; SimMIM's convolution has (channel, row, column), and so has ``AMTSimMIMDecoder``,
-which turns them in its forward.
+All tensors have the same layout, so values are copied bit by bit, except two of SimMIM: its query
+and value biases correspond to mmpretrain's joint bias (zero for keys), and AMT's release has a
+scale that it never applies (see :func:`convert`). Patch vectors are (row, column, channel) in MAE
+and here; SimMIM's convolution has (channel, row, column), which ``AMTSimMIMDecoder`` permutes in
+its forward.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .distillation import (
 )
 from .encoders import choose_encoder
 
-# Theirs and ours; `#` is a number, `@` weight or bias.
+# Pairs of their and our names; `#` is a number, `@` weight or bias.
 ENCODER = (
     ('cls_token', 'cls_token'), ('pos_embed', 'pos_embed'),
     ('patch_embed.proj.@', 'patch_embed.projection.@'), ('norm_pre.@', 'pre_norm.@'),
@@ -82,13 +82,13 @@ def _distillation(naming: str) -> list[tuple[str, str]]:
         *_inside([*BLOCK, *zip(('gamma_1', 'gamma_2'), SCALES, strict=True)],
                  'backbone.blocks.#.', 'backbone.layers.#.'),
         ('head.mlp.#.@', 'head.mlp.#.@'),
-        # The gain and the direction of a weight norm.
+        # Gain and direction of the weight norm.
         ('head.last_layer.weight_g', f'{weight}0'), ('head.last_layer.weight_v', f'{weight}1'),
     ]
     rules = [*_inside(network, 'student.', ''), *_inside(network, 'teacher.', 'teacher.'),
              (f'{LOSSES[naming]}.center', 'cls_center.mean')]
     if naming == 'ibot':
-        # The teacher sees no mask, and theirs has no vector for one.
+        # The teacher sees no masks and has no mask token.
         rules += [('student.backbone.masked_embed', 'backbone.mask_token'),
                   ('ibot_loss.center2', 'patch_center.mean')]
     return rules
@@ -97,7 +97,7 @@ def _distillation(naming: str) -> list[tuple[str, str]]:
 RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
          **{naming: _distillation(naming) for naming in LOSSES}}
 
-# What takes part in encoding, known here or not: leaving one out would change the features.
+# All entries that take part in encoding: dropping one would change the features.
 _ENCODES = {
     'mmpretrain': re.compile(r'backbone\.(?!mask_token$)'),
     'simmim': re.compile(r'encoder\.'),
@@ -109,13 +109,13 @@ _ENCODES = {
 
 
 class Conversion(NamedTuple):
-    """Weights under other names.
+    """Converted weights.
 
     Attributes:
-        state: Name -> tensor.
-        naming: What the names were before.
-        left_out: Former names of what has no place among the new ones.
-        notes: What else a user should know, one sentence each.
+        state: New name -> tensor.
+        naming: The former naming.
+        left_out: Former names of entries that have no counterpart.
+        notes: Further remarks, one sentence each.
     """
 
     state: dict[str, Tensor]
@@ -125,10 +125,7 @@ class Conversion(NamedTuple):
 
 
 def detect_naming(state: Iterable[str]) -> str | None:
-    """Whose names these are.
-
-    Args:
-        state: Names of entries.
+    """Detect the naming of a state dict.
 
     Returns:
         One of ``NAMINGS``, or None for another kind of network.
@@ -147,38 +144,30 @@ def detect_naming(state: Iterable[str]) -> str | None:
 
 def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
             encoder: str | None = None) -> Conversion:
-    """Give weights the names of another code base.
+    """Rename the entries of a state dict for another code base.
 
-    There and back gives the same names and the same bits of all that has a place in both.
-    Two values of SimMIM's names are computed. Attention cannot notice a bias of its keys
-    (softmax takes it away), and SimMIM has none: to SimMIM it is left out, from there it is
-    zero. AMT's release has a scale of the attention branch (``gamma_1``) that it never
-    applies, so it is still the constant that it began as; it becomes 1, as the release
-    computes.
+    A round trip restores names and bits of all that both have, but for two values of SimMIM. It
+    has no bias for keys, which softmax cancels: converting to SimMIM drops it, from SimMIM it is
+    zero. AMT's release never applies its scale of the attention branch (``gamma_1``), which still
+    has its initial value; it is set to 1, as the release computes.
 
-    Of student and teacher, both are converted between the namings that have places for both
-    (mmpretrain, ibot, dino), unless one is asked for; to others goes one.
+    Between namings with student and teacher (mmpretrain, ibot, dino) both are converted, unless
+    one is chosen; the others get one.
 
     Args:
-        state: Name -> tensor, under any naming that :func:`detect_naming` knows. Names of
-            mmpretrain may lack ``backbone.``.
+        state: Name -> tensor in any known naming; ``backbone.`` may be missing in mmpretrain's.
         to: One of ``NAMINGS``.
-        encoder_only: Whether to leave decoder and head out.
-        encoder: ``'teacher'`` or ``'student'``: this one alone, see
-            :func:`~amt_mm.checkpoints.choose_encoder`. Defaults to None: both where both
-            have a place, else the teacher.
-
-    Returns:
-        The weights, their former naming and what was left out: decoder, head, and the
-        encoder that was not chosen.
+        encoder_only: Drop decoder and head.
+        encoder: ``'teacher'`` or ``'student'``, see :func:`~amt_mm.checkpoints.choose_encoder`.
+            Defaults to None: both if possible, else the teacher.
 
     Raises:
-        InputError: Unknown names, an encoder with parts that plain vision transformers
-            do not have, which cannot be left out, or no such ``encoder``.
+        InputError: Unknown naming, an encoder with parts that plain vision transformers lack, or
+            no such ``encoder``.
     """
     naming = detect_naming(state)
     if naming is None:
-        raise InputError(f'entries such as `{min(state, default="")}` are of no naming known here '
+        raise InputError(f'entries such as `{min(state, default="")}` have no known naming '
                          f'({", ".join(NAMINGS)}): is it a vision transformer?')
     if naming == 'mmpretrain':
         state = _with_prefix(state)
@@ -192,7 +181,7 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
         ours = {new: ours[old] for new, old in names.items()}
         former = {new: former[old] for new, old in names.items()}
         if chosen is not None:
-            notes.append(f'of teacher and student it is the {chosen}')
+            notes.append(f'of teacher and student, the {chosen} was converted')
     if encoder_only:
         left_out += [former[key] for key in ours if not _ENCODES['mmpretrain'].match(key)]
         ours = {key: value for key, value in ours.items() if _ENCODES['mmpretrain'].match(key)}
@@ -208,7 +197,7 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
 
 
 def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tuple[dict, dict, list]:
-    """Weights under our names, former name of each, and former names of what has none."""
+    """Weights under our names, former name of each, and former names without a counterpart."""
     if naming == 'mmpretrain':
         return dict(state), {key: key for key in state}, []
     state, unusable = _join_biases(state), []
@@ -224,20 +213,21 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
 def _require_encoder(unknown: list[str]) -> None:
     if unknown:
         raise InputError(f'its encoder has {len(unknown)} entries such as `{unknown[0]}` that a '
-                         'plain vision transformer has not; without them it would be another one')
+                         'plain vision transformer lacks; without them it would compute something '
+                         'else')
 
 
 def _with_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Names of a whole model, where those of a backbone alone may be given."""
+    """Names of a whole model, given those of a whole model or of a backbone."""
     whole = any(key.startswith('backbone.') for key in state)
     return {key if whole else f'backbone.{key}': value for key, value in state.items()}
 
 
 def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
             ) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
-    """Renamed weights, new -> former name, and what no rule knows."""
+    """Renamed weights, new -> former name, and names that no rule matches."""
     patterns = [(re.compile(re.escape(old).replace(r'\#', r'(\d+)').replace('@', '(weight|bias)')),
-                 # Numbers stand before weight or bias on both sides, so groups keep their order.
+                 # The number precedes weight or bias in both names, so groups keep their order.
                  new.replace('#', r'\1').replace('@', r'\2' if '#' in new else r'\1'))
                 for old, new in rules]
     renamed, former, unknown = {}, {}, []
@@ -253,7 +243,7 @@ def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
 
 
 def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query and value biases, as BEiT and SimMIM keep them, as one of all three."""
+    """Join separate query and value biases (BEiT, SimMIM) with a zero bias for keys."""
     joined = {}
     for key, value in state.items():
         if key.endswith('.attn.q_bias'):
@@ -277,18 +267,18 @@ def _split_biases(state: Mapping[str, Tensor], notes: list[str]) -> dict[str, Te
         else:
             split[key] = value
     if lost:
-        notes.append('the biases of the keys are left out: SimMIM has none, and attention does '
-                     'not change by them')
+        notes.append('the biases of the keys are dropped: SimMIM has none, and attention does '
+                     'not depend on them')
     return split
 
 
 def _mend_scale(state: Mapping[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Write the scale of the attention branch that AMT's release computes with, which is 1."""
+    """Set the attention branch's scale to the 1 that AMT's release computes with."""
     scales = {key: value for key, value in state.items() if key.endswith('.gamma_1')}
     values = {number for value in scales.values() for number in value.unique().tolist()}
     if len(values) != 1 or values == {1.}:
         return dict(state)
-    notes.append(f'gamma_1 is {values.pop():g} everywhere: it was never trained, as AMT\'s release '
-                 'does not apply it; it is written as 1, which is what that computes')
+    notes.append(f'gamma_1 is {values.pop():g} everywhere: AMT\'s release neither trains nor '
+                 'applies it, so it is set to 1')
     return {key: torch.ones_like(value) if key in scales else value
             for key, value in state.items()}

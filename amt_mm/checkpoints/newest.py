@@ -1,4 +1,4 @@
-"""The newest checkpoint that is whole, with its maps."""
+"""Find the newest intact checkpoint of a run, with its saliency maps."""
 
 from __future__ import annotations
 
@@ -17,30 +17,26 @@ from amt_mm.saliency import SaliencyStore
 
 from .safe_loading import load_as_data
 
-# MS-DOS's attribute of a folder, in an archive's directory.
+# MS-DOS attribute of a folder in a zip archive.
 _FOLDER = 0x10
-# The longest name that is looked at in `last_checkpoint`.
+# Bytes read of `last_checkpoint`.
 _MAX_NOTE = 4096
-# The start of files that torch wrote before version 1.6: no archive, and no checksums.
+# Start of files from before torch 1.6, which have no archive and no checksums.
 _BARE_PICKLE = b'\x80\x02'
 
 
 def checkpoints(work_dir: str | Path, folder: str | Path | None = None) -> list[Path]:
-    """What a run may go on from, the newest first.
+    """List the checkpoints that a run can resume from, the newest first.
 
-    Newest is what was written last, so that a run resumed from an older checkpoint goes on
-    with its own. ``last_checkpoint`` decides where times do not agree with it, as after
-    copying; only a later step, written later, goes before. Of what it says, the file name
-    alone counts: a copied folder goes on with its own files. The best ones (``best_*``) and
-    published ones lack the optimiser and are left out.
+    Newest is the one written last, so that a run resumed from an older checkpoint continues its
+    own branch. If modification times contradict ``last_checkpoint``, as after copying, that file
+    decides: only a later step written later precedes the checkpoint it names. Only its file name
+    counts, so a copied folder uses its own files. Best (``best_*``) and published checkpoints
+    lack the optimiser and are skipped.
 
     Args:
-        work_dir: Folder of the run. It need not exist.
-        folder: Where its checkpoints lie (CheckpointHook's ``out_dir``). Defaults to
-            ``work_dir``.
-
-    Returns:
-        Paths; empty if there is none.
+        work_dir: Folder of the run; it need not exist.
+        folder: Folder of its checkpoints (CheckpointHook's ``out_dir``). Defaults to ``work_dir``.
     """
     found = [path for path in Path(folder or work_dir).glob('*.pth')
              if _step(path) is not None and path.is_file()]
@@ -55,27 +51,27 @@ def checkpoints(work_dir: str | Path, folder: str | Path | None = None) -> list[
 
 
 def has_begun(work_dir: str | Path) -> bool:
-    """Whether a run in this folder has come to its first checkpoint."""
+    """Whether a run in this folder has saved a checkpoint."""
     return Path(work_dir, 'last_checkpoint').is_file() or bool(checkpoints(work_dir))
 
 
 def newest_whole(work_dir: str | Path, warn: Callable[[str], None],
                  folder: str | Path | None = None) -> Path | None:
-    """The newest checkpoint that can be resumed from.
+    """Find the newest checkpoint that can be resumed from.
 
-    Each is read once, its checksums compared, and so are the maps that it names.
+    Each candidate is read once to compare its checksums and those of its maps.
 
     Args:
         work_dir: Folder of the run.
-        warn: Told in one line of each that is passed over, and why.
+        warn: Called with one line for each checkpoint that is skipped.
         folder: See :func:`checkpoints`.
 
     Returns:
-        The file; None where there are no checkpoints at all.
+        The file; None if there are no checkpoints at all.
 
     Raises:
-        InputError: There are or were, but none is whole: the run must not start anew
-            unasked.
+        InputError: There are or were checkpoints, but none is intact: a run must not silently
+            start from scratch.
     """
     folder = Path(folder or work_dir)
     candidates, note = checkpoints(work_dir, folder), _note(work_dir)
@@ -85,27 +81,27 @@ def newest_whole(work_dir: str | Path, warn: Callable[[str], None],
         try:
             check_checkpoint(path, Path(work_dir))
         except InputError as error:
-            warn(f'{error}; passed over, the next older one is tried')
+            warn(f'{error}; skipped, the next older one is tried')
         else:
             return path
     if candidates:
-        raise InputError(f'{folder}: none of the {len(candidates)} checkpoints there is whole, '
-                         'see the warnings; bring one back from a copy and name it with --resume '
-                         'FILE, or delete them to start anew')
+        raise InputError(f'{folder}: none of the {len(candidates)} checkpoints there is intact, '
+                         'see the warnings; restore one from a copy and pass it to --resume, or '
+                         'delete them to start from scratch')
     return None
 
 
 def check_checkpoint(path: str | Path, work_dir: Path | None = None) -> None:
-    """Read a checkpoint once and compare all checksums; and the maps that it names.
+    """Read a checkpoint once and compare all its checksums, and those of its maps.
 
     Args:
-        path: A file of torch. Its digest is compared; one without a digest is checked
-            as far as its archive goes, and one from before torch 1.6 passes.
-        work_dir: Where its maps may lie, besides beside it. Defaults to None: neither is
-            it opened by torch, nor are maps looked at; for a file that will be loaded.
+        path: A file of torch. Without a digest only its zip archive is checked; a file from
+            before torch 1.6 passes.
+        work_dir: Folder that may hold its maps, besides its own. Defaults to None: torch does not
+            open the file and maps are not checked; for a file that is loaded next.
 
     Raises:
-        InputError: Cut short or damaged, or its maps are.
+        InputError: The file or a map is truncated or damaged.
     """
     path = Path(path)
     try:
@@ -126,12 +122,12 @@ def _is_bare_pickle(path: Path) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    """Check what the archive of a file without a digest says of itself."""
+    """Check the zip archive of a file without a digest."""
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
             members = archive.infolist()
-    # Besides BadZipFile, damaged headers ask for passwords, unknown methods or huge offsets.
+    # Damaged headers may also ask for passwords, unknown methods or huge offsets.
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError,
             ValueError, NotImplementedError, OverflowError, MemoryError) as error:
         raise damaged(path, str(error) or type(error).__name__) from error
@@ -140,13 +136,13 @@ def _check_archive(path: Path) -> None:
     if not any(member.filename.endswith('/data.pkl') for member in members):
         raise damaged(path, 'it is an archive of something else')
     for member in members:
-        # Torch reads no values of a member that claims to be a folder.
+        # Torch reads no values of such a member.
         if member.external_attr & _FOLDER or member.is_dir():
             raise damaged(path, f'{member.filename} is marked as a folder')
 
 
 def maps_named(path: Path) -> list[dict]:
-    """What a checkpoint says of the maps that it was trained with, one entry a file.
+    """Read which map files a checkpoint was trained with.
 
     Raises:
         InputError: Torch cannot read it.
@@ -154,7 +150,7 @@ def maps_named(path: Path) -> list[dict]:
     try:
         content = load_as_data(path, 'cpu', mmap=True)
     except NeedsTrust:
-        # It is whole; trust is for whoever loads it to ask for.
+        # It is intact; whoever loads it must ask for trust.
         return []
     content = content if isinstance(content, dict) else {}
     return [check_map_record(content[key], f'{path}: {key}') for key in MAP_KEYS
@@ -165,7 +161,7 @@ def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:
     places = [folder / 'saliency' / reference['file'] for folder in folders]
     found = [place for place in places if place.is_file()]
     if not found:
-        raise InputError(f'{path}: its saliency maps {places[0]} are gone')
+        raise InputError(f'{path}: its saliency maps {places[0]} are missing')
     reasons = []
     for place in found:
         try:
@@ -178,7 +174,7 @@ def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:
 
 
 def _note(work_dir: str | Path) -> str:
-    """What ``last_checkpoint`` says; '' where it is not there or says nothing."""
+    """Content of ``last_checkpoint``; '' if it is missing or empty."""
     try:
         with open(Path(work_dir, 'last_checkpoint'), 'rb') as file:
             return file.read(_MAX_NOTE).decode(errors='replace').replace('\0', '').strip()
@@ -188,22 +184,22 @@ def _note(work_dir: str | Path) -> str:
 
 def _compare_note(file: Path, note: str, folder: Path, candidates: list[Path],
                   warn: Callable[[str], None]) -> None:
-    """Say so where ``last_checkpoint`` names a file that is not there, or one elsewhere."""
+    """Warn if ``last_checkpoint`` names a missing file or one in another folder."""
     name, shown = Path(note).name, repr(note if len(note) < 100 else f'{note[:100]}...')
-    # MMEngine, and this toolbox before, wrote a path there.
+    # MMEngine writes a path.
     if note != name and Path(note).parent.resolve() != folder.resolve():
-        warn(f'{file} names {shown}, which is not in {folder}: only files there are taken')
+        warn(f'{file} names {shown}, which is not in {folder}: only files there are used')
     if any(path.name == name for path in candidates):
         return
     if not candidates:
-        raise InputError(f'{file} names {shown}, which is gone, and there is no other checkpoint '
-                         f'in {folder}: bring one back and name it with --resume FILE, or delete '
-                         f'{file} to start anew')
-    warn(f'{file} names {shown}, which is gone')
+        raise InputError(f'{file} names {shown}, which is missing, and {folder} has no other '
+                         'checkpoint: restore one and pass it to --resume, or delete '
+                         f'{file} to start from scratch')
+    warn(f'{file} names {shown}, which is missing')
 
 
 def _step(path: Path) -> int | None:
-    """Number of the epoch or iteration in a name; None for the best and the published."""
+    """Epoch or iteration in a file name; None for best and published checkpoints."""
     found = re.fullmatch(r'(?!best_)(.*?)(\d+)', path.stem)
     return int(found[2]) if found and not re.search(r'-[0-9a-f]{8}$', path.stem) else None
 

@@ -1,4 +1,4 @@
-"""Position embeddings of one grid of patches for another."""
+"""Resize position embeddings from one grid of patches to another."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ Grid = tuple[int, int]
 def fit_positions(positions: Tensor, own: Tensor, with_cls: bool, own_with_cls: bool,
                   grid: Grid | None = None, own_grid: Grid | None = None
                   ) -> tuple[Tensor, Grid | None, Grid | None]:
-    """Position embeddings of a checkpoint in the shape that a model has.
+    """Resize the position embeddings of a checkpoint to those of a model.
 
-    Those of patches are interpolated over the image (bicubic, fp32), as ViT does for another
-    image size; that of [CLS] stays.
+    Patch positions are interpolated over the image (bicubic, fp32), as ViT does for another image
+    size; that of [CLS] stays.
 
     Args:
-        positions: Of the checkpoint, ``(1, N, D)``, ``(1, 1 + N, D)`` with [CLS] or ``(1, h, w,
-            D)``.
-        own: Of the model, in one of the same shapes. Where the model has a [CLS] and the
-            checkpoint has not, its position is taken from here.
-        with_cls: Whether the first position of the checkpoint is that of [CLS].
-        own_with_cls: The same of the model.
-        grid: Rows and columns of patches in the checkpoint. None or one that does not fit
-            their number: those of the model if it has as many, else a square.
-        own_grid: The same of the model; None for a square.
+        positions: Of the checkpoint, ``(1, N, D)``, ``(1, 1 + N, D)`` with [CLS] or
+            ``(1, h, w, D)``.
+        own: Of the model, in one of these shapes; its [CLS] position is used if the checkpoint
+            has none.
+        with_cls: Whether the checkpoint's first position is that of [CLS].
+        own_with_cls: The same for the model.
+        grid: Rows and columns of patches in the checkpoint. If None or contradicting their
+            number: the model's if it fits, else a square.
+        own_grid: The same for the model; None for a square.
 
     Returns:
-        The embeddings in the shape of ``own``, and the grids from and to which they were
-        resized, both None if they were not.
+        Embeddings in the shape of ``own``, and the grids from and to which they were resized
+        (both None if they were not).
 
     Raises:
-        InputError: No grid has this many patches, as far as is known.
+        InputError: The grid is unknown and not square.
     """
     own_flat, own_grid = _flat(own, own_with_cls, own_grid, None)
     flat, grid = _flat(positions, with_cls, grid, own_grid)
     if grid is None or own_grid is None:
         raise InputError(f'{flat.shape[1]} position embeddings cannot be resized to '
-                         f'{own_flat.shape[1]}: neither the checkpoint nor its config says how '
-                         'many rows and columns of patches they are, and it is no square')
+                         f'{own_flat.shape[1]}: neither the checkpoint nor its config gives their '
+                         'rows and columns of patches, and the grid is not square')
     patches = flat[:, int(with_cls and positions.ndim == 3):]
     if grid != own_grid:
         image = patches.unflatten(1, grid).permute(0, 3, 1, 2).float()  # (1, D, h, w)
@@ -58,7 +58,7 @@ def fit_positions(positions: Tensor, own: Tensor, with_cls: bool, own_with_cls: 
 
 def _flat(positions: Tensor, with_cls: bool, grid: Grid | None, other: Grid | None
           ) -> tuple[Tensor, Grid | None]:
-    """Embeddings as a sequence, and their grid as far as it can be known."""
+    """Embeddings as a sequence, and their grid if it can be determined."""
     if positions.ndim == 4:
         return positions.flatten(1, 2), tuple(positions.shape[1:3])
     count = positions.shape[1] - int(with_cls)

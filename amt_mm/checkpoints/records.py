@@ -1,7 +1,7 @@
-"""What hooks keep in a checkpoint beside weights, checked as it is read.
+"""Validate what hooks store in a checkpoint besides weights.
 
-A checkpoint may come from anybody. Its records are plain data, yet some of them name files. So each
-record has a fixed list of names and types, and a file name in it is a bare name, never a path.
+A checkpoint may come from anybody and some records name files. So each record has a fixed list of
+keys and types, and a file is a bare name, never a path.
 """
 
 from __future__ import annotations
@@ -13,50 +13,50 @@ from typing import Any
 
 from amt_mm.errors import InputError
 
-# Keys under which hooks keep which map file a checkpoint was trained with.
+# Keys of the references to the map files that a checkpoint was trained with.
 MAP_KEYS = ('amt_saliency', 'amt_token_losses')
 _MAP_FILE = re.compile(r'(epoch|iter|losses)_\d+\.amtmap')
 
 
 def is_step(value: object) -> bool:
-    """Whether a value is a whole number, 0 or more."""
+    """Whether a value is a non-negative integer."""
     return type(value) is int and value >= 0
 
 
 def is_step_or_none(value: object) -> bool:
-    """Whether a value is a whole number, 0 or more, or None."""
+    """Whether a value is a non-negative integer or None."""
     return value is None or is_step(value)
 
 
 def are_steps(value: object) -> bool:
-    """Whether a value is a list of whole numbers, 0 or more."""
+    """Whether a value is a list of non-negative integers."""
     return isinstance(value, list) and all(map(is_step, value))
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number, of Python or numpy."""
+    """Whether a value is a real number, of Python or numpy, but not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is text."""
+    """Whether a value is a string."""
     return isinstance(value, str)
 
 
 def check_record(record: object, kinds: Mapping[str, Callable[[object], bool]], where: str
                  ) -> dict[str, Any]:
-    """Check a record against the names and types that it must have.
+    """Validate the keys and values of a record.
 
     Args:
         record: What the file holds.
-        kinds: Name -> whether a value is of the right kind.
-        where: The file and the record, for the message.
+        kinds: Key -> predicate for its value.
+        where: File and record, for the message.
 
     Returns:
         The record.
 
     Raises:
-        InputError: A name is missing or not among ``kinds``, or a value is of another kind.
+        InputError: A key is missing or unknown, or a value is of another kind.
     """
     if not isinstance(record, dict) or record.keys() != kinds.keys():
         raise _refused(where, f'it does not hold {", ".join(kinds)}, and nothing else')
@@ -67,10 +67,10 @@ def check_record(record: object, kinds: Mapping[str, Callable[[object], bool]], 
 
 
 def check_map_record(record: object, where: str) -> dict[str, Any]:
-    """Check what a checkpoint says of a map file, see :func:`check_record`.
+    """Validate a checkpoint's reference to a map file, see :func:`check_record`.
 
-    The file is a bare name of the kind that this toolbox gives: it lies in the ``saliency``
-    folder of the run or beside the checkpoint, wherever those are.
+    The file is a bare name; it is looked for in the run's ``saliency`` folder and beside the
+    checkpoint.
     """
     return check_record(record, {
         'file': lambda name: is_text(name) and _MAP_FILE.fullmatch(name) is not None,

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Write files atomically and durably."""
 
 from __future__ import annotations
 
@@ -11,28 +11,26 @@ from pathlib import Path
 from amt_mm.errors import InputError
 from amt_mm.saliency.map_file import replace_durably
 
-# Hidden, so that no pattern for checkpoints finds a half of one.
+# Hidden from patterns for checkpoints.
 _PREFIX, _SUFFIX = '.', '.saving'
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Let a file appear, or take another's place, only when it is complete and on the disk.
+    """Create or replace a file only when it is complete and on disk.
 
-    The block writes under a temporary name in the same folder. After it, file and folder
-    are flushed (fsync) and the file is renamed. If the block fails, the temporary file is
-    removed and whatever had the name stays as it was; if the process is killed,
-    :func:`remove_leftovers` does that at the next start.
+    The block writes to a temporary name in the same folder; then file and folder are flushed
+    (fsync) and the file is renamed. If the block fails, the temporary file is removed and the old
+    file stays; if the process is killed, :func:`remove_leftovers` cleans up at the next start.
 
     Args:
-        path: The file to make, on a local or mounted file system. Its folder is made if
-            need be.
+        path: On a local or mounted file system. Its folder is created.
 
     Yields:
         The temporary name to write to.
 
     Raises:
-        InputError: The system refused to write (full disk, quota, rights).
+        InputError: The system refused to write (full disk, quota, permissions).
 
     Example:
         >>> with atomic_file('work_dirs/run/epoch_1.pth') as temporary:
@@ -47,7 +45,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise _refused(path, temporary, error.strerror or str(error)) from error
     except RuntimeError as error:
-        # This is how torch's own writer says that the system refused.
+        # Torch's own writer reports refusals like this.
         if 'PytorchStreamWriter' not in str(error) and 'inline_container' not in str(error):
             raise
         raise _refused(path, temporary, str(error).splitlines()[0]) from error
@@ -56,18 +54,15 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a small text file by :func:`atomic_file`."""
+    """Write a small text file with :func:`atomic_file`."""
     with atomic_file(path) as temporary:
         temporary.write_text(text)
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
-    """Remove what killed processes left half written in a folder.
+    """Remove and return temporary files of killed processes.
 
-    Only for the one process that saves there, while it does not.
-
-    Returns:
-        The files removed.
+    Only for the one process that saves to the folder, while it does not.
     """
     found = sorted(Path(folder).glob(f'{_PREFIX}*{_SUFFIX}'))
     for file in found:
@@ -79,6 +74,6 @@ def _refused(path: Path, temporary: Path, reason: str) -> InputError:
     written = temporary.stat().st_size if temporary.is_file() else 0
     free = shutil.disk_usage(path.parent).free
     return InputError(
-        f'{path} could not be saved: {reason} ({written / 1e6:.0f} MB were written, now '
-        f'{free / 1e6:.0f} MB are free); what was saved before is as it was: make room in '
-        f'{path.parent}, then go on with --resume')
+        f'{path} could not be saved: {reason} ({written / 1e6:.0f} MB were written, '
+        f'{free / 1e6:.0f} MB are free); earlier files are intact: free space in '
+        f'{path.parent}, then continue with --resume')

@@ -1,8 +1,8 @@
-"""A digest over a whole checkpoint file, kept in the file itself.
+"""A digest of a whole checkpoint file, stored in the file itself.
 
-The checksums of a zip archive cover the values of tensors, but not the archive's own entries: one
-flipped bit there can make torch hand out uninitialised memory. So a checkpoint ends with the
-SHA-256 of everything before it, as the archive's comment, which torch and zip tools ignore.
+A zip archive has checksums for tensor values but not for its own entries: one flipped bit there
+can make torch return uninitialised memory. So the file ends with the SHA-256 of everything before
+it, as the archive's comment, which torch and zip tools ignore.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amt_mm.errors import InputError
 _MARK = b'amt_mm sha256 '
 _DIGITS = 64
 _COMMENT = len(_MARK) + _DIGITS
-# The record that ends a zip archive; its last two bytes give the length of the comment behind it.
+# Last record of a zip archive; its last two bytes give the length of the comment that follows.
 _END, _END_BYTES = b'PK\x05\x06', 22
 _BLOCK = 2**20
 
@@ -27,7 +27,7 @@ def seal(path: str | os.PathLike) -> None:
     """Append the digest to a file that ``torch.save`` has just written.
 
     Args:
-        path: A zip archive without a comment. Anything else stays as it is.
+        path: A zip archive without a comment. Other files are left alone.
     """
     with open(path, 'r+b') as file:
         if not _ends_plainly(_tail(file, _END_BYTES)):
@@ -39,18 +39,13 @@ def seal(path: str | os.PathLike) -> None:
 
 
 def check_seal(path: str | os.PathLike) -> bool:
-    """Compare a file with its digest.
-
-    A file is read once as long as its size and time of change stay the same.
-
-    Args:
-        path: Any file.
+    """Compare a file with its digest; cached while its size and modification time do not change.
 
     Returns:
-        True for a sealed file that is intact, False for one that was never sealed.
+        True if the file is sealed and intact, False if it was never sealed.
 
     Raises:
-        InputError: The file is a zip archive that was changed, cut short or extended.
+        InputError: The file is a zip archive that was changed, truncated or extended.
     """
     status = os.stat(path)
     reason, sealed = _examine(os.fspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
@@ -60,16 +55,16 @@ def check_seal(path: str | os.PathLike) -> bool:
 
 
 def damaged(path: str | os.PathLike, reason: str) -> InputError:
-    """The error for a checkpoint file that is not what was written."""
+    """The error for a damaged checkpoint."""
     path = Path(path)
     size = path.stat().st_size if path.is_file() else 0
-    return InputError(f'{path}: the checkpoint is damaged or cut short ({size} bytes; '
+    return InputError(f'{path}: the checkpoint is damaged or truncated ({size} bytes; '
                       f'{" ".join(reason.split())[:120]})')
 
 
 @lru_cache(maxsize=16)
 def _examine(path: str, inode: int, size: int, changed: int) -> tuple[str, bool]:
-    """Why the file is damaged, or '', and whether it is sealed."""
+    """Why the file is damaged ('' if it is not), and whether it is sealed."""
     with open(path, 'rb') as file:
         tail = _tail(file, _END_BYTES + _COMMENT)
         end, comment = tail[:_END_BYTES], tail[_END_BYTES:]
@@ -78,7 +73,7 @@ def _examine(path: str, inode: int, size: int, changed: int) -> tuple[str, bool]
             intact = _digest(file, size - _DIGITS) == comment[len(_MARK):]
             return ('' if intact else 'its digest differs'), True
         file.seek(0)
-        # Without its digest, a sealed file must not pass for one that never had any.
+        # A sealed file whose digest was cut off must not pass as unsealed.
         archive = file.read(2) == b'PK'
         plain = _ends_plainly(tail[-_END_BYTES:])
         return ('its end is not that of a checkpoint' if archive and not plain else ''), False
@@ -95,7 +90,7 @@ def _tail(file: BinaryIO, length: int) -> bytes:
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:
-    """SHA-256 of the first ``length`` bytes, as hexadecimal digits."""
+    """Hexadecimal SHA-256 of the first ``length`` bytes."""
     file.seek(0)
     digest = hashlib.sha256()
     while length > 0 and (block := file.read(min(_BLOCK, length))):

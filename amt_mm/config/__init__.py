@@ -1,4 +1,4 @@
-"""Read configs, and complete them: overlays, labelled data, image sizes, default hooks."""
+"""Read configs and complete them: overlays, labelled data, image sizes, default hooks."""
 
 from .overlay import apply_overlay
 

@@ -1,50 +1,51 @@
-"""Hooks that every run of amt_mm has, beside MMEngine's default ones."""
+"""Hooks that every run of amt_mm has in addition to MMEngine's default hooks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-# By name, so that a config changes one setting of one (`default_hooks.progress.interval=50`), or
-# leaves one out (`default_hooks.progress=None`).
-HOUSE_HOOKS = {
+# Named, so that a config can change a setting (`default_hooks.progress_bar.interval=50`) or drop
+# a hook (`default_hooks.progress_bar=None`).
+DEFAULT_HOOKS = {
     'seed': dict(type='amt_mm.StepSeedHook'),
-    # Before whatever one process alone may refuse, while the others would wait.
+    # Before any check that only one rank may fail, while the others would wait.
     'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
+    'summary': dict(type='amt_mm.RunSummaryHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),
 }
-# MMEngine has hooks of its own under these names, and None must reach it to leave one out.
+# MMEngine adds hooks under these names itself, so a None must reach it.
 _OF_MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',
                 'checkpoint')
 
 
-def with_house_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | None) -> dict:
-    """The config's default hooks, and ours where it says nothing else.
+def with_default_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | None) -> dict:
+    """Merge the config's default hooks with :data:`DEFAULT_HOOKS`.
 
     Args:
-        default_hooks: As in a config: name -> hook, config or None. A config of one of
-            ours may leave out its type. MMEngine's ``CheckpointHook`` becomes ours. None
-            leaves out the hook of that name, of a base config too.
-        custom_hooks: As in a config. One of a type of ours takes its place.
+        default_hooks: As in a config: name -> hook, config or None. ``type`` may be omitted
+            for a name in :data:`DEFAULT_HOOKS`, MMEngine's ``CheckpointHook`` is replaced by
+            ours, and None drops the hook.
+        custom_hooks: As in a config. A hook here replaces the default hook of its type.
 
     Returns:
         ``default_hooks`` for MMEngine's runner.
     """
     own = {_class_name(hook) for hook in custom_hooks or ()}
-    hooks = {name: dict(hook) for name, hook in HOUSE_HOOKS.items()
+    hooks = {name: dict(hook) for name, hook in DEFAULT_HOOKS.items()
              if _class_name(hook) not in own}
     for name, hook in (default_hooks or {}).items():
         if isinstance(hook, Mapping) and 'type' in hook and _class_name(hook) == 'CheckpointHook':
-            hooks[name] = {**hook, 'type': HOUSE_HOOKS['checkpoint']['type']}
+            hooks[name] = {**hook, 'type': DEFAULT_HOOKS['checkpoint']['type']}
         elif hook is None and name not in _OF_MMENGINE:
             hooks.pop(name, None)
-        elif isinstance(hook, Mapping) and 'type' not in hook and name in HOUSE_HOOKS:
-            hooks[name] = {**HOUSE_HOOKS[name], **hook}
+        elif isinstance(hook, Mapping) and 'type' not in hook and name in DEFAULT_HOOKS:
+            hooks[name] = {**DEFAULT_HOOKS[name], **hook}
         else:
             hooks[name] = hook
     return hooks

@@ -1,4 +1,4 @@
-"""Options that a config is changed by: whether anything takes them."""
+"""Check that something reads the options that change a config."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
 
-# What of a config is read beside the arguments of MMEngine's runner.
+# Sections that are read besides the arguments of MMEngine's runner.
 _OTHERS = ('auto_scale_lr', 'compile', 'model_wrapper_cfg', 'overlay', 'probe', 'runner_type',
            'find_unused_parameters', 'broadcast_buffers', 'detect_anomalous_params')
-# Like these, `probe` is read by name; most sections are arguments of something that refuses others.
 _PROBE = ('train', 'test', 'folds')
 
 
 def check_options(cfg: Config, options: Iterable[str], where: str) -> None:
-    """Refuse options that nothing would read: they would be merged and change nothing.
+    """Refuse options that nothing reads.
 
-    A part further down that no config has may be an argument of what is built there, which
-    says so itself if it is none.
+    Only the first part of a name is checked (for ``probe`` also the second): parts further down are
+    arguments of classes, which refuse unknown ones themselves.
 
     Args:
         cfg: The config.
         options: Dotted names, as for ``--cfg-options``.
-        where: Of whom, for the message.
+        where: Prefix of the message.
 
     Raises:
-        InputError: Names the option, and a similar one.
+        InputError: Names the option and a similar one.
     """
     known = {*cfg, *inspect.signature(Runner.__init__).parameters, *_OTHERS} - {'self'}
     for option in options:
@@ -47,6 +46,6 @@ def _refuse(option: str, part: str, known: Iterable[str], where: str) -> None:
 
 
 def did_you_mean(part: str, known: Iterable[str]) -> str:
-    """The end of a message on an unknown name: a similar one, or nothing."""
+    """End of a message on an unknown name: a similar one, or nothing."""
     close = get_close_matches(part, sorted(known), n=1)
     return f'; did you mean {close[0]}?' if close else ''

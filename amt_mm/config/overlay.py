@@ -1,18 +1,18 @@
-"""Turn a baseline config into a guided one by one more ``_base_`` file.
+"""Turn a baseline config into a guided one by adding one ``_base_`` file.
 
-MMEngine refuses two bases that set the same key, and both a MAE config and what
-AMT adds to it set ``model``. So an overlay file keeps its wishes under one key of
-its own, ``overlay``, and they are merged when the runner is made:
+MMEngine refuses two bases that set the same key, and both a baseline and its changes set ``model``.
+So an overlay file keeps its changes under the key ``overlay``; they are merged when the runner is
+built:
 
-- a ``type`` in the overlay says what becomes of which class (``{'MAE': 'amt_mm.AMTMAE'}``);
-  any other class is refused, but a part for which the user has chosen one of amt_mm
-  stays as it is. A plain string replaces any class;
-- any other field only fills a gap, so what the user's own file says wins;
-- ``drop`` lists fields (dotted paths) that the new types have no use for;
-- ``transforms`` maps a transform of the training pipeline to its substitute, the name of a class
-  or a dict of it (``type``) and of fields that change;
-- ``hooks`` names hooks, as ``default_hooks`` does, so that a variant changes one field of
-  one; they join ``custom_hooks``, where the user's own of the same type win;
+- a ``type`` that is a dict maps baseline classes to replacements (``{'MAE': 'amt_mm.AMTMAE'}``); a
+  class of amt_mm that the user has chosen stays, any other class is refused. A string replaces any
+  class;
+- any other field only fills a gap: what the user's own file says wins;
+- ``drop`` lists fields (dotted paths) that the new types do not have;
+- ``transforms`` maps a transform of the training pipeline to its replacement, the name of a class
+  or a dict of it (``type``) and of fields to change;
+- ``hooks`` are named, like ``default_hooks``, so that a derived overlay can change one field; they
+  join ``custom_hooks``, where the user's own hook of the same type wins;
 - ``labelled`` is a data set for a protocol: see :mod:`amt_mm.config.labelled`;
 - ``image_size`` is for the whole config: see :mod:`amt_mm.config.image_size`.
 """
@@ -29,9 +29,9 @@ from amt_mm.errors import InputError
 from .image_size import dataset_pipelines, set_image_size
 from .labelled import apply_labelled
 
-# Fields of an overlay that are not sections of the config.
+# Fields of an overlay that are not sections of a config.
 SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
-# What the entries of a section must be, with the word for it, where that is one kind.
+# Types of the entries of a section, with their name in messages.
 _ENTRIES = {'drop': (str, 'name'), 'hooks': (Mapping, 'dict'),
             'transforms': ((str, Mapping), 'name or a dict')}
 
@@ -46,8 +46,8 @@ def apply_overlay(cfg: Config) -> Config:
         The same config, without ``overlay``.
 
     Raises:
-        InputError: The overlay names a field or transform that the config lacks, or a
-            section of it is of another kind than the config's.
+        InputError: The overlay names a field or transform that the config lacks, or a section of
+            it is of another type than the config's.
     """
     if 'overlay' not in cfg:
         return cfg
@@ -58,18 +58,18 @@ def apply_overlay(cfg: Config) -> Config:
         _drop(cfg, path)
     if special['labelled'] is not None:
         apply_labelled(cfg, special['labelled'])
-    # Both places are usual; the runner would read only one of them.
+    # Both places are common, but the runner reads only one.
     if 'data_preprocessor' in cfg.get('model', {}):
         own = cfg.model.pop('data_preprocessor')
         _fill(own, cfg.get('data_preprocessor', ConfigDict()))
         cfg.data_preprocessor = own
     for key, wishes in overlay.items():
         if key not in cfg:
-            raise InputError(f'the overlay changes `{key}`, which the config does not have: an '
-                             'overlay stands beside a complete baseline in _base_')
+            raise InputError(f'the overlay changes `{key}`, which the config does not have: list a '
+                             'complete baseline beside the overlay in _base_')
         if not isinstance(cfg[key], dict):
-            raise InputError(f'the overlay changes `{key}`, which is no dict in the config: only '
-                             'fields of dicts can be changed')
+            raise InputError(f'the overlay changes `{key}`, which is not a dict in the config: '
+                             'only fields of dicts can be changed')
         _merge(cfg[key], wishes, f'overlay.{key}')
     if special['transforms']:
         _replace_transforms(cfg, dict(special['transforms']))
@@ -110,7 +110,7 @@ def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
             wanted = next(iter(wanted.values()))
         else:
             old, new = next(iter(wanted.items()))
-            raise InputError(f'the overlay turns {old} into {new}, but the config has '
+            raise InputError(f'the overlay replaces {old} by {new}, but the config has '
                              f'type={chosen!r} there: derive your class from {new} and register '
                              'it under amt_mm')
     if wanted and chosen.startswith('amt_mm.') and chosen != wanted:
@@ -155,22 +155,22 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> N
                 found.add(name)
     present = [TRANSFORMS.get(t['type']) for p in dataset_pipelines(cfg.train_dataloader.dataset)
                for t in p]
-    # A class derived from the substitute does what it does.
+    # A class derived from the replacement is as good.
     missing = {name for name in set(substitutes) - found
                if not any(cls and issubclass(cls, TRANSFORMS.get(substitutes[name]['type']))
                           for cls in present)}
     if missing:
         raise InputError(f'the training pipeline has no {", ".join(sorted(missing))}, which the '
-                         'overlay replaces: guided masking must know where each crop was cut')
+                         'overlay replaces: guided masking needs the box of each crop')
 
 
 def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
     if 'type' not in hook:
-        raise InputError(f'overlay.hooks.{name} has no type, only {dict(hook)}: this overlay has '
+        raise InputError(f'overlay.hooks.{name} has no type, only {dict(hook)}: the overlay has '
                          'no hook of that name to change')
     if not isinstance(hook['type'], str):
         raise InputError(f'overlay.hooks.{name}.type={hook["type"]!r} must be the name of a class')
-    # Config.setdefault would hand out a copy.
+    # Config.setdefault would return a copy.
     if not cfg.get('custom_hooks'):
         cfg.custom_hooks = []
     hooks = cfg.custom_hooks
@@ -182,10 +182,9 @@ def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
 
 
 def _mend_collate(cfg: Config) -> None:
-    """Drop the scope that MMEngine writes into an inherited ``collate_fn``.
+    """Drop the ``_scope_`` that MMEngine adds to a ``collate_fn`` inherited from ``mmpretrain::``.
 
-    A config that inherits ``mmpretrain::...`` gets ``_scope_`` put into each typed
-    dict; the runner hands what is left of this one to the function as an argument.
+    The runner would pass it to the function as an argument.
     """
     collate = cfg.get('train_dataloader', {}).get('collate_fn')
     if isinstance(collate, dict):

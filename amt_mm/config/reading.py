@@ -1,4 +1,4 @@
-"""Read a config file, also one that an installed package carries."""
+"""Read a config file, also one inside an installed package."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ def read_config(path: str | os.PathLike) -> Config:
     """Read a config.
 
     Args:
-        path: A file, or ``package::path/to/config.py`` for a config that an
-            installed package carries.
+        path: A file, or ``package::path/to/config.py`` for a config of an installed package.
 
     Raises:
-        InputError: No such file or package, or a config that cannot be read.
+        InputError: No such file or package, or an invalid config.
     """
     path = os.fspath(path)
     if '::' in path:
         package = path.partition('::')[0]
-        # Checked here, because mmengine would pip install a package that it does not find.
+        # MMEngine would pip install a missing package.
         if package not in MODULE2PACKAGE or find_spec(package) is None:
             raise InputError(f'config {path}: no package {package} with configs is installed')
         if not re.fullmatch(r'\w+::\w+/.+', path):
@@ -41,7 +40,7 @@ def read_config(path: str | os.PathLike) -> Config:
     except SyntaxError as error:
         raise InputError(f'config {path} is not valid Python: {error}') from error
     except (OSError, ModuleNotFoundError) as error:
-        # A base that is not there, or an unknown kind of file.
+        # A missing base, or an unknown file type.
         raise InputError(f'config {path}: {error}') from error
     except KeyError as error:
         if 'Duplicate key' not in str(error):

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -15,8 +16,9 @@ from torch import nn
 from amt_mm.checkpoints.newest import check_checkpoint, newest_whole
 from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
-from amt_mm.config.default_hooks import with_house_hooks
+from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
+from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
 from amt_mm.messages import lost_connection, warn
@@ -31,9 +33,9 @@ from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.reliability.stop_signal_hook import StopSignalHook
 from amt_mm.reliability.watchdog import watchdog
 from amt_mm.reliability.worker_failure import dead_worker, worker_failure
-from amt_mm.together import decided_by_first, together
 
 from .compiling import compile_host
+from .quiet_logging import quiet
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 from .training_set import replacing_loader
@@ -67,10 +69,16 @@ class OverlayRunner(Runner):
                                 **(cfg.get('default_hooks') or {})}
         return super().from_cfg(cfg)
 
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger, without lines for each parameter and dumps on the screen."""
+        logger = super().build_logger(*args, **kwargs)
+        quiet(logger)
+        return logger
+
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:
         """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
-        super().register_hooks(with_house_hooks(default_hooks, custom_hooks), custom_hooks)
+        super().register_hooks(with_default_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
             self.register_hook(ShardedStateHook())
 
@@ -100,7 +108,7 @@ class OverlayRunner(Runner):
         """
         try:
             with ExitStack() as stack:
-                together(lambda: self._lock_folders(stack))
+                run_on_all_ranks(lambda: self._lock_folders(stack))
                 self._owns_folder = True
                 self.dump_config()
                 stack.enter_context(watchdog.watching(dead_worker))
@@ -157,12 +165,12 @@ class OverlayRunner(Runner):
             return
         if self._resume and self._load_from is None:
             folder = self._checkpoint_folder()
-            found = decided_by_first(lambda: newest_whole(self.work_dir, warn, folder))
+            found = from_rank0(lambda: newest_whole(self.work_dir, warn, folder))
             if found is None:
                 warn(f'no checkpoint in {self.work_dir} to go on from: this run starts anew')
             self._load_from, self._resume = found and str(found), found is not None
         elif self._load_from is not None and Path(self._load_from).is_file():
-            decided_by_first(lambda: check_checkpoint(self._load_from))
+            from_rank0(lambda: check_checkpoint(self._load_from))
         super().load_or_resume()
 
     def resume(self, filename: str, *args, **kwargs) -> None:
@@ -227,4 +235,4 @@ class OverlayRunner(Runner):
                         str(temporary.parent), temporary.name, **arguments)
                     seal(temporary)
 
-        together(save)
+        run_on_all_ranks(save)

@@ -13,10 +13,10 @@ from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.runner import Runner
 
 from amt_mm.checkpoints.records import check_map_record
+from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 from amt_mm.saliency.map_file import replace_durably
-from amt_mm.together import together
 
 
 def maps_folder(runner: Runner) -> Path:
@@ -57,7 +57,7 @@ def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:
             another file for some.
     """
     share = _share(path) if verify else None
-    store = together(lambda: SaliencyStore(path, fingerprint, share))
+    store = run_on_all_ranks(lambda: SaliencyStore(path, fingerprint, share))
     if len(set(all_gather_object(store.crc32))) > 1:
         raise InputError(f'{path}: processes see different files of this name; all must see the '
                          'same work_dir, and only one run may write to it')
@@ -81,9 +81,9 @@ def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyS
             cannot be copied.
     """
     own = maps_folder(runner) / reference['file']
-    found = together(lambda: _find(runner, own, reference['crc32'], fingerprint))
+    found = run_on_all_ranks(lambda: _find(runner, own, reference['crc32'], fingerprint))
     # Outside the condition: all processes must call it.
-    together(lambda: _copy(found, own) if found != own and is_main_process() else None)
+    run_on_all_ranks(lambda: _copy(found, own) if found != own and is_main_process() else None)
     return open_maps(own, fingerprint, verify=True)
 
 

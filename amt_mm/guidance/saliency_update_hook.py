@@ -12,12 +12,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
-from amt_mm.together import together
 
 from .guided_masks import check_uses_weights
 from .map_reference import maps_folder, open_maps, refer_to, reference_in, take_up_maps
@@ -208,7 +208,7 @@ class SaliencyUpdateHook(Hook):
         rows, base = self._renewed(runner, step, len(view), grid)
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
         # One process writes; where it cannot, all stop.
-        writer = together(lambda: SaliencyWriter(
+        writer = run_on_all_ranks(lambda: SaliencyWriter(
             path, len(view), grid, self._fingerprint, step, self.settings.dtype, base, rows)
             if is_main_process() else None)
         evenness, flat = 0.0, 0
@@ -218,7 +218,7 @@ class SaliencyUpdateHook(Hook):
                     writer.write(sample_idx, maps)
                     evenness += float(entropy(maps).sum())
                     flat += int((maps.amax(dim=1) <= 0).sum())
-            together(lambda: writer and self._publish(writer, flat, len(rows)))
+            run_on_all_ranks(lambda: writer and self._publish(writer, flat, len(rows)))
         preprocessor.store = open_maps(path, self._fingerprint, verify=False)
         fallbacks = _take_fallbacks(runner)
         if writer:

@@ -1,4 +1,4 @@
-"""Hooks that follow training otherwise: distillation, probes, pre-trained weights, progress."""
+"""Other hooks of training: distillation, probes, pre-trained weights, summary, progress."""
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
@@ -9,6 +9,7 @@ from .last_batch_hook import LastBatchHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
+from .run_summary_hook import RunSummaryHook
 from .sharded_state_hook import ShardedStateHook
 from .teacher_temperature_hook import TeacherTemperatureHook
 from .teacher_update_hook import TeacherUpdateHook
@@ -16,5 +17,5 @@ from .teacher_update_hook import TeacherUpdateHook
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FrozenLastLayerHook', 'KNNProbeHook',
     'LastBatchHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
-    'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
+    'RunSummaryHook', 'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
 ]

@@ -15,8 +15,8 @@ import torch
 from mmengine.dist import all_gather_object, get_rank, is_main_process
 from torch import Tensor
 
+from amt_mm.distributed import from_rank0
 from amt_mm.errors import InputError
-from amt_mm.together import decided_by_first
 
 # A data set may lie elsewhere on each machine; whether it is the same its fingerprint tells.
 _LOCAL = ('data_root',)
@@ -81,7 +81,7 @@ def check_shared(folder: Path) -> None:
             time.sleep(1)
         return f'rank {get_rank()} on {socket.gethostname()}'
 
-    mark, host = decided_by_first(leave_mark)
+    mark, host = from_rank0(leave_mark)
     blind = [who for who in all_gather_object(look()) if who is not None]
     if is_main_process():
         mark.unlink()

@@ -71,10 +71,11 @@ from amt_mm.apis import launch
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 from amt_mm.visualization import markdown_table
 from lab.study.planning import Run, grid, plan_study
 from lab.study.plots import write_plots
-from lab.study.records import alone, write_list
+from lab.study.records import write_list
 from lab.study.running import finished_result, run_all
 from lab.study.study_file import Study, read_study
 from lab.study.tables import write_tables
@@ -98,7 +99,7 @@ def main() -> None:
             return [done[run.name] for run in every if run.name in done]
 
         def write() -> list[Path]:
-            with alone(work_dir):
+            with file_lock(work_dir, wait=True):
                 records = look()
                 write_list(records, work_dir)
                 return write_tables(records, study, work_dir)
@@ -120,7 +121,7 @@ def main() -> None:
         for file in write():
             print(f'\n{file.read_text()}', end='')
         # Drawing takes seconds: once, and not after each run.
-        with alone(work_dir):
+        with file_lock(work_dir, wait=True):
             write_plots(look(), study, work_dir)
         print(f'\nAlso in {work_dir}: tables/, plots/ and runs.jsonl')
         if failed:
@@ -136,7 +137,7 @@ def write_part(records: Sequence[dict], study: Study, work_dir: Path) -> None:
         print('No run of it is finished')
         return
     folder = work_dir / 'part'
-    with alone(work_dir):
+    with file_lock(work_dir, wait=True):
         shutil.rmtree(folder, ignore_errors=True)
         for file in write_tables(records, study, folder):
             print(f'\n{file.read_text()}', end='')

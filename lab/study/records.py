@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -75,19 +73,6 @@ def write_list(records: Sequence[dict], work_dir: Path) -> Path:
     file = work_dir / _LIST
     write_text(file, ''.join(json.dumps(record) + '\n' for record in records))
     return file
-
-
-@contextmanager
-def alone(work_dir: Path) -> Iterator[None]:
-    """Wait until no other process writes what is of the whole study, and keep others waiting.
-
-    Args:
-        work_dir: Folder of the study, made if need be.
-    """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with open(work_dir / '.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _sizes(dataset: Config) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from copy import deepcopy
 
 from mmengine.config import Config
 
-from amt_mm.config.default_hooks import HOUSE_HOOKS
+from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
@@ -54,7 +54,7 @@ def scaled_schedule(cfg: Config, epochs: int) -> Config:
     named = (cfg.get('default_hooks') or {}).items()
     for name, hook in (*named, *((None, hook) for hook in cfg.get('custom_hooks') or ())):
         if isinstance(hook, MutableMapping):
-            _scale_hook(hook, {**HOUSE_HOOKS.get(name, {}), **hook}.get('type', name), scale)
+            _scale_hook(hook, {**DEFAULT_HOOKS.get(name, {}), **hook}.get('type', name), scale)
     cfg.train_cfg.max_epochs = epochs
     return cfg
 

@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from amt_mm.apis import jobs
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 
 
 @pytest.fixture
@@ -51,7 +52,8 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
 
 def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
     tool('sys.exit(75)')
-    with pytest.raises(jobs.RunError, match='was stopped and has saved: the same command goes on'):
+    with pytest.raises(jobs.RunError,
+                       match='was stopped and has saved a checkpoint: run the same command'):
         run(tmp_path / 'run', show=[])
 
 
@@ -64,7 +66,7 @@ def test_refused_input_is_refused_here(tool, tmp_path):
 def test_a_second_run_in_the_same_folder_is_refused(tool, tmp_path):
     tool('pass')
     (tmp_path / 'run').mkdir()
-    with jobs._locked(tmp_path / 'run'), pytest.raises(InputError, match='another process'):
+    with file_lock(tmp_path / 'run'), pytest.raises(InputError, match='another process'):
         run(tmp_path / 'run')
     run(tmp_path / 'run')
 
@@ -77,13 +79,13 @@ def test_what_another_thread_forks_keeps_no_lock(tmp_path):
         forked.touch()
         until(done.is_file)
 
-    with jobs._locked(tmp_path):
+    with file_lock(tmp_path):
         other = threading.Thread(target=subprocess.run, args=(['true'],), kwargs=dict(
             preexec_fn=wait_before_exec))
         other.start()
         until(forked.is_file)
     try:
-        with jobs._locked(tmp_path):
+        with file_lock(tmp_path):
             pass
     finally:
         done.touch()

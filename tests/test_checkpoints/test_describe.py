@@ -103,7 +103,7 @@ def test_without_a_config_shapes_tell_a_standard_transformer(tmp_path, arch, pat
 
 def test_an_unknown_transformer_without_a_config_is_refused(tmp_path):
     path = write(tmp_path / 'a.pth', depth=11)
-    with pytest.raises(InputError, match='11 blocks of width 192, is no standard one'):
+    with pytest.raises(InputError, match='11 blocks of width 192 is not a standard one'):
         describe(path)
 
 

@@ -159,15 +159,15 @@ def test_one_encoder_goes_where_one_has_a_place(tmp_path, to, encoder):
     alone = {f'backbone.{key}': value for key, value in wanted.backbone.state_dict().items()}
     same({key: value for key, value in result.state.items() if 'mask_token' not in key},
          {key: value for key, value in convert(alone, to).state.items() if 'mask_token' not in key})
-    assert f'of teacher and student it is the {encoder or "teacher"}' in result.notes
+    assert f'of teacher and student, the {encoder or "teacher"} was converted' in result.notes
     other = 'teacher' if encoder == 'student' else 'student'
     assert f'{other}.backbone.cls_token' in result.left_out
 
 
 def test_an_encoder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match='no teacher, one encoder alone'):
+    with pytest.raises(InputError, match='no teacher, only one encoder'):
         convert(Network().state_dict(), 'timm', encoder='teacher')
-    with pytest.raises(InputError, match='a teacher alone, no student'):
+    with pytest.raises(InputError, match='a teacher but no student'):
         convert({f'teacher.{k}': v for k, v in Network().state_dict().items()}, 'mmpretrain',
                 encoder='student')
     with pytest.raises(InputError, match="encoder='ema' is unknown"):
@@ -178,7 +178,7 @@ def test_other_transformers_are_refused():
     """iBOT's Swin: stages of blocks."""
     state = Network().state_dict()
     state['backbone.layers.0.blocks.0.norm1.weight'] = torch.zeros(1)
-    with pytest.raises(InputError, match='a plain vision transformer has not'):
+    with pytest.raises(InputError, match='a plain vision transformer lacks'):
         convert(state, 'mmpretrain')
 
 

@@ -265,6 +265,6 @@ def test_an_encoder_that_has_more_is_refused(tmp_path, more):
                'register': 'config that it was trained with'}[more]
     model = vit(8, 32)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(InputError, match=f'no place for 1 entries of its encoder .*{message}'):
+    with pytest.raises(InputError, match=f'lacks 1 entries of its encoder .*{message}'):
         load_backbone(model, save(tmp_path / 'a.pth', state))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

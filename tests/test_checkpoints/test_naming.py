@@ -347,7 +347,7 @@ def test_parts_of_other_backbones_are_refused():
 @pytest.mark.parametrize('state', [{}, {'conv1.weight': torch.ones(1)}])
 def test_other_networks_are_refused(state):
     assert detect_naming(state) is None
-    with pytest.raises(InputError, match='no naming known'):
+    with pytest.raises(InputError, match='no known naming'):
         convert(state, 'timm')
 
 

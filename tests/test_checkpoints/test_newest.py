@@ -105,7 +105,7 @@ def test_cut_anywhere_it_does_not(whole, tmp_path):
     content, path = whole.read_bytes(), tmp_path / 'epoch_2.pth'
     for length in (0, 1, 3, *range(4, len(content), 37), len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(InputError, match=r'epoch_2\.pth: the checkpoint is damaged or cut'):
+        with pytest.raises(InputError, match=r'epoch_2\.pth: the checkpoint is damaged or trunc'):
             check_checkpoint(path)
 
 
@@ -137,7 +137,7 @@ def test_no_flipped_bit_changes_what_is_read(whole, tmp_path):
 def test_files_of_another_kind_do_not_pass(tmp_path, content):
     path = tmp_path / 'epoch_1.pth'
     path.write_bytes(content)
-    with pytest.raises(InputError, match='damaged or cut short'):
+    with pytest.raises(InputError, match='damaged or truncated'):
         check_checkpoint(path)
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('readme', 'text')
@@ -206,7 +206,7 @@ def resumed(guided, capsys):
     runner = guided(resume=True)
     runner.load_or_resume()
     said = capsys.readouterr()
-    return runner.epoch, [line for line in (said.out + said.err).splitlines() if 'passed' in line]
+    return runner.epoch, [line for line in (said.out + said.err).splitlines() if 'skipped' in line]
 
 
 def test_the_maps_of_a_checkpoint_are_known(broken_off):
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_or_map_is_passed_over_and_said(guided, broken_off,
     assert 'epoch_3.pth' in lines[0] and 'epoch_2.amtmap' in lines[0]
     cut(broken_off / 'epoch_2.pth')
     epoch, lines = resumed(guided, capsys)
-    assert epoch == 1 and len(lines) == 2 and 'cut short' in lines[1]
+    assert epoch == 1 and len(lines) == 2 and 'truncated' in lines[1]
 
 
 @pytest.mark.parametrize('loss', ['gone', 'other'])
@@ -238,7 +238,7 @@ def test_maps_that_are_gone_or_of_another_run(guided, broken_off, capsys, loss):
         shutil.copy(maps / 'epoch_1.amtmap', maps / 'epoch_2.amtmap')
     epoch, lines = resumed(guided, capsys)
     assert epoch == 2
-    assert ('are gone' if loss == 'gone' else 'holds other maps') in lines[0]
+    assert ('are missing' if loss == 'gone' else 'holds other maps') in lines[0]
 
 
 def test_an_older_checkpoint_takes_its_own_maps(guided, broken_off):
@@ -261,19 +261,19 @@ def test_all_broken_is_refused_and_nothing_is_overwritten(guided, broken_off):
     for path in broken_off.glob('*.pth'):
         cut(path)
     before = {path: path.stat().st_mtime_ns for path in broken_off.glob('*.pth')}
-    with pytest.raises(InputError, match='none of the 3 checkpoints there is whole'):
+    with pytest.raises(InputError, match='none of the 3 checkpoints there is intact'):
         guided(resume=True).train()
     assert before == {path: path.stat().st_mtime_ns for path in broken_off.glob('*.pth')}
     for path in before:
         path.unlink()
-    with pytest.raises(InputError, match=r'last_checkpoint names .*epoch_3\.pth.*which is gone'):
+    with pytest.raises(InputError, match=r'last_checkpoint names .*epoch_3\.pth.*which is missing'):
         newest_whole(broken_off, print)
 
 
 @pytest.mark.parametrize('resume', [True, False])
 def test_a_named_one_that_is_damaged_is_refused(guided, broken_off, resume):
     cut(broken_off / 'epoch_3.pth')
-    with pytest.raises(InputError, match=r'epoch_3\.pth: the checkpoint is damaged or cut'):
+    with pytest.raises(InputError, match=r'epoch_3\.pth: the checkpoint is damaged or trunc'):
         guided('other', load_from=str(broken_off / 'epoch_3.pth'), resume=resume).train()
 
 

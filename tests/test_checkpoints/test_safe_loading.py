@@ -146,5 +146,5 @@ def test_a_file_cut_short(tmp_path, keep):
     path = tmp_path / 'a.pth'
     torch.save({'state_dict': {'a': torch.zeros(300)}}, path)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match='a.pth: not a checkpoint, or cut short'):
+    with pytest.raises(InputError, match='a.pth: not a checkpoint, or truncated'):
         CheckpointLoader.load_checkpoint(str(path))

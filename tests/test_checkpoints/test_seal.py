@@ -57,7 +57,7 @@ def test_every_flipped_bit_is_seen(sealed):
 def test_cut_or_extended(sealed, change):
     changed = sealed.with_name('changed.pth')
     changed.write_bytes(change(sealed.read_bytes()))
-    with pytest.raises(InputError, match='damaged or cut short'):
+    with pytest.raises(InputError, match='damaged or truncated'):
         check_seal(changed)
 
 

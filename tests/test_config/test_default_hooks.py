@@ -1,4 +1,4 @@
-"""Hooks of the house: in every run, each changed or left out by name."""
+"""Default hooks: in every run, each can be changed or dropped by name."""
 
 import pytest
 from mmengine.config import Config
@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from amt_mm.apis import launch
-from amt_mm.config.default_hooks import HOUSE_HOOKS, with_house_hooks
+from amt_mm.config.default_hooks import DEFAULT_HOOKS, with_default_hooks
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, ProgressBarHook
@@ -19,28 +19,28 @@ def kinds(runner):
 
 
 @pytest.fixture
-def toy_house(toy_runner):
+def our_runner(toy_runner):
     """A toy runner of our own class."""
     return lambda **changes: toy_runner(kind=OverlayRunner, **changes)
 
 
 @pytest.mark.parametrize('default_hooks', [None, dict(logger=None)])
-def test_every_run_has_each_of_them_once(toy_house, default_hooks):
-    names = kinds(toy_house(default_hooks=default_hooks))
-    for hook in HOUSE_HOOKS.values():
+def test_every_run_has_each_of_them_once(our_runner, default_hooks):
+    names = kinds(our_runner(default_hooks=default_hooks))
+    for hook in DEFAULT_HOOKS.values():
         assert names.count(HOOKS.get(hook['type']).__name__) == 1
 
 
-def test_one_is_changed_or_left_out_by_its_name(toy_house):
-    runner = toy_house(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
+def test_one_is_changed_or_left_out_by_its_name(our_runner):
+    runner = our_runner(default_hooks=dict(logger=None, seed=None, progress_bar=dict(interval=3)))
     assert 'StepSeedHook' not in kinds(runner)
     bar, = (hook for hook in runner.hooks if isinstance(hook, ProgressBarHook))
     assert bar.interval == 3
 
 
 @pytest.mark.parametrize('name', ['clip', 'timer', 'checkpoint', 'stop_signal'])
-def test_none_leaves_out_the_hook_of_a_base_config(toy_house, name):
-    runner = toy_house(default_hooks={'logger': None, name: None})
+def test_none_leaves_out_the_hook_of_a_base_config(our_runner, name):
+    runner = our_runner(default_hooks={'logger': None, name: None})
     kind = {'timer': 'IterTimerHook', 'checkpoint': 'SafeCheckpointHook',
             'stop_signal': 'StopSignalHook', 'clip': 'ClipEachHook'}[name]
     assert kind not in kinds(runner) and 'PositionHook' in kinds(runner)
@@ -49,13 +49,13 @@ def test_none_leaves_out_the_hook_of_a_base_config(toy_house, name):
 @pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),
                                  dict(type=StepSeedHook)])
 def test_a_custom_hook_of_the_same_type_takes_its_place(own):
-    assert 'seed' not in with_house_hooks(None, [own, Hook()])
-    assert 'keys' in with_house_hooks(None, [own])
+    assert 'seed' not in with_default_hooks(None, [own, Hook()])
+    assert 'keys' in with_default_hooks(None, [own])
 
 
 def test_mmengines_own_are_left_as_they_are():
     given = dict(logger=None, timer=dict(type='IterTimerHook'))
-    merged = with_house_hooks(given, None)
+    merged = with_default_hooks(given, None)
     assert {name: merged[name] for name in given} == given
 
 

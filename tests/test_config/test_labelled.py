@@ -64,7 +64,7 @@ def test_a_preprocessor_without_labels_is_left_alone():
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(classes=3), 'no field classes'), (dict(test=None), None)])
+    (dict(classes=3), 'labelled.classes is unknown'), (dict(test=None), None)])
 def test_unknown_and_missing_fields_are_refused(change, message):
     labelled = {**LABELLED, **change}
     if message is None:

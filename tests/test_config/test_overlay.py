@@ -272,7 +272,7 @@ def test_a_section_of_another_kind_is_named(overlay, named):
 
 
 def test_a_class_that_the_overlay_does_not_know_is_refused_and_not_replaced():
-    with pytest.raises(InputError, match="MAEViT into amt_mm.AMTMAEViT.*'MyViT'"):
+    with pytest.raises(InputError, match="MAEViT by amt_mm.AMTMAEViT.*'MyViT'"):
         overlaid({**BASELINE, 'model': {**BASELINE['model'], 'backbone': dict(type='MyViT')}})
 
 

@@ -10,7 +10,7 @@ import torch
 from threaded_ranks import ThreadedRanks
 from torchrun import in_two_real_processes
 
-from amt_mm import together
+from amt_mm import distributed
 from amt_mm.errors import InputError
 from amt_mm.guidance import map_reference
 from amt_mm.guidance.map_reference import open_maps, refer_to, take_up_maps
@@ -27,7 +27,7 @@ def _small_blocks(monkeypatch):
 
 @pytest.fixture
 def ranks(monkeypatch):
-    return ThreadedRanks(monkeypatch, map_reference, together)
+    return ThreadedRanks(monkeypatch, map_reference, distributed)
 
 
 def write(path, seed=0):

@@ -3,7 +3,7 @@
 import pytest
 from threaded_ranks import ThreadedRanks
 
-from amt_mm import together
+from amt_mm import distributed
 from amt_mm.errors import InputError
 from amt_mm.reliability import agreement
 from amt_mm.reliability.agreement import check_shared
@@ -11,7 +11,7 @@ from amt_mm.reliability.agreement import check_shared
 
 @pytest.fixture
 def ranks(monkeypatch):
-    return ThreadedRanks(monkeypatch, agreement, together)
+    return ThreadedRanks(monkeypatch, agreement, distributed)
 
 
 def test_a_folder_that_all_see_is_left_as_it_was(ranks, tmp_path):

@@ -63,7 +63,8 @@ def test_a_release_of_ibot_there_and_back(tool, tmp_path, capsys):
     for choice, wanted in (([], 'teacher'), (['--encoder', 'student'], 'student')):
         tool.main([str(tmp_path / 'ours.pth'), str(tmp_path / 'vit.pth'), '--to', 'timm', '--force',
                    *choice])
-        assert f'note: of teacher and student it is the {wanted}' in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert f'note: of teacher and student, the {wanted} was converted' in said
         state = torch.load(tmp_path / 'vit.pth')['state_dict']
         prefix = 'module.backbone.' if wanted == 'student' else 'backbone.'
         assert all(torch.equal(value, first[wanted][f'{prefix}{key}'])
@@ -102,8 +103,8 @@ def test_nothing_is_overwritten_without_force(tool, source, tmp_path, capsys):
 
 @pytest.mark.parametrize(('content', 'target', 'reason'), [
     ({'conv1.weight': torch.ones(1)}, 'b.pth', 'a.pth: entries such as `conv1.weight` are of no'),
-    ({'patch_embed.proj.weight': torch.ones(1)}, 'b.onnx', 'the ending says the format'),
-    ({'patch_embed.proj.weight': torch.ones(1)}, 'no/b.pth', 'there is no folder')])
+    ({'patch_embed.proj.weight': torch.ones(1)}, 'b.onnx', 'the suffix gives the format'),
+    ({'patch_embed.proj.weight': torch.ones(1)}, 'no/b.pth', 'does not exist')])
 def test_bad_input_is_one_line(tool, tmp_path, capsys, content, target, reason):
     torch.save(content, tmp_path / 'a.pth')
     with pytest.raises(SystemExit) as stop:

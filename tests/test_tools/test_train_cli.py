@@ -123,7 +123,7 @@ def test_train_refuses(task, in_folder, capsys):
     assert 'gone/epoch_7.pth' in refused(capsys, train, line, '--resume', '--work-dir', 'gone')
     Path('cut.pth').write_bytes(Path('foreign.pth').read_bytes()[:-9])
     message = refused(capsys, train, line, '--resume', 'cut.pth')
-    assert 'cut.pth: the checkpoint is damaged or cut short' in message
+    assert 'cut.pth: the checkpoint is damaged or truncated' in message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')

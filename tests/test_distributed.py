@@ -1,18 +1,18 @@
-"""What all processes do together: one fails and all stop, one decides and all follow."""
+"""Ranks stop together when one fails, and follow what rank 0 decides."""
 
 import threading
 
 import pytest
 from threaded_ranks import ThreadedRanks
 
-from amt_mm import together
+from amt_mm import distributed
+from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
-from amt_mm.together import decided_by_first
 
 
 @pytest.fixture
 def ranks(monkeypatch):
-    return ThreadedRanks(monkeypatch, together)
+    return ThreadedRanks(monkeypatch, distributed)
 
 
 def test_any_error_of_one_process_stops_all(ranks):
@@ -21,13 +21,13 @@ def test_any_error_of_one_process_stops_all(ranks):
             raise OSError(5, 'Input/output error')
         return rank
 
-    errors = ranks(3, lambda rank: together.together(lambda: step(rank)))
+    errors = ranks(3, lambda rank: run_on_all_ranks(lambda: step(rank)))
     assert [type(error) for error in errors] == [InputError, OSError, InputError]
     assert 'Input/output error' in str(errors[0])
 
 
 def test_each_has_its_own_result(ranks):
-    assert ranks(3, lambda rank: together.together(lambda: 10 * rank)) == [0, 10, 20]
+    assert ranks(3, lambda rank: run_on_all_ranks(lambda: 10 * rank)) == [0, 10, 20]
 
 
 def test_the_first_process_decides(ranks):
@@ -37,7 +37,7 @@ def test_the_first_process_decides(ranks):
         asked.append(threading.current_thread())
         return f'of {ranks.rank}'
 
-    assert ranks(3, lambda rank: decided_by_first(decide)) == ['of 0'] * 3
+    assert ranks(3, lambda rank: from_rank0(decide)) == ['of 0'] * 3
     assert len(asked) == 1
 
 
@@ -45,12 +45,12 @@ def test_the_first_process_refuses_for_all(ranks):
     def refuse():
         raise InputError('no')
 
-    errors = ranks(3, lambda rank: decided_by_first(refuse))
+    errors = ranks(3, lambda rank: from_rank0(refuse))
     assert [str(error) for error in errors] == ['no'] * 3
     assert {type(error) for error in errors} == {InputError}
 
 
 def test_one_process_alone_needs_no_group(tmp_path):
-    assert decided_by_first(lambda: tmp_path) == tmp_path
+    assert from_rank0(lambda: tmp_path) == tmp_path
     with pytest.raises(ZeroDivisionError):
-        decided_by_first(lambda: 1 / 0)
+        from_rank0(lambda: 1 / 0)

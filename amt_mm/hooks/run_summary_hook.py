@@ -1,0 +1,81 @@
+"""RunSummaryHook: what is about to be trained, in a few lines."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import Dataset
+
+from amt_mm.models.token_counts import tokens_per_image
+from amt_mm.models.unwrapped import unwrapped
+from amt_mm.random_streams import kept_cpu_streams
+from amt_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class RunSummaryHook(Hook):
+    """Log config, data, model, cost and hooks before training.
+
+    MMEngine's dumps of the same are in the log file alone, see
+    :mod:`amt_mm.engine.quiet_logging`.
+    """
+
+    # Before hooks that take long, such as the first refresh of the saliency maps.
+    priority = 'HIGHEST'
+
+    def before_train(self, runner: Runner) -> None:
+        """Log the summary."""
+        lines = dict(config=_config(runner), data=_data(runner), model=_model(runner),
+                     cost=_cost(runner), hooks=_hooks(runner))
+        runner.logger.info('\n'.join(['This run:', *(f'  {name + ":":8}{line}'
+                                                     for name, line in lines.items())]))
+
+
+def _config(runner: Runner) -> str:
+    file = getattr(runner.cfg, 'filename', None) or runner.experiment_name
+    return f'{file}, seed {runner.seed}; the full log is in {runner.log_dir}'
+
+
+def _data(runner: Runner) -> str:
+    loop = runner.val_loop
+    if hasattr(loop, 'dataloader'):
+        held_out = f'{len(loop.dataloader.dataset):,} validation images'
+    else:
+        held_out = 'the images of `probe`' if 'probe' in runner.cfg else 'nothing'
+    return f'{_images(runner.train_dataloader.dataset)}; held out: {held_out}'
+
+
+def _images(dataset: Dataset) -> str:
+    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    root = getattr(dataset, 'data_root', None)
+    return (f'{len(dataset):,} training images' + (f' of {len(classes)} classes' if classes else '')
+            + (f' in {root}' if root else ''))
+
+
+def _model(runner: Runner) -> str:
+    model = unwrapped(runner)
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    parts = [type(part).__name__ for part in (
+        model, getattr(model, 'backbone', None),
+        getattr(model.data_preprocessor, 'mask_generator', None)) if part is not None]
+    return (f'{", ".join(parts)}; {sum(size for size, _ in sizes) / 1e6:.1f} M parameters, '
+            f'{sum(size for size, trained in sizes if trained) / 1e6:.1f} M of them trained')
+
+
+def _cost(runner: Runner) -> str:
+    loop = runner.train_loop
+    with kept_cpu_streams():
+        tokens = tokens_per_image(unwrapped(runner))
+    batch = getattr(runner.train_dataloader, 'batch_size', None)
+    images = f' of {batch * runner.world_size:,} images' if batch else ''
+    epochs = f'{loop.max_epochs:,} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
+    text = f'{epochs}{loop.max_iters:,} steps{images} on ' + (
+        'one process' if runner.world_size == 1 else f'{runner.world_size} processes')
+    if tokens:
+        text += (f'; tokens per image at the end of training: encoder {tokens["encoder_tokens"]}, '
+                 f'decoder {tokens["decoder_tokens"]}')
+    return text
+
+
+def _hooks(runner: Runner) -> str:
+    return ', '.join(type(hook).__name__.removesuffix('Hook') for hook in runner.hooks)

@@ -1,0 +1,25 @@
+"""How many tokens a masked host processes."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+
+def tokens_per_image(model: nn.Module) -> dict[str, int]:
+    """Count the tokens per image in encoder and decoder at the end of training.
+
+    Returns:
+        ``encoder_tokens`` (with [CLS]) and ``decoder_tokens``; empty for methods without a
+        mask generator, whose encoders see several whole crops.
+    """
+    if not hasattr(getattr(model, 'data_preprocessor', None), 'mask_generator'):
+        return {}
+    grid = model.backbone.grid
+    generator = copy.deepcopy(model.data_preprocessor.mask_generator)
+    generator.finish()
+    plan = generator(1, grid, torch.ones(1, grid[0] * grid[1]))
+    visible = 1 + plan.visible.shape[1]
+    return {'encoder_tokens': visible, 'decoder_tokens': visible + plan.masked.shape[1]}
