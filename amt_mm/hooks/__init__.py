@@ -1,4 +1,4 @@
-"""Hooks that follow training otherwise: distillation, probes, pre-trained weights, progress."""
+"""Hooks for distillation, probing, pre-trained weights, checks and progress."""
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook
