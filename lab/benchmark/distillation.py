@@ -12,7 +12,7 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 from amt_mm.hooks.clip_each_hook import clip_each
-from amt_mm.hooks.teacher_update_hook import follow
+from amt_mm.hooks.teacher_update_hook import update_teacher
 from amt_mm.masking import CropMasking
 from amt_mm.models import IBOT
 from amt_mm.models.ibot import batch_by_size
@@ -76,7 +76,7 @@ class DistillationStep(Contestant):
             raise InputError(f'{config}: its parts are known of amt_mm.IBOT with masks alone')
         optimizer = self.optim_wrapper.optimizer
         optimizer.register_step_pre_hook(lambda *_: clip_each(optimizer, 3.0))
-        optimizer.register_step_post_hook(lambda *_: follow(self.model, 0.996))
+        optimizer.register_step_post_hook(lambda *_: update_teacher(self.model, 0.996))
         self.share = fmean(self.model.masking.ratio) * self.model.masking.gate
 
     def steps(self, strategies: Sequence[str]) -> list[Work]:

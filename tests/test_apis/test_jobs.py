@@ -107,7 +107,7 @@ def test_who_is_told_to_end_ends_what_it_started(tmp_path):
     series = tmp_path / 'series.py'
     series.write_text(f'''
 from pathlib import Path
-from amt_mm.engine import jobs
+from amt_mm.apis import jobs
 jobs.tools_folder = lambda: Path({str(tmp_path)!r})
 with jobs.stopping_children():
     jobs.run_tool('train', [], [], Path({str(tmp_path)!r}), show=['pid'])

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 
 import amt_mm.registry  # noqa: F401
-from amt_mm.evaluation.paper_detection import TABLE_3
+from amt_mm.evaluation.paper import TABLE_3
 from amt_mm.registry import DATASETS, HOOKS, METRICS
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'mmdet'

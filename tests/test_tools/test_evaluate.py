@@ -185,7 +185,7 @@ def standard_encoder():
 
 
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
-    with pytest.raises(InputError, match='one class, images, and nothing to tell apart'):
+    with pytest.raises(InputError, match='only one class, images; is the folder one'):
         plan(tool, checkpoint, '--data', folder.parent)
 
 
@@ -213,7 +213,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
 @pytest.mark.parametrize('arguments, message', [
     (['--data', 'nowhere'], 'nowhere: does not exist'),
     (['--data', 'stl10'], 'data/stl10_binary: .*/download_dataset.py stl10'),
-    (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* patches of 8'),
+    (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
      'train_cfg.max_epoch: none of the chosen configs')])
