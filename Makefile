@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP_TORCH ?=
 DATA ?=
 ARGS ?=
+WORKERS ?= 2
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amt_mm/wheels
 
 VENV := .venv
@@ -51,7 +52,7 @@ define check_python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-detection quickstart test lint wheel clean
+.PHONY: help install install-detection quickstart test test-all lint wheel clean
 # Two pips at a time would harm each other.
 .NOTPARALLEL:
 
@@ -68,6 +69,7 @@ help: ## print this list
 	@echo '                        $(WHEELS))'
 	@echo '  DATA=FOLDER           make quickstart: your own images instead of the generated ones'
 	@echo '  ARGS="OPTIONS"        make test: options for pytest, such as -k masking'
+	@echo '  WORKERS=N             make test: processes that run tests (default: 2)'
 
 install: $(INSTALLED) ## make .venv with amt_mm and the pinned pre-training stack
 	@echo 'amt_mm is installed in $(VENV)'
@@ -128,8 +130,14 @@ $(TESTS_INSTALLED): $(INSTALLED)
 quickstart: $(INSTALLED) ## see the method at work, on generated images or on DATA=FOLDER
 	@$(PY) tools/quickstart.py $(if $(DATA),--data '$(DATA)') --work-dir work_dirs/quickstart
 
-test: lint $(DETECTION_INSTALLED) ## run all checks: lint, then pytest (ARGS="-k masking")
-	@$(PY) -m pytest $(ARGS)
+# Files stay whole, so that what a file sets up is set up once.
+pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 10
+
+test: lint $(DETECTION_INSTALLED) ## run lint and the tests, without the slowest (ARGS="-k masking")
+	@FUZZ_TIMES=0.25 $(pytest) -m 'not slow' $(ARGS)
+
+test-all: test ## run all tests: make test, then the slow ones and every fuzzing case
+	@$(pytest) -m 'slow or fuzz'
 
 lint: $(TESTS_INSTALLED) ## check the style of Python and shell files
 	@$(PY) -m ruff check .

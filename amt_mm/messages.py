@@ -31,6 +31,12 @@ def warn(text: str) -> None:
         say('warning', text)
 
 
+def lost_connection(error: BaseException) -> bool:
+    """Whether gloo says that another process does not answer; a group of NCCL ends otherwise."""
+    return isinstance(error, RuntimeError) and re.search(
+        r'Connection (closed|reset) by peer|Timed out waiting|pair closure', str(error)) is not None
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
@@ -53,8 +59,7 @@ def one_line_errors() -> Iterator[None]:
         say('error', f'config: {error}')
         sys.exit(2)
     except RuntimeError as error:
-        # Of gloo; a group of NCCL ends by its launcher.
-        if not re.search(r'Connection (closed|reset) by peer', str(error)):
+        if not lost_connection(error):
             raise
         say('error', 'another process of this run has ended or cannot be reached, see its own '
                      f'message ({str(error).splitlines()[0]})')

@@ -1,7 +1,6 @@
-"""Names that command lines offer and the stack understands.
+"""Names that command lines offer.
 
-They are here, where nothing is imported, because the tools parse their arguments before they
-import the stack.
+This file imports nothing: the tools parse their arguments before they import the stack.
 """
 
 # Networks of a checkpoint of self-distillation.
@@ -9,10 +8,9 @@ ENCODERS = ('teacher', 'student')
 # Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
 NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino')
 
-# Protocols of evaluation: a folder of configs/benchmarks each; those of linear4 lie in `linear`.
-PROTOCOLS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
-# Data sets that they have configs for.
-DATA = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10', 'in1k')
+# Public data sets for evaluation -> their files in configs/_base_/datasets/labelled.
+DATA = {'cifar10': 'cifar10', 'cifar100': 'cifar100', 'tiny-imagenet': 'tiny_imagenet',
+        'stl10': 'stl10', 'in1k': 'imagenet'}
 # Data sets of one public archive; amt_mm/datasets/download/sources.py has their addresses.
 DOWNLOADS = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10')
 

@@ -15,6 +15,8 @@ from mmengine import registry as root  # noqa: E402
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402
 from mmengine.registry import Registry  # noqa: E402
 
+from .protocols import PROTOCOLS  # noqa: E402
+
 # Lets mmengine resolve `amt_mm::path/to/config.py`.
 MODULE2PACKAGE['amt_mm'] = 'amt_mm'
 
@@ -31,7 +33,7 @@ HOOKS = Registry('hook', parent=root.HOOKS,
 RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 FUNCTIONS = Registry('function', parent=root.FUNCTIONS, locations=['amt_mm.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=[
-    'amt_mm.engine', 'amt_mm.evaluation.knn_loop', 'amt_mm.evaluation.low_shot_loop'])
+    'amt_mm.engine', *(each.loop for each in PROTOCOLS.values() if each.loop)])
 METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
 OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPERS = Registry(

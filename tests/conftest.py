@@ -7,6 +7,7 @@ paper's .45/.40 that makes 15 masked, 14 thrown and 6 visible; in the warm-up 26
 import copy
 import itertools
 import os
+from types import SimpleNamespace
 
 # Before torch is loaded. Toys are faster on one thread, and a forked process hangs in the pool of
 # threads that it has not inherited.
@@ -24,6 +25,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from mmpretrain.registry import MODELS
 
 from amt_mm.engine import OverlayRunner
@@ -52,10 +54,19 @@ class ToyImages(BaseDataset):
         return [dict(img=image) for image in self.images]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Let a fuzzing test report how many cases it has seen, from whatever process it runs in."""
+    yield
+    if cases := PASSED.get(item.function.__name__):
+        item.user_properties.append(('cases', cases))
+
+
 def pytest_terminal_summary(terminalreporter):
     """Say how many cases the fuzzing tests have seen."""
-    if PASSED:
-        cases = sum(number for number, _ in PASSED.values())
+    cases = sum(dict(report.user_properties).get('cases', 0)
+                for report in terminalreporter.stats.get('passed', ()))
+    if cases:
         terminalreporter.write_line(f'fuzzing: {cases} cases')
 
 
@@ -94,6 +105,18 @@ class PlanRecorder(Hook):
                 visible=plan.visible.clone()))
 
         model.register_forward_pre_hook(record, with_kwargs=True)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def quick_runners():
+    """Spare what takes longer than a toy run and is no part of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        # Asks every compiler of the machine for its version.
+        patch.setattr(Runner, '_log_env', lambda *args: None)
+        # Makes figures to draw images on, of which a run of ours has none.
+        patch.setattr(Visualizer, '_initialize_fig',
+                      lambda *args: (None, SimpleNamespace(get_dpi=lambda: 100), None))
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -140,11 +163,9 @@ def toy_mae():
 
 
 @pytest.fixture
-def toy_runner(tmp_path, toy_images, toy_mae, monkeypatch):
+def toy_runner(tmp_path, toy_images, toy_mae):
     """The factory of runners: 7 samples in batches of 3, so that the last batch holds 1."""
     names = itertools.count()
-    # Asks every compiler of the machine for its version, which takes longer than a toy run.
-    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
 
     def make(work_dir='run', hooks=(), dataset=None, epochs=4, loader=(), seed=0,
              kind=OverlayRunner, **changes):

@@ -1,4 +1,4 @@
-"""Annotation files of a few rectangles on noise, in the layouts of COCO and LVIS v1."""
+"""Annotation files of a few rectangles on noise, in COCO and LVIS v1 format."""
 
 import json
 
@@ -28,7 +28,7 @@ def disc(x, y, w, h, size):
 
 
 def toy_content():
-    """A file's content: category ids with gaps, as COCO's, in LVIS's layout, which is richer."""
+    """Content in LVIS format, a superset of COCO, with gaps in the category ids."""
     images = [dict(id=10 + i, width=w, height=h, file_name=f'{i}.png',
                    coco_url=f'http://images.cocodataset.org/train2017/{i}.png',
                    neg_category_ids=[], not_exhaustive_category_ids=[])
@@ -43,13 +43,13 @@ def toy_content():
 
 
 def write_content(folder, content, images=True):
-    """Write the file, and noise for its images under ``train2017``."""
+    """Write the file, and noise images under ``train2017``."""
     path = folder / 'annotations.json'
     path.write_text(json.dumps(content))
     if images:
         (folder / 'train2017').mkdir(exist_ok=True)
-        chance = np.random.RandomState(0)
+        rng = np.random.RandomState(0)
         for image in content['images']:
-            noise = chance.randint(0, 256, (image['height'], image['width'], 3), np.uint8)
+            noise = rng.randint(0, 256, (image['height'], image['width'], 3), np.uint8)
             cv2.imwrite(str(folder / 'train2017' / image['file_name']), noise)
     return path

@@ -6,7 +6,6 @@ import torch
 from conftest import BACKBONE, CROP, HEAD, NECK, PREPROCESSOR, ToyImages, noise_images, toy_pipeline
 from forked_group import in_two_processes
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from amt_mm.engine import OverlayRunner
 from amt_mm.guidance import SaliencyUpdateHook
@@ -53,7 +52,6 @@ def two(work, folder):
     """What ``work(rank)`` returns in two processes of one thread each."""
     def quietly(rank):
         torch.set_num_threads(1)
-        Runner._log_env = lambda *args: None
         return work(rank)
 
     return in_two_processes(quietly, folder)

@@ -18,8 +18,8 @@ import torch
 
 _SERVER = multiprocessing.get_context('forkserver')
 _SERVER.set_forkserver_preload([
-    'amt_mm.registry', 'amt_mm.apis.launch', 'amt_mm.benchmark', 'amt_mm.datasets',
-    'amt_mm.evaluation', 'amt_mm.models', 'amt_mm.study', 'amt_mm.visualization',
+    'amt_mm.registry', 'amt_mm.apis.launch', 'amt_mm.datasets', 'lab.benchmark.contestant',
+    'amt_mm.evaluation', 'amt_mm.models', 'amt_mm.visualization',
     'mmpretrain.apis'])
 
 

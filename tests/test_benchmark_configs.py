@@ -9,11 +9,12 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.apis.protocols import find_config
+from amt_mm.apis.protocols import find_config, protocol_of
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.config import apply_overlay
 from amt_mm.evaluation.paper import TABLE_1
-from amt_mm.names import DATA, PROTOCOLS
+from amt_mm.names import DATA
+from amt_mm.protocols import PROTOCOLS
 from amt_mm.registry import LOOPS
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'benchmarks'
@@ -36,6 +37,10 @@ def test_config_builds(cfg):
     data = cfg.path.stem.rpartition('_')[2]
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     protocol = cfg.path.parts[0]
+    entry = PROTOCOLS[cfg.protocol]
+    assert ('train_cfg' in cfg) == (entry.trains is not None)
+    if entry.trains == 'head':
+        assert trained <= {name for name, _ in model.named_parameters() if name[:4] == 'head'}
     if protocol in ('linear', 'finetune'):
         assert model.head.num_classes == CLASSES[data]
         blocks = 4 if '-last4-' in cfg.path.name else 1
@@ -80,7 +85,8 @@ def test_the_whole_of_table_1_is_reachable():
     names = {str(path) for path in FILES}
     for data in DATA:
         for protocol in PROTOCOLS:
-            found = find_config(protocol, data, Pretraining(None, None, {}, None))
+            found, options = find_config(protocol, data, Pretraining(None, None, {}, None))
+            assert not options and protocol_of(found) == protocol
             assert found.relative_to(CONFIGS) in FILES
             assert ('-last4-' in found.name) == (protocol == 'linear4')
         assert f'finetune/vit-base-p16_8xb256-simmim-coslr-100e_{data}.py' in names

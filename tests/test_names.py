@@ -1,7 +1,7 @@
 """Names that the command line offers are those that the stack knows."""
 
 from amt_mm import names
-from amt_mm.apis.protocols import TRAINED
+from amt_mm.apis.jobs import configs_folder
 from amt_mm.checkpoints.naming import RULES
 from amt_mm.datasets.download import SOURCES
 from amt_mm.saliency.map_file import SCALES
@@ -11,4 +11,5 @@ def test_both_sides_know_the_same_names():
     assert ('mmpretrain', *RULES) == names.NAMINGS
     assert tuple(SOURCES) == names.DOWNLOADS
     assert tuple(SCALES) == names.MAP_TYPES
-    assert set(TRAINED) < set(names.PROTOCOLS)
+    for file in names.DATA.values():
+        assert (configs_folder() / f'_base_/datasets/labelled/{file}.py').is_file()

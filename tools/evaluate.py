@@ -1,8 +1,8 @@
 """Evaluate pre-trained checkpoints: a row of the paper's Table 1 with one command.
 
-Each run (checkpoint x data set x protocol x seed) has a folder of its own; finished
-runs are not repeated and broken ones resumed, so the same command goes on where it
-stopped. The end is a table in Markdown and JSON, beside the paper's figures.
+Each run (checkpoint x data set x protocol x seed) has its own folder. The same command continues
+where it stopped: it skips finished runs and resumes interrupted ones. The result is a table in
+Markdown and JSON, beside the paper's figures.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import argparse
 import itertools
 import json
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
-from amt_mm.names import DATA, PROTOCOLS
+from amt_mm.names import DATA
+from amt_mm.protocols import PROTOCOLS
 
 EXAMPLES = """
 examples:
@@ -24,14 +26,14 @@ examples:
       tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
   k-NN and linear accuracy on your own class folders:
     python tools/evaluate.py work_dirs/NAME/epoch_400.pth --data FOLDER
-  three checkpoints by configs of your own, two runs at a time:
+  three checkpoints with your own configs, two runs at a time:
     python tools/evaluate.py A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
 
-The transformer (arch, patch and image size) is read from the checkpoint. Bad input ends in one
+The architecture, patch size and image size are read from the checkpoint. Bad input ends with one
 line and exit status 2.
 """
 
-# Of what a run logs, the lines for the terminal; all of it is in its folder.
+# Log lines that are shown on the terminal; the folder of the run has all of them.
 SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
 
 
@@ -40,34 +42,34 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoints', nargs='+', type=Path,
-                        help='of this toolbox, mmpretrain, official MAE, AMT, iBOT, AttMask or '
-                        'DINO, or timm; none for random weights')
+                        help='checkpoints of this toolbox, mmpretrain, timm or the official MAE, '
+                        'AMT, iBOT, AttMask or DINO; none for random weights')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join(DATA)}, or folders with class subfolders')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
-                        help='config files instead of --data and --protocols: named by protocol '
-                        '(their folder) and data set (their name behind the last _)')
+                        help='config files instead of --data and --protocols; the table names the '
+                        'data set as the file name does after its last _')
     parser.add_argument('--labels', nargs='+', metavar='NAME',
-                        help='name of each checkpoint in the table; those of one name are averaged '
-                        '(default: what the checkpoint says of its pre-training; without names, '
+                        help='name of each checkpoint in the table; checkpoints with the same name '
+                        'are averaged (default: the pre-training recorded in the checkpoint, and '
                         'only seeds of one config are averaged)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0],
-                        help='of protocols that train (default: 0)')
+                        help='random seeds of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
-                        help="side of the images in pixels (default: the pre-training's)")
+                        help='image size in pixels (default: that of the pre-training)')
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evaluate'),
                         help='default: %(default)s')
     parser.add_argument('--processes', type=int, default=1,
-                        help='processes of a run, one per GPU (default: 1)')
+                        help='processes per run, one per GPU (default: 1)')
     parser.add_argument('--jobs', type=int, default=1,
-                        help='runs at a time; with more than one, each gets one CPU thread and '
-                        'shows nothing but its end (default: 1)')
+                        help='concurrent runs; with more than one, each gets one CPU thread and '
+                        'its log is not shown (default: 1)')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE',
-                        help='settings for all runs whose config has them')
+                        help='settings for every run whose config has them')
     arguments.add_trust_argument(parser)
     args = parser.parse_args(argv)
     if bool(args.data) == bool(args.configs):
@@ -94,26 +96,26 @@ def plan(args: argparse.Namespace) -> list[dict]:
     """Find and check all runs before the first one starts.
 
     Returns:
-        One a run: ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
+        For each run ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
         (resolved), ``folder`` and ``paper``, the row of Table 1 to compare with.
     """
     runs, numbers, configs, named = [], {}, set(), {}
     for i, checkpoint in enumerate(args.checkpoints):
         pretraining = describe(checkpoint, args.encoder)
-        label = args.labels[i] if args.labels else pretraining.recipe or checkpoint.stem
-        if args.encoder and not args.labels:
-            label = f'{label}, {args.encoder}'
-        if not args.labels:
-            _check_alike(checkpoint, pretraining, label, named)
+        if args.labels:
+            label = args.labels[i]
+        else:
+            label = pretraining.recipe or checkpoint.stem
+            label = f'{label}, {args.encoder}' if args.encoder else label
+            _check_same_recipe(checkpoint, pretraining, label, named)
         numbers[label] = numbers.get(label, -1) + 1
-        for data, protocol, config, options in chosen(args, pretraining):
+        for data, protocol, config, options in choose_configs(args, pretraining):
             configs.add(config)
             if args.image_size:
                 options = {**options, 'overlay.image_size': args.image_size}
-            # The others draw nothing, or always the same.
-            seeds = args.seeds if protocol in protocols.TRAINED else args.seeds[:1]
-            for seed in seeds:
-                cfg = protocols.fitted(config, pretraining, {
+            # Protocols that do not train give the same result with every seed.
+            for seed in args.seeds if PROTOCOLS[protocol].trains else args.seeds[:1]:
+                cfg = protocols.adapt_config(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 launch.enter_encoder(cfg, args.encoder)
                 name = '_'.join(label.lower().replace('+', ' ').replace('/', '-').split())
@@ -122,45 +124,43 @@ def plan(args: argparse.Namespace) -> list[dict]:
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
                     checkpoint=checkpoint, folder=folder / f'seed_{seed}',
                     paper=pretraining.row if data in args.data else None))
-    protocols.refuse_unknown(args.cfg_options, sorted(configs))
+    protocols.check_known(args.cfg_options, sorted(configs))
+    folders = Counter(run['folder'] for run in runs)
     for run in runs:
-        if sum(run['folder'] == other['folder'] for other in runs) > 1:
+        if folders[run['folder']] > 1:
             raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '
-                             'and labels names that differ')
+                             'and labels different names')
         protocols.check_images(run['config'])
     return runs
 
 
-def _check_alike(checkpoint: Path, pretraining: Pretraining, label: str, named: dict) -> None:
-    """Refuse to average what is not the same recipe with another seed."""
+def _check_same_recipe(checkpoint: Path, pretraining: Pretraining, label: str, named: dict
+                       ) -> None:
+    """Refuse to average checkpoints unless they differ only in their seeds."""
     first, other = named.setdefault(label, (checkpoint, pretraining.settings))
     if first is not checkpoint and (other is None or other != pretraining.settings):
-        raise InputError(f'{first} and {checkpoint} would both be called {label} and averaged, and '
-                         'are not known to differ in their seeds alone: name them by --labels')
+        raise InputError(f'{first} and {checkpoint} would both be called {label} and averaged, '
+                         'but are not known to differ only in their seeds: name them with --labels')
 
 
-def chosen(args: argparse.Namespace, pretraining: Pretraining
-           ) -> list[tuple[str, str, Path, dict]]:
-    """Data set, protocol, config file and options of each run of one checkpoint."""
+def choose_configs(args: argparse.Namespace, pretraining: Pretraining
+                   ) -> list[tuple[str, str, Path, dict]]:
+    """Return data set, protocol, config file and options of each run of one checkpoint."""
     if args.configs:
         for config in args.configs:
             launch.require_file(config, 'config')
-            if protocols.protocol_of(Path(config)) not in PROTOCOLS:
-                raise InputError(f'config {config}: lay it in a folder named by its protocol, '
-                                 f'one of {", ".join(PROTOCOLS)}, or linear with -last4- '
-                                 'in its name')
         return [(path.stem.rpartition('_')[2], protocols.protocol_of(path), path, {})
                 for path in map(Path, args.configs)]
-    pairs = []
+    chosen = []
     for data, protocol in itertools.product(args.data, args.protocols):
-        name, options = data, {}
+        name, shown, images = data, data, {}
         if data not in DATA:
-            name, options = 'folder', protocols.folder_options(data)
-        # Marked as a folder, which may be named as a public data set is.
-        shown = f'{Path(data).absolute().name}/' if options else data
-        pairs.append((shown, protocol, protocols.find_config(protocol, name, pretraining),
-                      options))
-    return pairs
+            # The slash marks a folder, which may have the name of a public data set.
+            name, shown = 'folder', f'{Path(data).absolute().name}/'
+            images = protocols.folder_options(data)
+        config, options = protocols.find_config(protocol, name, pretraining)
+        chosen.append((shown, protocol, config, {**options, **images}))
+    return chosen
 
 
 def main() -> None:
@@ -184,7 +184,7 @@ def main() -> None:
         except RunError as error:
             sys.exit(f'error: {error}')
         finally:
-            # What is finished is shown, also when the rest failed.
+            # Finished runs are shown even if others failed.
             if results:
                 order = [run['folder'] for run in runs]
                 write(args, sorted(results, key=lambda result: order.index(result.pop('folder'))))

@@ -80,5 +80,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        launch.exit_after_gloo(ended.code)
+        raise
     launch.exit_after_gloo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from amt_mm.cli import arguments, parse_first
 
@@ -83,6 +84,9 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
             raise InputError(f'--auto-scale-lr: config {args.config} has no '
                              'auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
+    if int(os.environ.get('TORCHELASTIC_MAX_RESTARTS', 0)) and args.resume != 'auto':
+        raise InputError('MAX_RESTARTS needs --resume, without a name: started again, a run goes '
+                         'on from the newest checkpoint of its work folder')
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
@@ -111,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
 if __name__ == '__main__':
     try:
         main()
-    except TrainingStopped as stopped:
-        launch.exit_after_gloo(stopped.code)
+    except SystemExit as ended:
+        launch.exit_after_gloo(ended.code)
         raise
     launch.exit_after_gloo()

@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -25,8 +24,12 @@ from amt_mm.config.reading import read_config, require_file  # noqa: F401  (tool
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
 from amt_mm.messages import one_line_errors, warn  # noqa: F401  (tools end by it)
+from amt_mm.reliability.peers import exchange_timeout
+from amt_mm.reliability.watchdog import End, parent_watch, watchdog
 
 _DDP = 'MMDistributedDataParallel'
+# Where tools/launch_processes.py says which process it is.
+_LAUNCHER = 'AMT_MM_LAUNCHER'
 
 
 def enter_encoder(cfg: Config, encoder: str | None) -> None:
@@ -132,7 +135,7 @@ def _complete_dataloaders(cfg: Config) -> None:
 
 
 def prepare_processes(cfg: Config) -> None:
-    """Check the launcher, and start the process group where mmengine cannot.
+    """Check the launcher, end with it, and start the process group where mmengine cannot.
 
     mmengine needs an accelerator for that: it selects a CUDA device without
     asking, and gives one to the model's wrapper. On a machine without, the
@@ -156,6 +159,8 @@ def prepare_processes(cfg: Config) -> None:
     if needed[cfg.launcher] not in os.environ:
         raise InputError(f'--launcher {cfg.launcher}: {needed[cfg.launcher]} is not set; start '
                          'the processes by tools/dist_train.sh, dist_test.sh or slurm_train.sh')
+    # Not left to the processes that this one may start.
+    watchdog.add(parent_watch(int(os.environ.pop(_LAUNCHER, os.getppid()))))
     if get_device() == 'cpu':
         _prepare_cpu_processes(cfg)
     elif cfg.launcher == 'pytorch' and get_device() == 'cuda':
@@ -169,9 +174,7 @@ def _prepare_cpu_processes(cfg: Config) -> None:
     if cfg.launcher != 'pytorch':
         raise InputError(f'--launcher {cfg.launcher} needs a GPU for each process; without GPUs '
                          'use tools/dist_train.sh CONFIG NUM_PROCESSES')
-    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
-    options = {'timeout': timedelta(seconds=dist_cfg['timeout'])} if 'timeout' in dist_cfg else {}
-    distributed.init_process_group('gloo', **options)
+    distributed.init_process_group('gloo', timeout=exchange_timeout(cfg.get('env_cfg')))
     own = cfg.get('model_wrapper_cfg') or {}
     if own.get('type', _DDP) != _DDP:
         return
@@ -217,6 +220,7 @@ def end_processes() -> None:
     """Leave the process group together, once all work is done."""
     if distributed.is_initialized():
         distributed.barrier()
+        watchdog.leave()
         distributed.destroy_process_group()
 
 
@@ -234,6 +238,7 @@ def exit_after_gloo(status: int = 0) -> None:
         status: Exit status. A process alone goes on, and ends by itself.
     """
     if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        watchdog.leave(End('see its own message', status))
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

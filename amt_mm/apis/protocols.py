@@ -1,4 +1,4 @@
-"""Evaluate one checkpoint by one protocol on one data set."""
+"""Evaluate a checkpoint with a protocol on a data set."""
 
 from __future__ import annotations
 
@@ -16,75 +16,91 @@ from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import ImageFolder, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
+from amt_mm.protocols import PROTOCOLS
 
 from .comparison import resolved
 from .jobs import claim, configs_folder, run_tool, scalars
 from .launch import knows
 
-TRAINED = ('linear', 'linear4', 'finetune')
-# In the name of a config of linear4, in the folder `linear`.
-_LAST4 = '-last4-'
 
-
-def find_config(protocol: str, data: str, pretraining: Pretraining) -> Path:
+def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:
     """Find the config of a protocol on a data set.
 
     Args:
-        protocol: One of :data:`amt_mm.names.PROTOCOLS`.
+        protocol: One of :data:`amt_mm.protocols.PROTOCOLS`.
         data: One of :data:`amt_mm.names.DATA`, or ``'folder'``.
-        pretraining: SimMIM is fine-tuned by another schedule than the rest.
+        pretraining: Selects the schedule where that depends on the host.
+
+    Returns:
+        The config, and the options that adapt the one for folders to a public data set without a
+        config of its own.
 
     Raises:
         InputError: There is none.
     """
-    folder = configs_folder() / 'benchmarks' / protocol.removesuffix('4')
-    found = [path for path in sorted(folder.glob(f'vit-base-p16_*_{data}.py'))
-             if protocol_of(path) == protocol]
-    simmim = [path for path in found if '-simmim-' in path.name]
-    if pretraining.host == 'SimMIM' and simmim:
-        return simmim[0]
-    found = [path for path in found if path not in simmim]
-    if not found:
-        raise InputError(f'no config for {protocol} on {data}: there are {", ".join(DATA)} and '
-                         'folders, see configs/benchmarks')
-    return found[0]
+    entry = PROTOCOLS[protocol]
+    for pattern in (entry.host_configs.get(pretraining.host), entry.configs):
+        if pattern and (config := _find_benchmark(pattern, data)):
+            return config, {}
+    config = _find_benchmark(entry.configs, 'folder')
+    if not config or data not in DATA:
+        raise InputError(f'no config for {protocol} on {data}: use {", ".join(DATA)} or a folder, '
+                         'see configs/benchmarks')
+    images = configs_folder() / f'_base_/datasets/labelled/{DATA[data]}.py'
+    labelled = Config.fromfile(images).overlay.labelled
+    return config, {'overlay.labelled': {'_delete_': True, **labelled}}
+
+
+def _find_benchmark(pattern: str, data: str) -> Path | None:
+    return min((configs_folder() / 'benchmarks').glob(pattern.format(data=data)), default=None)
 
 
 def protocol_of(config: Path) -> str:
-    """Protocol of a config by its folder and its name; any folder's name for others."""
-    if config.parent.name == 'linear' and _LAST4 in config.name:
-        return 'linear4'
-    return config.parent.name
+    """Return the name of the protocol that a config sets.
+
+    Raises:
+        InputError: It sets none, or an unknown one.
+    """
+    protocol = Config.fromfile(config).get('protocol')
+    if protocol not in PROTOCOLS:
+        raise InputError(f'config {config}: protocol={protocol!r} is not one of '
+                         f'{", ".join(PROTOCOLS)}; inherit from a file of '
+                         'configs/_base_/protocols, which sets it')
+    return protocol
 
 
 def folder_options(folder: str) -> dict:
-    """Options that put a folder of class subfolders into a config for ``folder``.
+    """Return the options that put a folder of class subfolders into a config for ``folder``.
 
     Raises:
-        InputError: No such folder, or no class subfolders in it.
+        InputError: The folder does not exist, or has fewer than two class subfolders.
     """
     images = ImageFolder(data_root=folder, with_label=True)
-    if len(images.metainfo['classes']) < 2:
-        raise InputError(f'{folder}: one class, {images.metainfo["classes"][0]}, and nothing to '
-                         'tell apart: is it one level too high?')
+    classes = images.metainfo['classes']
+    if len(classes) < 2:
+        raise InputError(f'{folder}: there is only one class, {classes[0]}; is the folder one '
+                         'level too high?')
     return {'overlay.labelled.dataset.data_root': folder,
-            'overlay.labelled.num_classes': len(images.metainfo['classes'])}
+            'overlay.labelled.num_classes': len(classes)}
 
 
-def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
-    """Read a config and give it the transformer that was pre-trained.
+def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
+    """Read a protocol's config and set the architecture that was pre-trained.
 
     Args:
-        config: File of a protocol on a data set.
-        pretraining: What the checkpoint says of itself. A transformer or an image
-            size that the config sets by itself stays.
-        options: Entries as for ``--cfg-options``, which win. Those that this config
-            does not have are for other protocols, see :func:`refuse_unknown`.
+        config: A protocol on a data set.
+        pretraining: Description of the checkpoint. An architecture or image size that the config
+            itself sets takes precedence.
+        options: As for ``--cfg-options``; they take precedence over everything. Options that this
+            config does not have are skipped, see :func:`check_known`.
+
+    Raises:
+        InputError: The config is not a protocol's, or the patch does not divide the image.
     """
     own = Config.fromfile(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
         if not knows(own, part):
-            raise InputError(f'config {config} has no {part}: it is no protocol, see '
+            raise InputError(f'config {config} has no {part}, so it is not a protocol: see '
                              'configs/benchmarks')
     entries = {}
     if own.model.backbone.get('arch') == 'base' and pretraining.backbone:
@@ -97,100 +113,93 @@ def fitted(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
             entries['overlay.image_size'] = pretraining.image_size
     entries.update({key: value for key, value in options.items() if knows(own, key)})
     cfg = resolved(str(config), entries)
+    cfg.pop('protocol', None)  # the tools that run it do not need the name
     size, patch = cfg.model.backbone.img_size, cfg.model.backbone.patch_size
     if isinstance(size, int) and size % patch:
-        raise InputError(f'images of {size} pixels cannot be cut into patches of {patch}: give '
-                         'another --image-size')
+        raise InputError(f'images of {size} pixels are not a multiple of the patch size {patch}: '
+                         'set another --image-size')
     return cfg
 
 
 def check_images(cfg: Config) -> None:
-    """Find out that images are missing before hours of other runs.
+    """Check that the test images exist, before hours of other runs.
 
     Raises:
-        InputError: With the path expected and how to get them.
+        InputError: Names the expected path and how to get the images.
     """
     for dataset in cfg.test_dataloader.dataset.get('datasets', [cfg.test_dataloader.dataset]):
         if not Path(dataset.get('data_root', '.')).expanduser().is_dir():
-            # It says what is missing better than could be said here.
-            DATASETS.build(dataset)
+            DATASETS.build(dataset)  # raises with the data set's own instructions
 
 
-def refuse_unknown(options: Iterable[str], configs: Iterable[Path]) -> None:
-    """Refuse an option that no config has.
-
-    Raises:
-        InputError: With its name.
-    """
+def check_known(options: Iterable[str], configs: Iterable[Path]) -> None:
+    """Raise InputError for an option that none of the configs has."""
     read = [Config.fromfile(config) for config in configs]
     for key in options:
         if not any(knows(cfg, key) for cfg in read):
-            raise InputError(f'--cfg-options {key}: none of the chosen configs has such a setting')
+            raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
 
 
 def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
              threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
-    """Run a protocol, unless that was done; a broken training is resumed.
+    """Run a protocol, resume it if it was interrupted, or read its result if it is finished.
 
-    A run is known by its settings, the bytes of the checkpoint and the names of the images.
+    A run is identified by its settings, the bytes of the checkpoint and the names of the images.
 
     Args:
-        cfg: A fitted config.
-        checkpoint: The pre-trained encoder.
-        work_dir: Folder of this run; ``result.json`` there ends it.
-        processes: How many to start. The learning rate of protocols that train is scaled
-            by the images of all of them to a step, as the config's ``auto_scale_lr`` says.
-        threads: CPU threads of each. Defaults to torch's choice.
+        cfg: From :func:`adapt_config`.
+        checkpoint: The pre-trained encoder, or ``none``.
+        work_dir: Folder of this run; a finished run has ``result.json`` there.
+        processes: Number of processes. For protocols that train, the learning rate is scaled by
+            the total batch size, as the config's ``auto_scale_lr`` says.
+        threads: CPU threads per process. Defaults to torch's choice.
         show: See :func:`amt_mm.apis.jobs.run_tool`.
 
     Returns:
-        The metrics as the config's evaluator names them, after the last epoch for
-        protocols that train.
+        The metrics of the config's evaluator; for protocols that train, after the last epoch.
 
     Raises:
-        InputError: The folder holds a run of other settings, weights or images, or the tool
+        InputError: The folder holds a run with other settings, weights or images, or the tool
             refused its input.
         RunError: The tool failed.
     """
-    trains = cfg.get('train_cfg') is not None
     checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
-    # A result is that of these weights and images, and of as many processes as share a batch norm.
+    # The number of processes matters because they share a batch norm.
     cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes, images=[
         _fingerprint(loader.dataset) for loader in (
-            # k-NN and low-shot have theirs in the loop.
+            # k-NN and low-shot have their training images in the loop.
             (cfg.get('test_cfg') or {}).get('train_dataloader'),
             cfg.get('train_dataloader'), cfg.get('test_dataloader')) if loader])
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return json.loads(result_file.read_text())
-    if trains:
+    metrics = {}
+    if cfg.get('train_cfg') is not None:
         resume = ['--resume'] if has_begun(work_dir) else []
         scale = ['--auto-scale-lr'] if cfg.get('auto_scale_lr') else []
         run_tool('train', [settings], [*resume, *scale], work_dir, processes, threads, show)
-        metrics = _of_epoch(scalars(work_dir), cfg.train_cfg.max_epochs)
+        metrics = _metrics_of_epoch(scalars(work_dir), cfg.train_cfg.max_epochs)
         checkpoint = work_dir / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-    else:
-        metrics = {}
-    if not metrics:  # also where training broke off in its last validation
+    if not metrics:  # no training, or it was interrupted in its last validation
         run_tool('test', [settings, checkpoint], [], work_dir, processes, threads, show)
-        # MMEngine names the folder and the file of a run by the time of its start.
+        # MMEngine names the folder and the file of a run after its start time.
         metrics = json.loads(max(work_dir.glob('*/*.json')).read_text())
     write_text(result_file, json.dumps(metrics, indent=2))
     return json.loads(result_file.read_text())
 
 
-def _of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:
-    """What was measured after an epoch; nothing if nothing was."""
-    # Records of training have no accuracy, and `step` counts iterations there.
+def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:
+    """Return what was measured after an epoch, empty if nothing was."""
+    # Training records have no accuracy, and their `step` counts iterations.
     for record in reversed(records):
         if record.get('step') == epoch and 'accuracy/top1' in record:
             return {name: value for name, value in record.items() if name.startswith('accuracy/')}
     return {}
 
 
-# Of one data set in a process: ImageNet's names take seconds, and runs are many.
+# Per process, because listing ImageNet takes seconds and many runs share a data set.
 _FINGERPRINTS: dict[str, str] = {}
 
 

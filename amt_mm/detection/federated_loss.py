@@ -1,4 +1,4 @@
-"""Federated loss for data sets of which an image is labelled with some classes only."""
+"""Federated loss for data sets whose images are labelled with some of the classes only."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from amt_mm.registry import HOOKS, MODELS
 
 @MODELS.register_module()
 class FederatedLoss(nn.Module):
-    """Binary cross entropy over the classes at hand and a draw of others (for ``loss_cls``).
+    """Binary cross entropy over the present and some sampled classes (for ``loss_cls``).
 
-    LVIS does not say of most classes whether they are in an image. In each step only the
-    classes of the batch's objects and, up to ``num_sampled`` in all, others drawn without
-    replacement learn; of the rest, nothing is taken for background. Class c is drawn with
-    a probability proportional to ``n_c ** power``, n_c being the training images with it.
+    LVIS does not tell for most classes whether they occur in an image. Each step, the loss covers
+    the classes in the batch and, up to ``num_sampled`` in total, others sampled without
+    replacement with probability proportional to ``n_c ** power``, where n_c is the number of
+    training images with class c. The remaining classes do not count as background.
 
-    A box has one sigmoid a class and none for background. The loss is summed over classes
+    A box has one sigmoid per class and none for background. The loss is summed over classes
     and averaged over boxes.
 
-    Source: Zhou et al., Probabilistic two-stage detection, 2021, appendix; with 50 classes
-    and the square root ViTDet uses it for LVIS, AMT does not say. Begin with a bias of
-    ``-log(99)`` in the head, see configs/mmdet/lvis/*federated*.
+    Source: Zhou et al., Probabilistic two-stage detection, 2021, appendix; ViTDet uses it for
+    LVIS with 50 classes and the square root, AMT does not say. Initialise the bias of the head
+    with ``-log(99)``, see configs/mmdet/lvis/*federated*.
 
-    The counts come from :class:`FederatedCountsHook` and are kept in checkpoints.
+    :class:`FederatedCountsHook` sets the counts, checkpoints keep them.
 
     Args:
-        num_classes: Classes K, without background.
-        num_sampled: Classes that learn in a step, at least; more if the batch has more.
-        power: Of a class's count of images, see above.
+        num_classes: Number of classes K, without background.
+        num_sampled: Minimum number of classes in the loss per step.
+        power: Exponent of the image counts.
         loss_weight: Factor of the loss.
     """
 
-    # What mmdet's box heads ask a loss for.
+    # Read by mmdet's box heads.
     custom_cls_channels = custom_activation = custom_accuracy = True
 
     def __init__(self, num_classes: int, num_sampled: int = 50, power: float = 0.5,
@@ -51,18 +51,15 @@ class FederatedLoss(nn.Module):
         self.register_buffer('image_counts', torch.zeros(num_classes))
 
     def get_cls_channels(self, num_classes: int) -> int:
-        """Return the logits that the head gives: K, background has none."""
+        """Return the number of logits of the head: K, background has none."""
         return num_classes
 
     def get_activation(self, cls_score: Tensor) -> Tensor:
-        """Turn logits ``(N, K)`` into scores ``(N, K + 1)``; background's is 0."""
+        """Convert logits ``(N, K)`` to scores ``(N, K + 1)``; that of background is 0."""
         return F.pad(cls_score.sigmoid(), (0, 1))
 
     def get_accuracy(self, cls_score: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the percentage of objects whose class has the highest logit.
-
-        0 where there is no object.
-        """
+        """Return the percentage of objects whose class has the highest logit, 0 without objects."""
         objects = labels < self.num_classes
         right = (cls_score.argmax(1) == labels) & objects
         return {'acc_classes': 100 * right.sum() / objects.sum().clamp(min=1)}
@@ -74,18 +71,15 @@ class FederatedLoss(nn.Module):
         Args:
             cls_score: Logits, ``(N, K)``.
             labels: Class of each box, K for background, ``(N,)``.
-            label_weights: Weight of each box, ``(N,)``. By default 1.
-            avg_factor: Divisor; N by default.
-            reduction_override: mmdet's argument; only the mean is offered.
-
-        Returns:
-            A number.
+            label_weights: Weight of each box, ``(N,)``. Defaults to 1.
+            avg_factor: Divisor. Defaults to N.
+            reduction_override: Argument of mmdet; only the mean is supported.
 
         Raises:
-            InputError: The counts of images were never set.
+            InputError: The image counts were not set.
         """
         if reduction_override not in (None, 'mean'):
-            raise InputError(f'FederatedLoss gives the mean, not {reduction_override!r}')
+            raise InputError(f'FederatedLoss has no reduction {reduction_override!r}, only mean')
         targets = F.one_hot(labels, self.num_classes + 1)[:, :-1].to(cls_score)
         losses = F.binary_cross_entropy_with_logits(cls_score, targets, reduction='none')
         losses = losses[:, self.sample_classes(labels)].sum(1)
@@ -94,21 +88,21 @@ class FederatedLoss(nn.Module):
         return self.loss_weight * losses.sum() / (avg_factor or len(labels))
 
     def sample_classes(self, labels: Tensor) -> Tensor:
-        """Draw the classes that learn.
+        """Sample the classes of the loss.
 
         Args:
             labels: Class of each box, K for background, ``(N,)``.
 
         Returns:
-            Classes of ``labels`` and of the draw, each once, ``(max(num_sampled, present),)``;
-            fewer where fewer have any image.
+            Unique classes, those of ``labels`` and sampled ones, ``(max(num_sampled, present),)``;
+            fewer if fewer have any image.
 
         Raises:
-            InputError: The counts of images were never set.
+            InputError: The image counts were not set.
         """
         weights = self.image_counts ** self.power
         if not weights.any():
-            raise InputError('FederatedLoss does not know how many images each class has: add '
+            raise InputError('the image counts of FederatedLoss are not set: add '
                              "dict(type='amt_mm.FederatedCountsHook') to custom_hooks")
         present = labels[labels < self.num_classes].unique()
         weights = weights.index_fill(0, present, 0)
@@ -120,9 +114,9 @@ class FederatedLoss(nn.Module):
 
 @HOOKS.register_module()
 class FederatedCountsHook(Hook):
-    """Tell every :class:`FederatedLoss` in how many training images each class is.
+    """Set the image counts of every :class:`FederatedLoss` before training.
 
-    The training set gives them as ``metainfo['image_counts']``, as
+    The training set provides them as ``metainfo['image_counts']``, as
     :class:`amt_mm.detection.instances.LVISInstances` does.
 
     Raises:
@@ -138,7 +132,7 @@ class FederatedCountsHook(Hook):
                              'the hook from custom_hooks')
         for loss in losses:
             if len(counts) != loss.num_classes:
-                raise InputError(f'train_dataloader.dataset has {len(counts)} classes, '
-                                 f'FederatedLoss is made for {loss.num_classes}: set '
+                raise InputError(f'train_dataloader.dataset has {len(counts)} classes, but '
+                                 f'FederatedLoss has {loss.num_classes}: set '
                                  f'loss_cls.num_classes={len(counts)}')
             loss.image_counts.copy_(counts)

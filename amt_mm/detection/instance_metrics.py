@@ -1,4 +1,4 @@
-"""Box and mask AP as COCO and LVIS define them."""
+"""Box and mask AP of COCO and LVIS."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ _LVIS_NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
 
 @METRICS.register_module()
 class CocoInstanceMetric(CocoMetric):
-    """COCO's AP of boxes and masks by pycocotools, through mmdet.
+    """COCO AP of boxes and masks by pycocotools, through mmdet.
 
-    Gives ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, small, medium and large as
-    ``_s``, ``_m``, ``_l``, and the same for ``segm``, from 0 to 1; -1 where there is no
-    object of that size. mmdet gives no figures at all when a model finds nothing; here
-    they are 0.
+    Reports ``bbox_mAP``, ``bbox_mAP_50``, ``bbox_mAP_75``, small, medium and large as ``_s``,
+    ``_m``, ``_l``, and the same for ``segm``, in [0, 1]; -1 if no object has that size. Without
+    any detection all are 0, where mmdet reports nothing.
 
     Args:
-        ann_file: Annotation file in the layout of COCO.
-        metric: What to measure, ``bbox`` and ``segm``.
+        ann_file: Annotation file in COCO format.
+        metric: ``bbox``, ``segm`` or both.
         kwargs: See :class:`mmdet.evaluation.CocoMetric`.
 
     Raises:
-        InputError: There is no such annotation file.
+        InputError: The annotation file does not exist.
     """
 
     def __init__(self, ann_file: str, metric: Sequence[str] = ('bbox', 'segm'), **kwargs) -> None:
@@ -43,31 +42,29 @@ class CocoInstanceMetric(CocoMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the predictions of all images."""
-        if _nothing_found(results):
-            return _zeros(self.metrics, _COCO_NAMES)
-        return super().compute_metrics(results)
+        return (_zeros_if_empty(results, self.metrics, _COCO_NAMES)
+                or super().compute_metrics(results))
 
 
 @METRICS.register_module()
 class LVISInstanceMetric(LVISMetric):
-    """LVIS's AP of boxes and masks by the lvis package, on numpy of today.
+    """LVIS AP of boxes and masks by the lvis package, on current numpy.
 
-    Gives ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``, small, medium and large as ``APs``,
-    ``APm``, ``APl``, rare, common and frequent classes as ``APr``, ``APc``, ``APf``, and
-    the same for ``segm``, from 0 to 1; -1 where no class or object is of that kind. At
-    most 300 detections an image count, and of a class only those in images of which the
-    annotators say whether it is there.
+    Reports ``bbox_AP``, ``bbox_AP50``, ``bbox_AP75``, small, medium and large as ``APs``,
+    ``APm``, ``APl``, rare, common and frequent classes as ``APr``, ``APc``, ``APf``, and the
+    same for ``segm``, in [0, 1]; -1 if no class or object is of that kind. At most 300
+    detections per image count, and of each class only those in images that are annotated for it.
 
-    mmdet's metric stops on current numpy, and takes the area of the box for that of the
-    mask in ``segm_APs``, ``APm`` and ``APl``; here it is the mask's, as in COCO's.
+    mmdet's metric fails on current numpy, and uses the area of the box in place of the mask's in
+    ``segm_APs``, ``APm`` and ``APl``; this one uses the mask's, as COCO does.
 
     Args:
-        ann_file: Annotation file in the layout of LVIS v1.
-        metric: What to measure, ``bbox`` and ``segm``.
+        ann_file: Annotation file in LVIS v1 format.
+        metric: ``bbox``, ``segm`` or both.
         kwargs: See :class:`mmdet.evaluation.LVISMetric`.
 
     Raises:
-        InputError: There is no such annotation file.
+        InputError: The annotation file does not exist.
     """
 
     def __init__(self, ann_file: str, metric: Sequence[str] = ('bbox', 'segm'), **kwargs) -> None:
@@ -76,10 +73,9 @@ class LVISInstanceMetric(LVISMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the predictions of all images."""
-        if _nothing_found(results):
-            return _zeros(self.metrics, _LVIS_NAMES)
+        if scores := _zeros_if_empty(results, self.metrics, _LVIS_NAMES):
+            return scores
         self.cat_ids = self._lvis_api.get_cat_ids()
-        scores = {}
         with tempfile.TemporaryDirectory() as folder:
             files = self.results2json([prediction for _, prediction in results],
                                       self.outfile_prefix or str(Path(folder, 'results')))
@@ -95,13 +91,10 @@ class LVISInstanceMetric(LVISMetric):
         return scores
 
 
-def _nothing_found(results: list) -> bool:
-    nothing = not any(len(prediction['labels']) for _, prediction in results)
-    if nothing:
-        MMLogger.get_current_instance().warning(
-            f'nothing was found in any of {len(results)} images: all AP are 0')
-    return nothing
-
-
-def _zeros(metrics: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+def _zeros_if_empty(results: list, metrics: Sequence[str], names: Sequence[str]
+                    ) -> dict[str, float]:
+    if any(len(prediction['labels']) for _, prediction in results):
+        return {}
+    MMLogger.get_current_instance().warning(
+        f'no detections in any of {len(results)} images: all AP are 0')
     return {f'{metric}_{name}': 0.0 for metric in metrics for name in names}

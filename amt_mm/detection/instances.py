@@ -1,4 +1,4 @@
-"""Data sets of objects with masks, in the layouts of COCO and LVIS v1."""
+"""Instance segmentation data sets in COCO and LVIS v1 format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
-from .annotations import COCO_SOURCE, LVIS_SOURCE, flaw, read_annotations
+from .annotations import COCO_SOURCE, LVIS_SOURCE, find_flaw, read_annotations
 
 _IDS_SHOWN = 5
 _LVIS_FIELDS = (('images', 'image', ('neg_category_ids', 'not_exhaustive_category_ids')),
@@ -22,36 +22,34 @@ _LVIS_FREQUENCIES = ('r', 'c', 'f')
 
 @DATASETS.register_module()
 class CocoInstances(BaseDetDataset):
-    """Objects with masks in the layout of COCO, checked before anything is learnt.
+    """Objects with masks in COCO format, checked before training.
 
-    mmdet's own data set leaves out an object of an unknown category or without an area
-    in silence, and gives labels in the order of the file whatever names the config has.
-    Here:
+    mmdet's own data set silently drops objects of unknown categories or without area, and
+    numbers labels in the order of the file whatever names the config gives. Here:
 
-    - The classes are those of the annotation file, in its order, so any file in this
-      layout will do. Names in ``metainfo`` must be the same ones.
-    - What refers to nothing (an unknown category or image) stops the run.
-    - An object that cannot be learnt (no area, no mask, box thinner than a pixel or
-      outside the image) is left out of training, counted and logged.
-    - With ``filter_cfg=dict(filter_empty_gt=True)`` an image without an object is left
-      out of training, counted and logged; without, it is learnt as background. Tests
-      take all images.
-    - Crowds are no objects. What lies in one is learnt as background, as in detectron2,
-      while the assigners have ``ignore_iof_thr=-1``, as the configs here do; mmdet leaves
-      it out of the losses above another value.
+    - Classes are those of the annotation file, in its order, so any file in this format
+      works. Names in ``metainfo`` must be identical.
+    - References to unknown categories or images stop the run.
+    - Unusable objects (no area, no mask, box thinner than one pixel or outside the image) are
+      left out of training, counted and logged.
+    - With ``filter_cfg=dict(filter_empty_gt=True)`` images without objects are left out of
+      training, counted and logged; otherwise they are trained on as background. Tests use all
+      images.
+    - Crowds are not objects. What lies in one is trained on as background, as in detectron2, if
+      the assigners have ``ignore_iof_thr=-1``, as in the configs here; with another value
+      mmdet leaves what exceeds it out of the losses.
 
-    ``metainfo`` has ``classes`` and ``image_counts``: of each class, the images in which
-    it is.
+    ``metainfo`` has ``classes`` and ``image_counts``, the number of images with each class.
 
     Args:
         args: See :class:`mmdet.datasets.BaseDetDataset`.
         kwargs: See there; ``ann_file``, ``data_root``, ``data_prefix=dict(img=...)``,
-            ``filter_cfg`` with ``filter_empty_gt`` and ``min_size`` (pixels of the
-            shorter side), ``pipeline``, ``test_mode``.
+            ``filter_cfg`` with ``filter_empty_gt`` and ``min_size`` (of the shorter side, in
+            pixels), ``pipeline``, ``test_mode``.
 
     Raises:
-        InputError: The annotation file is missing, contradicts itself, has other classes
-            than ``metainfo``, or leaves nothing to train on.
+        InputError: The annotation file is missing or inconsistent, has other classes than
+            ``metainfo``, or leaves nothing to train on.
     """
 
     source = COCO_SOURCE
@@ -60,8 +58,8 @@ class CocoInstances(BaseDetDataset):
         """Read the annotation file.
 
         Returns:
-            Of each image ``img_path``, ``img_id``, ``height``, ``width`` and
-            ``instances``, as mmdet has them.
+            Per image ``img_path``, ``img_id``, ``height``, ``width`` and ``instances``, in mmdet's
+            form.
         """
         content = self.read()
         self._set_classes(content['categories'])
@@ -78,7 +76,10 @@ class CocoInstances(BaseDetDataset):
             raise InputError(f'annotation file {self.ann_file}: an image lacks {error}') from error
         except InputError as error:
             raise InputError(f'annotation file {self.ann_file}: {error}') from error
-        self._count_images(data)
+        counts = self._metainfo['image_counts'] = [0] * len(self._metainfo['classes'])
+        for sample in data:
+            for label in {instance['bbox_label'] for instance in sample['instances']}:
+                counts[label] += 1
         return data
 
     def read(self) -> dict:
@@ -91,23 +92,16 @@ class CocoInstances(BaseDetDataset):
         if given is not None and tuple(given) != names:
             other = next((pair for pair in zip(given, names, strict=False) if pair[0] != pair[1]),
                          (f'{len(given)} names', f'{len(names)} names'))
-            raise InputError(f'metainfo.classes of the config and annotation file {self.ann_file} '
-                             f'differ: {other[0]} here, {other[1]} there; leave metainfo.classes '
-                             'out, the file says the classes')
+            raise InputError(f'metainfo.classes has {other[0]}, but annotation file '
+                             f'{self.ann_file} has {other[1]}: remove metainfo.classes, the file '
+                             'defines the classes')
         self._metainfo['classes'] = names
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Bring one image into mmdet's form.
-
-        Args:
-            raw_data_info: ``image`` and its ``objects`` as in the file.
-
-        Returns:
-            See :meth:`load_data_list`.
-        """
+        """Convert ``image`` and its ``objects`` from the file to mmdet's form."""
         image, instances = raw_data_info['image'], []
         for entry in raw_data_info['objects']:
-            reason = flaw(entry, image['width'], image['height'])
+            reason = find_flaw(entry, image['width'], image['height'])
             if reason:
                 self._left_out[reason].append(entry['id'])
                 continue
@@ -124,22 +118,11 @@ class CocoInstances(BaseDetDataset):
             height=image['height'], width=image['width'], instances=instances)
 
     def file_name(self, image: Mapping) -> str:
-        """Name of an image's file under ``data_prefix['img']``."""
+        """Return the file name of an image under ``data_prefix['img']``."""
         return image['file_name']
 
-    def _count_images(self, data: list[dict]) -> None:
-        counts = [0] * len(self._metainfo['classes'])
-        for sample in data:
-            for label in {instance['bbox_label'] for instance in sample['instances']}:
-                counts[label] += 1
-        self._metainfo['image_counts'] = counts
-
     def filter_data(self) -> list[dict]:
-        """Leave images out of training, and say what was left out.
-
-        Returns:
-            The images to train on; for a test, all.
-        """
+        """Return the images to train on, and log what is left out; for a test, all images."""
         if self.test_mode:
             return self.data_list
         cfg = self.filter_cfg or {}
@@ -149,12 +132,12 @@ class CocoInstances(BaseDetDataset):
         if cfg.get('filter_empty_gt', False):
             kept = [sample for sample in large
                     if not all(instance['ignore_flag'] for instance in sample['instances'])]
-        left_out = [f'{reason}: {_shown(ids)}' for reason, ids in self._left_out.items()]
+        left_out = [f'{reason}: {_format_ids(ids)}' for reason, ids in self._left_out.items()]
         if len(large) < len(self.data_list):
             left_out.append(f'image smaller than {cfg["min_size"]} pixels: '
                             f'{len(self.data_list) - len(large)}')
         if len(kept) < len(large):
-            left_out.append(f'image without an object: {len(large) - len(kept)}')
+            left_out.append(f'image without objects: {len(large) - len(kept)}')
         text = '; '.join(left_out)
         print_log(f'{self.ann_file}: {len(kept)} images to train on, with '
                   f'{sum(len(sample["instances"]) for sample in kept)} objects of '
@@ -168,28 +151,28 @@ class CocoInstances(BaseDetDataset):
 
 @DATASETS.register_module()
 class LVISInstances(CocoInstances):
-    """The same in the layout of LVIS v1, where an image's file is named by its ``coco_url``.
+    """Objects with masks in LVIS v1 format; ``coco_url`` names the files.
 
-    LVIS takes its images from both parts of COCO 2017, so ``data_root`` has the folders
-    ``train2017`` and ``val2017``. See :class:`CocoInstances`.
+    LVIS uses images of both parts of COCO 2017, so ``data_root`` has the folders ``train2017``
+    and ``val2017``. See :class:`CocoInstances`.
 
     Raises:
-        InputError: As there, or a field is missing that LVIS's measure needs: evaluation
-            would stop without it, after hours of training.
+        InputError: As there, or a field that the LVIS metric needs is missing: evaluation
+            would fail without it, after hours of training.
     """
 
     source = LVIS_SOURCE
 
     def read(self) -> dict:
-        """Read and check the annotation file, with what LVIS adds to COCO's layout."""
+        """Read the annotation file and check the fields that LVIS adds."""
         content = super().read()
         for section, noun, fields in _LVIS_FIELDS:
             for entry in content[section]:
                 missing = [field for field in fields if entry.get(field) is None]
                 if missing:
                     raise InputError(f'annotation file {self.ann_file}: {noun} {entry["id"]} has '
-                                     f'no `{missing[0]}`, which the measure of LVIS needs; for '
-                                     'a file in the layout of COCO take amt_mm.CocoInstances and '
+                                     f'no `{missing[0]}`, which the LVIS metric needs; for '
+                                     'COCO format use amt_mm.CocoInstances and '
                                      'amt_mm.CocoInstanceMetric')
         for category in content['categories']:
             if category['frequency'] not in _LVIS_FREQUENCIES:
@@ -199,10 +182,10 @@ class LVISInstances(CocoInstances):
         return content
 
     def file_name(self, image: Mapping) -> str:
-        """Folder and name, such as ``train2017/000000391895.jpg``."""
+        """Return folder and name, such as ``train2017/000000391895.jpg``."""
         return '/'.join(image['coco_url'].split('/')[-2:])
 
 
-def _shown(ids: list[int]) -> str:
+def _format_ids(ids: list[int]) -> str:
     more = ', ...' if len(ids) > _IDS_SHOWN else ''
     return f'{len(ids)} (id {", ".join(map(str, ids[:_IDS_SHOWN]))}{more})'

@@ -1,4 +1,4 @@
-"""LVIS evaluation by the lvis package, on a numpy of today."""
+"""LVIS evaluation by the lvis package, on current numpy."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ import numpy as np
 from lvis import LVISEval as _LVISEval
 from lvis import LVISResults
 
-
-def _numpy_with_float() -> ModuleType:
-    numpy = ModuleType('numpy')
-    numpy.__dict__.update(vars(np), float=float)
-    return numpy
+_NUMPY = ModuleType('numpy')
+_NUMPY.__dict__.update(vars(np), float=float)
 
 
 class LVISEval(_LVISEval):
-    """The lvis package's evaluation (Gupta et al., CVPR 2019), all of it unchanged.
+    """The unchanged evaluation of the lvis package (Gupta et al., CVPR 2019).
 
-    Release 0.5.3, the last, names Python's ``float`` as ``np.float`` in one method, which
-    numpy 1.24 removed. That method runs here with a ``np`` of its own, which has the name;
-    neither numpy nor the package is altered for anyone else.
+    Its last release, 0.5.3, uses ``np.float``, removed in numpy 1.24, in one method. This class
+    runs that method with an ``np`` that has the name; neither numpy nor lvis is patched.
     """
 
     accumulate = FunctionType(
-        _LVISEval.accumulate.__code__, {**vars(lvis.eval), 'np': _numpy_with_float()},
-        'accumulate')
+        _LVISEval.accumulate.__code__, {**vars(lvis.eval), 'np': _NUMPY}, 'accumulate')
 
 
 __all__ = ['LVISEval', 'LVISResults']

@@ -7,53 +7,44 @@ from mmpretrain.models.backbones.vit_sam import Attention
 from torch import Tensor
 from torch.nn import functional as F
 
-# Flash kernels want the width of a head as a multiple of this.
+# Flash kernels require head widths that are multiples of this.
 _WIDTH_UNIT = 8
 
 
 class RelativeAttention(Attention):
-    r"""Multi-head attention with decomposed relative positions (MViTv2, ViTDet), fused.
+    r"""Fused multi-head attention with decomposed relative positions (MViTv2, ViTDet).
 
     The logit of query :math:`(i, j)` and key :math:`(i', j')` is
 
     .. math:: s\, q \cdot k + q \cdot R^h_{i - i'} + q \cdot R^w_{j - j'}
 
-    Written as a bias matrix, the last two terms take ``heads * N * N`` numbers an
-    image: 0.4 GB in half precision for ViT-B at 1024 pixels (N = 4096), in each
-    global layer, and as much again for its gradient. But they depend on the key only
-    through its row and its column, so they are a dot product, too: of the ``h + w``
-    numbers :math:`(q \cdot R^h_{i - \cdot},\, q \cdot R^w_{j - \cdot})` and the key's
-    row and column, one-hot. Appended to query and key, they make the same logits
-    exactly in plain attention with heads of ``d + h + w`` instead of ``d``, which runs
-    in a flash kernel and stores ``3 * heads * N * (d + h + w)`` numbers: 57 MB there
-    (values are padded with zeros, because the kernels want one width). Measured for that
-    layer on one CPU core in fp32, forward and backward: 3.8 s and 0.4 GB, where
-    mmpretrain's attention takes 10.6 s and 2.5 GB. Flash kernels on GPUs take heads up to
-    256 wide, that is images up to 1536 pixels square with patches of 16; above, torch
-    chooses another by itself. Without relative positions (``use_rel_pos=False``) heads
+    As a bias matrix, the last two terms take ``heads * N * N`` numbers per image: 0.4 GB in half
+    precision for ViT-B at 1024 pixels (N = 4096), in each global layer, and again for the
+    gradient. But they depend on the key through its row and column only, so they are dot
+    products of the ``h + w`` numbers :math:`(q \cdot R^h_{i - \cdot},\, q \cdot R^w_{j - \cdot})`
+    with the one-hot row and column of the key. Appended to query and key, they give the same
+    logits exactly in plain attention with head width ``d + h + w``, which runs in a flash kernel
+    and stores ``3 * heads * N * (d + h + w)`` numbers: 57 MB here (values are zero-padded, as
+    the kernels require equal widths). Measured for that layer on one CPU core in fp32, forward
+    and backward: 3.8 s and 0.4 GB; mmpretrain's attention takes 10.6 s and 2.5 GB. Flash
+    kernels on GPUs support heads up to 256 wide, that is square images up to 1536 pixels with
+    patches of 16; torch falls back to other kernels above. With ``use_rel_pos=False`` heads
     keep their width ``d``.
 
-    Source: Li et al., MViTv2, CVPR 2022, equation 4; its code and ViTDet's do not
-    scale the query in the relative terms.
+    Source: Li et al., MViTv2, CVPR 2022, equation 4; its code and ViTDet's do not scale the query
+    in the relative terms.
 
     Args:
         embed_dims: Width D.
-        num_heads: Heads; divides the width.
+        num_heads: Number of heads; divides the width.
         qkv_bias: See :class:`mmpretrain.models.backbones.vit_sam.Attention`.
-        use_rel_pos: Whether there are relative positions.
-        input_size: Rows and columns that they are learned for; others are
-            interpolated.
+        use_rel_pos: Whether to use relative positions.
+        input_size: Rows and columns that the relative positions are learned for; they are
+            interpolated for others.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend within each map.
-
-        Args:
-            x: ``(B, h, w, D)``.
-
-        Returns:
-            The same shape.
-        """
+        """Attend within each map, ``(B, h, w, D)`` to the same shape."""
         batch, rows, columns, width = x.shape
         q, k, v = (self.qkv(x).view(batch, rows * columns, 3, self.num_heads, -1)
                    .permute(2, 0, 3, 1, 4))                     # (B, heads, N, d) each
@@ -67,8 +58,10 @@ class RelativeAttention(Attention):
                            grid: tuple[int, int]) -> Tensor:
         rows, columns = grid
         at = q.unflatten(2, grid)                               # (B, heads, h, w, d)
-        to_rows = torch.einsum('bnhwd,hdk->bnhwk', at, relative_rows(self.rel_pos_h, rows))
-        to_columns = torch.einsum('bnhwd,wdk->bnhwk', at, relative_rows(self.rel_pos_w, columns))
+        to_rows = torch.einsum('bnhwd,hdk->bnhwk', at,
+                               expand_relative_positions(self.rel_pos_h, rows))
+        to_columns = torch.einsum('bnhwd,wdk->bnhwk', at,
+                                  expand_relative_positions(self.rel_pos_w, columns))
         row = torch.eye(rows, dtype=k.dtype, device=k.device).repeat_interleave(columns, 0)
         column = torch.eye(columns, dtype=k.dtype, device=k.device).repeat(rows, 1)
         place = torch.cat([row, column], 1).expand(*k.shape[:2], -1, -1)
@@ -80,14 +73,13 @@ class RelativeAttention(Attention):
         return attended[..., :v.shape[-1]]
 
 
-def relative_rows(embedding: Tensor, length: int) -> Tensor:
-    """Lay out an embedding of distances by query and key.
+def expand_relative_positions(embedding: Tensor, length: int) -> Tensor:
+    """Expand an embedding of distances to pairs of query and key.
 
     Args:
-        embedding: Of the distances -(L - 1) to L - 1 (query minus key) for the
-            length L that it was made for, ``(2 L - 1, d)``.
-        length: Of the axis now; for another than L the embedding is interpolated,
-            linearly, as ViTDet does.
+        embedding: ``(2 L - 1, d)`` for the distances -(L - 1) to L - 1 (query minus key).
+        length: Of the axis; for another than L the embedding is interpolated linearly, as in
+            ViTDet.
 
     Returns:
         ``(length, d, length)``: [query, :, key].

@@ -1,4 +1,4 @@
-"""ViTDet's backbone: a plain ViT whose layers attend in windows, some of them globally."""
+"""Backbone of ViTDet: a plain ViT with windowed attention in all but a few layers."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from amt_mm.registry import MODELS
 
 from .relative_attention import RelativeAttention
 
-# As pre-training has it, so that the same weights give the same features.
+# As in pre-training, so that the same weights give the same features.
 _NORM = dict(type='LN', eps=1e-6)
 _ARCH_KEYS = ('embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')
 
 
 class ViTDetLayer(BaseModule):
-    """A transformer layer that attends in windows or, with window 0, globally.
+    """Transformer layer with windowed or, with window 0, global attention.
 
-    mmpretrain's layer of ViTSAM drops paths of the feed-forward network only;
-    ViTDet, and the pre-training ViT, drop those of attention, too.
+    mmpretrain's ViTSAM layer has stochastic depth in the feed-forward network only; ViTDet, and
+    the pre-training ViT, have it in attention, too.
 
     Args:
         arch: Width, heads and feed-forward channels as in :class:`ViTDet`.
         grid: Rows and columns of patches at the expected image size.
         window_size: Side of a window in patches; 0 for global attention.
-        use_rel_pos: Whether attention knows relative positions.
-        drop_path_rate: Chance that a sample leaves out either half of the layer.
-        with_cp: Whether to compute the layer again in the backward pass instead of
-            keeping its activations.
-        layer_scale: Start of the scale of each half's output; 0 for none.
+        use_rel_pos: Whether attention uses relative positions.
+        drop_path_rate: Probability that a sample skips either half of the layer.
+        with_cp: Whether to recompute activations in the backward pass (checkpointing).
+        layer_scale: Initial scale of each half's output; 0 for none.
     """
 
     def __init__(self, arch: dict, grid: tuple[int, int], window_size: int, use_rel_pos: bool,
@@ -52,7 +51,7 @@ class ViTDetLayer(BaseModule):
             width, arch['num_heads'], use_rel_pos=use_rel_pos,
             input_size=(window_size, window_size) if window_size else grid)
         if layer_scale > 0:
-            # Under the name that the pre-training ViT has it.
+            # Named as in the pre-training ViT.
             self.attn.gamma1 = LayerScale(width, layer_scale_init_value=layer_scale)
         self.drop_path = DropPath(drop_path_rate)
         self.ln2 = build_norm_layer(_NORM, width)
@@ -82,51 +81,51 @@ class ViTDetLayer(BaseModule):
 
 @MODELS.register_module()
 class ViTDet(ViTSAM):
-    """A plain ViT as a detection backbone (Li et al., ECCV 2022), for pre-trained encoders.
+    """A plain ViT as detection backbone (Li et al., ECCV 2022), for pre-trained encoders.
 
-    Parameters have the names of mmpretrain's ``VisionTransformer``, so an encoder of
-    this toolbox's pre-training loads as it is. What differs from it:
+    Parameters are named as in mmpretrain's ``VisionTransformer``, so encoders pre-trained with
+    this toolbox load unchanged. Differences from it:
 
-    - There is no [CLS] token. Pre-trained layers attended to it, these do not, so
-      features equal those of the pre-training ViT with its [CLS] taken out.
-    - There is no final norm (``ln1`` of a checkpoint has no place here), as in ViTDet:
-      the pyramid has norms of its own.
-    - All layers but four, spread evenly, attend within windows. Windows that reach
-      over the edge are filled with zeros that are attended to, as in ViTDet.
-    - Attention knows relative positions, which start at zero: a pre-trained encoder
-      begins with the attention it learned.
+    - No [CLS] token. Pre-trained layers attended to it and these do not, so features equal those
+      of the pre-training ViT with its [CLS] removed.
+    - No final norm (``ln1`` of a checkpoint is not loaded), as in ViTDet: the pyramid has its
+      own.
+    - All layers but four, evenly spaced, attend within windows. Windows across the edge are
+      padded with zeros that are attended to, as in ViTDet.
+    - Relative positions in attention, initialised with zero, so that a pre-trained encoder
+      starts with the attention it learned.
 
-    Images of another size than ``img_size`` may come at any time: positions are
-    interpolated (absolute ones bicubically, relative ones linearly) and windows filled.
+    Images may differ from ``img_size``: absolute positions are interpolated bicubically,
+    relative ones linearly, and windows are padded.
 
-    Memory: no matrix of N x N is ever stored, see :class:`RelativeAttention`. With
-    ``with_cp`` a layer keeps its input alone.
+    Memory: no N x N matrix is stored, see :class:`RelativeAttention`. With ``with_cp`` a layer
+    stores its input only.
 
     Args:
-        arch: Name of mmpretrain's ``VisionTransformer``: ViT-T ``'deit-tiny'``, ViT-S
+        arch: Name in mmpretrain's ``VisionTransformer``: ViT-T ``'deit-tiny'``, ViT-S
             ``'deit-small'`` (its ``'small'`` is another network), ViT-B ``'base'``, ViT-L
             ``'large'``; or a dict with ``embed_dims``, ``num_layers``, ``num_heads``,
-            ``feedforward_channels`` and, optionally, ``global_attn_indexes``. By default
-            the last layer of each quarter is global: 2, 5, 8, 11 of 12.
-        img_size: Height and width in pixels that positions are made for, one number for
-            a square; the size that training pads to. 1024 as in the paper.
-        patch_size: Side of a patch in pixels; that of pre-training.
-        window_size: Side of a window in patches; 14 is the grid of pre-training at 224
-            pixels. 0 makes all layers global.
-        use_rel_pos: Whether attention knows relative positions.
-        drop_path_rate: Of the last layer, growing linearly from 0 in the first. 0.1 as in
-            the paper for ViT-B; 0.4 for ViT-L.
-        with_cp: Whether to trade a second forward pass for memory.
+            ``feedforward_channels`` and, optionally, ``global_attn_indexes``. By default the
+            last layer of each quarter is global: 2, 5, 8, 11 of 12.
+        img_size: Height and width in pixels of the position grid, one number for a square; the
+            size that training pads to. Defaults to 1024 as in the paper.
+        patch_size: Side of a patch in pixels, as in pre-training.
+        window_size: Side of a window in patches. Defaults to 14, the grid of pre-training at
+            224 pixels; 0 makes all layers global.
+        use_rel_pos: Whether attention uses relative positions.
+        drop_path_rate: Of the last layer, increasing linearly from 0 in the first. Defaults to
+            0.1 as in the paper for ViT-B; 0.4 for ViT-L.
+        with_cp: Whether to save memory by recomputing activations in the backward pass.
         layer_scale_init_value: For encoders pre-trained with LayerScale, such as SimMIM's: any
-            value above 0, which the checkpoint's replaces. 0 for none.
-        init_cfg: See MMEngine. By default linear layers are drawn from a normal
-            distribution with a deviation of .02, as in ViTDet.
+            value above 0, which the checkpoint overwrites. 0 for none.
+        init_cfg: See MMEngine. Defaults to a truncated normal distribution with standard
+            deviation .02 for linear layers, as in ViTDet.
 
     Raises:
-        InputError: No such architecture, or an incomplete one.
+        InputError: The architecture is unknown or incomplete.
     """
 
-    # Entries that no pre-training can give.
+    # Parameters that no pre-training provides.
     not_pretrained = ('rel_pos_h', 'rel_pos_w')
 
     def __init__(self, arch: str | dict = 'base', img_size: int | tuple[int, int] = 1024,
@@ -137,8 +136,7 @@ class ViTDet(ViTSAM):
         if init_cfg is None:
             init_cfg = dict(type='TruncNormal', layer='Linear', std=.02)
         arch = _complete_arch(arch)
-        # The parent builds layers of its own class, replaced below: drawing random weights for
-        # them would take seconds.
+        # The parent's own layers are replaced below; full-size ones take seconds to initialise.
         tiny = dict(embed_dims=1, num_heads=1, feedforward_channels=1)
         super().__init__(
             arch=arch, img_size=img_size, patch_size=patch_size, out_channels=0,
@@ -151,11 +149,11 @@ class ViTDet(ViTSAM):
             for i, rate in enumerate(rates))
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
-        """Before loading: drop [CLS]'s position, and let the parent resize the grid's."""
+        """Before loading: drop the position of [CLS], and let the parent resize the grid's."""
         name = prefix + 'pos_embed'
         given = state_dict.get(name)
         if given is None or given.shape[-1] != self.embed_dims:
-            return  # torch says what is missing or of another shape
+            return  # torch reports the missing or mismatched entry
         if given.ndim == 3:
             if prefix + 'cls_token' in state_dict:
                 given = given[:, 1:]
@@ -177,8 +175,8 @@ def _complete_arch(arch: str | dict) -> dict:
     zoo = VisionTransformer.arch_zoo
     if isinstance(arch, str):
         if arch.lower() not in zoo:
-            raise InputError(f'model.backbone.arch {arch!r}: choose from {", ".join(sorted(zoo))} '
-                             f'or give a dict with {", ".join(_ARCH_KEYS)}')
+            raise InputError(f'model.backbone.arch {arch!r}: use one of {", ".join(sorted(zoo))} '
+                             f'or a dict with {", ".join(_ARCH_KEYS)}')
         arch = zoo[arch.lower()]
     missing = [key for key in _ARCH_KEYS if key not in arch]
     if missing:

@@ -21,22 +21,27 @@ from amt_mm.config.overlay import apply_overlay
 from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
-from amt_mm.messages import warn
+from amt_mm.messages import lost_connection, warn
 from amt_mm.models import Host
 from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
 from amt_mm.reliability.open_gradients import gather_open_gradients
+from amt_mm.reliability.peers import exchange_timeout, silence_limit, watch_peers
 from amt_mm.reliability.resumed_info import check_meta, resumed_hub
 from amt_mm.reliability.run_lock import RunLock
 from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
 from amt_mm.reliability.stop_signal_hook import StopSignalHook
-from amt_mm.reliability.worker_failure import worker_failure
+from amt_mm.reliability.watchdog import watchdog
+from amt_mm.reliability.worker_failure import dead_worker, worker_failure
 
 from .compiling import compile_host
 from .quiet_logging import quiet
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
 from .training_set import replacing_loader
+
+# Seconds until it is known which process is lost, when an exchange has failed.
+_LOST = 15
 
 
 @RUNNERS.register_module()
@@ -77,6 +82,14 @@ class OverlayRunner(Runner):
         if isinstance(self.model, ShardedModel):
             self.register_hook(ShardedStateHook())
 
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set the processes up; those of a tool exchange signs of life from now on."""
+        timeout = exchange_timeout(env_cfg).total_seconds()
+        super().setup_env({**env_cfg, 'dist_cfg': {**env_cfg.get('dist_cfg', {}),
+                                                   'timeout': timeout}})
+        if self.distributed and self.world_size > 1 and watchdog.at_work:
+            watch_peers(silence_limit(env_cfg))
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build our loop where the config asks for MMEngine's; seed samples, replace bad images."""
         if isinstance(loop, dict):
@@ -98,11 +111,14 @@ class OverlayRunner(Runner):
                 run_on_all_ranks(lambda: self._lock_folders(stack))
                 self._owns_folder = True
                 self.dump_config()
+                stack.enter_context(watchdog.watching(dead_worker))
                 return super().train()
         except Exception as error:
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
                     hook.restore()
+            if lost_connection(error):
+                watchdog.hurry(_LOST)
             line = None if isinstance(error, InputError) else worker_failure(error)
             if line is None:
                 raise

@@ -1,4 +1,4 @@
-"""What every classifier on frozen features asks of its input."""
+"""Input checks shared by the classifiers on frozen features."""
 
 from __future__ import annotations
 
@@ -9,52 +9,46 @@ from ..errors import InputError
 
 
 def check_features(name: str, features: Tensor, width: int | None = None) -> None:
-    """Raise InputError unless ``features`` are (n, D), n and D at least 1, and finite.
+    """Raise InputError unless ``features`` are finite and ``(n, D)`` with n, D >= 1.
 
     Args:
-        name: How the message calls them.
+        name: Their name in the message.
         features: The features.
-        width: The D they must have. Default: any.
+        width: Required D. Defaults to None: any.
     """
     if features.ndim != 2 or features.numel() == 0 or not features.is_floating_point():
         raise InputError(
             f'{name} have shape {tuple(features.shape)} and type {features.dtype}; '
-            'they must be (images, width) numbers of a floating type, at least one image'
-        )
+            'they must be (images, width) of a floating type, at least one image')
     if width is not None and features.shape[1] != width:
-        raise InputError(
-            f'{name} are {features.shape[1]} wide, those for training {width}; '
-            'take both from one model'
-        )
-    # In parts, for a gallery of a million images fills the memory but once.
+        raise InputError(f'{name} are {features.shape[1]} wide, the training features {width}; '
+                         'take both from one model')
+    # In chunks: a mask of a million features would double the memory.
     finite = torch.cat([torch.isfinite(part).all(dim=1) for part in features.split(2**14)])
     if not finite.all():
         first = int((~finite).nonzero()[0])
-        raise InputError(
-            f'{name}: image {first} has a feature that is not finite '
-            f'({int((~finite).sum())} of {len(features)} images); has the training diverged?'
-        )
+        raise InputError(f'{name}: image {first} has a feature that is not finite '
+                         f'({int((~finite).sum())} of {len(features)} images); has the training '
+                         'diverged?')
 
 
 def check_labels(name: str, labels: Tensor, count: int, num_classes: int | None = None) -> int:
-    """Raise InputError unless ``labels`` are ``count`` classes from 0.
+    """Raise InputError unless ``labels`` are ``count`` class indices from 0.
 
     Args:
-        name: How the message calls them.
-        labels: (n,) integers.
-        count: The n they must have.
-        num_classes: All labels must be below it. Default: the highest plus one.
+        name: Their name in the message.
+        labels: ``(n,)`` integers.
+        count: Required n.
+        num_classes: Exclusive upper bound. Defaults to the highest label plus one.
 
     Returns:
         The number of classes.
     """
     if labels.shape != (count,) or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(
-            f'{name} have shape {tuple(labels.shape)} and type {labels.dtype}; '
-            f'they must be {count} integers, one an image'
-        )
+        raise InputError(f'{name} have shape {tuple(labels.shape)} and type {labels.dtype}; '
+                         f'they must be {count} integers, one per image')
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or (num_classes is not None and high >= num_classes):
         limit = 'up' if num_classes is None else str(num_classes - 1)
-        raise InputError(f'{name} reach from {low} to {high}; classes count from 0 to {limit}')
+        raise InputError(f'{name} range from {low} to {high}; classes count from 0 to {limit}')
     return high + 1 if num_classes is None else num_classes

@@ -1,4 +1,4 @@
-"""k-NN accuracy of a data set, the search shared by all processes."""
+"""k-NN accuracy on a data set, computed by all processes together."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from .knn import knn_rank
 def knn_accuracies(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
                    test_labels: Tensor, ks: Sequence[int], temperature: float = 0.07,
                    device: torch.device | str = 'cpu') -> dict[str, float]:
-    """Classify the test images by :func:`~amt_mm.evaluation.knn_rank`, and count.
+    """Measure the accuracy of :func:`~amt_mm.evaluation.knn_rank`.
 
-    Every process must call it with the same features; each searches for its share
-    of the test images.
+    All processes must call it with the same features; each classifies its share of test images.
 
     Args:
-        train_features: ``(N, D)``, on any device; they stay there.
+        train_features: ``(N, D)``, on any device.
         train_labels: ``(N,)``, classes from 0.
         test_features: ``(M, D)``.
         test_labels: ``(M,)``, classes from 0.
-        ks: Numbers of voters.
-        temperature: Of the votes. Defaults to .07.
+        ks: Numbers of neighbours.
+        temperature: Temperature of the votes. Defaults to .07.
         device: Where to search.
 
     Returns:
-        Per cent: ``top1_k<k>`` for each k and, where at least five vote and there are
-        more than five classes, ``top5_k<k>``: right is among the five classes with the
-        most votes. A class without a vote is not among them.
+        Percentages: ``top1_k<k>`` for each k and, with at least five neighbours and more than five
+        classes, ``top5_k<k>``. A class without a vote is not among the top five.
     """
     rank, world_size = get_dist_info()
     labels = test_labels[rank::world_size].to(device)

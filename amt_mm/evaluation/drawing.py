@@ -1,4 +1,4 @@
-"""Draw labelled images: so many of each class, or so many in all, evenly."""
+"""Draw random subsets of labelled images: per class, or balanced over classes."""
 
 from __future__ import annotations
 
@@ -12,41 +12,40 @@ from ..errors import InputError
 
 
 def number_in_class(labels: Tensor) -> Tensor:
-    """Count each image within its class, from 0, in the order given.
+    """Number the images of each class from 0, in the given order.
 
     Args:
-        labels: (n,) integer classes.
+        labels: ``(n,)`` integer classes.
 
     Returns:
-        (n,) numbers, int64.
+        ``(n,)`` int64.
     """
     order = labels.argsort(stable=True)
     ordered = labels[order]
-    first = torch.searchsorted(ordered, ordered)  # where its class begins
+    first = torch.searchsorted(ordered, ordered)  # start of the class
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order)) - first
     return place
 
 
-def draw_of_each_class(
-    labels: Tensor, shots: int, seed: Sequence[int], names: Sequence[str] | None = None
-) -> Tensor:
+def draw_of_each_class(labels: Tensor, shots: int, seed: Sequence[int],
+                       names: Sequence[str] | None = None) -> Tensor:
     """Draw ``shots`` images of each class without replacement.
 
-    Of one seed, a draw of fewer shots is part of a draw of more.
+    With the same seed, a draw of fewer shots is a subset of a draw of more.
 
     Args:
-        labels: (n,) integer classes from 0.
-        shots: Images a class.
-        seed: Integers that the draw follows from, with the labels and nothing else.
-        names: Names of all classes, for the message. Default: their numbers, up
-            to the highest label.
+        labels: ``(n,)`` integer classes from 0.
+        shots: Images per class.
+        seed: Integers; together with the labels they determine the draw.
+        names: Names of all classes, for the message. Defaults to their numbers, up to the highest
+            label.
 
     Returns:
-        (shots * classes,) indices, ascending.
+        ``(shots * classes,)`` indices, ascending.
 
     Raises:
-        InputError: If a class has fewer images.
+        InputError: A class has fewer images.
     """
     check_enough(labels, shots, names)
     order = _permutation(len(labels), seed)
@@ -54,39 +53,34 @@ def draw_of_each_class(
 
 
 def check_enough(labels: Tensor, shots: int, names: Sequence[str] | None = None) -> None:
-    """Raise InputError, naming the class, unless each class has ``shots`` images.
+    """Raise InputError for a class with fewer than ``shots`` images.
 
-    Args:
-        labels: (n,) integer classes from 0.
-        shots: Images a class.
-        names: As in :func:`draw_of_each_class`.
+    The arguments are those of :func:`draw_of_each_class`.
     """
     count = int(labels.max()) + 1 if names is None else len(names)
     sizes = torch.bincount(labels, minlength=count)
     if int(sizes.min()) < shots:
         few = int((sizes < shots).nonzero()[0])
         name = few if names is None else f'{few} ({names[few]})'
-        raise InputError(
-            f'{shots} images a class are to be drawn, class {name} has {int(sizes[few])}; '
-            'ask for fewer shots'
-        )
+        raise InputError(f'{shots} images per class are needed, class {name} has '
+                         f'{int(sizes[few])}; ask for fewer shots')
 
 
 def draw_evenly(labels: Tensor, count: int, seed: Sequence[int]) -> Tensor:
-    """Draw ``count`` images without replacement, as equally over classes as they allow.
+    """Draw ``count`` images without replacement, balanced over classes.
 
-    Two classes differ by at most one image, unless one has no more to give.
+    Two classes differ by at most one image, unless one is exhausted.
 
     Args:
-        labels: (n,) integer classes.
-        count: Images in all; all there are, if that is fewer.
+        labels: ``(n,)`` integer classes.
+        count: Number of images; with fewer images, all are drawn.
         seed: As in :func:`draw_of_each_class`.
 
     Returns:
         Indices, ascending.
     """
     order = _permutation(len(labels), seed)
-    # One of each class, then the second of each, ... in each round classes by chance.
+    # One image of each class, then a second of each, and so on; classes in random order.
     rounds = number_in_class(labels[order]).argsort(stable=True)
     return order[rounds[:count]].sort().values
 

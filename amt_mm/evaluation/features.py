@@ -9,40 +9,33 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-# How one feature comes from the tokens (B, 1 + N, D) of each image.
+# Tokens (B, 1 + N, D) -> one feature per image.
 _POOLINGS = {'cls': lambda tokens: tokens[:, 0], 'mean': lambda tokens: tokens[:, 1:].mean(dim=1)}
 
 
-def extract_features(
-    model: nn.Module,
-    batches: Iterable[Tensor],
-    forward: Callable[[Tensor], Tensor] | None = None,
-    progress: str | None = None,
-    pooling: Sequence[str] = ('cls', 'mean'),
-) -> dict[str, Tensor]:
-    """Run a frozen encoder over images and keep one feature of each, or two.
+def extract_features(model: nn.Module, batches: Iterable[Tensor],
+                     forward: Callable[[Tensor], Tensor] | None = None,
+                     progress: str | None = None, pooling: Sequence[str] = ('cls', 'mean')
+                     ) -> dict[str, Tensor]:
+    """Encode images in evaluation mode, without gradients.
 
-    The model runs in evaluation mode without gradients; afterwards every module
-    has its own mode back, also if the run fails.
+    Every module's mode is restored afterwards, also after an error.
 
     Args:
         model: The encoder, or the model that ``forward`` runs a part of.
-        batches: Batches of images, each (B, 3, H, W), normalised as the model
-            wants them; moved to the model's device here.
-        forward: Gives the tokens (B, 1 + N, D) of a batch, [CLS] first.
-            Default: the model itself.
-        progress: What to call the progress bar, which appears on a terminal
-            only and needs tqdm. Default: no bar.
-        pooling: Which features to keep: ``'cls'``, the [CLS] token, ``'mean'``, the
-            mean of the other tokens. Default both.
+        batches: Batches of normalised images, ``(B, 3, H, W)``, on any device.
+        forward: Returns the tokens ``(B, 1 + N, D)`` of a batch, [CLS] first. Defaults to the
+            model.
+        progress: Title of a progress bar on a terminal, which needs tqdm. Defaults to None: no
+            bar.
+        pooling: Features to keep: ``'cls'``, the [CLS] token, ``'mean'``, the mean of the other
+            tokens. Defaults to both.
 
     Returns:
-        From each pooling to its features: (n, D), float32, on the CPU, in the
-        order of the batches.
+        Pooling -> features ``(n, D)``, float32, on the CPU, in the order of the batches.
 
     Raises:
-        InputError: If there is no image, the tokens are of another shape or a
-            pooling is unknown.
+        InputError: There is no image, tokens have another shape, or a pooling is unknown.
     """
     if not pooling or not set(pooling) <= set(_POOLINGS):
         raise InputError(f"pooling is {pooling}; give 'cls', 'mean' or both")
@@ -58,17 +51,16 @@ def extract_features(
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        # Not inference_mode: what a module caches here, training must be able to use.
+        # Not inference_mode: training could not use what a module caches here.
         with torch.no_grad():
             for images in batches:
                 tokens = forward(images.to(device))  # (B, 1 + N, D)
                 if tokens.ndim != 3 or tokens.shape[1] < 2:
                     raise InputError(
-                        f'the encoder gives {tuple(tokens.shape)} for images '
+                        f'the encoder returns {tuple(tokens.shape)} for images '
                         f'{tuple(images.shape)}; features need tokens (B, 1 + N, D), [CLS] first '
-                        "(mmpretrain's transformers: model.backbone.out_type='raw')"
-                    )
-                # In float32, for a half-precision sum over many tokens loses digits.
+                        "(mmpretrain's transformers: model.backbone.out_type='raw')")
+                # A half-precision mean over many tokens loses digits.
                 tokens = tokens.float()
                 for name, part in parts.items():
                     part.append(_POOLINGS[name](tokens).cpu())

@@ -1,4 +1,4 @@
-"""Judge an encoder on the labelled images that its config names under ``probe``."""
+"""Evaluate an encoder on the images that its config names under ``probe``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from .drawing import number_in_class
 from .knn import knn_classify
 from .linear_probe import fit_linear_probe
 
-# Strengths of the penalty that the linear probe chooses among, on a held-out part of the
-# training images: with some thousands of images the best one differs between encoders.
+# Penalties of the linear probe, selected on held-out training images: with a few thousand images
+# the best one differs between encoders.
 _L2 = (1e-4, 1e-3, 1e-2, 1e-1)
-_L2_OF_FEW = 1e-2  # where no class has five images to choose by
+_L2_OF_FEW = 1e-2  # if no class has five images, so that none can be held out
 _BATCH_SIZE = 256
 
 
@@ -36,31 +36,31 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     """Measure a frozen encoder.
 
     Args:
-        model: A model with ``data_preprocessor``, ``backbone`` and
-            ``extract_feat`` giving all tokens.
-        cfg: Config with ``probe.train`` and ``probe.test``, data sets of whole images, and
-            maybe ``probe.folds``, for cross-validation over the images of both.
-        k: Voters of k-NN.
+        model: A model with ``data_preprocessor``, ``backbone`` and an ``extract_feat`` that
+            returns all tokens.
+        cfg: Config with the data sets ``probe.train`` and ``probe.test`` of whole images and,
+            optionally, ``probe.folds`` for cross-validation over both.
+        k: Number of neighbours of k-NN.
 
     Returns:
-        Per cent: ``knn`` (on mean-pooled tokens), ``linear_cls``, ``linear_mean``
-        where the images have labels; with ``probe.folds`` the same with ``_cv`` behind, where
-        each image of both parts is judged once, by what is fitted to the other folds: with
-        few test images their chance is what makes two encoders differ. Also
-        ``attention_on_object`` (share of the last block's [CLS] attention to patches that
-        falls on the object, mean over heads, as it is and not stretched to [0, 1]) and
-        ``object_area`` (what even attention would reach) where the test set has masks.
+        Percentages. With labels, ``knn`` (on mean-pooled tokens), ``linear_cls`` and
+        ``linear_mean``; with ``probe.folds`` also the same with the suffix ``_cv``, where each
+        image of both parts is classified once by what was fitted to the other folds, because
+        sampling noise dominates with few test images. With masks in the test set,
+        ``attention_on_object`` (share of the last block's [CLS] attention to patches that falls on
+        the object, mean over heads, not rescaled to [0, 1]) and ``object_area`` (what uniform
+        attention would reach).
 
     Raises:
-        InputError: Training and test images are of different classes or share images, one
-            part has labels and the other none, or ``probe.folds`` cannot be.
+        InputError: The parts have different classes or share images, only one part has labels, or
+            ``probe.folds`` is out of range.
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
     labelled = [dataset_labels(part) is not None for part in (train, test)]
     if any(labelled) != all(labelled):
         raise InputError(f'probe.{"test" if labelled[0] else "train"} has images without class '
-                         'labels, and the other part has them: give labels to both, or to none')
+                         'labels, the other part has labels: label both or neither')
     if cfg.probe.get('folds') is not None and not any(labelled):
         raise InputError('probe.folds needs images with class labels')
     if all(labelled):
@@ -69,9 +69,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
                  for part in (train, test)]
         result.update(_probe(*found, k))
         if cfg.probe.get('folds') is not None:
-            pooled = _pooled(*found)
-            result.update({f'{name}_cv': value for name, value in
-                           _cross_validate(pooled, cfg.probe.folds, k).items()})
+            result.update(_cross_validate(_concatenate(*found), cfg.probe.folds, k))
     if hasattr(test, 'object_mask'):
         maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
                           for images in whole_images(model, test)])
@@ -82,24 +80,25 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     return result
 
 
-def _pooled(*parts: LabelledFeatures) -> LabelledFeatures:
+def _concatenate(*parts: LabelledFeatures) -> LabelledFeatures:
     features = {name: torch.cat([part.features[name] for part in parts])
                 for name in parts[0].features}
     return LabelledFeatures(features, torch.cat([part.labels for part in parts]), parts[0].names)
 
 
 def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, float]:
-    """Accuracies over all images; every class is spread evenly over the folds."""
+    """Return ``<measure>_cv`` over all images; each class is spread evenly over the folds."""
     largest = int(data.labels.bincount().max())
     if type(folds) is not int or not 2 <= folds <= largest:
-        raise InputError(f'probe.folds={folds!r} must be a whole number from 2 to the images of '
-                         f'the largest class, {largest}')
+        raise InputError(f'probe.folds={folds!r} must be an integer from 2 to the size of the '
+                         f'largest class, {largest}')
     fold = number_in_class(data.labels) % folds
     total: dict[str, float] = {}
     for i in range(folds):
-        rest, part = data.chosen(fold != i), data.chosen(fold == i)
+        rest, part = data.subset(fold != i), data.subset(fold == i)
         for name, value in _probe(rest, part, k).items():
-            total[name] = total.get(name, 0) + value * len(part.labels) / len(data.labels)
+            share = value * len(part.labels) / len(data.labels)
+            total[f'{name}_cv'] = total.get(f'{name}_cv', 0) + share
     return total
 
 
@@ -108,7 +107,7 @@ def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str,
     train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
-    # Every fifth training image of a class chooses the penalty; all of them are fitted with it.
+    # Every fifth image of a class selects the penalty, with which all of them are fitted.
     held_out = number_in_class(train_labels) % 5 == 4
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     for name in ('cls', 'mean'):

@@ -12,95 +12,64 @@ from torch import Tensor
 from ..errors import InputError
 from .checks import check_features, check_labels
 
-# Cosines are compared in steps of 2^-22, the rounding error of a float32 dot
-# product: two copies of one image then tie exactly on every device.
+# Cosines are compared in steps of 2^-22, the rounding error of a float32 dot product, so that
+# copies of an image tie exactly on every device.
 _COSINE_STEPS = 2**22
 _INDEX_SPAN = 2**32
-# Below every key of a training image.
+# Less than every key of a training image.
 _NO_KEY = torch.iinfo(torch.int64).min
 # Votes are integers, whose sum does not depend on the order of addition.
 _VOTE_BITS = 40
 
 
-def knn_classify(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    k: int | Sequence[int] = 20,
-    temperature: float = 0.07,
-    num_classes: int | None = None,
-    chunk: int = 2**22,
-) -> Tensor | dict[int, Tensor]:
+def knn_classify(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
+                 k: int | Sequence[int] = 20, temperature: float = 0.07,
+                 num_classes: int | None = None, chunk: int = 2**22
+                 ) -> Tensor | dict[int, Tensor]:
     """Classify test images by the votes of their nearest training images.
 
-    See :func:`knn_rank`, of whose ranking this is the first class.
-
-    Args:
-        train_features: See there, as for the other arguments.
-        train_labels: See there.
-        test_features: See there.
-        k: Number of voters, or several numbers, which share one search. Default
-            20, which DINO (Caron et al., ICCV 2021, section 3.2) found best
-            throughout.
-        temperature: See there.
-        num_classes: See there.
-        chunk: See there.
+    The prediction is the first class of :func:`knn_rank`, which describes the other arguments and
+    errors. ``k`` is a number of neighbours, or several, which share one search; it defaults to 20,
+    which DINO (Caron et al., ICCV 2021, section 3.2) found best throughout.
 
     Returns:
-        (M,) predicted classes, int64; for several k a dictionary from k to them.
-
-    Raises:
-        InputError: See there.
+        ``(M,)`` predicted classes, int64; for several k, k -> classes.
     """
-    asked = [k] if isinstance(k, int) else list(k)
-    ranks = knn_rank(
-        train_features, train_labels, test_features, asked, temperature, num_classes, 1, chunk
-    )
+    ranks = knn_rank(train_features, train_labels, test_features,
+                     [k] if isinstance(k, int) else list(k), temperature, num_classes, 1, chunk)
     predictions = {one: rank[:, 0] for one, rank in ranks.items()}
     return predictions[k] if isinstance(k, int) else predictions
 
 
-def knn_rank(
-    train_features: Tensor,
-    train_labels: Tensor,
-    test_features: Tensor,
-    ks: Sequence[int] = (10, 20, 100, 200),
-    temperature: float = 0.07,
-    num_classes: int | None = None,
-    top: int = 5,
-    chunk: int = 2**22,
-) -> dict[int, Tensor]:
+def knn_rank(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
+             ks: Sequence[int] = (10, 20, 100, 200), temperature: float = 0.07,
+             num_classes: int | None = None, top: int = 5, chunk: int = 2**22
+             ) -> dict[int, Tensor]:
     """Rank classes for test images by the votes of their nearest training images.
 
-    Neighbours are the training images of largest cosine similarity; each votes
-    for its class with weight ``exp(similarity / temperature)``. Of two equally
-    similar images the earlier one counts as nearer, of two classes with equal
-    votes the lower one wins, so the answer is the same on every device.
-
-    The search runs on the device of the test features. The training features
-    stay where they are and visit it part by part, each part once: 1.28 million
-    of them need not fit on a GPU.
+    Neighbours are the training images of largest cosine similarity; each votes for its class with
+    weight ``exp(similarity / temperature)``. Ties go to the earlier image and the lower class, so
+    the result is the same on every device. The search runs on the device of the test features;
+    training features are moved there chunk by chunk, because 1.28 million may not fit on a GPU.
 
     Args:
-        train_features: (N, D) features, of any floating type, on any device.
-        train_labels: (N,) integer classes from 0.
-        test_features: (M, D) features, of any floating type.
-        ks: Numbers of voters, which share one search. Default those of DINO. A k
-            above N means all N images and is warned of.
-        temperature: Default .07, that of DINO.
-        num_classes: Number of classes. Default: the highest label plus one.
-        top: How many classes to name. Default 5.
-        chunk: Similarities held in memory at a time. The default, 2^22, takes
-            about 100 MB whatever N and M are; to that comes the list of neighbours,
-            8 bytes for each of M x the largest k.
+        train_features: ``(N, D)``, of any floating type, on any device.
+        train_labels: ``(N,)`` integer classes from 0.
+        test_features: ``(M, D)``, of any floating type.
+        ks: Numbers of neighbours, which share one search. Defaults to DINO's. A k above N uses all
+            N images, with a warning.
+        temperature: Defaults to .07, as in DINO.
+        num_classes: Defaults to the highest label plus one.
+        top: Number of classes to return. Defaults to 5.
+        chunk: Similarities held in memory at once. The default, 2^22, takes about 100 MB for any N
+            and M; the neighbours take 8 bytes for each of M x the largest k besides.
 
     Returns:
-        For each k (M, top) classes, int64, most votes first; -1 where fewer
-        classes have a vote.
+        k -> ``(M, top)`` classes, int64, most votes first; -1 where fewer classes have a vote.
 
     Raises:
-        InputError: If shapes disagree, a feature is not finite, a label is out
-            of range, or k or temperature is not positive.
+        InputError: Shapes disagree, a feature is not finite, a label is out of range, or k or
+            temperature is not positive.
     """
     check_features('train_features', train_features)
     check_features('test_features', test_features, train_features.shape[1])
@@ -111,10 +80,8 @@ def knn_rank(
     if not temperature > 0:
         raise InputError(f'temperature is {temperature}; it must be above 0')
     if max(ks) > len(train_features):
-        warnings.warn(
-            f'k-NN with k = {max(ks)} uses all {len(train_features)} training images there are',
-            stacklevel=2,
-        )
+        warnings.warn(f'k-NN with k = {max(ks)} uses all {len(train_features)} training images '
+                      'there are', stacklevel=2)
 
     most = min(max(ks), len(train_features))
     neighbours = _nearest(train_features, test_features, most, chunk)  # (M, most)
@@ -129,25 +96,14 @@ def knn_rank(
     return {one: torch.cat(found) for one, found in parts.items()}
 
 
-def _vote(
-    cosines: Tensor,
-    classes: Tensor,
-    ks: Sequence[int],
-    temperature: float,
-    num_classes: int,
-    top: int,
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield each k and its (m, top) classes by votes.
+def _vote(cosines: Tensor, classes: Tensor, ks: Sequence[int], temperature: float,
+          num_classes: int, top: int) -> Iterator[tuple[int, Tensor]]:
+    """Yield each k and its ``(m, top)`` classes by votes.
 
-    Args:
-        cosines: (m, k) similarities, float64, the nearest first.
-        classes: (m, k) classes of these neighbours.
-        ks: Numbers of voters.
-        temperature: Of the votes.
-        num_classes: Number of classes.
-        top: How many to name.
+    ``cosines`` (float64) and ``classes`` are those of the neighbours, nearest first, ``(m, largest
+    k)``.
     """
-    # The sum of all votes and, below it, the class must fit into one integer of 63 bits.
+    # The sum of votes and, below it, the class must fit into one integer of 63 bits.
     span = 1 << num_classes.bit_length()
     bits = min(_VOTE_BITS, 62 - cosines.shape[1].bit_length() - num_classes.bit_length())
     # Relative to the nearest neighbour, so that no vote overflows.
@@ -165,23 +121,17 @@ def _vote(
 
 
 def _nearest(train: Tensor, test: Tensor, k: int, chunk: int) -> Tensor:
-    """Find the k training images of largest cosine for each test image, ties by index.
-
-    Args:
-        train: (N, D) features.
-        test: (M, D) features.
-        k: At most N.
-        chunk: Similarities held at a time.
+    """Find the k <= N training images of largest cosine for each test image, ties by index.
 
     Returns:
-        (M, k) keys, int64, descending. One integer holds both: the similarity
-        above, the index of the training image, negative, below.
+        ``(M, k)`` keys, int64, descending: the similarity in the upper bits, the negative index of
+        the training image in the lower ones.
     """
     device = test.device
     columns = max(1, min(len(train), 2**14, chunk))
     rows = max(1, min(len(test), chunk // columns))
     best = torch.full((len(test), k), _NO_KEY, device=device)
-    # Made once: to allocate them anew for each part takes longer than the search.
+    # Allocating these for each chunk would take longer than the search.
     cosines = torch.empty(rows * columns, device=device)
     keys = torch.empty(rows * columns, dtype=torch.int64, device=device)
     for first in range(0, len(train), columns):

@@ -1,8 +1,8 @@
 """A linear classifier on frozen features, solved to convergence.
 
-The usual probe (batch norm without affine parameters, then a linear layer,
-90 epochs of LARS) is a slow, noisy way to the minimum of a convex function. The
-features are given and fixed here, so that minimum is computed instead.
+The usual probe (batch norm without affine parameters, then a linear layer, 90 epochs of LARS)
+approximates the minimum of a convex function slowly and with noise. With fixed features this
+minimum can be computed directly.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import InputError
 from .accuracy import accuracy
 from .checks import check_features, check_labels
 
-# Keeps a constant feature finite; the eps of MAE's batch norm.
+# Keeps constant features finite; the eps of MAE's batch norm.
 _VARIANCE_FLOOR = 1e-6
 
 
@@ -28,11 +28,11 @@ class LinearProbe:
     """A fitted linear classifier.
 
     Attributes:
-        weight: (C, D), float64, acting on standardised features.
-        bias: (C,), float64.
-        mean: (D,) mean of the training features.
-        std: (D,) their standard deviation.
-        l2: The strength of the penalty it was fitted with.
+        weight: ``(C, D)`` float64, for standardised features.
+        bias: ``(C,)`` float64.
+        mean: ``(D,)``, mean of the training features.
+        std: ``(D,)``, their standard deviation.
+        l2: Strength of the penalty.
     """
 
     weight: Tensor
@@ -42,51 +42,41 @@ class LinearProbe:
     l2: float
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return the (n, C) logits of (n, D) features, float64."""
+        """Return the ``(n, C)`` logits of ``(n, D)`` features, float64."""
         check_features('features', features, len(self.mean))
         return F.linear((features.double() - self.mean) / self.std, self.weight, self.bias)
 
     def predict(self, features: Tensor) -> Tensor:
-        """Return the (n,) classes of (n, D) features."""
+        """Return the ``(n,)`` classes of ``(n, D)`` features."""
         return self.logits(features).argmax(dim=1)
 
 
-def fit_linear_probe(
-    train_features: Tensor,
-    train_labels: Tensor,
-    l2: float | Sequence[float] = 1e-3,
-    val_features: Tensor | None = None,
-    val_labels: Tensor | None = None,
-    num_classes: int | None = None,
-    tolerance: float = 1e-5,
-    max_iterations: int = 2000,
-) -> LinearProbe:
+def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
+                     l2: float | Sequence[float] = 1e-3, val_features: Tensor | None = None,
+                     val_labels: Tensor | None = None, num_classes: int | None = None,
+                     tolerance: float = 1e-5, max_iterations: int = 2000) -> LinearProbe:
     """Fit multinomial logistic regression on standardised features.
 
-    Minimises ``mean cross-entropy + l2 / 2 * |weight|^2`` (the bias is free)
-    with full-batch L-BFGS in float64 from zero weights: no seed, no schedule.
-    scikit-learn's ``LogisticRegression(C=1 / (n * l2))`` has the same minimum.
+    Minimises ``mean cross-entropy + l2 / 2 * |weight|^2`` (the bias is not penalised) by
+    full-batch L-BFGS in float64 from zero weights, without seed or schedule. scikit-learn's
+    ``LogisticRegression(C=1 / (n * l2))`` has the same minimum.
 
     Args:
-        train_features: (N, D) features, of any floating type, on any device.
-        train_labels: (N,) integer classes from 0.
-        l2: Strength of the penalty. Default 1e-3, which suits some thousands of
-            images. Several values are tried, and the one with the best
-            accuracy on the validation part is kept, of equals the strongest.
-        val_features: (V, D) features to choose among several ``l2`` by.
-        val_labels: (V,) their classes.
-        num_classes: Number of classes. Default: the highest label plus one.
-        tolerance: The fit is done when no component of the gradient is larger.
-            Default 1e-5: predictions no longer move.
-        max_iterations: Upper limit of L-BFGS steps; reaching it is warned of.
-
-    Returns:
-        The classifier.
+        train_features: ``(N, D)``, of any floating type, on any device.
+        train_labels: ``(N,)`` integer classes from 0.
+        l2: Strength of the penalty. Defaults to 1e-3, which suits a few thousand images. Of
+            several values the one with the best validation accuracy is kept; ties go to the
+            strongest.
+        val_features: ``(V, D)``, to select one of several ``l2``.
+        val_labels: ``(V,)``, their classes.
+        num_classes: Defaults to the highest label plus one.
+        tolerance: Stop when no component of the gradient is larger. Defaults to 1e-5, below which
+            predictions no longer change.
+        max_iterations: Maximum number of L-BFGS steps; reaching it gives a warning.
 
     Raises:
-        InputError: If shapes disagree, a feature is not finite, a label is out
-            of range, ``l2`` is not positive, or several ``l2`` come without a
-            validation part.
+        InputError: Shapes disagree, a feature is not finite, a label is out of range, ``l2`` is
+            not positive, or several ``l2`` come without a validation part.
     """
     check_features('train_features', train_features)
     num_classes = check_labels('train_labels', train_labels, len(train_features), num_classes)
@@ -94,9 +84,7 @@ def fit_linear_probe(
     if not strengths or not min(strengths) > 0:
         raise InputError(f'l2 is {l2}; give at least one strength, each above 0')
     if (len(strengths) > 1) != (val_features is not None):
-        raise InputError(
-            'a validation part chooses among several l2: give both, or neither and one l2'
-        )
+        raise InputError('several l2 need a validation part to select from, one l2 needs none')
     if val_features is not None:
         if val_labels is None:
             raise InputError('val_features come without val_labels; give both')
@@ -112,11 +100,10 @@ def fit_linear_probe(
     weight = features.new_zeros(num_classes, features.shape[1])
     bias = features.new_zeros(num_classes)
     best, best_accuracy = None, -1.0
-    # From strong to weak: each fit starts from the last, already close by.
+    # From strong to weak: each fit starts close to its minimum, at that of the last.
     for strength in strengths:
-        weight, bias = _minimise(
-            features, labels, weight, bias, strength, tolerance, max_iterations
-        )
+        weight, bias = _minimise(features, labels, weight, bias, strength, tolerance,
+                                 max_iterations)
         probe = LinearProbe(weight, bias, mean, std, float(strength))
         if len(strengths) == 1:
             return probe
@@ -126,27 +113,15 @@ def fit_linear_probe(
     return best
 
 
-def _minimise(
-    features: Tensor,
-    labels: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    l2: float,
-    tolerance: float,
-    max_iterations: int,
-) -> tuple[Tensor, Tensor]:
-    """Return the weight (C, D) and bias (C,) of least penalised loss."""
+def _minimise(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, l2: float,
+              tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+    """Return the weight ``(C, D)`` and bias ``(C,)`` that minimise the penalised loss."""
     weight = weight.clone().requires_grad_()
     bias = bias.clone().requires_grad_()
+    # tolerance_change=0: a short step does not prove a minimum, a small gradient does.
     optimiser = torch.optim.LBFGS(
-        [weight, bias],
-        max_iter=max_iterations,
-        tolerance_grad=tolerance,
-        # Only the gradient ends the search: a short step is no proof of a minimum.
-        tolerance_change=0,
-        history_size=20,
-        line_search_fn='strong_wolfe',
-    )
+        [weight, bias], max_iter=max_iterations, tolerance_grad=tolerance, tolerance_change=0,
+        history_size=20, line_search_fn='strong_wolfe')
 
     def closure() -> Tensor:
         optimiser.zero_grad()
@@ -162,7 +137,5 @@ def _minimise(
     if largest > tolerance:
         warnings.warn(
             f'linear probe with l2 = {l2:g}: gradient {largest:.1e} after {max_iterations} '
-            f'iterations, above the tolerance {tolerance:.1e}',
-            stacklevel=3,
-        )
+            f'iterations, above the tolerance {tolerance:.1e}', stacklevel=3)
     return weight.detach(), bias.detach()

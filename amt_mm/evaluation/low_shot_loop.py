@@ -1,4 +1,4 @@
-"""LowShotTestLoop: accuracy from a few labelled images a class, by ``tools/test.py``."""
+"""LowShotTestLoop: accuracy from a few labelled images per class, as AttMask measures it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.dist import all_reduce, get_dist_info
+from torch import Tensor
 from tqdm import tqdm
 
 from amt_mm.errors import InputError
-from amt_mm.evaluation.dataset_features import LabelledFeatures
-from amt_mm.evaluation.drawing import check_enough
-from amt_mm.evaluation.low_shot import low_shot_accuracy
 from amt_mm.registry import LOOPS
 
+from .accuracy import accuracy
+from .dataset_features import LabelledFeatures
+from .drawing import check_enough, draw_of_each_class
 from .feature_loop import FeatureTestLoop
+from .knn import knn_classify
+from .linear_probe import fit_linear_probe
+
+# Penalty of the linear classifier: no class has images to spare for selecting one.
+_L2 = 1e-2
+_NEIGHBOURS = 20
 
 
 @LOOPS.register_module()
 class LowShotTestLoop(FeatureTestLoop):
-    """Classify the test images from 1, 5, 10 and 20 training images a class.
+    """Classify the test images from 1, 5, 10 and 20 training images per class.
 
-    The protocol of AttMask; see
-    :func:`amt_mm.evaluation.low_shot.low_shot_accuracy`. The measures are
-    ``lowshot/top1_5shot`` and so on, the mean over the draws, per cent, and, of two
-    draws or more, ``lowshot/top1_5shot_std``, their standard deviation (with n - 1).
+    It reports ``lowshot/top1_5shot`` and so on, the mean over the draws in per cent, and with two
+    draws or more ``lowshot/top1_5shot_std``, their standard deviation (with n - 1). See
+    :func:`low_shot_accuracy`.
 
     Args:
-        *args: See :class:`~amt_mm.evaluation.feature_loop.FeatureTestLoop`, as for
-            ``train_dataloader``, ``pooling`` and ``fp16``.
-        shots: Images a class.
+        *args, **kwargs: See :class:`~amt_mm.evaluation.feature_loop.FeatureTestLoop`.
+        shots: Numbers of images per class.
         draws: Draws of training images for each. Defaults to 5.
-        classifier: ``'knn'`` or ``'linear'``. Defaults to ``'knn'``, AttMask's.
-        seed: Of the draws, which follow from it and the labels alone: they are the
-            same for all checkpoints, whatever the seed of the run. Defaults to 0.
-        **kwargs: As ``*args``.
+        classifier: ``'knn'`` or ``'linear'``. Defaults to ``'knn'``, as in AttMask.
+        seed: Seed of the draws, which depend only on it and the labels: they are the same for all
+            checkpoints, whatever the seed of the run. Defaults to 0.
 
     Raises:
-        InputError: Numbers that are not positive or an unknown classifier; when
-            run, a class with fewer images than ``shots``; and see the parent.
+        InputError: A number is not positive, the classifier is unknown, or a class has fewer
+            images than ``shots``; and see the parent.
     """
 
     prefix = 'lowshot'
@@ -57,8 +61,8 @@ class LowShotTestLoop(FeatureTestLoop):
         self.seed = seed
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
-        """Mean and standard deviation by number of images a class."""
-        # Here, so that all processes stop, not only the one whose draw it is.
+        """Return mean and standard deviation for each number of images per class."""
+        # Here, so that all processes stop and not only the one that draws.
         check_enough(train.labels, max(self.shots), train.names)
         rank, world_size = get_dist_info()
         queries = test.features[self.pooling].to(self.device)
@@ -76,3 +80,40 @@ class LowShotTestLoop(FeatureTestLoop):
             if self.draws > 1:
                 result[f'top1_{shots}shot_std'] = float(accuracies.std())
         return result
+
+
+def low_shot_accuracy(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
+                      test_labels: Tensor, shots: int, seed: Sequence[int],
+                      classifier: str = 'knn', names: Sequence[str] | None = None) -> float:
+    """Classify all test images by one draw of a few training images per class.
+
+    The protocol of AttMask (Kakogeorgiou et al., ECCV 2022, low-shot table): k-NN with temperature
+    .07, with 1 neighbour for 1 image per class, otherwise 20 (or all images drawn, if fewer).
+
+    Args:
+        train_features: ``(N, D)``, on any device.
+        train_labels: ``(N,)`` integer classes from 0, on the CPU.
+        test_features: ``(M, D)``; the computation runs on their device.
+        test_labels: ``(M,)`` integer classes.
+        shots: Images per class.
+        seed: Determines the draw: the same images for every encoder.
+        classifier: ``'knn'``, or ``'linear'`` for
+            :func:`~amt_mm.evaluation.fit_linear_probe` with a penalty of .01.
+        names: Names of all classes, for messages.
+
+    Returns:
+        Percentage of the test images.
+
+    Raises:
+        InputError: A class has fewer images than ``shots``.
+    """
+    drawn = draw_of_each_class(train_labels, shots, seed, names)
+    features = train_features[drawn.to(train_features.device)].to(test_features.device)
+    labels = train_labels[drawn]
+    if classifier == 'linear':
+        # Including a class that only the test images show.
+        classes = int(torch.maximum(labels.max(), test_labels.max().cpu())) + 1
+        probe = fit_linear_probe(features, labels, l2=_L2, num_classes=classes)
+        return accuracy(probe.predict(test_features), test_labels)
+    k = 1 if shots == 1 else min(_NEIGHBOURS, len(drawn))
+    return accuracy(knn_classify(features, labels, test_features, k), test_labels)

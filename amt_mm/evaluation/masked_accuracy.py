@@ -1,4 +1,4 @@
-"""Top-1 of a fixed classifier as the patches that its own attention picks are painted black."""
+"""Accuracy of a classifier when patches selected by its own attention are painted black."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ from amt_mm.saliency import cls_attention
 def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[float],
                       orders: Sequence[str] = tuple(ORDERS), seed: int = 0,
                       progress: str | None = None) -> dict[str, list[float]]:
-    """Classify images of which a growing share of patches is black.
+    """Classify images with a growing share of black patches.
 
-    The experiment of AttMask (Kakogeorgiou et al., ECCV 2022) on masked images. Attention is
-    that of the classifier's own last block, [CLS] to each patch, mean over heads, on the
-    whole image; ``floor(N r)`` patches are painted. A patch that is painted at one ratio
-    is painted at all higher ones.
+    The masked-image experiment of AttMask (Kakogeorgiou et al., ECCV 2022). Attention is that of
+    the classifier's own last block, [CLS] to each patch, mean over heads, on the whole image.
+    ``floor(N r)`` patches are painted; those of one ratio are also painted at all higher ones.
 
     Args:
-        model: A classifier of mmpretrain on a vision transformer with [CLS], with
-            ``data_preprocessor``; it is run in evaluation mode, and left in its own.
-        loader: Loads packed images with one class label each, in any number.
+        model: A classifier of mmpretrain with ``data_preprocessor`` and a vision transformer with
+            [CLS]. It runs in evaluation mode; its modes are restored.
+        loader: Loads packed images with one class label each.
         ratios: Shares of painted patches, each from 0 to 1.
-        orders: Of :data:`amt_mm.names.ORDERS`: which patches are painted first. Equally
-            attended ones are painted in the order of the grid.
-        seed: Of ``'random'``: with it and the image's place in the loader the order is
-            the same for every model.
-        progress: Name of a progress bar, on a terminal alone. Defaults to none.
+        orders: Of :data:`amt_mm.names.ORDERS`: which patches are painted first. Ties are painted in
+            the order of the grid.
+        seed: Seed of ``'random'``, whose order depends only on it and the image's position in the
+            loader.
+        progress: Title of a progress bar on a terminal. Defaults to None: no bar.
 
     Returns:
-        From each of ``orders`` to per cent, one a ratio.
+        Order -> accuracies in per cent, one per ratio.
 
     Raises:
-        InputError: No image or ratio, a ratio or an order that does not exist, an image without
-            one label, or images that do not consist of whole patches.
+        InputError: No image or ratio, an invalid ratio or order, an image without exactly one
+            label, or images that are not a multiple of the patch size.
     """
     if not ratios or min(ratios) < 0 or max(ratios) > 1:
         raise InputError(f'ratios={list(ratios)}: give at least one share of patches, each from 0 '
@@ -67,8 +66,10 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
                     ranks = _order(order, scores, seed, seen)
                     for i, ratio in enumerate(ratios):
                         count = math.floor(scores.shape[1] * Fraction(str(ratio)))
-                        painted = paint(images, ranks[:, :count], _patch_size(model),
-                                        black(model.data_preprocessor, images))
+                        painted = paint_patches(
+                            images, ranks[:, :count],
+                            tuple(model.backbone.patch_embed.projection.kernel_size),
+                            black_pixel(model.data_preprocessor, images))
                         found = model(painted).argmax(dim=1).cpu()
                         hits[order][i] += int((found == labels).sum())
                 seen += len(labels)
@@ -80,25 +81,23 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
     return {order: [100 * hit / seen for hit in found] for order, found in hits.items()}
 
 
-def paint(images: Tensor, patches: Tensor, patch_size: tuple[int, int], colour: Tensor) -> Tensor:
-    """Fill patches with a colour.
+def paint_patches(images: Tensor, patches: Tensor, patch_size: tuple[int, int], colour: Tensor
+                  ) -> Tensor:
+    """Return images with some patches filled with a colour.
 
     Args:
         images: ``(B, C, H, W)``.
-        patches: Numbers of patches, row by row, ``(B, n)``.
+        patches: Indices of patches, row by row, ``(B, n)``.
         patch_size: Height and width in pixels.
         colour: ``(C,)``.
 
-    Returns:
-        New images.
-
     Raises:
-        InputError: The images do not consist of whole patches.
+        InputError: The images are not a multiple of the patch size.
     """
     rows, columns = images.shape[2] // patch_size[0], images.shape[3] // patch_size[1]
     if (rows * patch_size[0], columns * patch_size[1]) != tuple(images.shape[2:]):
-        raise InputError(f'images of {images.shape[2]}x{images.shape[3]} pixels do not consist of '
-                         f'whole patches of {patch_size[0]}x{patch_size[1]}: crop them so')
+        raise InputError(f'images of {images.shape[2]}x{images.shape[3]} pixels are not a multiple '
+                         f'of the patch size {patch_size[0]}x{patch_size[1]}: crop them')
     hidden = torch.zeros(len(images), rows * columns, dtype=torch.bool, device=images.device)
     hidden.scatter_(1, patches, True)
     hidden = hidden.unflatten(1, (1, rows, columns))  # (B, 1, rows, columns)
@@ -106,8 +105,8 @@ def paint(images: Tensor, patches: Tensor, patch_size: tuple[int, int], colour: 
     return torch.where(hidden, colour.to(images).view(-1, 1, 1), images)
 
 
-def black(preprocessor: nn.Module, images: Tensor) -> Tensor:
-    """What the preprocessor makes of a black pixel, ``(C,)``."""
+def black_pixel(preprocessor: nn.Module, images: Tensor) -> Tensor:
+    """Return a black pixel as the preprocessor normalises it, ``(C,)``."""
     zeros = images.new_zeros(images.shape[1])
     if not getattr(preprocessor, '_enable_normalize', False):
         return zeros
@@ -115,7 +114,7 @@ def black(preprocessor: nn.Module, images: Tensor) -> Tensor:
 
 
 def _order(order: str, scores: Tensor, seed: int, first: int) -> Tensor:
-    """Patches in the order in which they are painted, ``(B, N)``; images count from ``first``."""
+    """Return the patches in the order of painting, ``(B, N)``; images count from ``first``."""
     if order == 'random':
         drawn = [np.random.default_rng([seed, first + i]).permutation(scores.shape[1])
                  for i in range(len(scores))]
@@ -123,12 +122,9 @@ def _order(order: str, scores: Tensor, seed: int, first: int) -> Tensor:
     return scores.argsort(dim=1, descending=order == 'high', stable=True)
 
 
-def _patch_size(model: nn.Module) -> tuple[int, int]:
-    return tuple(model.backbone.patch_embed.projection.kernel_size)
-
-
 def _label(sample: object) -> int:
     label = sample.get('gt_label')
     if label is None or label.numel() != 1:
-        raise InputError(f'{sample.get("img_path", "an image")} has not one class label')
+        raise InputError(f'{sample.get("img_path", "an image")} does not have exactly one class '
+                         'label')
     return int(label)

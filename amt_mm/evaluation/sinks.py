@@ -1,4 +1,4 @@
-"""Whether single patches serve an encoder as scratch space: what registers are meant to mend."""
+"""Whether an encoder uses single patches as scratch space, which registers are meant to prevent."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ from amt_mm.errors import InputError
 
 
 def sink_measures(norms: Tensor, attention: Tensor, times: float = 2.) -> dict[str, float]:
-    """Measure how far single patches stand out by their norm, and what [CLS] gives them.
+    """Measure outliers among the norms of patches, and the [CLS] attention that they receive.
 
-    Large vision transformers keep what they know of the whole image in a few patches of empty
-    background. Their features have roughly ten times the norm of all others, and maps of [CLS]
-    attention show them instead of the object (Darcet et al., "Vision Transformers Need
-    Registers", ICLR 2024).
+    Large vision transformers store global information in a few patches of empty background. These
+    have about ten times the norm of the others, and maps of [CLS] attention show them instead of
+    the object (Darcet et al., "Vision Transformers Need Registers", ICLR 2024).
 
     Args:
         norms: Norm of each patch's feature after the last block, ``(B, N)``.
-        attention: [CLS] attention to each patch, not negative, ``(B, N)``; its scale has no say.
-        times: A patch stands out if its norm is over so many times the median of its image.
-            Defaults to 2: far below the outliers of the paper, above any spread without them.
+        attention: [CLS] attention to each patch, ``(B, N)``, non-negative, of any scale.
+        times: A patch is an outlier if its norm exceeds this multiple of its image's median.
+            Defaults to 2: far below the outliers of the paper, above the spread without outliers.
 
     Returns:
-        Over all images: ``largest``, the largest norm over the median, on average; in per
-        cent ``outliers``, the share of patches that stand out, ``outlier_attention``, the share
-        of the attention that falls on them, and ``peak``, the share that falls on the most
-        attended patch.
+        Means over all images: ``largest``, the largest norm over the median; in per cent
+        ``outliers``, the share of patches that are outliers, ``outlier_attention``, their share of
+        the attention, and ``peak``, the share of the most attended patch.
 
     Raises:
-        InputError: Shapes disagree, an image has no attention or norms of which half are zero, or
-            a value is not finite.
+        InputError: Shapes disagree, an image has no attention or half its norms are zero, or a
+            value is not finite.
     """
     if norms.dim() != 2 or norms.shape != attention.shape or not norms.numel():
         raise InputError(f'norms {tuple(norms.shape)} and attention {tuple(attention.shape)} do '

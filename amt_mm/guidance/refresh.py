@@ -158,14 +158,14 @@ class Refresh:
             view: See :meth:`view`.
 
         Returns:
-            By their names in ``source.needs``, ``(N, D)`` features or ``(N,)`` maps, fp32, on
+            By their names in ``required_means``, ``(N, D)`` features or ``(N,)`` maps, fp32, on
             the device, the same in all processes.
         """
         means = {}
         rows = range(0, len(view), -(-len(view) // AVERAGED))
-        for name in self.source.needs:
+        for name in self.source.required_means:
             total, count, place = 0.0, 0, get_rank()
-            look = partial(self.source.to_average, name, means=means)
+            look = partial(self.source.values_to_average, name, means=means)
             for model, batch in self._batches(runner, view, rows):
                 values, counts = self._look(look, model, batch, _autocast(runner))
                 for row, sample in enumerate(batch['data_samples']):

@@ -15,7 +15,7 @@ from amt_mm.checkpoints.newest import maps_named
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor, Host
-from amt_mm.models.data_preprocessor import crops_of
+from amt_mm.models.data_preprocessor import read_crops
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import LossMap
@@ -127,7 +127,7 @@ class TokenLossHook(Hook):
         if not isinstance(output, dict) or 'per_token' not in output:
             return
         losses, plan = output.pop('per_token'), kwargs['plan']
-        sample_idx, boxes = crops_of(kwargs['data_samples'])
+        sample_idx, boxes = read_crops(kwargs['data_samples'])
         crops = torch.cat([sample_idx[:, None].double(), boxes.double()], dim=1)
         # One array to gather; double precision holds every index.
         self._packed = torch.cat([crops.to(losses.device, non_blocking=True),

@@ -1,4 +1,4 @@
-"""Other hooks of training: distillation, probes, pre-trained weights, summary, progress."""
+"""Hooks for distillation, probes, pre-trained weights, checks, summary and progress."""
 
 from .checkpoint_keys_hook import CheckpointKeysHook
 from .class_count_hook import ClassCountHook

@@ -1,4 +1,4 @@
-"""CheckpointKeysHook: no checkpoint that loads nothing."""
+"""CheckpointKeysHook: refuse a checkpoint that does not fit the model."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from amt_mm.registry import HOOKS
 class CheckpointKeysHook(Hook):
     """Stop when ``load_from`` or ``resume`` names a checkpoint that does not fit.
 
-    MMEngine loads what matches and logs the rest; a checkpoint of which nothing
-    matches "loads" as well, and training goes on from random weights. The encoder
-    decides, for that is what goes from one task to the next; a model without
-    ``backbone`` is compared whole. The tools add this hook to every run.
+    MMEngine loads what matches and logs the rest, so training would silently start from random
+    weights if nothing matches. Only the encoder is compared, which is what one task passes to the
+    next; a model without ``backbone`` is compared whole. The tools add this hook to every run.
 
     Args:
-        whole: Compare the whole model, head and all: for testing, where a head of
-            random weights would be scored. Defaults to False.
+        whole: Compare the whole model, for tests, where a random head would be scored. Defaults to
+            False.
 
     Raises:
-        InputError: Less than 95 % would be filled.
+        InputError: The checkpoint would fill less than 95 %.
     """
 
-    # Before hooks that take state of their own from the checkpoint.
+    # Before hooks that load their own state from the checkpoint.
     priority = 'VERY_HIGH'
 
     def __init__(self, whole: bool = False) -> None:
         self.whole = whole
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare names and shapes before anything is copied."""
+        """Compare names and shapes before MMEngine copies the weights."""
         model = unwrapped(runner)
         own = model.state_dict()
         encoder = not self.whole and any(key.startswith('backbone.') for key in own)

@@ -1,4 +1,4 @@
-"""ClassCountHook: the same classes in the head, the training and the validation images."""
+"""ClassCountHook: head, training and validation images must have the same classes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ClassCountHook(Hook):
-    """Stop when the classes of a data set are not those that the head tells apart.
+    """Stop if the classes of a data set differ from those of the head.
 
-    Too few in the head end in an index error deep inside the loss, or on a GPU in an
-    assertion that names nothing; too many are learnt without a word. So are
-    validation images whose labels mean other classes. A model without a head and a data
-    set that does not name its classes are left alone.
+    Too small a head fails with an obscure index error in the loss (on a GPU, an assertion); too
+    large a one, or validation images of other classes, would pass silently. Models without a head
+    and data sets that do not name their classes are not checked.
 
     Raises:
-        InputError: With both numbers, and the option that sets the head's; or with the
-            classes that training and validation images do not share.
+        InputError: Names both numbers and the option that sets the head's, or the classes that
+            training and validation images do not share.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -45,10 +44,10 @@ class ClassCountHook(Hook):
 def _check(runner: Runner, dataset: Dataset, part: str) -> None:
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     if classes is not None and len(classes) < 2:
-        raise InputError(f'{part}_dataloader.dataset has one class, {", ".join(classes)}, and '
-                         'nothing to tell apart: is its folder one level too high?')
+        raise InputError(f'{part}_dataloader.dataset has only one class, {", ".join(classes)}: is '
+                         'its folder one level too high?')
     known = getattr(getattr(unwrapped(runner), 'head', None), 'num_classes', None)
     if classes is not None and known is not None and len(classes) != known:
-        raise InputError(f'{part}_dataloader.dataset has {len(classes)} classes, the head is made '
-                         f'for {known}: set overlay.labelled.num_classes={len(classes)} (or '
+        raise InputError(f'{part}_dataloader.dataset has {len(classes)} classes, the head '
+                         f'{known}: set overlay.labelled.num_classes={len(classes)} (or '
                          'model.head.num_classes in a config without it)')

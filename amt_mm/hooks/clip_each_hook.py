@@ -1,4 +1,4 @@
-"""ClipEachHook: bound the gradient of each parameter by itself."""
+"""ClipEachHook: clip the gradient of each parameter separately."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ClipEachHook(Hook):
-    """Scale down each tensor of gradients that is longer than ``max_norm``.
+    """Clip each gradient tensor to ``max_norm``, as DINO, iBOT and AttMask do.
 
-    The usual clipping, ``optim_wrapper.clip_grad``, bounds the length of all gradients
-    together. DINO, iBOT and AttMask train with this one. Gradients that still carry the
-    scale of fp16's losses, as a fused optimiser gets them, are measured by that scale.
+    ``optim_wrapper.clip_grad`` clips the norm of all gradients together instead.
 
     Args:
         max_norm: Defaults to 3, theirs.
 
     Raises:
-        InputError: A bound that is not positive.
+        InputError: ``max_norm`` is not positive.
     """
 
     def __init__(self, max_norm: float = 3.0) -> None:
@@ -31,26 +29,26 @@ class ClipEachHook(Hook):
         self.max_norm = max_norm
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the optimiser."""
+        """Register a hook on the optimiser."""
         self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(
             lambda optimizer, *_: clip_each(optimizer, self.max_norm))
 
     def after_train(self, runner: Runner) -> None:
-        """Stop listening."""
+        """Remove it."""
         self._handle.remove()
 
 
 @torch.no_grad()
 def clip_each(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
-    """Scale down each gradient of an optimiser that is longer than ``max_norm``, in place."""
+    """Clip each gradient of an optimiser to ``max_norm``, in place."""
     gradients = [parameter.grad for group in optimizer.param_groups
                  for parameter in group['params'] if parameter.grad is not None]
     if gradients:
         norms = torch.stack(torch._foreach_norm(gradients))
-        # Which a fused optimiser takes off by itself, in its step.
+        # A fused optimiser divides by the loss scale of fp16 only in its step.
         loss_scale = getattr(optimizer, 'grad_scale', None)
         if loss_scale is not None:
             norms = norms / loss_scale.to(norms.device)
-        # As torch's own clipping guards its division.
+        # The same epsilon as in torch's clipping.
         scales = (max_norm / (norms + 1e-6)).clamp_max(1)
         torch._foreach_mul_(gradients, list(scales.unbind()))

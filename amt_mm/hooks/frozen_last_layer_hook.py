@@ -1,4 +1,4 @@
-"""FrozenLastLayerHook: prototypes stay where they are at first."""
+"""FrozenLastLayerHook: freeze the prototypes in the first epochs."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class FrozenLastLayerHook(Hook):
-    """Leave the head's last layer out of the optimiser's steps in the first epochs (DINO, app. C).
+    """Freeze the head's last layer in the first epochs (DINO, app. C).
 
-    Its gradients are computed, as distributed training expects, and dropped.
+    Its gradients are computed, as distributed training expects, and discarded.
 
     Args:
-        epochs: Defaults to 1, DINO's, iBOT's and AttMask's.
+        epochs: Defaults to 1, as in DINO, iBOT and AttMask.
 
     Raises:
-        InputError: At the start of training, a head without ``last_layer``.
+        InputError: The head has no ``last_layer``.
     """
 
     def __init__(self, epochs: int = 1) -> None:
         self.epochs = epochs
 
     def before_train(self, runner: Runner) -> None:
-        """Listen to the optimiser."""
+        """Register a hook on the optimiser."""
         layer = getattr(getattr(unwrapped(runner), 'head', None), 'last_layer', None)
         if layer is None:
             raise InputError('FrozenLastLayerHook: model.head has no last_layer; '
@@ -41,5 +41,5 @@ class FrozenLastLayerHook(Hook):
         self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(drop)
 
     def after_train(self, runner: Runner) -> None:
-        """Stop listening."""
+        """Remove it."""
         self._handle.remove()

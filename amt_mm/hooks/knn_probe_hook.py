@@ -1,4 +1,4 @@
-"""KNNProbeHook: the k-NN accuracy of the encoder being trained, every so many epochs."""
+"""KNNProbeHook: measure k-NN accuracy during pre-training."""
 
 from __future__ import annotations
 
@@ -29,50 +29,41 @@ _POOLINGS = ('cls', 'mean')
 
 @HOOKS.register_module()
 class KNNProbeHook(Hook):
-    """Measure the encoder on a labelled subset while it is pre-trained.
+    """Measure the encoder's k-NN accuracy on a labelled subset every few epochs and at the end.
 
-    After every ``interval`` epochs, and at the end, frozen features of labelled whole
-    images, [CLS] and the mean of the patch tokens, are classified by k-NN with
-    temperature .07. The accuracies go to the log and, as ``knn/cls_top1_k20`` and so on
-    with the time it took, to every backend of the runner's visualizer, at the step
-    of the training losses.
+    Features of whole images, [CLS] and the mean of the patch tokens, are classified by k-NN with
+    temperature .07. Accuracies and time go to the log and, as ``knn/cls_top1_k20`` and so on, to
+    the runner's visualizer at the step of the training losses. The probe does not affect training:
+    it leaves random streams, gradients and module modes unchanged. All processes share the work.
 
-    Training takes no notice: the probe draws from no random stream of training, keeps no
-    gradient and gives every module its mode back. All processes share the images and
-    the search, for with one at work the others would wait.
-
-    A config adds it with a few lines, here with the data sets that it names for
-    probing; ``configs/_base_/hooks/knn_probe.py`` has those for ImageNet::
+    Example (``configs/_base_/hooks/knn_probe.py`` has the data sets for ImageNet)::
 
         default_hooks = dict(knn_probe=dict(
             type='amt_mm.KNNProbeHook', interval=5,
             train=_base_.probe.train, test=_base_.probe.test))
 
     Args:
-        train: Config of the data set of the voters: whole images with labels, in
-            the normal form of their pipeline.
+        train: Config of the data set of neighbours: whole images with labels.
         test: Config of the data set that is classified.
-        interval: Epochs (or iterations) from one probe to the next. Defaults to 10.
-        begin: The first probe comes after this many; 0 also probes the weights that
-            training starts from. Defaults to None: to ``interval``.
+        interval: Epochs (or iterations) between probes. Defaults to 10.
+        begin: Epochs (or iterations) before the first probe; 0 also probes the initial weights.
+            Defaults to None: ``interval``.
         by_epoch: Count epochs; False counts iterations, for iteration-based loops.
-        ks: Numbers of voters. Defaults to 20 alone, DINO's best.
-        max_train: At most this many voters, drawn evenly over the classes. Defaults
-            to 10,000: with ``max_test``, 1 % of what an epoch of ImageNet shows.
-            None takes all.
-        max_test: The same of the images that are classified. Defaults to 5,000,
-            with which one standard error of an accuracy of 50 % is .7 points.
-        seed: Of the two draws, so that all runs are probed by the same images.
-        batch_size: Images a forward pass and process. Defaults to the training batch
-            size, which fits in memory for sure.
+        ks: Numbers of neighbours. Defaults to 20 only, DINO's best.
+        max_train: Maximum number of training images, drawn evenly over classes; None takes all.
+            Defaults to 10,000: with ``max_test``, about 1 % of an epoch of ImageNet.
+        max_test: The same for the test images. Defaults to 5,000, with which the standard error of
+            an accuracy of 50 % is .7 points.
+        seed: Seed of both draws, so that all runs are probed on the same images.
+        batch_size: Images per forward pass and process. Defaults to the training batch size, which
+            is known to fit in memory.
         num_workers: Loading processes. Defaults to the training loader's.
-        encoder: ``'teacher'`` or ``'student'``, of models that have both. Defaults to
-            None: the teacher where there is one, which DINO, iBOT and AttMask evaluate.
+        encoder: ``'teacher'`` or ``'student'``. Defaults to None: the teacher if there is one, as
+            DINO, iBOT and AttMask evaluate it.
 
     Raises:
-        InputError: Numbers out of range; at the start of training, a data set without
-            class labels, a model without such an encoder, or a loop that does not count
-            what the hook counts.
+        InputError: A number is out of range, a data set has no class labels, the model lacks the
+            encoder, or the training loop counts iterations and the hook epochs.
     """
 
     def __init__(self, train: dict, test: dict, interval: int = 10, begin: int | None = None,
@@ -83,8 +74,8 @@ class KNNProbeHook(Hook):
         check_encoder(encoder, 'KNNProbeHook.encoder')
         begin = interval if begin is None else begin
         if interval < 1 or begin < 0:
-            raise InputError(f'KNNProbeHook: interval={interval}, begin={begin} is no calendar: '
-                             'interval must be at least 1, begin at least 0')
+            raise InputError(f'KNNProbeHook: interval={interval}, begin={begin} is an '
+                             'invalid schedule: interval must be at least 1, begin at least 0')
         if not ks or min(ks) < 1:
             raise InputError(f'KNNProbeHook: ks={ks}: give at least one number, each 1 or more')
         for name, count in (('max_train', max_train), ('max_test', max_test)):
@@ -106,11 +97,11 @@ class KNNProbeHook(Hook):
         self._probed: int | None = None
 
     def is_due(self, done: int) -> bool:
-        """Whether a probe belongs after ``done`` epochs (or iterations)."""
+        """Return whether to probe after ``done`` epochs (or iterations)."""
         return done >= self.begin and (done - self.begin) % self.interval == 0
 
     def before_train(self, runner: Runner) -> None:
-        """Build the data sets; probe the start, if asked to."""
+        """Build the data sets; with ``begin=0``, probe the initial weights."""
         if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
             raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
                              'and interval in iterations, in KNNProbeHook')
@@ -126,32 +117,32 @@ class KNNProbeHook(Hook):
             self.probe(runner, 0)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Probe, if it is due after this epoch."""
+        """Probe if due after this epoch."""
         if self.by_epoch and self.is_due(runner.epoch + 1):
             self.probe(runner, runner.epoch + 1, runner.iter)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Probe, if it is due after this iteration."""
+        """Probe if due after this iteration."""
         if not self.by_epoch and self.is_due(runner.iter + 1):
             self.probe(runner, runner.iter + 1, runner.iter + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Probe the end of training, wherever it came."""
+        """Probe at the end, unless just done."""
         done = runner.epoch if self.by_epoch else runner.iter
         if done != self._probed:
             self.probe(runner, done, runner.iter)
 
     def probe(self, runner: Runner, done: int, step: int = 0) -> dict[str, float]:
-        """Measure the encoder as it is, and report.
+        """Measure the encoder and log the result.
 
         Args:
-            runner: The runner, in or around training.
-            done: Epochs (or iterations) of training so far.
-            step: Iterations so far.
+            runner: The runner.
+            done: Finished epochs (or iterations).
+            step: Finished iterations.
 
         Returns:
-            Per cent, and the seconds it took, by name.
+            Accuracies in per cent and ``knn/seconds``.
         """
         start = time.perf_counter()
         device = next(runner.model.parameters()).device
@@ -167,15 +158,16 @@ class KNNProbeHook(Hook):
         scalars['knn/seconds'] = time.perf_counter() - start
         top1 = ', '.join(f'{name.removeprefix("knn/")} {value:.2f} %'
                          for name, value in scalars.items() if 'top1' in name)
-        whose = f' of the {self._chosen(runner)}' if hasattr(unwrapped(runner), 'teacher') else ''
+        named = hasattr(unwrapped(runner), 'teacher')
+        whose = f' of the {self._encoder_name(runner)}' if named else ''
         runner.logger.info(
             f'k-NN{whose} after {done} {"epochs" if self.by_epoch else "iterations"}: {top1} '
-            f'({len(train.labels)} voters, {len(test.labels)} test images, '
+            f'({len(train.labels)} training, {len(test.labels)} test images, '
             f'{scalars["knn/seconds"]:.1f} s)')
         runner.visualizer.add_scalars(scalars, step=step)
         return scalars
 
-    def _chosen(self, runner: Runner) -> str:
+    def _encoder_name(self, runner: Runner) -> str:
         default = 'teacher' if hasattr(unwrapped(runner), 'teacher') else 'student'
         return self.encoder or default
 
@@ -186,7 +178,8 @@ class KNNProbeHook(Hook):
             training.num_workers if self.num_workers is None else self.num_workers,
             training.pin_memory)
         with whole_model(runner) as model, runner.optim_wrapper.optim_context(runner.model):
-            return labelled_features(model, loader, _POOLINGS, 'k-NN probe', self._chosen(runner))
+            return labelled_features(model, loader, _POOLINGS, 'k-NN probe',
+                                     self._encoder_name(runner))
 
     def _subset(self, part: str, cfg: dict, count: int | None) -> Dataset:
         dataset = DATASETS.build(cfg)

@@ -1,4 +1,4 @@
-"""PretrainedBackboneHook: start a task from a pre-trained encoder."""
+"""PretrainedBackboneHook: start from a pre-trained encoder."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ NONE = 'none'
 class PretrainedBackboneHook(Hook):
     """Load a pre-trained encoder into ``model.backbone`` before the first step or test.
 
-    Every process reads the same file, after the weights were initialised. A resumed run has its
-    encoder from its checkpoint. :mod:`amt_mm.checkpoints.load_backbone` says what is converted,
-    resized, reported and refused.
+    A resumed run takes its encoder from its own checkpoint. What is converted, resized, reported
+    and refused: see :mod:`amt_mm.checkpoints.load_backbone`.
 
     Args:
-        checkpoint: File of any naming that is known, or ``'none'`` for random weights. The
-            empty default stops the run: weights are never random by omission.
+        checkpoint: A file with any known naming, or ``'none'`` for random weights. The empty
+            default stops the run, so that weights are not random by mistake.
             ``tools/train.py --pretrained FILE`` sets it.
-        encoder: ``'teacher'`` or ``'student'``, of checkpoints that have both; ``--encoder``
-            of the tools sets it. Defaults to None: the teacher where there is one.
+        encoder: ``'teacher'`` or ``'student'``, set by ``--encoder``. Defaults to None: the
+            teacher if the checkpoint has one.
 
     Raises:
-        InputError: ``checkpoint`` is empty, does not fit, has no such encoder, or stands
-            beside ``load_from``.
+        InputError: ``checkpoint`` is empty, does not fit, lacks the encoder, or is given together
+            with ``load_from``.
     """
 
-    # Before hooks that look at the encoder at the start.
+    # Before hooks that use the encoder at the start.
     priority = 'VERY_HIGH'
 
     def __init__(self, checkpoint: str = '', encoder: str | None = None) -> None:
@@ -43,12 +42,12 @@ class PretrainedBackboneHook(Hook):
         self.encoder = encoder
 
     def before_test(self, runner: Runner) -> None:
-        """Load for a protocol that trains nothing, such as k-NN; a trained model is whole."""
+        """Load for a protocol that does not train, such as k-NN."""
         if runner._load_from is None and runner.cfg.get('train_cfg') is None:
             self.before_train(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """Load, or say why not."""
+        """Load the encoder, or log why it is not loaded."""
         model = unwrapped(runner)
         if not hasattr(model, 'backbone'):
             raise InputError(f'PretrainedBackboneHook: {type(model).__name__} has no `backbone` to '
@@ -62,15 +61,15 @@ class PretrainedBackboneHook(Hook):
                 raise InputError(
                     f'load_from={runner._load_from} and default_hooks.pretrained.checkpoint='
                     f'{self.checkpoint} both name weights: give one of them')
-            runner.logger.info(f'The whole model is that of {runner._load_from}')
+            runner.logger.info(f'The whole model is loaded from {runner._load_from}')
         elif not self.checkpoint:
             raise InputError('default_hooks.pretrained.checkpoint is empty: give the pre-trained '
-                             'encoder by --pretrained FILE, or --pretrained none for random '
+                             'encoder with --pretrained FILE, or --pretrained none for random '
                              'weights')
         elif self.checkpoint == NONE:
             if self.encoder is not None:
                 raise InputError(f'default_hooks.pretrained.encoder={self.encoder}: random weights '
-                                 '(checkpoint=none) are of neither teacher nor student')
+                                 '(checkpoint=none) have no teacher or student')
             runner.logger.info('No pre-trained encoder: its weights are random')
         else:
             load_backbone(model, self.checkpoint, self.encoder)

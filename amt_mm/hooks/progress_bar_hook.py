@@ -1,4 +1,4 @@
-"""ProgressBarHook: one live line with epoch, loss and time left."""
+"""ProgressBarHook: a progress bar with epoch, loss and remaining time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressBarHook(Hook):
-    """Show the course of training on a terminal; silent where output is a file.
-
-    Log lines of MMEngine are printed above the bar.
+    """Show a progress bar on a terminal, with MMEngine's log lines above it.
 
     Args:
-        interval: Iterations between two readings of the loss, which waits for
-            the device. Defaults to 10.
+        interval: Iterations between readings of the loss, which synchronise with the device.
+            Defaults to 10.
     """
 
     priority = 'LOWEST'
@@ -38,12 +36,12 @@ class ProgressBarHook(Hook):
             level = min((handler.level for handler in runner.logger.handlers
                          if type(handler) is logging.StreamHandler), default=logging.NOTSET)
             self._redirect.__enter__()
-            # tqdm's own handler, which comes last, would let every level through.
+            # tqdm's handler, the last one, would print every level.
             runner.logger.handlers[-1].setLevel(level)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Move on by one step."""
+        """Advance by one step."""
         self._bar.update()
         if not self._bar.disable and self.every_n_train_iters(runner, self.interval):
             self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')

@@ -1,4 +1,4 @@
-"""RankResultHook: the metrics of a test in one whole file."""
+"""RankResultHook: one result file per process."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class RankResultHook(Hook):
-    """Let each process write the metrics of a test to a file of its own.
+    """Write the metrics of a test to a separate file per process.
 
-    MMEngine has all of them write the same file at once, which may leave a mixture
-    that is no JSON. That of the first process stays where it was; the others' go to
-    ``rank_<n>/`` beside it. The tools add this hook to every run.
+    In MMEngine all processes write the same file at once, which can corrupt it. The first process
+    keeps its path; the others write to ``rank_<n>/`` beside it. The tools add this hook to every
+    run.
     """
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Give processes behind the first another path."""
-        if runner.rank == 0:
-            return
+        """Change the path of all processes but the first."""
         for hook in runner.hooks:
-            if isinstance(hook, LoggerHook):
+            if runner.rank and isinstance(hook, LoggerHook):
                 hook.json_log_path = f'rank_{runner.rank}/{runner.timestamp}.json'

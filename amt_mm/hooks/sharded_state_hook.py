@@ -1,4 +1,4 @@
-"""ShardedStateHook: checkpoints of divided weights are those of whole ones."""
+"""ShardedStateHook: checkpoints of sharded weights equal those of whole weights."""
 
 from __future__ import annotations
 
@@ -9,90 +9,84 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from amt_mm.errors import InputError
-from amt_mm.models.sharded_model import divided, gathered
+from amt_mm.models.sharded_model import gather_tensor, shard_like
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
 class ShardedStateHook(Hook):
-    """Save whole tensors under :class:`~amt_mm.models.ShardedModel`, and load parts of them.
+    """Save whole tensors under :class:`~amt_mm.models.ShardedModel`, and load shards of them.
 
-    :class:`~amt_mm.engine.OverlayRunner` adds it where the model is divided. Before one
-    process saves, all must call :meth:`collect`.
+    :class:`~amt_mm.engine.OverlayRunner` adds it for sharded models. All processes must call
+    :meth:`collect` before one saves.
 
     Raises:
-        InputError: At the start of training, an option that divided weights do not go
-            with.
+        InputError: An option is not supported with sharded weights.
     """
 
-    # After the hooks that compare a checkpoint with the model and between processes.
+    # After the hooks that compare a checkpoint with the model and across processes.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
         self._whole: dict = {}
 
     def before_run(self, runner: Runner) -> None:
-        """Refuse what was not made for divided weights."""
+        """Refuse options that are not supported with sharded weights."""
         wrapper = runner.optim_wrapper
         name = 'model_wrapper_cfg.type=amt_mm.ShardedModel'
         if not isinstance(wrapper, OptimWrapper):
-            raise InputError(f'{name} is for training with one optimiser, and not for tests')
+            raise InputError(f'{name} is for training with one optimiser, not for tests')
         if hasattr(wrapper, 'loss_scaler'):
-            raise InputError(f'{name} does not go with a scaled loss (fp16): use --amp bf16, or '
+            raise InputError(f'{name} does not support loss scaling (fp16): use --amp bf16, or '
                              "optim_wrapper=dict(type='amt_mm.BF16OptimWrapper')")
         if wrapper._accumulative_counts > 1:
-            raise InputError(f'{name} does not go with gradient accumulation: set '
+            raise InputError(f'{name} does not support gradient accumulation: set '
                              'optim_wrapper.accumulative_counts=1')
         if runner.cfg.get('compile') not in (None, False):
-            raise InputError(f'{name} does not go with a compiled network: leave out --compile')
+            raise InputError(f'{name} does not support compilation: leave out --compile')
         if hasattr(wrapper.optimizer, 'consolidate_state_dict'):
-            raise InputError(f'{name} divides the optimiser\'s state already: replace '
+            raise InputError(f'{name} already shards the optimiser state: replace '
                              'optim_wrapper.optimizer.type=amt_mm.ShardedOptimizer by AdamW')
 
     def collect(self, runner: Runner, optimizer: bool) -> None:
-        """Gather what a checkpoint shall hold, on the CPU of the first process.
-
-        Args:
-            runner: Between two steps.
-            optimizer: Whether the optimiser's state, too.
-        """
-        self._whole = {'state_dict': _collected(unwrapped(runner).state_dict())}
+        """Gather weights, and optionally the optimiser's state, on the main process."""
+        self._whole = {'state_dict': _gather_to_main(unwrapped(runner).state_dict())}
         if optimizer:
-            self._whole['optimizer'] = _collected(runner.optim_wrapper.state_dict())
+            self._whole['optimizer'] = _gather_to_main(runner.optim_wrapper.state_dict())
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Put whole tensors in the place of this process's parts."""
+        """Replace this process's shards by whole tensors."""
         checkpoint.update(self._whole)
         self._whole = {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Take this process's parts of what the checkpoint holds."""
+        """Replace whole tensors by this process's shards."""
         weights = checkpoint.get('state_dict', checkpoint)
         own = unwrapped(runner).state_dict()
         for name, value in weights.items():
-            # MMEngine strips this prefix after the hooks.
-            weights[name] = divided(value, own.get(name.removeprefix('module.')))
+            # MMEngine strips this prefix after the hooks have run.
+            weights[name] = shard_like(value, own.get(name.removeprefix('module.')))
         if 'optimizer' in checkpoint:
             _divide_optimizer(checkpoint['optimizer'], runner.optim_wrapper.optimizer.param_groups)
 
 
-def _collected(state: object) -> object:
-    """The same with whole tensors on the CPU; None in processes that do not save."""
+def _gather_to_main(state: object) -> object:
+    """Return the state with whole tensors on the CPU; None for each in other processes."""
     if isinstance(state, dict):
-        return {name: _collected(value) for name, value in state.items()}
+        return {name: _gather_to_main(value) for name, value in state.items()}
     if isinstance(state, list):
-        return [_collected(value) for value in state]
-    whole = gathered(state)
+        return [_gather_to_main(value) for value in state]
+    whole = gather_tensor(state)
     if not is_main_process():
         return None
     return whole.detach().cpu() if isinstance(whole, Tensor) else whole
 
 
 def _divide_optimizer(checkpoint: dict, groups: list[dict]) -> None:
-    # As torch does: parameters of both in the order of their groups.
+    # As in torch, parameters of both are in the order of their groups.
     parameters: list[nn.Parameter] = [p for group in groups for p in group['params']]
     indices = [index for group in checkpoint['param_groups'] for index in group['params']]
     for index, parameter in zip(indices, parameters, strict=False):
         state = checkpoint['state'].get(index, {})
-        state.update({name: divided(value, parameter) for name, value in state.items()})
+        state.update({name: shard_like(value, parameter) for name, value in state.items()})

@@ -1,4 +1,4 @@
-"""TeacherTemperatureHook: the teacher speaks sharply at first."""
+"""TeacherTemperatureHook: warm up the teacher's temperature."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from amt_mm.registry import HOOKS
 class TeacherTemperatureHook(Hook):
     """Raise the teacher's temperature linearly over the first epochs (DINO, app. C; iBOT).
 
+    The defaults are those of iBOT and AttMask.
+
     Args:
-        start: In the first epoch. Defaults to .04, iBOT's and AttMask's.
-        end: From the last epoch of the rise on. Defaults to .07, theirs.
-        epochs: Length of the rise. Defaults to 30, theirs.
+        start: Temperature of the first epoch. Defaults to .04.
+        end: Temperature after the warm-up. Defaults to .07.
+        epochs: Length of the warm-up. Defaults to 30.
 
     Raises:
-        InputError: Impossible numbers; at the start, an iteration-based loop.
+        InputError: A value is out of range, or the training loop is iteration-based.
     """
 
     def __init__(self, start: float = 0.04, end: float = 0.07, epochs: int = 30) -> None:
@@ -34,8 +36,8 @@ class TeacherTemperatureHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the loop."""
         if isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise InputError('TeacherTemperatureHook counts epochs, which this training loop does '
-                             'not: set model.teacher_temperature and leave the hook out')
+            raise InputError('TeacherTemperatureHook needs an epoch-based training loop: set '
+                             'model.teacher_temperature and leave the hook out')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the temperature of this epoch."""

@@ -1,4 +1,4 @@
-"""TeacherUpdateHook: the teacher follows the student."""
+"""TeacherUpdateHook: the teacher is a moving average of the student."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from amt_mm.registry import HOOKS
 
 @HOOKS.register_module()
 class TeacherUpdateHook(Hook):
-    """Move the teacher towards the student after each step of the optimiser.
+    """Update the teacher as an exponential moving average of the student after each step.
 
-    The share m of the old teacher rises from ``momentum`` to 1 along a cosine over
-    the iterations of training (DINO, sec. 3.1; iBOT). It follows from the iteration
-    alone, so a resumed run has that of an unbroken one.
+    The momentum rises to 1 along a cosine over the iterations of training (DINO, sec. 3.1; iBOT).
+    It depends only on the iteration, so a resumed run continues the same schedule.
 
     Args:
-        momentum: Share of the old teacher at the start. Defaults to .996, iBOT's and
-            AttMask's; .99 in AttMask's runs on a fifth of ImageNet.
+        momentum: Initial momentum. Defaults to .996, as in iBOT and AttMask; AttMask's runs on a
+            fifth of ImageNet use .99.
 
     Raises:
-        InputError: A momentum outside [0, 1]; at the start, a model without a teacher.
+        InputError: ``momentum`` is outside [0, 1], or the model has no teacher.
     """
 
     def __init__(self, momentum: float = 0.996) -> None:
         if not 0 <= momentum <= 1:
-            raise InputError(f'TeacherUpdateHook.momentum={momentum} must lie between 0 and 1')
+            raise InputError(f'TeacherUpdateHook.momentum={momentum} must be between 0 and 1')
         self.momentum = momentum
 
     def before_train(self, runner: Runner) -> None:
@@ -47,19 +46,13 @@ class TeacherUpdateHook(Hook):
         if not runner.optim_wrapper.should_update():
             return
         progress = runner.iter / runner.max_iters
-        share = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
-        follow(unwrapped(runner), share)
+        momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        update_teacher(unwrapped(runner), momentum)
 
 
 @torch.no_grad()
-def follow(model: nn.Module, share: float) -> None:
-    """Move ``model.teacher`` towards the parts of the model that it has copies of.
-
-    Args:
-        model: Such as :class:`~amt_mm.models.IBOT`.
-        share: What stays of the old teacher.
-    """
+def update_teacher(model: nn.Module, momentum: float) -> None:
+    """Move each part of ``model.teacher`` towards the model's part of the same name."""
     for name, part in model.teacher.items():
-        # lerp_: teacher + (1 - m) (student - teacher)
         torch._foreach_lerp_(list(part.parameters()),
-                             list(getattr(model, name).parameters()), 1 - share)
+                             list(getattr(model, name).parameters()), 1 - momentum)

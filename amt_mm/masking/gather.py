@@ -1,4 +1,4 @@
-"""Cut images into patches and take tokens by ids, with static shapes."""
+"""Cut images into patches and select tokens by id, with static shapes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from amt_mm.errors import InputError
 
 
 def patch_grid(height: int, width: int, patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches of an image.
+    """Compute the rows and columns of patches of an image.
 
     Raises:
-        InputError: The patch does not divide the image.
+        InputError: The image size is not a multiple of the patch size.
     """
     if height % patch_size or width % patch_size:
-        raise InputError(f'an image of {height}x{width} pixels (height x width) is not divided by '
-                         f'patch_size={patch_size}; change the crop size or the patch size')
+        raise InputError(f'an image of {height}x{width} pixels (height x width) is not a multiple '
+                         f'of patch_size={patch_size}; change the crop size or the patch size')
     return height // patch_size, width // patch_size
 
 
@@ -37,7 +37,7 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int) -> Tensor:
-    """Put patches together again; the inverse of :func:`patchify`.
+    """Reassemble images from patches; the inverse of :func:`patchify`.
 
     Args:
         patches: ``(B, N, P * P * C)``.
@@ -55,7 +55,7 @@ def unpatchify(patches: Tensor, grid: tuple[int, int], patch_size: int) -> Tenso
 
 
 def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
-    """Take tokens by id.
+    """Select tokens by id.
 
     Args:
         tokens: ``(B, N, D)``.
@@ -68,11 +68,11 @@ def take_tokens(tokens: Tensor, ids: Tensor) -> Tensor:
 
 
 def place_tokens(tokens: Tensor, ids: Tensor, onto: Tensor) -> Tensor:
-    """Write tokens at their ids onto a copy of a full set.
+    """Write tokens at their ids into a copy of a full set.
 
     Args:
         tokens: ``(B, n, D)``.
-        ids: ``(B, n)`` int64, no id twice in a sample.
+        ids: ``(B, n)`` int64, unique within a sample.
         onto: ``(B, N, D)``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Mask generators: weights of the tokens in, a MaskPlan out."""
+"""Mask generators: one weight per token in, a MaskPlan out."""
 
 from __future__ import annotations
 
@@ -8,37 +8,38 @@ import torch
 from torch import Tensor
 
 from amt_mm import names
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 
-from .hint import check_hint, show_some
+from .hint import check_hint_ratio, reveal_hints
 from .plan import MaskPlan
-from .ranking import rank_by_sampling, rank_uniform, shuffled
+from .ranking import rank_by_sampling, rank_uniform, shuffle_tokens
 from .ratios import check_ratios, split_counts
 from .weighting import Weighting
 
 
 class MaskGenerator(ABC):
-    """Decides what is masked, thrown and visible, from one weight a token.
+    """Base class: decides which tokens are masked, thrown and visible.
 
-    A subclass says how guided plans are made. Without weights, as before the
-    first refresh of the saliency, every generator masks at random by the ratio
-    of the host method and, unless told to, throws nothing: random masking is the warm-up.
+    A subclass defines the guided plan. Without weights, that is before the first refresh of the
+    saliency, every generator masks at random by the host's own ratio and by default throws nothing:
+    the warm-up is plain random masking.
 
     Args:
         mask_ratio: Share r of masked tokens in guided plans.
         throw_ratio: Share t of thrown tokens in guided plans.
-        warmup_mask_ratio: Share of masked tokens without weights: the host's own
-            ratio, which need not be ``mask_ratio`` (MAE .75, SimMIM .60).
-            Defaults to ``mask_ratio``.
-        warmup_throw_ratio: Share of thrown tokens without weights, chosen at random.
-            Defaults to 0, as in the paper: until maps are known nothing is thrown.
-        unit: Side of the blocks that share one fate, in tokens: 1 for MAE, 2 for
+        warmup_mask_ratio: Share of masked tokens without weights: the host's own ratio (MAE .75,
+            SimMIM .60). Defaults to ``mask_ratio``.
+        warmup_throw_ratio: Share of tokens thrown at random without weights. Defaults to 0, as in
+            the paper.
+        unit: Side, in tokens, of the squares that are masked or thrown as a whole: 1 for MAE, 2 for
             SimMIM's 32 pixels with patches of 16.
         rounding: ``'floor'`` (MAE) or ``'ceil'`` (SimMIM), see
             :func:`~amt_mm.masking.ratios.split_counts`.
 
     Raises:
-        InputError: Ratios that leave nothing masked or nothing visible.
+        InputError: The ratios leave nothing masked or nothing visible, or ``unit`` or ``rounding``
+            is invalid.
     """
 
     needs_weights = True
@@ -54,8 +55,7 @@ class MaskGenerator(ABC):
         self.warmup_throw_ratio = warmup_throw_ratio
         if type(unit) is not int or unit < 1:
             raise InputError(f'unit={unit!r} must be a whole number of tokens, at least 1')
-        if rounding not in ('floor', 'ceil'):
-            raise InputError(f"rounding={rounding!r} is unknown: use 'floor' or 'ceil'")
+        check_choice('rounding', rounding, ('floor', 'ceil'))
         self.unit = unit
         self.rounding = rounding
 
@@ -67,18 +67,17 @@ class MaskGenerator(ABC):
         Args:
             batch_size: Number of samples B.
             grid: Rows and columns of tokens, ``(h, w)``.
-            weights: Weight of each token, ``(B, h * w)``, or None while no
-                saliency is known. Rows that cannot guide (not finite, flat) fall
-                back to chance.
-            device: Where the plan is made if there are no weights.
-            generator: Source of chance. Defaults to torch's own of the device.
+            weights: Weight of each token, ``(B, h * w)``, or None before the first refresh. Samples
+                whose weights are unusable (not finite, negative or constant) are masked at random.
+            device: Device of the plan if there are no weights.
+            generator: Random generator. Defaults to the device's default one.
 
         Raises:
-            InputError: ``unit`` does not divide the grid, or weights of another shape.
+            InputError: The grid is not a multiple of ``unit``, or the weights have another shape.
         """
         rows, columns = grid
         if rows % self.unit or columns % self.unit:
-            raise InputError(f'a grid of {rows}x{columns} tokens is not divided by '
+            raise InputError(f'a grid of {rows}x{columns} tokens is not a multiple of '
                              f'unit={self.unit}; change the image size, patch size or unit')
         units = rows // self.unit, columns // self.unit
         if weights is None or not self.needs_weights:
@@ -92,28 +91,38 @@ class MaskGenerator(ABC):
         return plan.units_to_tokens(self.unit)
 
     def finish(self) -> None:  # noqa: B027
-        """Be as at the end of training. Most generators are so from the beginning."""
+        """Switch to the behaviour at the end of training; by default it never changes."""
 
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
-        """The host's own random masking, for the warm-up."""
-        counts = split_counts(units[0] * units[1], self.warmup_mask_ratio,
-                              self.warmup_throw_ratio, self.rounding, 'warmup_')
-        return _plan_by_chance(batch_size, units, counts, device, generator)
+        """Mask, and by default throw nothing, at random, by the warm-up's ratios."""
+        num_units = units[0] * units[1]
+        counts = split_counts(num_units, self.warmup_mask_ratio, self.warmup_throw_ratio,
+                              self.rounding, 'warmup_')
+        return MaskPlan.from_order(rank_uniform(batch_size, num_units, device, generator), *counts,
+                                   units)
 
     @abstractmethod
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
-        """The plan of a batch whose weights are known.
+        """Make the plan of a batch whose weights are known.
 
         Args:
-            weights: One weight a unit, ``(B, number of units)``.
+            weights: One weight per unit, ``(B, number of units)``.
             units: Rows and columns of units.
-            generator: Source of chance.
+            generator: Random generator.
         """
 
+    def counts(self, units: tuple[int, int]) -> tuple[int, int]:
+        """Compute the numbers of masked and of thrown units of a guided plan."""
+        return split_counts(units[0] * units[1], self.mask_ratio, self.throw_ratio, self.rounding)
+
+    def cut(self, order: Tensor, units: tuple[int, int]) -> MaskPlan:
+        """Make the plan of a ranking of units, cut by :meth:`counts`."""
+        return MaskPlan.from_order(order, *self.counts(units), units)
+
     def _sum_units(self, weights: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Weights of units from weights of tokens: their sum, ``(B, number of units)``."""
+        """Sum the weights of the tokens of each unit, ``(B, number of units)``."""
         if self.unit == 1:
             return weights
         rows, columns = grid[0] // self.unit, grid[1] // self.unit
@@ -121,20 +130,14 @@ class MaskGenerator(ABC):
         return blocks.sum(dim=(2, 4)).flatten(1)
 
 
-def _plan_by_chance(batch_size: int, units: tuple[int, int], counts: tuple[int, int],
-                    device: torch.device | str, generator: torch.Generator | None) -> MaskPlan:
-    order = rank_uniform(batch_size, units[0] * units[1], device, generator)
-    return MaskPlan.from_order(order, *counts, units)
-
-
 class RandomMaskGenerator(MaskGenerator):
-    """Random masking and, with ``throw_ratio``, random throwing; no weights used.
+    """Random masking and, with ``throw_ratio``, random throwing; no weights are used.
 
     Args:
-        mask_ratio: Share of masked tokens. Defaults to MAE's .75.
-        throw_ratio: Share of thrown tokens. Defaults to 0. The control
-            "random throw" of AMT's Table 4 is ``mask_ratio=.45, throw_ratio=.40``.
-        **kwargs: See :class:`MaskGenerator`.
+        mask_ratio: Share of masked tokens. Defaults to .75, as in MAE.
+        throw_ratio: Share of thrown tokens. Defaults to 0. The control "random throw" of AMT's
+            Table 4 is ``mask_ratio=.45, throw_ratio=.40``.
+        **kwargs: ``unit`` and ``rounding``, see :class:`MaskGenerator`.
     """
 
     needs_weights = False
@@ -142,56 +145,51 @@ class RandomMaskGenerator(MaskGenerator):
     def __init__(self, mask_ratio: float = 0.75, throw_ratio: float = 0.0, **kwargs) -> None:
         for name in ('warmup_mask_ratio', 'warmup_throw_ratio'):
             if kwargs.pop(name, None) is not None:
-                raise InputError(f'RandomMaskGenerator has no warm-up: leave {name} out')
+                raise InputError(f'RandomMaskGenerator has no warm-up; remove {name}')
         super().__init__(mask_ratio, throw_ratio, **kwargs)
 
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
-        """Random plan by the generator's own two ratios."""
-        counts = split_counts(units[0] * units[1], self.mask_ratio, self.throw_ratio,
-                              self.rounding)
-        return _plan_by_chance(batch_size, units, counts, device, generator)
+        """Rank at random, then cut."""
+        return self.cut(rank_uniform(batch_size, units[0] * units[1], device, generator), units)
 
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
-        """The same as without weights."""
+        """Ignore the weights."""
         return self.random_plan(len(weights), units, weights.device, generator)
 
 
 class AMTMaskGenerator(MaskGenerator):
     """Attention-driven masking and throwing (AMT, AAAI 2023, eq. 5 and 6).
 
-    Tokens are ranked by sampling with the saliency as weight: highly attended
-    ones tend to come first but may come last. The first ``r N`` are masked. Of
-    the others ``t N`` are thrown, the rest stays visible. With ``throw_ratio=0``
-    this is attention-driven masking alone (AM).
+    Tokens are ranked by sampling without replacement with the saliency as weights: highly attended
+    tokens tend to come first. The first ``r N`` are masked, ``t N`` of the others are thrown, the
+    rest stays visible. With ``throw_ratio=0`` this is attention-driven masking alone (AM).
 
     Args:
         mask_ratio: Masking ratio r. Defaults to .45, the paper's for MAE.
         throw_ratio: Throwing ratio t. Defaults to .40, the paper's for MAE.
-        throw: What is thrown of the tokens that are not masked (Table 4):
-            ``'middle'``, the next in the ranking (the paper's choice); ``'low'``,
-            the end of the ranking, so that the middle stays visible; ``'random'``,
-            any of them.
-        mask: What is masked: ``'high'``, the head of the ranking (the paper's choice);
-            ``'random'``, with ``throw='low'``, any of the tokens that are not thrown, so
-            that saliency says only what is not worth computing.
-        visible: What the encoder sees: ``'ranked'``, what the two above leave of the
-            ranking (the paper's choice); ``'random'``, any tokens, so that every patch is
-            seen as often as every other. Then saliency says which of the hidden ones are
-            predicted, the head of their ranking, and which are thrown, its end.
-        warmup_mask_ratio: Random masking before the first refresh. Defaults to
-            .75, MAE's own ratio.
-        weighting: How saliency becomes the weights of the ranking, a
-            :class:`~amt_mm.masking.weighting.Weighting` or a dict of its arguments, such
-            as ``dict(temperature=2)``. Defaults to None: as it is, as in the paper.
-        hint_ratio: Share of the masked tokens that are shown instead, see
-            :func:`~amt_mm.masking.hint.show_some`. Defaults to 0, as in the paper.
+        throw: Which of the tokens that are not masked are thrown (Table 4): ``'middle'``, the next
+            in the ranking (default, the paper's choice); ``'low'``, the last, so that the middle
+            stays visible; ``'random'``, any of them.
+        mask: Which tokens are masked: ``'high'``, the first in the ranking (default, the paper's
+            choice); ``'random'``, with ``throw='low'``, any that are not thrown, so that saliency
+            decides only what is not worth computing.
+        visible: Which tokens are encoded: ``'ranked'``, those that are neither masked nor thrown
+            (default, the paper's choice); ``'random'``, any tokens, so that all patches are seen
+            equally often. Of the others the first in their ranking are masked, the last thrown.
+        warmup_mask_ratio: Share masked at random before the first refresh. Defaults to .75, as in
+            MAE.
+        weighting: How saliency becomes the weights of the ranking: a
+            :class:`~amt_mm.masking.weighting.Weighting` or a dict of its arguments, such as
+            ``dict(temperature=2)``. Defaults to None: weights are the saliency, as in the paper.
+        hint_ratio: Share of the masked tokens that are revealed, see
+            :func:`~amt_mm.masking.hint.reveal_hints`. Defaults to 0, as in the paper.
         **kwargs: See :class:`MaskGenerator`.
 
     Raises:
-        InputError: An unknown ``throw``, ``mask`` or ``visible``, values out of range, or
-            settings of which one would have no effect.
+        InputError: ``throw``, ``mask`` or ``visible`` is unknown, a number is out of range, or one
+            setting would disable another.
     """
 
     THROWS, MASKS, VISIBLES = names.THROWS, names.MASKS, names.VISIBLES
@@ -201,47 +199,44 @@ class AMTMaskGenerator(MaskGenerator):
                  weighting: Weighting | dict | None = None, hint_ratio: float = 0.0,
                  **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
-        for name, given, known in (('throw', throw, self.THROWS), ('mask', mask, self.MASKS),
-                                   ('visible', visible, self.VISIBLES)):
-            if given not in known:
-                raise InputError(f'{name}={given!r} is unknown: use one of {", ".join(known)}')
+        check_choice('throw', throw, self.THROWS)
+        check_choice('mask', mask, self.MASKS)
+        check_choice('visible', visible, self.VISIBLES)
         if mask == 'random' and (throw != 'low' or hint_ratio):
-            raise InputError("mask='random' takes any tokens that are not thrown: it goes with "
-                             "throw='low' and without hint_ratio")
+            raise InputError("mask='random' masks any tokens that are not thrown: it needs "
+                             "throw='low' and excludes hint_ratio")
         if visible == 'random' and (throw != 'middle' or hint_ratio):
-            raise InputError("visible='random' throws the end of what is hidden: it goes with "
-                             "throw='middle', mask='high' and without hint_ratio")
-        check_hint(hint_ratio, mask_ratio, throw_ratio)
+            raise InputError("visible='random' throws the last of the tokens that are not visible: "
+                             "it needs throw='middle' and mask='high' and excludes hint_ratio")
+        check_hint_ratio(hint_ratio, mask_ratio, throw_ratio)
         self.throw = throw
         self.mask = mask
         self.visible = visible
-        self.weighting = Weighting.of(weighting)
+        self.weighting = Weighting.from_config(weighting)
         self.hint_ratio = hint_ratio
 
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
         """Weigh, rank by weighted sampling, then cut."""
-        num_units = units[0] * units[1]
-        num_masked, num_thrown = split_counts(num_units, self.mask_ratio, self.throw_ratio,
-                                              self.rounding)
+        num_masked, num_thrown = self.counts(units)
         order = rank_by_sampling(self.weigh(weights), generator)
         if self.visible == 'random':
-            # Whichever are taken out, what is left of a ranking has the law of their own ranking.
+            # Whichever tokens are removed, the ranking of the others follows the same law.
             shown = rank_uniform(*order.shape, order.device, generator)[:, num_masked + num_thrown:]
             last = torch.zeros_like(order).scatter_(1, shown, 1)
             order = order.gather(1, last.argsort(dim=1, stable=True))
         if self.mask == 'random':
-            kept = order[:, :num_units - num_thrown]
-            order = torch.cat([shuffled(kept, generator), order[:, num_units - num_thrown:]], 1)
-        masked, rest = order[:, :num_masked], order[:, num_masked:]
+            kept, thrown = order.tensor_split([order.shape[1] - num_thrown], dim=1)
+            order = torch.cat([shuffle_tokens(kept, generator), thrown], dim=1)
+        masked, rest = order.tensor_split([num_masked], dim=1)
         if self.throw == 'low':
             rest = rest.flip(1)
         elif self.throw == 'random':
-            rest = shuffled(rest, generator)
-        order = show_some(torch.cat([masked, rest], dim=1), num_masked, num_thrown,
-                          self.hint_ratio, generator)
+            rest = shuffle_tokens(rest, generator)
+        order = reveal_hints(torch.cat([masked, rest], dim=1), num_masked, num_thrown,
+                             self.hint_ratio, generator)
         return MaskPlan.from_order(order, num_masked, num_thrown, units)
 
     def weigh(self, saliency: Tensor) -> Tensor:
-        """Weights to draw by from the saliency of each unit, both ``(B, number of units)``."""
+        """Compute the weights from the saliency of each unit, both ``(B, number of units)``."""
         return self.weighting(saliency)

@@ -8,20 +8,19 @@ from amt_mm.errors import InputError
 
 from .generators import RandomMaskGenerator
 from .plan import MaskPlan
-from .ratios import split_counts
 
 
 class GridMaskGenerator(RandomMaskGenerator):
     """Grid-wise masking (MAE, He et al., CVPR 2022, sec. 4.1, Table 1f and Fig. 6).
 
-    One token of each square of p x p stays visible, on a regular lattice: of
-    four at MAE's .75. The lattice is shifted by chance for each sample, so that
-    no position stays unseen for ever. No weights are used.
+    One token of each square of p x p stays visible, on a regular lattice: one of four at MAE's
+    .75. The lattice is shifted at random for each sample, so that every position is seen at times.
+    No weights are used.
 
-    Where p does not divide the grid, lattices of different shifts differ by some
-    tokens. Then chance adds visible tokens beside the lattice or masks some on
-    it, and the numbers are those of any other generator at these ratios. Of the
-    tokens off the lattice those thrown are chosen at random.
+    Where p does not divide the grid, shifted lattices differ in size by some tokens. Then further
+    tokens stay visible at random, or some of the lattice are masked at random, so that the counts
+    are those of any other generator at these ratios. Thrown tokens are chosen at random off the
+    lattice.
 
     Args:
         mask_ratio: Share of masked tokens. Defaults to .75, which is p = 2.
@@ -30,7 +29,7 @@ class GridMaskGenerator(RandomMaskGenerator):
             :class:`~amt_mm.masking.generators.MaskGenerator`.
 
     Raises:
-        InputError: No p leaves ``1 / p**2`` visible, to half a percent.
+        InputError: The visible share is not ``1 / p**2``, to half a percent, for any p.
     """
 
     def __init__(self, mask_ratio: float = 0.75, throw_ratio: float = 0.0, **kwargs) -> None:
@@ -39,17 +38,16 @@ class GridMaskGenerator(RandomMaskGenerator):
         self.period = round(visible**-0.5)
         if self.period < 2 or abs(visible - self.period**-2) > 0.005:
             raise InputError(f'mask_ratio={mask_ratio} and throw_ratio={throw_ratio} leave '
-                             f'{visible:.3f} visible, which is no square grid: together they must '
-                             'be .75 (one of 2x2), .889 (one of 3x3) or .9375 (one of 4x4)')
+                             f'{visible:.3f} visible, which is not a square grid: together they '
+                             'must be .75 (one of 2x2), .889 (one of 3x3) or .9375 (one of 4x4)')
 
     def random_plan(self, batch_size: int, units: tuple[int, int], device: torch.device | str,
                     generator: torch.Generator | None) -> MaskPlan:
-        """Mask off the lattice first, on it last."""
+        """Rank tokens off the lattice first, tokens on it last, then cut."""
         rows, columns = units
         shift = torch.randint(self.period, (2, batch_size, 1), device=device, generator=generator)
         down = (torch.arange(rows, device=device) + shift[0]) % self.period == 0  # (B, h)
         across = (torch.arange(columns, device=device) + shift[1]) % self.period == 0  # (B, w)
         lattice = (down[:, :, None] & across[:, None, :]).flatten(1)  # (B, h * w)
-        chance = torch.rand(batch_size, rows * columns, device=device, generator=generator)
-        counts = split_counts(rows * columns, self.mask_ratio, self.throw_ratio, self.rounding)
-        return MaskPlan.from_order((chance + lattice).argsort(dim=1), *counts, units)
+        noise = torch.rand(batch_size, rows * columns, device=device, generator=generator)
+        return self.cut((noise + lattice).argsort(dim=1), units)

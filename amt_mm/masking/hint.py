@@ -1,4 +1,4 @@
-"""Show some of what would be masked, so that the encoder has a hint of it."""
+"""Hints: tokens revealed to the encoder that would otherwise be masked."""
 
 from __future__ import annotations
 
@@ -7,54 +7,64 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 
-from .ranking import shuffled
+from .ranking import shuffle_tokens
 from .ratios import check_share, floor_share
 
 
-def check_hint(hint_ratio: float, mask_ratio: float, throw_ratio: float) -> None:
-    """Refuse a share of masked tokens that the visible ones cannot make up for.
+def check_hint_ratio(hint_ratio: float, mask_ratio: float, throw_ratio: float) -> None:
+    """Check that there are enough visible tokens to mask in place of the hints.
 
     Raises:
-        InputError: ``hint_ratio`` is no number from 0 to less than 1, or more tokens would
-            change places than are visible.
+        InputError: ``hint_ratio`` is not a number from 0 to less than 1, or too large.
     """
     check_share(hint_ratio, 'hint_ratio')
     if hint_ratio * mask_ratio > 1 - mask_ratio - throw_ratio + 1e-9:
-        raise InputError(f'hint_ratio={hint_ratio} of mask_ratio={mask_ratio} is more than the '
-                         f'visible share, {1 - mask_ratio - throw_ratio:.3g}, can change places '
-                         'with: lower it')
+        raise InputError(f'hint_ratio={hint_ratio} of mask_ratio={mask_ratio} exceeds the visible '
+                         f'share, {1 - mask_ratio - throw_ratio:.3g}, with which hints are '
+                         'swapped; lower it')
 
 
-def show_some(order: Tensor, num_masked: int, num_thrown: int, hint_ratio: float,
-              generator: torch.Generator | None = None) -> Tensor:
-    """Let some masked tokens change places with as many visible ones, all drawn evenly.
+def check_hint_pool(show: float, lowest_mask_ratio: float) -> None:
+    """Check that all tokens of the pool from which hints are drawn would be masked.
 
-    AttMask-Hint (Kakogeorgiou et al., ECCV 2022, sec. 3.2) shows some of the most attended
-    tokens, where hiding all of them would leave no hint of the object. It shows what is
-    above a hard cut; here the masked head of a sampled ranking takes that place. Numbers
-    of tokens stay as they were, and so does what is thrown.
+    Raises:
+        InputError: ``show`` is negative or exceeds the lowest masking ratio.
+    """
+    if not 0 <= show <= lowest_mask_ratio:
+        raise InputError(f'show={show} must lie between 0 and the lowest masking ratio, '
+                         f'{lowest_mask_ratio}: hints are drawn from masked tokens')
+
+
+def reveal_hints(order: Tensor, num_masked: int, num_thrown: int, hint_ratio: float,
+                 generator: torch.Generator | None = None) -> Tensor:
+    """Swap some masked tokens with as many visible ones, both drawn uniformly.
+
+    AttMask-Hint (Kakogeorgiou et al., ECCV 2022, sec. 3.2) reveals some of the most attended
+    tokens, because masking all of them would leave no hint of the object. Its hard cut is replaced
+    here by the masked head of a sampled ranking. Thrown tokens and all counts stay the same.
 
     Args:
         order: Masked tokens first, then thrown ones, then visible ones, ``(B, N)`` int64.
         num_masked: Number of masked tokens.
         num_thrown: Number of thrown tokens.
-        hint_ratio: Share h of the masked tokens to show: ``floor(h num_masked)``.
-        generator: Source of chance. Defaults to torch's own of the device.
+        hint_ratio: Share h of the masked tokens to reveal: ``floor(h num_masked)``.
+        generator: Random generator. Defaults to the device's default one; unused if there are no
+            hints.
 
     Returns:
-        ``(B, N)`` int64, cut as ``order`` is. Nothing is drawn if nothing is shown.
+        ``(B, N)`` int64, in the same three parts.
 
     Raises:
-        InputError: Fewer tokens are visible than would be shown.
+        InputError: There are more hints than visible tokens.
     """
-    num_shown = floor_share(num_masked, hint_ratio)
+    num_hints = floor_share(num_masked, hint_ratio)
     num_visible = order.shape[1] - num_masked - num_thrown
-    if not num_shown:
+    if not num_hints:
         return order
-    if num_shown > num_visible:
-        raise InputError(f'hint_ratio={hint_ratio} shows {num_shown} of {num_masked} masked tokens '
-                         f'in place of visible ones, of which there are {num_visible}: lower it')
+    if num_hints > num_visible:
+        raise InputError(f'hint_ratio={hint_ratio} swaps {num_hints} of {num_masked} masked tokens '
+                         f'with visible ones, of which there are {num_visible}; lower it')
     masked, thrown, visible = order.split([num_masked, num_thrown, num_visible], dim=1)
-    masked, visible = shuffled(masked, generator), shuffled(visible, generator)
-    return torch.cat([visible[:, :num_shown], masked[:, num_shown:], thrown,
-                      masked[:, :num_shown], visible[:, num_shown:]], dim=1)
+    masked, visible = shuffle_tokens(masked, generator), shuffle_tokens(visible, generator)
+    return torch.cat([visible[:, :num_hints], masked[:, num_hints:], thrown,
+                      masked[:, :num_hints], visible[:, num_hints:]], dim=1)

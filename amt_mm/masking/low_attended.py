@@ -1,4 +1,4 @@
-"""Mask what is attended least."""
+"""Mask the least attended tokens."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ from torch import Tensor
 from .generators import MaskGenerator
 from .plan import MaskPlan
 from .ranking import rank_by_sampling
-from .ratios import split_counts
 
 
 class LowAttendedMaskGenerator(MaskGenerator):
-    """Keep the most attended tokens visible and mask the least attended ones.
+    """AMT's sampled ranking, cut from its end: the most attended tokens stay visible.
 
-    MST (Li et al., NeurIPS 2021, the masked token strategy of its method) masks
-    at random among tokens of low attention, so that what matters stays in
-    view; AttMask (Kakogeorgiou et al., ECCV 2022) has it as its control
-    AttMask-Low. Here it is AMT's ranking read from its end: visible tokens are
-    drawn first, by weight, without replacement; thrown ones next; what is never
-    drawn is masked.
+    Visible tokens are drawn first, by weight and without replacement, thrown ones next; the rest is
+    masked. MST (Li et al., NeurIPS 2021) likewise masks at random among tokens of low attention, so
+    that what matters stays visible. The hard cut, AttMask-Low (Kakogeorgiou et al., ECCV 2022), is
+    in :class:`~amt_mm.masking.attmask.AttMaskGenerator`.
 
     Args:
-        mask_ratio: Share of masked tokens. Defaults to .75, MAE's: MST's own
-            1/8 belongs to a loss between views.
+        mask_ratio: Share of masked tokens. Defaults to .75, as in MAE; MST's 1/8 is meant for a
+            loss between views.
         throw_ratio: Share of thrown tokens. Defaults to 0.
-        warmup_mask_ratio: Random masking before the first refresh. Defaults to
-            .75, MAE's own ratio.
+        warmup_mask_ratio: Share masked at random before the first refresh. Defaults to .75, as in
+            MAE.
         **kwargs: See :class:`~amt_mm.masking.generators.MaskGenerator`.
     """
 
@@ -37,6 +34,4 @@ class LowAttendedMaskGenerator(MaskGenerator):
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
                     generator: torch.Generator | None) -> MaskPlan:
         """Rank by weighted sampling, then cut from the end."""
-        counts = split_counts(units[0] * units[1], self.mask_ratio, self.throw_ratio,
-                              self.rounding)
-        return MaskPlan.from_order(rank_by_sampling(weights, generator).flip(1), *counts, units)
+        return self.cut(rank_by_sampling(weights, generator).flip(1), units)

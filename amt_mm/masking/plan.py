@@ -1,4 +1,4 @@
-"""MaskPlan: which token of a batch is masked, thrown or visible."""
+"""MaskPlan: which tokens of a batch are masked, thrown and visible."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ VISIBLE, MASKED, THROWN = 0, 1, 2
 
 @dataclass(frozen=True)
 class MaskPlan:
-    """The fate of every token of a batch, as ids.
+    """A partition of the tokens of every sample into masked, thrown and visible ones, by ids.
 
-    Ids count the tokens of one image row by row, from 0 at the top left. Every
-    sample has the same number of tokens of each kind, so all shapes are static.
-    Together the three kinds are a partition of the grid for every sample.
+    Ids count the tokens of an image row by row, from 0 at the top left. Counts are the same for all
+    samples, so all shapes are static.
 
     Attributes:
         masked: Ids of the tokens to predict, ``(B, n_masked)`` int64.
-        thrown: Ids of the tokens that no module ever sees, ``(B, n_thrown)`` int64.
-        visible: Ids of the tokens that the encoder sees, ``(B, n_visible)`` int64.
+        thrown: Ids of the tokens that are never computed, ``(B, n_thrown)`` int64.
+        visible: Ids of the tokens that are encoded, ``(B, n_visible)`` int64.
         grid: Rows and columns of the token grid, ``(h, w)``.
     """
 
@@ -37,19 +36,18 @@ class MaskPlan:
 
     @property
     def num_tokens(self) -> int:
-        """Tokens of the whole grid, ``h * w``."""
+        """Number of tokens of the grid, ``h * w``."""
         return self.grid[0] * self.grid[1]
 
     @classmethod
     def from_order(cls, order: Tensor, num_masked: int, num_thrown: int,
                    grid: tuple[int, int]) -> MaskPlan:
-        """Cut a ranking in three: the head is masked, the middle thrown, the tail visible.
+        """Cut a ranking in three: the first are masked, the next thrown, the rest visible.
 
         Args:
-            order: A permutation of the token ids for each sample, most masked
-                first, ``(B, h * w)`` int64.
-            num_masked: Length of the head.
-            num_thrown: Length of the middle.
+            order: A permutation of the token ids for each sample, ``(B, h * w)`` int64.
+            num_masked: Number of masked tokens.
+            num_thrown: Number of thrown tokens.
             grid: Rows and columns of the token grid.
         """
         masked, thrown, visible = order.split(
@@ -57,20 +55,17 @@ class MaskPlan:
         return cls(masked, thrown, visible, grid)
 
     def states(self) -> Tensor:
-        """One number a token: ``VISIBLE`` 0, ``MASKED`` 1, ``THROWN`` 2, ``(B, h * w)`` int8."""
+        """Encode as ``VISIBLE`` 0, ``MASKED`` 1 or ``THROWN`` 2 per token, ``(B, h * w)`` int8."""
         states = torch.full((self.batch_size, self.num_tokens), VISIBLE, dtype=torch.int8,
                             device=self.masked.device)
         states.scatter_(1, self.masked, MASKED)
         return states.scatter_(1, self.thrown, THROWN)
 
     def units_to_tokens(self, unit: int) -> MaskPlan:
-        """Read the ids as units of ``unit x unit`` tokens and write the tokens out.
-
-        Methods such as SimMIM decide for blocks of tokens together. A plan made
-        on the grid of blocks becomes a plan of tokens here.
+        """Expand a plan of units to a plan of tokens, for methods that mask units such as SimMIM.
 
         Args:
-            unit: Side of a block, in tokens.
+            unit: Side of a unit, in tokens.
 
         Returns:
             A plan on the grid ``(h * unit, w * unit)``.
@@ -83,7 +78,7 @@ class MaskPlan:
 
         def expand(ids: Tensor) -> Tensor:
             row, column = ids // self.grid[1], ids % self.grid[1]
-            first = row * (unit * width) + column * unit  # (B, n): top-left token of the block
+            first = row * (unit * width) + column * unit  # (B, n): top-left token of the unit
             return (first.unsqueeze(-1) + inside).flatten(1)  # (B, n * unit * unit)
 
         return MaskPlan(
@@ -91,19 +86,19 @@ class MaskPlan:
             (self.grid[0] * unit, width))
 
     def check(self) -> None:
-        """Verify that the three kinds partition the grid, for every sample.
+        """Check that the plan is a partition of the grid for every sample.
 
-        Meant for tests and for plans made by hand: it waits for the device.
+        For tests and plans made by hand: it waits for the device.
 
         Raises:
-            ValueError: Names the first sample in which a token is missing or double.
+            ValueError: Names the first sample in which a token is missing or duplicated.
         """
         ids = torch.cat([self.masked, self.thrown, self.visible], dim=1)
         wanted = torch.arange(self.num_tokens, device=ids.device)
         if ids.shape[1] != self.num_tokens:
-            raise ValueError(f'the plan names {ids.shape[1]} tokens, its grid '
+            raise ValueError(f'the plan has {ids.shape[1]} tokens, its grid '
                              f'{self.grid[0]}x{self.grid[1]} has {self.num_tokens}')
         wrong = (ids.sort(dim=1).values != wanted).any(dim=1).nonzero().flatten()
         if len(wrong):
-            raise ValueError(f'the plan of sample {int(wrong[0])} is no partition of its '
-                             f'{self.num_tokens} tokens: one is missing and one is double')
+            raise ValueError(f'the plan of sample {int(wrong[0])} is not a partition of its '
+                             f'{self.num_tokens} tokens: some are missing, others duplicated')

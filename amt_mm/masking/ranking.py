@@ -1,20 +1,17 @@
-"""Put the tokens of each image in an order, by chance and by weight."""
+"""Rank the tokens of each image, at random or by weight."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Weights below this share of the image's largest count as this share. A weight of
-# exactly 0 would never be drawn by chance, only appended in a fixed order; at 1e-6
-# such tokens still come last, in random order among themselves.
+# Smallest weight, as a share of the image's largest. Tokens of weight 0 would never be drawn, only
+# appended in a fixed order; with 1e-6 they still come last, but in random order.
 WEIGHT_FLOOR = 1e-6
 
 
 def usable_rows(weights: Tensor) -> Tensor:
-    """Which samples have weights that can guide.
-
-    A row guides if it is finite, not negative and not the same everywhere.
+    """Tell which samples have weights that can guide: finite, not negative and not constant.
 
     Args:
         weights: ``(B, N)``.
@@ -29,32 +26,27 @@ def usable_rows(weights: Tensor) -> Tensor:
 
 def rank_uniform(batch_size: int, num_tokens: int, device: torch.device | str = 'cpu',
                  generator: torch.Generator | None = None) -> Tensor:
-    """A uniformly random permutation a sample.
-
-    Returns:
-        ``(B, N)`` int64.
-    """
+    """Draw a uniformly random permutation for each sample, ``(B, N)`` int64."""
     return torch.rand(batch_size, num_tokens, device=device, generator=generator).argsort(dim=1)
 
 
-def shuffled(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """The tokens of each sample in a uniformly random order, ``(B, n)``."""
+def shuffle_tokens(tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Permute the tokens of each sample uniformly at random, ``(B, n)``."""
     return tokens.gather(1, rank_uniform(*tokens.shape, tokens.device, generator))
 
 
 def rank_by_sampling(weights: Tensor, generator: torch.Generator | None = None,
                      floor: float = WEIGHT_FLOOR) -> Tensor:
-    """Draw all tokens one after another without replacement, by weight (AMT, eq. 5).
+    """Draw all tokens successively without replacement, by weight (AMT, eq. 5).
 
-    The order has the Plackett-Luce law: the next token is the j-th of those left
-    with probability ``w_j / sum of the weights left``. An exponential clock of
-    rate ``w_j`` for each token rings in just that order, so one sort draws all.
-    Samples whose weights cannot guide (see :func:`usable_rows`) are ordered
-    uniformly.
+    The ranking follows the Plackett-Luce distribution: the next token is the j-th of the remaining
+    ones with probability ``w_j / sum of the remaining weights``. Exponential variables of rate
+    ``w_j`` have this order, so a single sort draws all. Samples whose weights are unusable (see
+    :func:`usable_rows`) are ranked uniformly at random.
 
     Args:
-        weights: Any non-negative numbers, ``(B, N)``; only ratios matter.
-        generator: Source of chance. Defaults to torch's own of the device.
+        weights: Non-negative numbers, ``(B, N)``; only their ratios matter.
+        generator: Random generator. Defaults to the device's default one.
         floor: Smallest weight, as a share of the sample's largest.
 
     Returns:
@@ -68,16 +60,17 @@ def rank_by_sampling(weights: Tensor, generator: torch.Generator | None = None,
     return (clocks / weights.clamp_min(floor)).argsort(dim=1)
 
 
-def rank_by_score(scores: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Highest score first; samples whose scores cannot guide are ordered uniformly.
+def rank_by_weight(weights: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Sort tokens by descending weight.
 
     Args:
-        scores: ``(B, N)``; rows as in :func:`usable_rows`.
-        generator: Source of chance. Defaults to torch's own of the device.
+        weights: ``(B, N)``. Samples whose weights are unusable (see :func:`usable_rows`) are ranked
+            uniformly at random.
+        generator: Random generator. Defaults to the device's default one.
 
     Returns:
         ``(B, N)`` int64.
     """
-    chance = torch.rand(scores.shape, device=scores.device, generator=generator)
-    scores = torch.where(usable_rows(scores).unsqueeze(1), scores.float(), chance)
-    return scores.argsort(dim=1, descending=True)
+    noise = torch.rand(weights.shape, device=weights.device, generator=generator)
+    weights = torch.where(usable_rows(weights).unsqueeze(1), weights.float(), noise)
+    return weights.argsort(dim=1, descending=True)

@@ -1,4 +1,4 @@
-"""TokenMask: masked tokens whose number differs from crop to crop."""
+"""TokenMask: masked tokens, in numbers that differ between crops."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TokenMask:
-    """Which tokens of each crop are masked, for methods that keep masked tokens in place.
+    """Masked tokens of each crop, for methods that keep masked tokens in place.
 
-    A :class:`~amt_mm.masking.MaskPlan` gives every sample the same numbers, so that
-    tokens can be left out. In distillation (iBOT) nothing is left out, some crops
-    are not masked at all, and ratios may differ. So masked tokens are listed one
-    by one. How many there are is known without asking the device.
+    A :class:`~amt_mm.masking.MaskPlan` has the same counts for all samples, so that tokens can be
+    left out. Self-distillation (iBOT) leaves none out, does not mask every crop, and may vary the
+    ratio, so masked tokens are listed one by one. Their counts are known without waiting for the
+    device.
 
     Attributes:
         crop: Crop of each masked token, ``(M,)`` int64, ascending.
@@ -31,11 +31,11 @@ class TokenMask:
 
     @classmethod
     def from_order(cls, order: Tensor, counts: Tensor, grid: tuple[int, int]) -> TokenMask:
-        """Mask the head of each crop's order.
+        """Mask the first tokens of each crop's ranking.
 
         Args:
-            order: The tokens of each crop, most masked first, ``(B, h * w)`` int64.
-            counts: Length of each head, ``(B,)`` int64 on the CPU.
+            order: Ranking of the tokens of each crop, ``(B, h * w)`` int64.
+            counts: Number of tokens to mask, ``(B,)`` int64 on the CPU.
             grid: Rows and columns of the token grid.
         """
         crop = torch.arange(len(counts)).repeat_interleave(counts)  # (M,)
@@ -51,26 +51,19 @@ class TokenMask:
         return len(self.counts)
 
     def states(self) -> Tensor:
-        """True where a token is masked, ``(B, h * w)`` bool."""
+        """Mark masked tokens, ``(B, h * w)`` bool."""
         states = torch.zeros(self.batch_size, self.grid[0] * self.grid[1], dtype=torch.bool,
                              device=self.crop.device)
         return states.index_put((self.crop, self.token), states.new_ones(()))
 
     def take(self, tokens: Tensor) -> Tensor:
-        """The masked tokens of a batch.
-
-        Args:
-            tokens: ``(B, h * w, D)``.
-
-        Returns:
-            ``(M, D)``.
-        """
+        """Select the masked tokens of a batch, ``(B, h * w, D)`` to ``(M, D)``."""
         return tokens[self.crop, self.token]
 
-    def weights(self) -> Tensor:
-        """Weight of each masked token in a mean over crops of means over their tokens, ``(M,)``.
+    def loss_weights(self) -> Tensor:
+        """Weight of each masked token in the mean over crops of means over their tokens, ``(M,)``.
 
-        A crop without masked tokens counts as one of loss 0 (iBOT's patch loss).
+        A crop without masked tokens counts with a loss of 0 (iBOT's patch loss).
         """
         each = 1 / (self.counts.clamp_min(1) * self.batch_size)
         return each.repeat_interleave(self.counts).to(self.crop.device, non_blocking=True)

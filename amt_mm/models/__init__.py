@@ -1,4 +1,4 @@
-"""Host methods, the data preprocessor, the classifier, registered for configs."""
+"""Hosts, their parts, the data preprocessor and the classifier, registered for configs."""
 
 from . import mask_generators  # noqa: F401
 from .data_preprocessor import AMTDataPreprocessor

@@ -1,4 +1,4 @@
-"""DistillationHead: the projection that DINO and iBOT compare student and teacher by."""
+"""DistillationHead: projection in which DINO and iBOT compare student and teacher."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from .distillation_loss import at_least_fp32
 
 @MODELS.register_module()
 class DistillationHead(BaseModule):
-    """MLP, unit length, then a linear layer of unit rows (DINO, sec. 3.1; iBOT, sec. 3.2).
+    """MLP, L2 normalisation, then a weight-normalised linear layer (DINO, 3.1; iBOT, 3.2).
 
-    One head serves [CLS] and patches.
+    [CLS] and patches share one head.
 
     Args:
         in_channels: Width of the encoder's tokens.
-        out_channels: Prototypes K. Defaults to 8192, iBOT's and AttMask's.
+        out_channels: Number of prototypes K. Defaults to 8192, as in iBOT and AttMask.
         hidden_channels: Width of the MLP. Defaults to 2048.
         bottleneck_channels: Width before the last layer. Defaults to 256.
         num_layers: Layers of the MLP, at least 2. Defaults to 3.
-        train_gain: Whether the lengths of the last layer's rows are trained, from 1
-            on. Defaults to True, iBOT's and AttMask's; DINO's is False for its larger
-            encoders.
+        train_gain: Whether the norms of the last layer's rows, initially 1, are trained. Defaults
+            to True, as in iBOT and AttMask; DINO uses False for its larger encoders.
         init_cfg: See :class:`mmengine.model.BaseModule`.
     """
 
@@ -45,11 +44,11 @@ class DistillationHead(BaseModule):
 
     @property
     def gain(self) -> nn.Parameter:
-        """Lengths of the last layer's rows, ``(K, 1)``."""
+        """Norms of the last layer's rows, ``(K, 1)``."""
         return self.last_layer.parametrizations.weight.original0
 
     def init_weights(self) -> None:
-        """Truncated normal of deviation .02 in the MLP, zero biases, gain 1."""
+        """Initialise the MLP with a truncated normal (std .02), biases with 0, the gain with 1."""
         super().init_weights()
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
@@ -58,19 +57,12 @@ class DistillationHead(BaseModule):
         nn.init.ones_(self.gain)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of tokens.
-
-        Args:
-            tokens: ``(..., D)``.
-
-        Returns:
-            ``(..., K)``.
-        """
+        """Compute the logits of tokens, ``(..., D)`` to ``(..., K)``."""
         return self.last_layer(self.project(tokens))
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Tokens as the last layer sees them: ``(..., D)`` to ``(..., bottleneck)``, length 1."""
+        """Compute the input of the last layer: ``(..., D)`` to ``(..., bottleneck)``, of norm 1."""
         tokens = self.mlp(tokens)
-        # In fp32: in half precision the square of a length may overflow.
+        # In fp32, because the square of a norm may overflow in half precision.
         with torch.autocast(tokens.device.type, enabled=False):
             return F.normalize(at_least_fp32(tokens), dim=-1)

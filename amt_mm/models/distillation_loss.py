@@ -1,4 +1,4 @@
-"""Cross-entropy between teacher and student, with the centers that keep it from collapse."""
+"""Cross-entropy between teacher and student, with centering against collapse."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 
 class Center(nn.Module):
-    """Running mean of the teacher's logits, taken off before its softmax (DINO, eq. 4).
+    """Running mean of the teacher's logits, subtracted before its softmax (DINO, eq. 4).
 
     Args:
-        num_logits: Prototypes K.
-        momentum: Share of the old center in a new one. Defaults to .9, DINO's and iBOT's.
+        num_logits: Number of prototypes K.
+        momentum: Share of the old center in an update. Defaults to .9, as in DINO and iBOT.
     """
 
     def __init__(self, num_logits: int, momentum: float = 0.9) -> None:
@@ -21,15 +21,15 @@ class Center(nn.Module):
         self.register_buffer('mean', torch.zeros(num_logits))
 
     def sharpen(self, logits: Tensor, temperature: float | Tensor) -> Tensor:
-        """What the teacher says: softmax of centered logits, ``(..., K)`` fp32."""
+        """Compute the teacher's probabilities from its logits, ``(..., K)`` fp32."""
         return ((at_least_fp32(logits) - self.mean) / temperature).softmax(dim=-1)
 
     @torch.no_grad()
     def update(self, mean: Tensor) -> None:
-        """Move towards the mean of a batch over all processes; after use, never before.
+        """Update with the mean of a batch over all processes, after the batch has used the center.
 
         Args:
-            mean: Of the teacher's logits, over as many tokens in each process, ``(K,)``.
+            mean: Mean of the teacher's logits, over equally many tokens per process, ``(K,)``.
         """
         mean = at_least_fp32(mean)
         all_reduce(mean, op='mean')
@@ -37,12 +37,12 @@ class Center(nn.Module):
 
 
 def crop_loss(teacher: Tensor, student: list[Tensor], temperature: float = 0.1) -> Tensor:
-    """[CLS] loss: each student crop against each other global crop (DINO, eq. 3).
+    """Compute the [CLS] loss: each student crop against each other global crop (DINO, eq. 3).
 
     Args:
         teacher: Probabilities of the global crops, ``(G, B, K)``.
         student: Logits of all crops, global ones first in the same order, each ``(B, K)``.
-        temperature: The student's. Defaults to .1.
+        temperature: Student temperature. Defaults to .1.
 
     Returns:
         Mean over the ``G (V - 1)`` pairs of V crops and over the batch, scalar.
@@ -57,25 +57,25 @@ def crop_loss(teacher: Tensor, student: list[Tensor], temperature: float = 0.1) 
 
 def patch_loss(teacher: Tensor, student: Tensor, weights: Tensor, temperature: float = 0.1
                ) -> Tensor:
-    """Patch loss: each masked token against the teacher's view of it (iBOT, eq. 1).
+    """Compute the patch loss: each masked token against the teacher's (iBOT, eq. 1).
 
     Args:
         teacher: Probabilities of the masked tokens, ``(M, K)``.
         student: Logits of the same tokens, ``(M, K)``.
-        weights: :meth:`amt_mm.masking.TokenMask.weights`, ``(M,)``.
-        temperature: The student's. Defaults to .1.
+        weights: :meth:`amt_mm.masking.TokenMask.loss_weights`, ``(M,)``.
+        temperature: Student temperature. Defaults to .1.
 
     Returns:
-        Scalar; 0, with zero gradients, if nothing is masked.
+        Scalar; 0 with zero gradients if nothing is masked.
     """
     return (_cross_entropy(teacher, student, temperature) * weights).sum()
 
 
 def at_least_fp32(values: Tensor) -> Tensor:
-    """Values in full precision, or in double if they are."""
+    """Convert half precision to fp32; fp64 stays."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _cross_entropy(target: Tensor, logits: Tensor, temperature: float) -> Tensor:
-    """Sum over prototypes, ``(..., K)`` to ``(...)``, in fp32."""
+    """Sum over prototypes, ``(..., K)`` to ``(...)``, in at least fp32."""
     return -(target * (at_least_fp32(logits) / temperature).log_softmax(dim=-1)).sum(dim=-1)

@@ -1,4 +1,4 @@
-"""What a masked image modelling method must give to be masked and thrown by a plan."""
+"""Host: interface of masked image modelling methods that follow a mask plan."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
+from mmengine.model import BaseModule
 from mmpretrain.models import VisionTransformer
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import Tensor, nn
@@ -15,31 +16,30 @@ from torch.nn import functional as F
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_tokens, unpatchify
 
-from .blocks import lean_blocks
-from .recompute import recompute
+from .blocks import use_fast_blocks
+from .recompute import enable_recompute
 
 
 class Host(BaseSelfSupervisor):
-    """A method that predicts masked tokens from visible ones, as a plan says.
+    """A method that predicts masked tokens from visible ones according to a plan.
 
-    A host gives three things, and everything else here follows: its ``backbone``
-    encodes by a plan (``encode(patches, plan)``), :meth:`predict` turns the
-    encoder's tokens into predictions of the masked ones, and :meth:`target` says
-    what they should be. Thrown tokens must enter none of the three. How to add
-    one: ``docs/add_a_host.md``.
+    A host defines three things: its ``backbone`` encodes according to a plan (``encode(patches,
+    plan)``), :meth:`predict` turns the encoder's tokens into predictions of the masked ones, and
+    :meth:`target` computes what they should be. None of them may use thrown tokens. How to add a
+    host: ``docs/add_a_host.md``.
 
-    The ``backbone`` must also have ``grid`` (rows and columns of patches),
-    ``patch_size`` in pixels, and a forward on images alone in which every token
-    is visible, for saliency and for features.
+    The ``backbone`` must also have ``grid`` (rows and columns of patches), ``patch_size`` in
+    pixels, and a forward on images alone in which every token is visible, for saliency and
+    features.
 
     Args:
         *args: See :class:`mmpretrain.models.selfsup.base.BaseSelfSupervisor`.
         **kwargs: See there.
 
     Attributes:
-        report_token_losses: Whether :meth:`loss` also tells the loss of each
-            token. Set by :class:`~amt_mm.guidance.TokenLossHook`; False by default.
-        loss_weights: Name of a loss -> its weight; 1 for those that are not named.
+        report_token_losses: Whether :meth:`loss` also returns the loss of each token. Set by
+            :class:`~amt_mm.guidance.TokenLossHook`; False by default.
+        loss_weights: Weights of losses by name; 1 for those that are missing.
     """
 
     report_token_losses = False
@@ -54,34 +54,34 @@ class Host(BaseSelfSupervisor):
         """Predict the masked tokens.
 
         Args:
-            tokens: What ``backbone.encode`` gave.
-            plan: Which token is which.
+            tokens: Result of ``backbone.encode``.
+            plan: The plan of the batch.
 
         Returns:
             ``(B, n_masked, D)`` in the order of ``plan.masked``.
         """
 
     def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Predict the masked tokens in as many ways as the method has; by default in one.
+        """Predict the masked tokens for each loss of the method; by default for one.
 
         Args:
-            tokens: What ``backbone.encode`` gave.
-            plan: Which token is which.
+            tokens: Result of ``backbone.encode``.
+            plan: The plan of the batch.
 
         Returns:
-            Name of the loss -> prediction as of :meth:`predict`, which is ``'loss'``. All names
-            have "loss" in them: MMEngine minimises the sum of those, and logs each by itself,
-            so that ``loss`` in a log is that of :meth:`predict` alone.
+            Predictions by name of their loss; that of :meth:`predict` is ``'loss'``. All names must
+            contain "loss": MMEngine minimises the sum of these entries and logs each of them, so
+            ``loss`` in a log is that of :meth:`predict` alone.
         """
         return {'loss': self.predict(tokens, plan)}
 
     def target(self, inputs: Tensor, patches: Tensor, plan: MaskPlan) -> Tensor:
-        """What the masked tokens should be; by default their pixels.
+        """Compute the targets of the masked tokens; by default their pixels.
 
         Args:
             inputs: Normalised crops, ``(B, C, H, W)``.
-            patches: The same in patches, ``(B, N, P * P * C)``.
-            plan: Which token is which.
+            patches: Their patches, ``(B, N, P * P * C)``.
+            plan: The plan of the batch.
 
         Returns:
             ``(B, n_masked, D)`` in the order of ``plan.masked``.
@@ -90,31 +90,31 @@ class Host(BaseSelfSupervisor):
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor',
                 plan: MaskPlan | None = None) -> dict | tuple:
-        """Entry of MMEngine; see :meth:`loss` (mode 'loss') and :meth:`extract_feat` ('tensor')."""
+        """Call :meth:`loss` (mode 'loss') or :meth:`extract_feat` ('tensor'), for MMEngine."""
         if mode == 'loss':
             return self.loss(inputs, data_samples, plan)
         return super().forward(inputs, data_samples, mode)
 
     def loss(self, inputs: Tensor, data_samples: list | None, plan: MaskPlan) -> dict:
-        """Loss of the masked tokens.
+        """Compute the losses of the masked tokens.
 
         Args:
             inputs: Normalised crops, ``(B, C, H, W)``.
             data_samples: Not used.
-            plan: Which token is which.
+            plan: The plan of the batch.
 
         Returns:
             A scalar for each of :meth:`predictions` and, with ``report_token_losses``,
-            ``per_token``: :meth:`token_losses` of ``loss``. Its key has no "loss" in it, so
-            MMEngine, which sums all that have, leaves it out of the loss.
+            ``per_token``: :meth:`token_losses` of ``loss``. This key does not contain "loss", so
+            that MMEngine does not add it to the total.
         """
         if plan is None:
-            raise InputError('the batch has no mask plan: it is made by '
+            raise InputError('the batch has no mask plan: set '
                              "data_preprocessor.type='amt_mm.AMTDataPreprocessor'")
         return self.losses(inputs, plan)
 
     def losses(self, inputs: Tensor, plan: MaskPlan) -> dict:
-        """What :meth:`loss` returns; tensors in, tensors out, so that it compiles."""
+        """Compute the result of :meth:`loss`: only tensors in and out, so that it compiles."""
         patches = self.patchify(inputs)
         predictions = self.predictions(self.backbone.encode(patches, plan), plan)
         target = self.target(inputs, patches, plan)
@@ -126,10 +126,9 @@ class Host(BaseSelfSupervisor):
 
     @torch.no_grad()
     def token_losses(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Loss of each masked token: what the head says of this token alone.
+        """Compute the loss of each masked token by applying the head to this token alone.
 
-        For heads whose loss is the mean over tokens of what it is of one; others
-        override this.
+        For heads whose loss is the mean of these; hosts with other heads override this.
 
         Args:
             pred: ``(B, n_masked, D)``.
@@ -146,13 +145,11 @@ class Host(BaseSelfSupervisor):
 
     @torch.no_grad()
     def reconstruct(self, inputs: Tensor, plan: MaskPlan) -> Tensor:
-        """Images with the masked patches as predicted, all others as they are.
-
-        For hosts that predict pixels.
+        """Replace the masked patches of images by their predictions, for hosts that predict pixels.
 
         Args:
             inputs: Normalised crops, ``(B, C, H, W)``.
-            plan: Which token is which.
+            plan: The plan of the batch.
 
         Returns:
             ``(B, C, H, W)``, still normalised as ``inputs``.
@@ -164,40 +161,40 @@ class Host(BaseSelfSupervisor):
         return unpatchify(patches, plan.grid, self.backbone.patch_size)
 
     def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Features of whole images, nothing masked; see the backbone's forward."""
+        """Encode whole images, nothing masked; see the backbone's forward."""
         return self.backbone(inputs)
 
     def patchify(self, inputs: Tensor) -> Tensor:
         """Cut crops into patches of the backbone's grid, ``(B, N, P * P * C)``.
 
         Raises:
-            InputError: The crops are of another size than the backbone was made for.
+            InputError: The size of the crops is not the backbone's ``img_size``.
         """
         grid = patch_grid(*inputs.shape[-2:], self.backbone.patch_size)
         if grid != self.backbone.grid:
             raise InputError(
-                f'the images have {grid[0]}x{grid[1]} patches, the model was made for '
-                f'{self.backbone.grid[0]}x{self.backbone.grid[1]}: set model.backbone.img_size '
+                f'the images have {grid[0]}x{grid[1]} patches, the model has '
+                f'{self.backbone.grid[0]}x{self.backbone.grid[1]}; set model.backbone.img_size '
                 'to the size of the crops')
         return patchify(inputs, self.backbone.patch_size)
 
 
 class HostViT:
-    """What the encoders of hosts share; stands before mmpretrain's class among the bases.
+    """Mixin of the encoders of hosts, to be listed before mmpretrain's class among the bases.
 
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
-        with_cp: Gradient checkpointing, see :func:`~amt_mm.models.recompute.recompute`:
-            less memory for a fifth to a third more time. Defaults to False.
-        **kwargs: Of mmpretrain's class.
+        with_cp: Gradient checkpointing, see :mod:`amt_mm.models.recompute`: less memory for 20 to
+            33 % more time. Defaults to False.
+        **kwargs: Arguments of mmpretrain's class.
 
     Attributes:
         grid: Rows and columns of patches.
-        patch_size: As given.
+        patch_size: Side of a patch in pixels.
 
     Raises:
-        InputError: A size that is none, or a patch that does not divide the image.
+        InputError: A size is invalid, or the image is not a multiple of the patch.
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
@@ -212,29 +209,29 @@ class HostViT:
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
-        lean_blocks(self.layers)
+        use_fast_blocks(self.layers)
         if with_cp:
-            recompute(self.layers)
+            enable_recompute(self.layers)
 
     def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
         """Encode whole images, nothing masked.
 
         Args:
             images: ``(B, C, H, W)``.
-            mask: Always None; named as mmpretrain calls it.
+            mask: Always None, for mmpretrain's signature.
 
         Returns:
-            What ``out_type`` and ``out_indices`` say; by default one tensor of
-            all tokens, ``(B, 1 + N, D)``.
+            Outputs by ``out_type`` and ``out_indices``; by default one tensor of all tokens,
+            ``(B, 1 + N, D)``.
         """
         return VisionTransformer.forward(self, images)
 
 
 def embed_patches(projection: nn.Conv2d, patches: Tensor) -> Tensor:
-    """Embed patches by a patch embedding's convolution, as one matrix product.
+    """Embed patches with the convolution of a patch embedding, as one matrix product.
 
     Args:
-        projection: Convolution whose kernel and stride are the patch.
+        projection: Convolution with the patch as kernel and stride.
         patches: Pixels, each patch a vector of (row, column, channel), ``(B, n, P * P * C)``.
 
     Returns:
@@ -244,20 +241,25 @@ def embed_patches(projection: nn.Conv2d, patches: Tensor) -> Tensor:
     return F.linear(patches, weight, projection.bias)
 
 
-def follow_backbone(part: str, cfg: dict, **sizes) -> dict:
-    """Fill in the sizes that the backbone decides; refuse others.
+def is_pretrained(module: BaseModule) -> bool:
+    """Tell whether ``init_weights`` loads a checkpoint, so that nothing else may be initialised."""
+    return isinstance(module.init_cfg, dict) and module.init_cfg.get('type') == 'Pretrained'
+
+
+def fill_in_sizes(part: str, cfg: dict, **sizes) -> dict:
+    """Fill in the sizes that follow from the backbone.
 
     Args:
-        part: ``'neck'`` or ``'head'``, for the message.
+        part: Such as ``'neck'`` or ``'head'``, for messages.
         cfg: Its config.
-        **sizes: Field -> what the backbone says.
+        **sizes: Sizes by field of the config.
 
     Raises:
-        InputError: The config says something else.
+        InputError: The config has another size.
     """
     for name, size in sizes.items():
         given = cfg.get(name, size)
         if (tuple(given) if isinstance(size, tuple) else given) != size:
             raise InputError(f'model.{part}.{name}={given} contradicts the backbone, '
-                             f'which has {size}: set it to {size} or leave it out')
+                             f'which has {size}; set it to {size} or remove it')
     return {**cfg, **sizes}

@@ -1,4 +1,4 @@
-"""LastBlocksViT: [CLS] of the last blocks, on which DINO and iBOT probe small encoders."""
+"""LastBlocksViT: [CLS] of the last blocks, the feature of DINO's and iBOT's linear evaluation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from amt_mm.registry import MODELS
 
 @MODELS.register_module()
 class LastBlocksViT(VisionTransformer):
-    """Vision transformer whose feature is [CLS] of its last blocks, concatenated.
+    """Vision transformer whose feature is the concatenated [CLS] of its last blocks.
 
-    Each block's [CLS] goes through the final norm, as in the linear evaluation of DINO, iBOT
-    and AttMask; mmpretrain's ``out_indices`` norm that of the last block alone.
+    The final norm is applied to each block's [CLS], as in the linear evaluation of DINO, iBOT and
+    AttMask; mmpretrain's ``out_indices`` apply it to the last block only.
 
     Args:
         *args: See :class:`mmpretrain.models.VisionTransformer`.
-        last_blocks: How many. Defaults to 4, theirs for ViT-S; they take 1 for larger ones.
-        **kwargs: As ``*args``; what the output is, is decided here.
+        last_blocks: Number of blocks. Defaults to 4, as theirs for ViT-S; 1 for larger ones.
+        **kwargs: As ``*args``; ``out_type`` and ``final_norm`` are fixed.
 
     Attributes:
         feature_dims: Width of the feature.
 
     Raises:
-        InputError: There are not as many blocks.
+        InputError: The transformer has fewer blocks.
     """
 
     def __init__(self, *args, last_blocks: int = 4, **kwargs) -> None:
@@ -45,7 +45,7 @@ class LastBlocksViT(VisionTransformer):
             images: ``(B, C, H, W)``.
 
         Returns:
-            One feature an image, ``(B, last_blocks * D)``, of the earliest block first.
+            One feature per image, ``(B, last_blocks * D)``, earliest block first.
         """
-        *earlier, last = super().forward(images)  # (B, D) each, the last one normed
+        *earlier, last = super().forward(images)  # (B, D) each, the last one normalised
         return (torch.cat([*map(self.ln1, earlier), last], dim=-1), )

@@ -1,9 +1,9 @@
 """MAE as a host: encoder, decoder, head and algorithm that follow a MaskPlan.
 
-Each class is mmpretrain's own with one method changed, under the same parameter
-names, so checkpoints go both ways. Thrown tokens are never computed: patches are
-embedded after throwing, the decoder sees visible and masked tokens only, pixels
-are predicted for masked tokens only.
+The classes change mmpretrain's as little as possible and keep its parameter names, so that
+checkpoints are interchangeable. Thrown tokens are never computed: patches are embedded after
+throwing, the decoder processes visible and masked tokens only, pixels are predicted for masked
+tokens only.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from mmpretrain.models import (
 from torch import Tensor
 from torch.nn import functional as F
 
+from amt_mm.checks import is_number
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, take_tokens
 from amt_mm.registry import MODELS
 
-from .blocks import lean_blocks
-from .host import Host, HostViT, embed_patches, follow_backbone
-from .recompute import recompute
+from .blocks import use_fast_blocks
+from .host import Host, HostViT, embed_patches, fill_in_sizes, is_pretrained
+from .recompute import enable_recompute
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
-    """Fixed sine-cosine embedding of [CLS] and of each patch, rows first.
+    """Compute the fixed sine-cosine embedding of [CLS] and of each patch, row by row.
 
-    mmpretrain's function walks the grid column by column; on a square grid nobody
-    can tell, elsewhere tokens would get each other's position. Handing it the
-    transposed grid gives the row-by-row order, and the same values on a square.
+    mmpretrain's function goes column by column, which assigns wrong positions unless the grid is
+    square. With the transposed grid it goes row by row, with the same values on a square grid.
 
     Args:
         grid: Rows and columns ``(h, w)``.
-        width: Embedding dimensions, divisible by 4.
+        width: Embedding dimensions, a multiple of 4.
 
     Returns:
         ``(1, 1 + h * w, width)``, zeros for [CLS].
@@ -47,38 +47,32 @@ def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
     return build_2d_sincos_position_embedding((grid[1], grid[0]), width, cls_token=True).float()
 
 
-def _pretrained(init_cfg: dict | list | None) -> bool:
-    """Whether the weights were just loaded, so that nothing may be drawn over them."""
-    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'
-
-
 @MODELS.register_module()
 class AMTMAEViT(HostViT, MAEViT):
-    """MAE's encoder on the visible tokens of a plan; any grid, also non-square.
+    """MAE's encoder on the visible tokens of a plan, for any grid.
 
-    ``arch`` names sizes as mmpretrain does: ViT-T ``'deit-tiny'``, ViT-S
-    ``'deit-small'`` (its ``'small'`` is another network, 768 wide), ViT-B ``'base'``,
-    ViT-L ``'large'``, ViT-H ``'huge'``.
+    Values of ``arch`` are mmpretrain's: ViT-T ``'deit-tiny'``, ViT-S ``'deit-small'`` (its
+    ``'small'`` is another network of width 768), ViT-B ``'base'``, ViT-L ``'large'``, ViT-H
+    ``'huge'``.
 
     Args:
-        **kwargs: See :class:`~amt_mm.models.HostViT` and
-            :class:`mmpretrain.models.MAEViT`. ``mask_ratio`` is not among them: the mask
-            generator has it.
+        **kwargs: See :class:`~amt_mm.models.HostViT` and :class:`mmpretrain.models.MAEViT`, except
+            ``mask_ratio``, which belongs to the mask generator.
 
     Raises:
-        InputError: The patch does not divide the image, or ``mask_ratio`` is given.
+        InputError: The image is not a multiple of the patch, or ``mask_ratio`` is set.
     """
 
     def __init__(self, **kwargs) -> None:
         if 'mask_ratio' in kwargs:
-            raise InputError('model.backbone.mask_ratio has no effect here: set '
+            raise InputError('model.backbone.mask_ratio has no effect here; set '
                              'data_preprocessor.mask_generator.mask_ratio')
         super().__init__(**kwargs)
 
     def init_weights(self) -> None:
-        """Initialise as MAE does, with positions for any grid."""
+        """Initialise as MAE does, with position embeddings for any grid."""
         VisionTransformer.init_weights(self)
-        if _pretrained(self.init_cfg):
+        if is_pretrained(self):
             return
         self.pos_embed.data.copy_(sincos_position_embedding(self.grid, self.embed_dims))
         weight = self.patch_embed.projection.weight.data
@@ -86,11 +80,11 @@ class AMTMAEViT(HostViT, MAEViT):
         torch.nn.init.normal_(self.cls_token, std=.02)
 
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
-        """Embed and encode the visible tokens alone.
+        """Embed and encode the visible tokens only.
 
         Args:
             patches: Pixels of all patches, ``(B, N, P * P * C)``.
-            plan: Which tokens are visible.
+            plan: The plan of the batch.
 
         Returns:
             [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``.
@@ -106,11 +100,11 @@ class AMTMAEViT(HostViT, MAEViT):
 
 @MODELS.register_module()
 class AMTMAEDecoder(MAEPretrainDecoder):
-    """MAE's decoder on visible and masked tokens; predicts the masked ones.
+    """MAE's decoder, which processes visible and masked tokens and predicts the masked ones.
 
     Args:
         grid: Rows and columns of the encoder's patches.
-        with_cp: Gradient checkpointing, as of :class:`AMTMAEViT`. Defaults to False.
+        with_cp: Gradient checkpointing, as in :class:`AMTMAEViT`. Defaults to False.
         **kwargs: See :class:`mmpretrain.models.MAEPretrainDecoder`;
             ``num_patches`` is the product of ``grid``.
     """
@@ -118,15 +112,15 @@ class AMTMAEDecoder(MAEPretrainDecoder):
     def __init__(self, grid: tuple[int, int], with_cp: bool = False, **kwargs) -> None:
         super().__init__(**{**kwargs, 'num_patches': grid[0] * grid[1]})
         self.grid = tuple(grid)
-        lean_blocks(self.decoder_blocks)
+        use_fast_blocks(self.decoder_blocks)
         if with_cp:
-            recompute(self.decoder_blocks)
+            enable_recompute(self.decoder_blocks)
 
     def init_weights(self) -> None:
-        """Initialise as MAE does, with positions for any grid."""
-        # MAE's own method knows square grids only; its parent's is the general part.
+        """Initialise as MAE does, with position embeddings for any grid."""
+        # MAE's own method supports square grids only; its parent's is the general part.
         super(MAEPretrainDecoder, self).init_weights()
-        if _pretrained(self.init_cfg):
+        if is_pretrained(self):
             return
         width = self.decoder_pos_embed.shape[-1]
         self.decoder_pos_embed.data.copy_(sincos_position_embedding(self.grid, width))
@@ -136,9 +130,9 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         """Predict the masked patches.
 
         Args:
-            latent: [CLS] and visible tokens in the plan's order,
-                ``(B, 1 + n_visible, D)``; or [CLS] alone, ``(B, 1, D)``.
-            plan: Where the visible tokens stand and which are masked.
+            latent: [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``; or only
+                [CLS], ``(B, 1, D)``.
+            plan: The plan of the batch.
 
         Returns:
             ``(B, n_masked, P * P * C)`` in the order of ``plan.masked``.
@@ -159,34 +153,33 @@ class AMTMAEDecoder(MAEPretrainDecoder):
 
 @MODELS.register_module()
 class AMTMAEHead(MAEPretrainHead):
-    """MAE's pixel loss, on masked patches alone and on any grid.
+    """MAE's pixel loss on masked patches only, for any grid.
 
     Args:
         **kwargs: See :class:`mmpretrain.models.MAEPretrainHead`.
     """
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over the masked patches of the batch.
+        """Compute the mean loss over the masked patches of the batch.
 
         Args:
             pred: ``(B, n_masked, P * P * C)``.
             target: Pixels of the same patches, of the same shape.
 
         Returns:
-            Scalar. Its divisor is the number of masked patches; thrown ones are
-            neither in the sum nor in the divisor.
+            Scalar. Thrown patches count neither in the sum nor in the divisor.
         """
         return self.loss_module(pred, self.normalize_patches(target))
 
     def normalize_patches(self, patches: Tensor) -> Tensor:
-        """Each patch to mean 0 and variance 1 if ``norm_pix``; unchanged otherwise."""
+        """Scale each patch to mean 0 and variance 1 if ``norm_pix``."""
         if not self.norm_pix:
             return patches
         var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
         return (patches - mean) / (var + 1e-6).sqrt()
 
     def denormalize_patches(self, pred: Tensor, patches: Tensor) -> Tensor:
-        """Bring predictions back to pixel values by the statistics of the true patches."""
+        """Convert predictions to pixel values by the statistics of the true patches."""
         if not self.norm_pix:
             return pred
         var, mean = torch.var_mean(patches, dim=-1, keepdim=True)
@@ -195,53 +188,51 @@ class AMTMAEHead(MAEPretrainHead):
 
 @MODELS.register_module()
 class AMTMAE(Host):
-    """MAE that masks and throws as a plan says (He et al. 2022; Liu et al. 2023).
+    """MAE that masks and throws according to a plan (He et al. 2022; Liu et al. 2023).
 
-    With a random plan and nothing thrown, loss and gradients are MAE's.
+    With a random plan and nothing thrown, loss and gradients equal MAE's.
 
     Args:
         backbone: Config of :class:`AMTMAEViT`.
-        neck: Config of :class:`AMTMAEDecoder`. ``grid``, ``num_patches``,
-            ``patch_size``, ``in_chans`` and ``embed_dim`` follow the backbone where absent.
-        head: Config of :class:`AMTMAEHead`. ``patch_size`` and ``in_channels``
-            follow the backbone where absent.
+        neck: Config of :class:`AMTMAEDecoder`. ``grid``, ``num_patches``, ``patch_size``,
+            ``in_chans`` and ``embed_dim`` default to the backbone's.
+        head: Config of :class:`AMTMAEHead`. ``patch_size`` and ``in_channels`` default to the
+            backbone's.
         cls_loss_weight: Weight of a second loss, ``cls_loss``: the decoder predicts the same
-            patches from [CLS] alone, so that [CLS] must know the image by itself. In MAE it is
-            one token of many in the decoder's sight, and nothing makes it differ from a
-            register; here its attention is what masks follow. As in RetroMAE (Xiao et al.
-            2022), for images. Costs one more pass of the decoder without visible tokens. The
-            log has it beside ``loss``, with its weight. Defaults to 0: MAE.
+            patches from [CLS] alone, so that [CLS] must represent the image. In plain MAE nothing
+            distinguishes it from a register token, although its attention guides the masks. After
+            RetroMAE (Xiao et al. 2022). Costs one more decoder pass, without visible tokens. Logged
+            in addition to ``loss``, multiplied by its weight. Defaults to 0: MAE.
         **kwargs: See :class:`mmpretrain.models.MAE`.
 
     Raises:
-        InputError: A size in neck or head that contradicts the backbone, or a weight that
-            is none.
+        InputError: A size in neck or head contradicts the backbone, or the weight is invalid.
     """
 
     def __init__(self, backbone: dict, neck: dict, head: dict, cls_loss_weight: float = 0.,
                  **kwargs) -> None:
-        if type(cls_loss_weight) not in (int, float) or not 0 <= cls_loss_weight < math.inf:
+        if not is_number(cls_loss_weight) or not 0 <= cls_loss_weight < math.inf:
             raise InputError(f'model.cls_loss_weight={cls_loss_weight!r} must be a number, at '
                              'least 0')
         backbone = MODELS.build(backbone)
         channels = backbone.patch_embed.projection.in_channels
-        neck = follow_backbone('neck', neck, grid=backbone.grid,
-                               num_patches=backbone.grid[0] * backbone.grid[1],
-                               patch_size=backbone.patch_size, in_chans=channels,
-                               embed_dim=backbone.embed_dims)
-        head = follow_backbone('head', head, patch_size=backbone.patch_size, in_channels=channels)
+        neck = fill_in_sizes('neck', neck, grid=backbone.grid,
+                             num_patches=backbone.grid[0] * backbone.grid[1],
+                             patch_size=backbone.patch_size, in_chans=channels,
+                             embed_dim=backbone.embed_dims)
+        head = fill_in_sizes('head', head, patch_size=backbone.patch_size, in_channels=channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
         if cls_loss_weight:
             self.loss_weights = {**self.loss_weights, 'cls_loss': cls_loss_weight}
 
     def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
-        """Pixels of the masked patches; with ``cls_loss_weight`` also from [CLS] alone."""
+        """Predict the masked patches; with ``cls_loss_weight`` also from [CLS] alone."""
         found = super().predictions(tokens, plan)
         if 'cls_loss' in self.loss_weights:
             found['cls_loss'] = self.neck(tokens[:, :1], plan)
         return found
 
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
-        """Pixels of the masked patches, by the decoder."""
+        """Predict the masked patches by the decoder."""
         return self.neck(tokens, plan)

@@ -1,4 +1,4 @@
-"""Give the mask generators of :mod:`amt_mm.masking` their names in configs."""
+"""Register the mask generators of :mod:`amt_mm.masking` for configs."""
 
 from amt_mm.masking import (
     AMTMaskGenerator,

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: blocks that are computed again in the backward pass."""
+"""Gradient checkpointing: blocks that are recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from .blocks import Block
 
 
 class RecomputedBlock(Block):
-    """A block that keeps its input alone, and computes itself again for its gradient.
+    """A block that stores only its input and is recomputed for its gradient.
 
-    Memory for activations falls to one tensor of tokens a block and the inside of one block;
-    the forward pass is paid twice. Gradients are the same bit for bit: dropout and drop path
-    draw what they drew.
+    Activation memory falls to the input of every block and the inside of one, at the cost of a
+    second forward pass. Gradients are identical bit for bit: dropout and drop path repeat their
+    draws.
     """
 
-    def forward(self, x: Tensor, wanted: int | None = None) -> Tensor:
-        """Run the block; see the parent's."""
+    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+        """Run the block, see the parent class."""
         if not torch.is_grad_enabled():
-            return super().forward(x, wanted)
-        return checkpoint(super().forward, x, wanted, use_reentrant=False)
+            return super().forward(x, num_outputs)
+        return checkpoint(super().forward, x, num_outputs, use_reentrant=False)
 
 
-def recompute(blocks: Iterable[nn.Module]) -> None:
-    """Give blocks the forward of :class:`RecomputedBlock`; parameters and names stay.
+def enable_recompute(blocks: Iterable[nn.Module]) -> None:
+    """Change the class of blocks to :class:`RecomputedBlock`, in place.
 
     Args:
-        blocks: Blocks that :func:`~amt_mm.models.blocks.lean_blocks` has dealt with.
+        blocks: Blocks after :func:`~amt_mm.models.blocks.use_fast_blocks`.
 
     Raises:
         InputError: A block of another class.
     """
     for block in blocks:
         if type(block) is not Block:
-            raise InputError(f'with_cp=True cannot recompute a {type(block).__name__}: it knows '
-                             "mmpretrain's TransformerEncoderLayer alone; leave it out")
+            raise InputError(f'with_cp=True cannot recompute a {type(block).__name__}, only '
+                             "mmpretrain's TransformerEncoderLayer; remove with_cp")
         block.__class__ = RecomputedBlock

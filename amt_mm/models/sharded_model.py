@@ -1,4 +1,4 @@
-"""ShardedModel: each process keeps a part of the weights, gradients and optimiser's state."""
+"""ShardedModel: weights, gradients and optimiser state are divided among the processes."""
 
 from __future__ import annotations
 
@@ -24,100 +24,99 @@ from .host import Host
 class ShardedModel(nn.Module):
     """A host under torch's ``fully_shard`` (FSDP2), in place of DistributedDataParallel.
 
-    Each parameter is cut along its first dimension, a part for each process. A block of
-    the transformer gathers its own before it runs, forwards and backwards, and lets go
-    of them afterwards; gradients are averaged and cut. Steps are those of
-    DistributedDataParallel. Names of parameters stay as they are.
+    Each parameter is sharded along its first dimension. A transformer block gathers its parameters
+    before its forward and backward pass and frees them afterwards; gradients are averaged and
+    sharded. Training steps equal those of DistributedDataParallel; parameter names are unchanged.
 
-    It needs :class:`~amt_mm.engine.OverlayRunner`, whose checkpoints then hold whole
-    tensors and fit any number of processes, sharded or not::
+    Requires :class:`~amt_mm.engine.OverlayRunner`, whose checkpoints then contain unsharded tensors
+    and fit any number of processes, sharded or not::
 
         model_wrapper_cfg = dict(type='amt_mm.ShardedModel')
 
-    Weights are initialised here, by the host's ``init_weights``, and those of the first
-    process hold for all.
+    Weights are initialised here, by the host's ``init_weights``, and broadcast from the first
+    process.
 
     Args:
-        module: A host on its device, whole.
+        module: An unsharded host on its device.
 
     Raises:
-        InputError: There is one process alone, or the model is no host.
+        InputError: There is only one process, or the model is not a host.
     """
 
     def __init__(self, module: Host) -> None:
         super().__init__()
         if not is_distributed():
             raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel needs several processes '
-                             '(tools/dist_train.sh); for one add --cfg-options '
+                             '(tools/dist_train.sh); for one, add --cfg-options '
                              'model_wrapper_cfg=None')
         if not isinstance(module, Host):
-            raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel divides AMTMAE, AMTSimMIM '
+            raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel shards AMTMAE, AMTSimMIM '
                              f'and AMTMaskFeat, not {type(module).__name__}')
         module.init_weights()
         for value in module.state_dict().values():
             broadcast(value)
-        # In a tuple, so that its parameters are none of this module's.
-        self._emptied = (_without_memory(module),)
+        # In a tuple, so that its parameters are not registered with this module.
+        self._empty_copy = (_copy_without_storage(module),)
         for block in list(module.modules()):
             if isinstance(block, TransformerEncoderLayer):
                 fully_shard(block)
         self.module = fully_shard(module)
 
     def forward(self, *args, **kwargs) -> dict | tuple:
-        """As the host's."""
+        """Call the host."""
         return self.module(*args, **kwargs)
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """As the host's."""
+        """Train the host for one step."""
         return self.module.train_step(data, optim_wrapper)
 
     @contextmanager
-    def whole(self) -> Iterator[Host]:
-        """The host as one process has it, with all weights, to look with and not to train.
+    def unsharded(self) -> Iterator[Host]:
+        """Gather all weights in an unsharded host, for inference only.
 
-        All processes must call it. It takes the memory of the undivided weights until the
-        block is left. Buffers and preprocessor are those of the divided host.
+        All processes must call it. It takes the memory of the unsharded weights until the block is
+        left. Buffers and preprocessor are shared with the sharded host.
 
         Yields:
             Another object of the host's class.
         """
-        host, = self._emptied
+        host, = self._empty_copy
         host.train(self.module.training)
         empty = dict(host.named_parameters())
         try:
-            host.load_state_dict({name: gathered(value).detach() for name, value in
+            host.load_state_dict({name: gather_tensor(value).detach() for name, value in
                                   self.module.named_parameters()}, strict=False, assign=True)
             yield host
         finally:
             host.load_state_dict(empty, strict=False, assign=True)
 
 
-def gathered(value: object) -> object:
-    """All of a divided tensor, in all processes, which must call it together; others as they are.
+def gather_tensor(value: object) -> object:
+    """Gather a sharded tensor in all processes, which must call it together.
 
     Args:
-        value: A tensor or anything else.
+        value: A tensor or anything else; what is not sharded is returned unchanged.
     """
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def divided(value: object, like: object) -> object:
-    """This process's part of a whole tensor, cut as another one is.
+def shard_like(value: object, like: object) -> object:
+    """Shard a tensor as another one is.
 
     Args:
-        value: A whole tensor, the same in all processes, or anything else.
-        like: What it belongs to. If that is not divided, or of another shape, ``value`` is
-            given back as it is.
+        value: An unsharded tensor, the same in all processes, or anything else.
+        like: What it belongs to. If that is not sharded or has another shape, ``value`` is returned
+            unchanged.
     """
     if not (isinstance(like, DTensor) and isinstance(value, Tensor) and value.shape == like.shape):
         return value
-    # No source: every process has the tensor already.
+    # Without a source rank: every process has the tensor already.
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements,
                              src_data_rank=None)
 
 
-def _without_memory(module: Host) -> Host:
-    """A copy that has parameters without memory, and shares all else that a tensor holds."""
+def _copy_without_storage(module: Host) -> Host:
+    """Copy a host with parameters on the meta device, sharing its buffers and preprocessor."""
     shared = [module.data_preprocessor, *module.buffers()]
     memo = {id(item): item for item in shared}
     memo.update((id(parameter), nn.Parameter(parameter.to('meta'), parameter.requires_grad))

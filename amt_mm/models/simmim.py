@@ -1,8 +1,8 @@
 """SimMIM on a plain vision transformer as a host: encoder, decoder, head, algorithm.
 
-mmpretrain has SimMIM for Swin alone. Here the ViT with mask tokens (MaskFeat's) meets
-SimMIM's linear decoder, under mmpretrain's parameter names. The loss is taken token by
-token, so any number of tokens may be thrown; pixels are predicted for masked ones only.
+mmpretrain has SimMIM for Swin only. This combines MaskFeat's ViT with mask tokens and SimMIM's
+linear decoder, under mmpretrain's parameter names. The loss is computed token by token, so any
+number of tokens can be thrown; pixels are predicted for masked tokens only.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch.nn import functional as F
 from amt_mm.masking import MaskPlan
 from amt_mm.registry import MODELS
 
-from .host import Host, follow_backbone
+from .host import Host, fill_in_sizes, is_pretrained
 from .maskfeat import AMTMaskFeatViT
 
 
 @MODELS.register_module()
 class AMTSimMIMViT(AMTMaskFeatViT):
-    """SimMIM's encoder: MaskFeat's, which has the same parts, with SimMIM's start.
+    """SimMIM's encoder: MaskFeat's, which has the same parts, with SimMIM's initialisation.
 
-    Positions are absolute and learnt, as in AMT's release; SimMIM's own ViT has a relative
-    position bias, shared by its blocks, instead.
+    Position embeddings are absolute and learned, as in AMT's release; SimMIM's own ViT has a
+    relative position bias shared by its blocks.
 
     Args:
         **kwargs: See :class:`~amt_mm.models.AMTMaskFeatViT`. SimMIM's LayerScale is
@@ -32,12 +32,12 @@ class AMTSimMIMViT(AMTMaskFeatViT):
     """
 
     def init_weights(self) -> None:
-        """Initialise as SimMIM does its ViT: truncated normal, residual branches scaled down."""
+        """Initialise as SimMIM's ViT: truncated normal, residual branches scaled down."""
         super().init_weights()
-        if isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained':
+        if is_pretrained(self):
             return
         torch.nn.init.zeros_(self.patch_embed.projection.bias)
-        # BEiT's rule, which SimMIM took over: block l adds 1 / sqrt(2 l) of its branches.
+        # BEiT's rule, adopted by SimMIM: the branches of block l are scaled by 1 / sqrt(2 l).
         for depth, layer in enumerate(self.layers, start=1):
             for output in (layer.attn.proj, layer.ffn.layers[1]):
                 output.weight.data.div_((2 * depth)**0.5)
@@ -47,8 +47,8 @@ class AMTSimMIMViT(AMTMaskFeatViT):
 class AMTSimMIMDecoder(SimMIMLinearDecoder):
     """SimMIM's decoder, one linear layer, on tokens instead of a feature map.
 
-    mmpretrain's 1x1 convolution and pixel shuffle are this layer with its outputs in
-    another order, so the parameters are the same.
+    mmpretrain's 1x1 convolution and pixel shuffle are this layer with its outputs in another order,
+    so the parameters are the same.
 
     Args:
         **kwargs: See :class:`mmpretrain.models.SimMIMLinearDecoder`.
@@ -61,11 +61,11 @@ class AMTSimMIMDecoder(SimMIMLinearDecoder):
             tokens: ``(B, n, D)``.
 
         Returns:
-            ``(B, n, P * P * C)``, pixels ordered as by patchify.
+            ``(B, n, P * P * C)``, pixels in the order of ``patchify``.
         """
         layer, shuffle = self.decoder
         area = shuffle.upscale_factor**2
-        # Pixel shuffle orders a patch as (channel, row, column), patchify has the channel last.
+        # A patch is (channel, row, column) in pixel shuffle, (row, column, channel) in patchify.
         weight = layer.weight.flatten(1).unflatten(0, (-1, area)).transpose(0, 1).flatten(0, 1)
         bias = layer.bias.unflatten(0, (-1, area)).t().flatten()
         return F.linear(tokens, weight, bias)
@@ -80,49 +80,47 @@ class AMTSimMIMHead(SimMIMHead):
     """
 
     def loss(self, pred: Tensor, target: Tensor) -> Tensor:
-        """Mean loss over the pixels of the masked tokens of the batch.
+        """Compute the mean loss over pixels and channels of the masked tokens of the batch.
 
         Args:
             pred: ``(B, n_masked, P * P * C)``.
             target: Pixels of the same tokens, of the same shape.
 
         Returns:
-            Scalar. Its divisor is the number of masked pixels times that of channels;
-            thrown tokens are neither in the sum nor in the divisor.
+            Scalar. Thrown tokens count neither in the sum nor in the divisor.
         """
         return self.loss_module(pred, target)
 
     def denormalize_patches(self, pred: Tensor, patches: Tensor) -> Tensor:
-        """Predictions as they are: SimMIM's target is the pixels themselves."""
+        """Return predictions unchanged: SimMIM's targets are the pixels themselves."""
         return pred
 
 
 @MODELS.register_module()
 class AMTSimMIM(Host):
-    """SimMIM that masks and throws as a plan says (Xie et al. 2022; Liu et al. 2023).
+    """SimMIM that masks and throws according to a plan (Xie et al. 2022; Liu et al. 2023).
 
-    With nothing thrown, loss and gradients are SimMIM's.
+    With nothing thrown, loss and gradients equal SimMIM's.
 
     Args:
         backbone: Config of :class:`AMTSimMIMViT`.
-        neck: Config of :class:`AMTSimMIMDecoder`. ``in_channels`` and
-            ``encoder_stride`` follow the backbone where absent.
-        head: Config of :class:`AMTSimMIMHead`. ``patch_size`` follows the backbone
-            where absent.
+        neck: Config of :class:`AMTSimMIMDecoder`. ``in_channels`` and ``encoder_stride`` default to
+            the backbone's.
+        head: Config of :class:`AMTSimMIMHead`. ``patch_size`` defaults to the backbone's.
         **kwargs: See :class:`mmpretrain.models.SimMIM`.
 
     Raises:
-        InputError: A size in neck or head that contradicts the backbone.
+        InputError: A size in neck or head contradicts the backbone.
     """
 
     def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs) -> None:
         backbone = MODELS.build(backbone)
-        neck = follow_backbone('neck', neck, in_channels=backbone.embed_dims,
-                               encoder_stride=backbone.patch_size)
-        head = follow_backbone('head', head, patch_size=backbone.patch_size)
+        neck = fill_in_sizes('neck', neck, in_channels=backbone.embed_dims,
+                             encoder_stride=backbone.patch_size)
+        head = fill_in_sizes('head', head, patch_size=backbone.patch_size)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
 
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
-        """Pixels of the masked tokens, by the decoder."""
+        """Predict the pixels of the masked tokens by the decoder."""
         return self.neck(tokens)

@@ -23,5 +23,5 @@ def whole_model(runner: Runner) -> AbstractContextManager[nn.Module]:
     All processes must enter it.
     """
     if isinstance(runner.model, ShardedModel):
-        return runner.model.whole()
+        return runner.model.unsharded()
     return nullcontext(unwrapped(runner))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import time
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from torch import Tensor
 
+from amt_mm.distributed import from_rank0
 from amt_mm.errors import InputError
 
 # A data set may lie elsewhere on each machine; whether it is the same its fingerprint tells.
@@ -18,6 +23,8 @@ _LOCAL = ('data_root',)
 # Of each entry of the weights, so many values tell whether two are the same.
 _PROBE = 1024
 _MAX_KEYS = 3
+# A network file system may show a new file late; one look a second.
+_LOOKS = 5
 
 
 def check_agreement(items: Mapping[str, Any]) -> None:
@@ -53,6 +60,36 @@ def check_configs(cfg: Mapping) -> None:
         if len(names) > _MAX_KEYS else ''
     also = f' and {", ".join(names[1:_MAX_KEYS])}{more}' if len(names) > 1 else ''
     _refuse(f'the config\'s {names[0]}{also}', [of.get(names[0], 'nothing') for of in every])
+
+
+def check_shared(folder: Path) -> None:
+    """Check that all processes see the same folder; all must call it.
+
+    Checkpoints and maps are written by the first process and read by all.
+
+    Raises:
+        InputError: Names the process that does not see what the first one writes.
+    """
+    def leave_mark() -> tuple[Path, str]:
+        with NamedTemporaryFile(dir=folder, prefix='.shared-', delete=False) as file:
+            return Path(file.name), socket.gethostname()
+
+    def look() -> str | None:
+        for _ in range(_LOOKS):
+            if (folder / mark.name).exists():
+                return None
+            time.sleep(1)
+        return f'rank {get_rank()} on {socket.gethostname()}'
+
+    mark, host = from_rank0(leave_mark)
+    blind = [who for who in all_gather_object(look()) if who is not None]
+    if is_main_process():
+        mark.unlink()
+    if blind:
+        raise InputError(
+            f'work_dir {mark.parent} is not the same folder for all processes: {blind[0]} does not '
+            f'see what rank 0 on {host} writes there; put it on a disk that all machines share '
+            '(such as NFS), under the same path')
 
 
 def weights_checksum(state: Mapping[str, Tensor]) -> str:

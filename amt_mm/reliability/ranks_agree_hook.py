@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mmpretrain
 import numpy as np
 import torch
@@ -19,19 +21,19 @@ from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
 
-from .agreement import check_agreement, check_configs, weights_checksum
+from .agreement import check_agreement, check_configs, check_shared, weights_checksum
 
 
 @HOOKS.register_module()
 class RanksAgreeHook(Hook):
     """Stop all processes at the start of training where they disagree.
 
-    Compared are versions, config, seed, the checkpoint that was loaded (how far it was
-    trained, its weights, the maps it names) and the training set (its fingerprint: number,
-    names and order of samples); and right before the first step, when all hooks have loaded
-    what they load, the weights. Nothing of this is seen by distributed training, which
-    averages the gradients of whatever it is given; it copies rank 0's weights to all when
-    the model is wrapped, before checkpoints are loaded.
+    They must see the same work folder. Compared are versions, config, seed, the checkpoint
+    that was loaded (how far it was trained, its weights, the maps it names) and the training
+    set (its fingerprint: number, names and order of samples); and right before the first
+    step, when all hooks have loaded what they load, the weights. Nothing of this is seen by
+    distributed training, which averages the gradients of whatever it is given; it copies
+    rank 0's weights to all when the model is wrapped, before checkpoints are loaded.
 
     Where data lie (``data_root``) may differ between machines. The maps in use are compared
     whenever they are opened (:func:`amt_mm.guidance.map_reference.open_maps`). Of weights and
@@ -48,6 +50,11 @@ class RanksAgreeHook(Hook):
     def __init__(self) -> None:
         self._checkpoint: dict[str, object] = {}
         self._begun = False
+
+    def before_run(self, runner: Runner) -> None:
+        """See that all have one work folder, before they look for a checkpoint there."""
+        if get_world_size() > 1:
+            check_shared(Path(runner.work_dir))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember which checkpoint it is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch
 from torch import Tensor, distributed
 
@@ -15,16 +17,19 @@ class StopAgreement:
     beside the step. All processes must make the same calls in the same order. A process
     alone hears itself at once.
 
+    Args:
+        timeout: For how long an exchange may wait. Defaults to torch's own.
+
     Raises:
         InputError: The group of CPUs cannot be made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: timedelta | None = None) -> None:
         self._group = self._work = None
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             try:
                 # The default group may be of GPUs alone, and then only they can exchange.
-                self._group = distributed.new_group(backend='gloo')
+                self._group = distributed.new_group(timeout=timeout, backend='gloo')
             except RuntimeError as error:
                 raise InputError(
                     'processes cannot agree on stopping, as gloo finds no way between them '

@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from amt_mm.errors import TrainingStopped
 from amt_mm.registry import HOOKS
 
+from .peers import exchange_timeout
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .stop_agreement import StopAgreement
 from .worker_signals import shield_forked
@@ -55,7 +56,7 @@ class StopSignalHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Begin to listen."""
-        self._agreement = StopAgreement()
+        self._agreement = StopAgreement(exchange_timeout(runner.cfg.get('env_cfg')))
         loop = runner.train_loop
         self._by_epoch = isinstance(loop, EpochBasedTrainLoop)
         self._inside = not self._by_epoch or runner.iter != runner.epoch * len(loop.dataloader)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
+import multiprocessing
 import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from threading import current_thread, main_thread
@@ -15,6 +15,8 @@ from threading import current_thread, main_thread
 from torch.utils.data._utils import signal_handling
 
 from amt_mm.datasets.worker_watch import Reading, live_watches
+
+from .watchdog import End
 
 # Seconds without a batch after which a run stops. The slowest sound disk answers sooner.
 TIMEOUT = 600
@@ -29,8 +31,33 @@ _MEANINGS = {
     'SIGABRT': 'most likely a library gave up on that file; move it away and go on by --resume',
     'SIGTERM': 'somebody or the scheduler ended it; go on by --resume',
 }
+# What torch's own handler of SIGCHLD goes by, too. That one raises once, and whatever runs in the
+# main thread just then may swallow it.
+_set_pids, _remove_pids = signal_handling._set_worker_pids, signal_handling._remove_worker_pids
+# The workers of each iterator over a loader that lives; they may end well, and in no other way.
+_workers: dict[int, list[BaseProcess]] = {}
 # As the system, and so torch, describes them.
 _DESCRIBED = {signal.strsignal(each): each.name for each in signal.Signals}
+
+
+def _set_worker_pids(iterator: int, pids: Sequence[int]) -> None:
+    _workers[iterator] = [each for each in multiprocessing.active_children() if each.pid in pids]
+    _set_pids(iterator, pids)
+
+
+def _remove_worker_pids(iterator: int) -> None:
+    _workers.pop(iterator, None)
+    _remove_pids(iterator)
+
+
+signal_handling._set_worker_pids = _set_worker_pids
+signal_handling._remove_worker_pids = _remove_worker_pids
+
+
+def dead_worker() -> End | None:
+    """For the watchdog: whether a loading worker of this process has died."""
+    died = _first_end(0)
+    return died and End(_dead(*died), 2, shared=False)
 
 
 def worker_failure(error: BaseException) -> str | None:
@@ -66,33 +93,28 @@ def worker_failure(error: BaseException) -> str | None:
 
 
 def _first_end(patience: float) -> tuple[int, str] | None:
-    """A watched worker that died, and how."""
+    """A worker that died, and how."""
     begin = time.monotonic()
     while True:
-        for pid in {pid for watch in live_watches() for pid in watch.pids()}:
-            if end := _end_of(pid):
-                return end
+        for worker in [each for workers in list(_workers.values()) for each in workers]:
+            if end := _end_of(worker):
+                return worker.pid, end
         if time.monotonic() - begin >= patience:
             return None
         time.sleep(.05)
 
 
-def _end_of(pid: int) -> tuple[int, str] | None:
-    """Process and how it ended, None if it lives or ended well."""
+def _end_of(worker: BaseProcess) -> str | None:
+    """Exit code or signal; None if it lives or ended well."""
     with suppress(ChildProcessError):
-        end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if end is not None and end.si_status:
-            return pid, (str(end.si_status) if end.si_code == os.CLD_EXITED
-                         else signal.Signals(end.si_status).name)
-        return None
-    # Torch has joined it: then its object knows, which belongs to the loader's iterator.
-    for each in gc.get_objects():
-        with suppress(ValueError):  # closed
-            # Not isinstance, which asks the object: a dead weak reference would raise.
-            if issubclass(type(each), BaseProcess) and each.pid == pid and each.exitcode:
-                code = each.exitcode
-                return pid, str(code) if code > 0 else signal.Signals(-code).name
-    return None
+        end = os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if end is None or not end.si_status:
+            return None
+        return (str(end.si_status) if end.si_code == os.CLD_EXITED
+                else signal.Signals(end.si_status).name)
+    # It has been joined.
+    code = worker.exitcode or 0
+    return signal.Signals(-code).name if code < 0 else str(code) if code else None
 
 
 def _end_by(texts: list[str]) -> tuple[int, str] | None:

@@ -1,4 +1,4 @@
-"""Where the scores come from and live, in torch and numpy alone."""
+"""Computing and storing saliency maps, in torch and numpy alone."""
 
 from .attention import cls_attention, cls_saliency, received_attention
 from .attention_tap import AttentionTap

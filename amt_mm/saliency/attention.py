@@ -1,8 +1,7 @@
-"""Attention of a vision transformer to its patches, in its cheapest exact form.
+"""Attention of a vision transformer to its patches, computed exactly and cheaply.
 
-Of a block only its attention is wanted: no value, no projection, no MLP, and for [CLS] one
-query. Fused attention kernels return no weights, so rows are computed here from the block's own
-normalisation and projection.
+Of a block only queries and keys are needed, and for [CLS] a single query. Fused attention kernels
+return no weights, so rows are computed from the block's own norm and ``qkv`` projection.
 """
 
 from __future__ import annotations
@@ -14,39 +13,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from amt_mm.errors import InputError
+from amt_mm.checks import check_choice
 
 from .normalize import min_max
-from .vit_blocks import chosen_blocks, inputs_of
+from .vit_blocks import block_inputs, select_blocks
 
 
 def cls_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') -> Tensor:
-    """Attention of the [CLS] token to every patch (AMT, eq. 3 and 4).
+    """Compute the attention of the [CLS] token to every patch (AMT, eq. 3 and 4).
 
-    All tokens are visible, dropout and drop path are off, the softmax is taken in
-    fp32 also under autocast. The [CLS] column is removed after the softmax, so a
-    row sums to less than 1. The training mode of every module is left as it was.
+    All tokens are visible, dropout and drop path are off, the softmax is in fp32 also under
+    autocast. The [CLS] column is removed after the softmax, so a row sums to less than 1. The
+    training mode of every module is restored.
 
     Args:
-        vit: A transformer with pre-norm blocks in ``layers`` (mmpretrain) or
-            ``blocks`` (timm), [CLS] first, one ``qkv`` projection a block. Its
-            forward on images alone must see all tokens.
+        vit: A transformer with pre-norm blocks in ``layers`` (mmpretrain) or ``blocks`` (timm),
+            [CLS] first, one ``qkv`` projection per block. Its forward on images alone must process
+            all tokens.
         images: Normalised images, ``(B, C, H, W)``.
-        layers: ``'last'``: of the last block, as in the paper. The index of a block, from
-            0, negative from the end. ``'mean'``: of all blocks, one after the other, so
-            that a mean over heads is one over blocks too.
+        layers: ``'last'``: the last block, as in the paper; the index of a block, from 0, negative
+            from the end; or ``'mean'``: all blocks, concatenated over heads, so that a mean over
+            heads is a mean over blocks too.
 
     Returns:
         ``(B, heads, N)`` fp32, without gradient; with ``'mean'``, heads of all blocks.
 
     Raises:
-        InputError: The transformer is built in another way, or has no such block.
+        InputError: The architecture is not supported, or has no such block.
     """
     return _attention(cls_row, vit, images, layers)
 
 
 def received_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') -> Tensor:
-    """Attention that every patch receives from all tokens, [CLS] among them, on average.
+    """Compute the mean attention that each patch receives from all tokens, [CLS] included.
 
     Args:
         vit: See :func:`cls_attention`.
@@ -57,72 +56,70 @@ def received_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last
         ``(B, heads, N)`` as :func:`cls_attention`, mean over the 1 + N queries.
 
     Raises:
-        InputError: The transformer is built in another way, or has no such block.
+        InputError: The architecture is not supported, or has no such block.
     """
     return _attention(mean_row, vit, images, layers)
 
 
 def cls_saliency(vit: nn.Module, images: Tensor, normalize: str = 'map') -> Tensor:
-    """Saliency of each patch: [CLS] attention as numbers from 0 to 1.
+    """Compute the saliency of each patch: [CLS] attention scaled to [0, 1].
 
     Args:
         vit: See :func:`cls_attention`.
         images: Normalised images, ``(B, C, H, W)``.
-        normalize: See :func:`normalized`.
+        normalize: See :func:`normalize_heads`.
 
     Returns:
-        ``(B, N)`` fp32. An image whose attention is flat or not finite gets a row
-        of zeros, which every mask generator reads as "no preference".
+        ``(B, N)`` fp32. An image whose attention is constant or not finite gets zeros, which every
+        mask generator treats as "no preference".
     """
-    return normalized(cls_attention(vit, images), normalize)
+    return normalize_heads(cls_attention(vit, images), normalize)
 
 
-def normalized(attention: Tensor, normalize: str = 'map') -> Tensor:
-    """One map from 0 to 1 from the attention of several heads.
+def normalize_heads(attention: Tensor, normalize: str = 'map') -> Tensor:
+    """Reduce the attention of several heads to one map in [0, 1].
 
     Args:
         attention: ``(B, heads, N)``.
-        normalize: ``'map'``: mean over heads, then min-max for each image, as the
-            paper says. ``'head'``: min-max for each head, then mean over heads,
-            as the authors' released code does.
+        normalize: ``'map'``: mean over heads, then min-max per image, as in the paper. ``'head'``:
+            min-max per head, then mean over heads, as in the authors' released code.
 
     Returns:
         ``(B, N)``.
     """
+    check_choice('normalize', normalize, ('map', 'head'))
     if normalize == 'map':
         return min_max(attention.mean(dim=1))
-    if normalize == 'head':
-        return min_max(attention).mean(dim=1)
-    raise InputError(f"normalize={normalize!r} is unknown: use 'map' or 'head'")
+    return min_max(attention).mean(dim=1)
 
 
 def cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
-    """Softmax of the [CLS] query over all keys, without its own column, ``(B, heads, N)``."""
+    """Softmax of the [CLS] query over all keys, without the [CLS] column, ``(B, heads, N)``."""
     query, key = _query_and_key(block, tokens, 1)
     with _fp32(tokens):
         return _softmax(query, key)[:, :, 0, 1:]
 
 
 def mean_row(block: nn.Module, tokens: Tensor) -> Tensor:
-    """Mean over the softmax of all queries, without the [CLS] column, ``(B, heads, N)``."""
+    """Mean softmax of all queries, without the [CLS] column, ``(B, heads, N)``."""
     query, key = _query_and_key(block, tokens, tokens.shape[1])
     with _fp32(tokens):
-        # Head by head: (B, 1 + N, 1 + N) of one is as much as there must be at once.
+        # Head by head, so that only one (B, 1 + N, 1 + N) is in memory at a time.
         rows = [_softmax(*head).mean(dim=1)[:, 1:]
                 for head in zip(query.unbind(1), key.unbind(1), strict=True)]
     return torch.stack(rows, dim=1)
 
 
 def _attention(row: Callable, vit: nn.Module, images: Tensor, layers: int | str) -> Tensor:
-    blocks = chosen_blocks(vit, layers)
-    tokens = inputs_of(vit, blocks, images)
+    blocks = select_blocks(vit, layers)
+    tokens = block_inputs(vit, blocks, images)
     with torch.no_grad():
         rows = [row(*given) for given in zip(blocks, tokens, strict=True)]
     return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
 
 
 def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tensor, Tensor]:
-    """Of the first ``queries`` tokens and of all, ``(B, heads, n, D / heads)`` each."""
+    """Queries of the first ``queries`` tokens and all keys, ``(B, heads, n, D / heads)`` each."""
     attn = block.attn
     norm = block.ln1 if hasattr(block, 'ln1') else block.norm1
     tokens = norm(tokens)  # (B, 1 + N, D)
@@ -141,9 +138,9 @@ def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tens
 
 def _fp32(tokens: Tensor) -> AbstractContextManager:
     kind = tokens.device.type
-    # The meta device, on which costs are counted, knows no autocast to switch off.
-    known = torch.amp.is_autocast_available(kind)
-    return torch.autocast(kind, enabled=False) if known else nullcontext()
+    # The meta device, on which costs are counted, has no autocast to disable.
+    return (torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind)
+            else nullcontext())
 
 
 def _softmax(query: Tensor, key: Tensor) -> Tensor:

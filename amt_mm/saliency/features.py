@@ -1,15 +1,15 @@
-"""How far the features of a patch are from what is common, in place of attention."""
+"""Deviation of patch features from their means, as saliency in place of attention."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from .vit_blocks import chosen_blocks, output_of
+from .vit_blocks import block_output, select_blocks
 
 
 def patch_features(vit: nn.Module, images: Tensor) -> Tensor:
-    """What the last block gives for every patch, before any final norm.
+    """Compute the last block's output for every patch, before any final norm.
 
     Args:
         vit: See :func:`~amt_mm.saliency.cls_attention`.
@@ -18,14 +18,11 @@ def patch_features(vit: nn.Module, images: Tensor) -> Tensor:
     Returns:
         ``(B, N, D)`` fp32, without gradient.
     """
-    return output_of(vit, chosen_blocks(vit)[0], images)[:, 1:].float()
+    return block_output(vit, select_blocks(vit)[0], images)[:, 1:].float()
 
 
 def feature_deviation(features: Tensor, position_mean: Tensor) -> Tensor:
-    """Norm of what is left of each feature without its position and its image.
-
-    The mean over images at each position is taken off first, then the mean over the
-    positions of the image.
+    """Compute the norm of each feature, less the mean of its position, less the rest's image mean.
 
     Args:
         features: ``(B, N, D)``.
@@ -34,5 +31,5 @@ def feature_deviation(features: Tensor, position_mean: Tensor) -> Tensor:
     Returns:
         ``(B, N)``.
     """
-    left = features - position_mean
-    return torch.linalg.vector_norm(left - left.mean(dim=1, keepdim=True), dim=2)
+    rest = features - position_mean
+    return torch.linalg.vector_norm(rest - rest.mean(dim=1, keepdim=True), dim=2)

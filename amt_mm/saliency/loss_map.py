@@ -1,4 +1,4 @@
-"""LossMap: how hard each part of each image is, from the losses that training computes."""
+"""LossMap: maps of the training loss of each part of each image."""
 
 from __future__ import annotations
 
@@ -12,36 +12,33 @@ from amt_mm.errors import InputError
 from .store import SaliencyStore
 from .writer import SaliencyWriter
 
-# The hardness of a loss equal to the mean one: what is assumed where nothing is known.
+# Hardness of a loss equal to the mean one: the initial value.
 _AVERAGE = 0.5
 
 
 class LossMap:
-    """One map of hardness a sample, on the grid of the whole image.
+    """One map of hardness per sample, on the grid of the whole image.
 
-    After HPM (Wang et al., CVPR 2023): what the decoder predicts badly is worth
-    masking. HPM trains a second decoder to predict each patch's loss; here the
-    losses themselves are kept, as an exponential moving average of
-    ``loss / (loss + mean loss of the batch)``, a number from 0 to 1 and .5 for an
-    average loss. Being relative, it does not take what was learnt early for
-    hard only because all losses were larger then.
+    After HPM (Wang et al., CVPR 2023), which masks patches that are hard to predict. HPM trains a
+    second decoder to predict each patch's loss; here hardness is an exponential moving average of
+    ``loss / (loss + mean loss of the batch)``: from 0 to 1, .5 for an average loss. Being relative,
+    it does not depend on the decrease of all losses during training.
 
-    Read like a :class:`~amt_mm.saliency.store.SaliencyStore`. Kept in half
-    precision, in the file as in memory, so that a resumed run goes on with the
-    very same numbers: 502 MB a process for ImageNet-1K at 14x14.
+    Has the interface of :class:`~amt_mm.saliency.store.SaliencyStore`. Values are in half
+    precision, in the file as in memory, so that a resumed run continues with identical numbers: 502
+    MB per process for ImageNet-1K at 14x14.
 
     Args:
         num_samples: Number of maps.
         grid: Rows and columns of each map.
-        momentum: Share of the old value that a fully masked cell keeps in an
-            update. Defaults to .9: a cell remembers about the last ten times
-            that it was masked.
+        momentum: Share of the old value that a fully masked cell keeps in an update. Defaults to
+            .9: an average over about the last ten times that the cell was masked.
 
     Attributes:
         step: Number of updates so far.
 
     Raises:
-        InputError: ``momentum`` out of range.
+        InputError: ``momentum`` is out of range.
     """
 
     def __init__(self, num_samples: int, grid: tuple[int, int], momentum: float = 0.9) -> None:
@@ -53,13 +50,13 @@ class LossMap:
         self._maps = torch.full((num_samples, *self.grid), _AVERAGE, dtype=torch.float16)
 
     def lookup(self, sample_idx: Tensor) -> Tensor:
-        """Maps of some samples; a flat one means that nothing is known of this sample.
+        """Look up the maps of some samples.
 
         Args:
             sample_idx: ``(B,)`` int64 on the CPU.
 
         Returns:
-            ``(B, h, w)`` fp32 on the CPU, values in [0, 1].
+            ``(B, h, w)`` fp32 on the CPU, in [0, 1]; constant for samples never updated.
 
         Raises:
             InputError: An index outside the data set.
@@ -69,29 +66,27 @@ class LossMap:
 
     def update(self, sample_idx: Tensor, boxes: Tensor, crop_grid: tuple[int, int], ids: Tensor,
                losses: Tensor) -> None:
-        """Take up the losses of a batch of crops.
+        """Update the maps with the losses of a batch of crops.
 
-        A patch stands for the rectangle of the whole image that it shows. A cell
-        of which masked patches cover the share c moves by ``(1 - momentum) * c``
-        of the way to the mean hardness on that share; where nothing is masked
-        nothing moves. Losses that are not finite count as not masked. Crops of one
-        sample in the same batch add up, in any order.
+        A cell of which masked patches cover the share c moves by ``(1 - momentum) * c`` of the
+        difference towards the mean hardness of these patches. Losses that are not finite are
+        ignored. Updates by several crops of a sample in the same batch are added.
 
         Args:
             sample_idx: ``(B,)`` int64.
-            boxes: Crop in relative coordinates ``(x0, y0, x1, y1)``, read
-                backwards where flipped, ``(B, 4)``.
+            boxes: Crop in relative coordinates ``(x0, y0, x1, y1)``, with reversed axes where
+                flipped, ``(B, 4)``.
             crop_grid: Rows and columns of the crop's patches.
             ids: Patches whose loss is known, ``(B, n)`` int64.
-            losses: Theirs, ``(B, n)``, not negative.
+            losses: Their losses, ``(B, n)``, not negative.
 
         Raises:
             InputError: An index outside the data set, or a negative loss.
         """
         self._check(sample_idx)
         if (losses < 0).any():
-            raise InputError(f'a loss of {float(losses.min()):.3g} a token: maps of losses need '
-                             'losses of at least 0')
+            raise InputError(f'the loss of a token is {float(losses.min()):.3g}; maps of losses '
+                             'need losses of at least 0')
         known = losses.isfinite()
         losses = torch.where(known, losses, torch.zeros_like(losses)).float()
         mean = losses.sum() / known.sum().clamp_min(1)
@@ -110,10 +105,10 @@ class LossMap:
         self.step += 1
 
     def save(self, path: str | os.PathLike, fingerprint: str) -> SaliencyStore:
-        """Write the maps to a file of their own and return it, opened.
+        """Write the maps to a file and open it.
 
         Args:
-            path: The file to make.
+            path: The file to write.
             fingerprint: Identity of the data set.
         """
         writer = SaliencyWriter(path, len(self._maps), self.grid, fingerprint, self.step)
@@ -121,10 +116,10 @@ class LossMap:
         return SaliencyStore(writer.commit(), fingerprint, share=None)
 
     def load(self, store: SaliencyStore) -> None:
-        """Go on from the maps of a file.
+        """Continue from the maps of a file.
 
         Raises:
-            InputError: Maps of another number or on another grid.
+            InputError: Another number of maps or another grid.
         """
         if (store.num_samples, *store.grid) != tuple(self._maps.shape):
             raise InputError(f'{store.path}: {store.num_samples} maps of {store.grid[0]}x'

@@ -1,12 +1,13 @@
-"""The format of a file of saliency maps.
+"""Format of a file of saliency maps.
 
-In this order: magic (8 bytes), CRC-32 of all that follows up to the maps (8 hexadecimal
-digits), header (JSON, filled up with spaces to 4096 bytes of file), table of the CRC-32 of each
-block of maps (uint32, filled up with zeros to whole 4096 bytes), maps ``(num_samples, h, w)`` as
-one plain array. All numbers are little-endian; nothing is ever unpickled.
+A preamble is followed by the maps ``(num_samples, h, w)`` as one plain array. The preamble consists
+of the magic (8 bytes), the CRC-32 of the rest of the preamble (8 hexadecimal digits), the header
+(JSON, padded with spaces to byte 4096 of the file) and the table of the CRC-32 of each block of
+maps (uint32, padded with zeros to a multiple of 4096 bytes). All numbers are little-endian; nothing
+is unpickled.
 
-Because the CRC-32 of the front covers the table, and the table the maps, that one number
-identifies the whole file, and knowing it costs no pass over the maps.
+The CRC-32 of the preamble covers the table, and the table covers the maps, so this one number
+identifies the whole file, without a pass over the maps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import math
 import os
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +28,8 @@ MAGIC = b'AMTMAP02'
 # Maps lie in [0, 1]. float16 keeps steps finer than 1/1000, uint8 halves the file.
 SCALES = {'float16': 1.0, 'uint8': 255.0}
 STORED = {'float16': np.dtype('<f2'), 'uint8': np.dtype('u1')}
-# Large enough that neither table nor loop counts: 4 bytes of table a MiB. Small enough that
-# processes get equal shares, and that a block stays in the cache between writing and checking.
+# Large enough for the table (4 bytes per MiB) and loops to be negligible; small enough for equal
+# shares between processes, and for a block to stay in the cache between writing and checking.
 BLOCK_BYTES = 2**20
 _PAGE = 4096
 _HEADER_START = len(MAGIC) + 8
@@ -36,15 +37,15 @@ _HEADER_START = len(MAGIC) + 8
 
 @dataclass(frozen=True)
 class MapHeader:
-    """What the header says, and where that puts the rest.
+    """Header, and the layout of the file that follows from it.
 
     Attributes:
         num_samples: Number of maps.
         grid: Rows and columns of each map.
         dtype: ``'float16'`` or ``'uint8'``.
-        fingerprint: Identity of the data set the maps belong to.
+        fingerprint: Identity of the data set.
         step: Epoch or iteration at which the maps were made.
-        block_rows: Maps a block; the last block may have fewer.
+        block_rows: Maps per block; the last block may have fewer.
     """
 
     num_samples: int
@@ -57,9 +58,9 @@ class MapHeader:
     @classmethod
     def new(cls, num_samples: int, grid: tuple[int, int], dtype: str, fingerprint: str,
             step: int) -> MapHeader:
-        """The header of a file to be written, with blocks of about ``BLOCK_BYTES``."""
+        """Make the header of a new file, with blocks of about ``BLOCK_BYTES``."""
         row = math.prod(grid) * STORED[dtype].itemsize
-        # Whole bytes of SaliencyWriter's bits.
+        # A multiple of 8, so that a block has whole bytes of SaliencyWriter's bits.
         return cls(num_samples, tuple(grid), dtype, fingerprint, step,
                    max(8, BLOCK_BYTES // row // 8 * 8))
 
@@ -80,7 +81,7 @@ class MapHeader:
 
     @property
     def maps_start(self) -> int:
-        """Where the maps begin in the file."""
+        """Offset of the maps in the file."""
         return _PAGE + -(-4 * self.blocks // _PAGE) * _PAGE
 
     @property
@@ -89,62 +90,58 @@ class MapHeader:
         return self.maps_start + self.num_samples * self.row_bytes
 
     def rows(self, block: int) -> slice:
-        """The samples of a block."""
+        """Return the samples of a block."""
         return slice(block * self.block_rows,
                      min((block + 1) * self.block_rows, self.num_samples))
 
 
-def pack_front(header: MapHeader, table: np.ndarray) -> bytes:
-    """All that stands before the maps.
-
-    Args:
-        header: The header.
-        table: CRC-32 of each block.
-    """
-    front = json.dumps(asdict(header)).encode().ljust(_PAGE - _HEADER_START)
-    front += table.astype('<u4').tobytes()
-    front = front.ljust(header.maps_start - _HEADER_START, b'\0')
-    return MAGIC + _digits(zlib.crc32(front)) + front
+def pack_preamble(header: MapHeader, table: np.ndarray) -> bytes:
+    """Serialise the preamble from the header and the CRC-32 of each block."""
+    content = json.dumps(asdict(header)).encode().ljust(_PAGE - _HEADER_START)
+    content += table.astype('<u4').tobytes()
+    content = content.ljust(header.maps_start - _HEADER_START, b'\0')
+    return MAGIC + b'%08x' % zlib.crc32(content) + content
 
 
-def read_front(file: BinaryIO, path: Path) -> tuple[MapHeader, np.ndarray, int]:
-    """Read all that stands before the maps, and check it.
+def read_preamble(file: BinaryIO, path: Path) -> tuple[MapHeader, np.ndarray, int]:
+    """Read and check the preamble.
 
     Args:
         file: The file, at its beginning.
         path: Its name, for messages.
 
     Returns:
-        Header, CRC-32 of each block, and CRC-32 of the front.
+        Header, CRC-32 of each block, and CRC-32 of the preamble.
 
     Raises:
-        InputError: A file of another kind or version, of the wrong length, or damaged.
+        InputError: The file is of another kind or version, of the wrong length, or damaged.
     """
     start = file.read(_PAGE)
     if start[:6] == MAGIC[:6] and start[:8] != MAGIC:
-        raise InputError(f'{path}: this saliency map has another format '
-                         f'({start[:8].decode("ascii", "replace")}, this is {MAGIC.decode()}): '
-                         'start without resuming, and it is made anew')
+        raise InputError(f'{path}: the format of these saliency maps is '
+                         f'{start[:8].decode("ascii", "replace")}, not {MAGIC.decode()}; start '
+                         'without resuming to compute new ones')
     if not start.startswith(MAGIC):
-        raise InputError(f'{path}: this is no saliency map of amt_mm')
-    header = _parse(start[_HEADER_START:])
+        raise InputError(f'{path}: not a saliency map file of amt_mm')
+    header = _parse_header(start[_HEADER_START:])
     if header is None:
-        raise InputError(f'{path}: the header of this saliency map is damaged')
+        raise InputError(f'{path}: the header of this saliency map file is damaged')
     # Before the table is read: a damaged header may claim any length.
     size = os.fstat(file.fileno()).st_size
     if size != header.file_bytes:
-        raise InputError(f'{path}: the file is cut short or too long '
-                         f'({size} bytes, {header.file_bytes} by its header)')
-    front = start[_HEADER_START:] + file.read(header.maps_start - _PAGE)
-    crc32 = zlib.crc32(front)
-    if start[len(MAGIC):_HEADER_START] != _digits(crc32):
-        raise InputError(f'{path}: checksum differs, the header of this saliency map is damaged')
-    table = np.frombuffer(front, '<u4', header.blocks, _PAGE - _HEADER_START)
+        raise InputError(f'{path}: the file is truncated or too long '
+                         f'({size} bytes, {header.file_bytes} according to its header)')
+    content = start[_HEADER_START:] + file.read(header.maps_start - _PAGE)
+    crc32 = zlib.crc32(content)
+    if start[len(MAGIC):_HEADER_START] != b'%08x' % crc32:
+        raise InputError(f'{path}: the header of this saliency map file is damaged (checksum '
+                         'mismatch)')
+    table = np.frombuffer(content, '<u4', header.blocks, _PAGE - _HEADER_START)
     return header, table, crc32
 
 
 def replace_durably(temporary: Path, path: Path) -> None:
-    """Give a written file its name; after a crash there is the old or the whole new one."""
+    """Rename a written file; after a crash either the old or the complete new file exists."""
     with open(temporary, 'r+b') as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -155,21 +152,17 @@ def replace_durably(temporary: Path, path: Path) -> None:
         os.close(folder)
 
 
-def _digits(crc32: int) -> bytes:
-    return b'%08x' % crc32
-
-
-def _parse(text: bytes) -> MapHeader | None:
-    """The header, or None where it does not make sense."""
+def _parse_header(text: bytes) -> MapHeader | None:
+    """Parse the header; None if it is invalid."""
     kinds = {'num_samples': int, 'grid': list, 'dtype': str, 'fingerprint': str, 'step': int,
              'block_rows': int}
     try:
-        said = json.loads(text)
-        sound = (said.keys() == {field.name for field in fields(MapHeader)}
-                 and all(type(said[name]) is kind for name, kind in kinds.items())
-                 and said['dtype'] in SCALES and said['num_samples'] > 0
-                 and said['block_rows'] > 0 and len(said['grid']) == 2
-                 and all(type(n) is int and n > 0 for n in said['grid']))
+        given = json.loads(text)
+        valid = (given.keys() == kinds.keys()
+                 and all(type(given[name]) is kind for name, kind in kinds.items())
+                 and given['dtype'] in SCALES and given['num_samples'] > 0
+                 and given['block_rows'] > 0 and len(given['grid']) == 2
+                 and all(type(n) is int and n > 0 for n in given['grid']))
     except (ValueError, AttributeError, TypeError, RecursionError):
         return None
-    return MapHeader(**{**said, 'grid': tuple(said['grid'])}) if sound else None
+    return MapHeader(**{**given, 'grid': tuple(given['grid'])}) if valid else None

@@ -1,4 +1,4 @@
-"""Bring attention to one scale."""
+"""Scale of maps and their entropy."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def min_max(maps: Tensor) -> Tensor:
         maps: ``(..., N)``.
 
     Returns:
-        ``(..., N)``. A map that is flat or not finite becomes all zeros: it
-        prefers nothing, and a real map never looks so, since its largest value is 1.
+        ``(..., N)``. A map that is constant or not finite becomes all zeros, which means "no
+        preference" and cannot be confused with another map, whose largest value is 1.
     """
     low, high = maps.amin(dim=-1, keepdim=True), maps.amax(dim=-1, keepdim=True)
     span = high - low  # NaN or inf as soon as one value is
@@ -24,14 +24,13 @@ def min_max(maps: Tensor) -> Tensor:
 
 
 def entropy(maps: Tensor) -> Tensor:
-    """Entropy of maps read as distributions, as a share of the uniform one's.
+    """Compute the entropy of maps as distributions, relative to that of the uniform one.
 
     Args:
         maps: Non-negative, ``(B, N)``.
 
     Returns:
-        ``(B,)``: 1 if attention is spread evenly, 0 if it is on one token. All-zero
-        maps prefer nothing and count as 1.
+        ``(B,)``: 1 for uniform attention, 0 if it is on one token. All-zero maps count as uniform.
     """
     total = maps.sum(dim=1, keepdim=True)
     share = torch.where(total > 0, maps / total.clamp_min(1e-12),

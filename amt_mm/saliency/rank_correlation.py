@@ -1,4 +1,4 @@
-"""How alike two maps rank the patches of an image."""
+"""Rank correlation of maps."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from torch import Tensor
 
 
 def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
-    """Spearman's correlation of two maps of each image.
+    """Compute Spearman's correlation of two maps of each image.
 
-    Masks are drawn by rank, so this is what of a map masking can see. Equal values share
-    their mean rank.
+    It compares what masking uses of a map, its ranking. Ties share their mean rank.
 
     Args:
         maps: ``(B, h, w)`` or ``(B, N)``.
         others: As many maps of as many cells.
 
     Returns:
-        ``(B,)`` fp64 from -1 to 1; NaN where one of the maps is flat and ranks nothing.
+        ``(B,)`` fp64 from -1 to 1; NaN where one of the maps is constant.
     """
     first, second = (_ranks(each.flatten(1)) for each in (maps, others))
     scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
@@ -25,7 +24,7 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
 
 
 def _ranks(maps: Tensor) -> Tensor:
-    """Ranks about their mean, ``(B, N)`` fp64."""
+    """Centred ranks, ``(B, N)`` fp64."""
     ordered = maps.sort(dim=1).values
     below = torch.searchsorted(ordered, maps)
     up_to = torch.searchsorted(ordered, maps, right=True)

@@ -1,4 +1,4 @@
-"""Cut a crop's patch weights out of the whole image's saliency map."""
+"""Resample a whole image's saliency map to the patches of a crop."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from torch import Tensor
 
 
 def resample(maps: Tensor, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mean of a map over each patch of a crop (AMT, section "attention-driven masking").
+    """Average maps over each patch of a crop (AMT, section "attention-driven masking").
 
-    The map is read as an image of ``h x w`` cells, interpolated bilinearly
-    between cell centres and constant outside them, the way an image is resized.
-    Its mean over a patch is then a closed form: bilinear interpolation and
-    rectangles both separate into rows and columns, and along one axis the mean
-    over an interval is the integral of the interpolation's hat functions. So the
-    result is exact, with no sampling points to choose, and two small matrix
-    products do a batch. Patches of a crop have equal areas: the mean and the sum
-    differ by a constant, which no ranking sees.
+    A map is an image of ``h x w`` cells, interpolated bilinearly between cell centres and constant
+    beyond them, as in resizing an image. Its mean over a patch has a closed form: interpolation and
+    rectangles separate into rows and columns, and along an axis the mean over an interval is the
+    integral of the interpolation's hat functions. So the result is exact, without sampling points,
+    and takes two small matrix products per batch. All patches of a crop have the same area: the
+    mean and the sum differ by a constant factor, which no ranking depends on.
 
     Args:
         maps: Saliency of whole images, ``(B, h, w)``.
-        boxes: Crop in relative coordinates ``(x0, y0, x1, y1)`` of the whole
-            image, ``(B, 4)``. A flip is a box read backwards: ``x0 > x1`` for a
-            horizontal one, ``y0 > y1`` for a vertical one.
+        boxes: Crop in relative coordinates ``(x0, y0, x1, y1)`` of the whole image, ``(B, 4)``. A
+            flip is a reversed axis: ``x0 > x1`` for a horizontal, ``y0 > y1`` for a vertical flip.
         grid: Rows and columns of the crop's patches.
 
     Returns:
@@ -32,12 +29,12 @@ def resample(maps: Tensor, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
         maps, boxes = maps.float(), boxes.float()
         down = _interval_means(boxes[:, 1], boxes[:, 3], grid[0], maps.shape[1])  # (B, rows, h)
         across = _interval_means(boxes[:, 0], boxes[:, 2], grid[1], maps.shape[2])  # (B, cols, w)
-        # Means of non-negative values; rounding may leave -1e-9.
+        # Means of non-negative values; rounding may yield -1e-9.
         return (down @ maps @ across.transpose(1, 2)).clamp_min(0).flatten(1)
 
 
 def _interval_means(start: Tensor, stop: Tensor, parts: int, cells: int) -> Tensor:
-    """Weight of each cell in the mean over each of ``parts`` equal intervals.
+    """Compute the weight of each cell in the mean over each of ``parts`` equal intervals.
 
     Returns:
         ``(B, parts, cells)``; every row sums to 1.

@@ -1,4 +1,4 @@
-"""SaliencySource: what of a transformer becomes the map of an image."""
+"""SaliencySource: how maps are computed from a transformer."""
 
 from __future__ import annotations
 
@@ -7,38 +7,33 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 
-from .attention import cls_attention, normalized, received_attention
+from .attention import cls_attention, normalize_heads, received_attention
 from .debias import debias
 from .features import feature_deviation, patch_features
 from .normalize import min_max
-from .vit_blocks import chosen_blocks
+from .vit_blocks import select_blocks
 
-_LOOKS = {'cls': cls_attention, 'all': received_attention}
+_ATTENTION = {'cls': cls_attention, 'all': received_attention}
 
 
 @dataclass(frozen=True)
 class SaliencySource:
-    """Where maps come from; the default is the paper's.
+    """Computation of maps; the default is the paper's.
 
     Args:
         source: ``'cls'``: attention of [CLS], see
-            :func:`~amt_mm.saliency.attention.cls_attention`. ``'all'``: attention received
-            from all tokens, :func:`~amt_mm.saliency.attention.received_attention`.
-            ``'feature'``: how far the last features are from those of their position and
-            image, :func:`~amt_mm.saliency.features.feature_deviation`.
-        layers: Blocks whose attention counts: ``'last'``, ``'mean'`` over all, or the index
-            of one, from 0, negative from the end.
+            :func:`~amt_mm.saliency.attention.cls_attention`. ``'all'``: attention received from all
+            tokens, :func:`~amt_mm.saliency.attention.received_attention`. ``'feature'``: deviation
+            of the last features, :func:`~amt_mm.saliency.features.feature_deviation`.
+        layers: Blocks whose attention is used: ``'last'``, ``'mean'`` over all, or the index of
+            one, from 0, negative from the end.
         normalize: ``'map'`` (paper) or ``'head'`` (authors' release), see
-            :func:`~amt_mm.saliency.attention.normalized`.
+            :func:`~amt_mm.saliency.attention.normalize_heads`.
         debias: Divide each map by the mean map of the data set, see
             :func:`~amt_mm.saliency.debias.debias`.
-
-    Attributes:
-        needs: Names of the means over the data set that maps need, in the order in which
-            they must be taken: ``'feature'`` of the features of each position, ``'map'`` of
-            the maps before debiasing.
 
     Raises:
         InputError: An unknown value, or ``layers`` or ``normalize`` for features, which
@@ -51,37 +46,38 @@ class SaliencySource:
     debias: bool = False
 
     def __post_init__(self) -> None:
-        if self.source not in (*_LOOKS, 'feature'):
-            raise InputError(f"source={self.source!r} is unknown: use 'cls', 'all' or 'feature'")
+        check_choice('source', self.source, (*_ATTENTION, 'feature'))
         if self.layers not in ('last', 'mean') and type(self.layers) is not int:
-            raise InputError(f"layers={self.layers!r} is unknown: use 'last', 'mean' or the index "
+            raise InputError(f"layers={self.layers!r} is unknown; use 'last', 'mean' or the index "
                              'of a block')
-        if self.normalize not in ('map', 'head'):
-            raise InputError(f"normalize={self.normalize!r} is unknown: use one of 'map', 'head'")
+        check_choice('normalize', self.normalize, ('map', 'head'))
         if type(self.debias) is not bool:
             raise InputError(f'debias={self.debias!r} must be True or False')
         if self.source == 'feature' and self.layers != 'last':
-            raise InputError(f"layers={self.layers!r} is of attention: source='feature' reads the "
-                             'last block, leave layers out')
+            raise InputError(f"layers={self.layers!r} applies to attention only: source='feature' "
+                             'uses the last block; remove layers')
         if self.source == 'feature' and self.normalize != 'map':
-            raise InputError(f"normalize={self.normalize!r} is of attention: source='feature' has "
-                             'no heads, leave normalize out')
+            raise InputError(f"normalize={self.normalize!r} applies to attention only: "
+                             "source='feature' has no heads; remove normalize")
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """See the class."""
+    def required_means(self) -> tuple[str, ...]:
+        """Names of the means over the data set that maps need, in the order of their computation.
+
+        ``'feature'``: of the features at each position; ``'map'``: of the maps before debiasing.
+        """
         return ('feature', ) * (self.source == 'feature') + ('map', ) * self.debias
 
     def check(self, vit: nn.Module) -> None:
-        """Refuse a transformer that this cannot read.
+        """Check that a transformer is supported.
 
         Raises:
-            InputError: It is built in another way, or has no such block.
+            InputError: The architecture is not supported, or has no such block.
         """
-        chosen_blocks(vit, self.layers)
+        select_blocks(vit, self.layers)
 
-    def look(self, vit: nn.Module, images: Tensor) -> Tensor:
-        """All that is taken from the transformer, and so all that costs anything.
+    def extract(self, vit: nn.Module, images: Tensor) -> Tensor:
+        """Run the transformer; all other steps cost next to nothing.
 
         Args:
             vit: See :func:`~amt_mm.saliency.attention.cls_attention`.
@@ -92,44 +88,45 @@ class SaliencySource:
         """
         if self.source == 'feature':
             return patch_features(vit, images)
-        return _LOOKS[self.source](vit, images, self.layers)
+        return _ATTENTION[self.source](vit, images, self.layers)
 
     def maps(self, vit: nn.Module, images: Tensor,
              means: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Maps of some images.
+        """Compute the maps of a batch of images.
 
         Args:
-            vit: See :meth:`look`.
-            images: See :meth:`look`.
-            means: Means over the data set, by the names in ``needs``.
+            vit: See :meth:`extract`.
+            images: See :meth:`extract`.
+            means: Means over the data set, by the names in ``required_means``.
 
         Returns:
             ``(B, N)`` fp32 in [0, 1]; zeros for an image without preference.
         """
-        maps = self._before_debias(self.look(vit, images), means)
+        maps = self._raw_maps(self.extract(vit, images), means)
         return debias(maps, means['map']) if self.debias else maps
 
-    def to_average(self, name: str, vit: nn.Module, images: Tensor,
-                   means: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """What one of the means that maps need is taken of.
+    def values_to_average(self, name: str, vit: nn.Module, images: Tensor,
+                          means: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Compute the values of a batch of images that enter one of the required means.
 
         Args:
-            name: One of ``needs``.
-            vit: See :meth:`look`.
-            images: See :meth:`look`.
-            means: Those before it.
+            name: One of ``required_means``.
+            vit: See :meth:`extract`.
+            images: See :meth:`extract`.
+            means: The required means before it.
 
         Returns:
-            A value for each image, ``(B, N, D)`` features or ``(B, N)`` maps, and which
-            images count, ``(B,)`` bool: not those that are not finite, or without preference.
+            Values, ``(B, N, D)`` features or ``(B, N)`` maps, and which images count, ``(B,)``
+            bool: those that are finite and not constant.
         """
-        seen = self.look(vit, images)
+        extracted = self.extract(vit, images)
         if name == 'feature':
-            return seen, seen.flatten(1).isfinite().all(dim=1)
-        maps = self._before_debias(seen, means)
+            return extracted, extracted.flatten(1).isfinite().all(dim=1)
+        maps = self._raw_maps(extracted, means)
         return maps, maps.amax(dim=1) > 0
 
-    def _before_debias(self, seen: Tensor, means: Mapping[str, Tensor] | None) -> Tensor:
+    def _raw_maps(self, extracted: Tensor, means: Mapping[str, Tensor] | None) -> Tensor:
+        """Maps before debiasing."""
         if self.source == 'feature':
-            return min_max(feature_deviation(seen, means['feature']))
-        return normalized(seen, self.normalize)
+            return min_max(feature_deviation(extracted, means['feature']))
+        return normalize_heads(extracted, self.normalize)

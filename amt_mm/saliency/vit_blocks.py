@@ -1,4 +1,4 @@
-"""The blocks of a vision transformer: which are meant, and what goes into and out of them."""
+"""Select blocks of a vision transformer and capture their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from torch import Tensor, nn
 
 from amt_mm.errors import InputError
 
-# Parts by which attention differs from a softmax of the projected queries and keys.
+# Attributes of attention that is not a plain softmax of the projected queries and keys.
 _OTHER_ATTENTION = ('q_bias', 'relative_position_bias_table', 'rel_pos_bias', 'rope')
 
 
-class _Reached(Exception):
-    """Ends a forward pass that has gone far enough."""
+class _StopForward(Exception):
+    """Raised by hooks to end a forward pass early."""
 
 
-def chosen_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]:
-    """Blocks of a transformer, once their attention is known to be a plain softmax.
+def select_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]:
+    """Select blocks of a transformer and check that their attention is a plain softmax.
 
     Args:
         vit: See :func:`~amt_mm.saliency.cls_attention`.
-        layers: ``'last'``, ``'mean'`` for all, or the index of one, from 0, negative from
-            the end.
+        layers: ``'last'``, ``'mean'`` for all, or the index of one, from 0, negative from the end.
 
     Raises:
-        InputError: The transformer is built in another way, or has no such block.
+        InputError: The architecture is not supported, or has no such block.
     """
     blocks = getattr(vit, 'layers', None) or getattr(vit, 'blocks', None)
     blocks = list(blocks) if isinstance(blocks, (nn.ModuleList, nn.Sequential)) else []
@@ -40,14 +39,14 @@ def chosen_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]
     if not chosen or not all(isinstance(getattr(getattr(block, 'attn', None), 'qkv', None),
                                         nn.Linear) for block in chosen):
         raise InputError(
-            f'{type(vit).__name__} has no last block with a `qkv` projection: [CLS] attention is '
-            'known for mmpretrain (`layers`) and timm (`blocks`) vision transformers')
+            f'{type(vit).__name__} has no blocks with a `qkv` projection: [CLS] attention is '
+            'supported for vision transformers of mmpretrain (`layers`) and timm (`blocks`)')
     if getattr(vit, 'cls_token', None) is None:
         raise InputError(f'{type(vit).__name__} has no [CLS] token, so no [CLS] attention')
     prefix = getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
     if prefix > 1:
         raise InputError(f'{type(vit).__name__} has {prefix} tokens before its patches: [CLS] '
-                         'attention is known for [CLS] alone, without distillation or registers')
+                         'attention is not supported with distillation or register tokens')
     others = [name for block in chosen for name in _OTHER_ATTENTION
               if getattr(block.attn, name, None) is not None]
     if others or getattr(vit, 'rel_pos_bias', None) is not None:
@@ -56,11 +55,11 @@ def chosen_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]
     return chosen
 
 
-def inputs_of(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
-    """What blocks are given for some images; the last of them is not run.
+def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
+    """Capture the inputs of blocks; the last one itself is not run.
 
-    All tokens are visible, dropout and drop path are off, nothing keeps a gradient. The
-    training mode of every module is left as it was.
+    All tokens are visible, dropout and drop path are off, there are no gradients. The training mode
+    of every module is restored.
 
     Args:
         vit: The transformer.
@@ -71,45 +70,45 @@ def inputs_of(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) -> li
         ``(B, 1 + N, D)`` each.
 
     Raises:
-        InputError: The forward pass never reaches the last of them.
+        InputError: The forward pass does not reach the last of them.
     """
     found = {}
 
-    def keep(block: nn.Module, args: tuple) -> None:
+    def capture(block: nn.Module, args: tuple) -> None:
         found[block] = args[0]
         if block is blocks[-1]:
-            raise _Reached
+            raise _StopForward
 
-    _run(vit, images, [block.register_forward_pre_hook for block in blocks], keep)
+    _forward(vit, images, [block.register_forward_pre_hook for block in blocks], capture)
     return [found[block] for block in blocks]
 
 
-def output_of(vit: nn.Module, block: nn.Module, images: Tensor) -> Tensor:
-    """What a block gives for some images, ``(B, 1 + N, D)``; otherwise as :func:`inputs_of`."""
+def block_output(vit: nn.Module, block: nn.Module, images: Tensor) -> Tensor:
+    """Capture the output of a block, ``(B, 1 + N, D)``; otherwise as :func:`block_inputs`."""
     found = []
 
-    def keep(block: nn.Module, args: tuple, output: Tensor) -> None:
+    def capture(block: nn.Module, args: tuple, output: Tensor) -> None:
         found.append(output)
-        raise _Reached
+        raise _StopForward
 
-    _run(vit, images, [block.register_forward_hook], keep)
+    _forward(vit, images, [block.register_forward_hook], capture)
     return found[0]
 
 
-def _run(vit: nn.Module, images: Tensor, registers: list[Callable], keep: Callable) -> None:
-    """Run the forward pass until ``keep``, called where it is registered, ends it."""
+def _forward(vit: nn.Module, images: Tensor, registers: list[Callable], hook: Callable) -> None:
+    """Run the forward pass until ``hook``, registered by each of ``registers``, stops it."""
     training = {module: module.training for module in vit.modules()}
-    handles = [register(keep) for register in registers]
+    handles = [register(hook) for register in registers]
     try:
         for module in training:
             module.training = False
         with torch.no_grad():
             vit(images)
-    except _Reached:
+    except _StopForward:
         return
     finally:
         for handle in handles:
             handle.remove()
         for module, mode in training.items():
             module.training = mode
-    raise InputError(f'the forward pass of {type(vit).__name__} never reached its last block')
+    raise InputError(f'the forward pass of {type(vit).__name__} does not reach its last block')

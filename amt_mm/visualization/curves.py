@@ -1,4 +1,4 @@
-"""Curves as inline SVG, coloured by the page's style sheet."""
+"""Curves as inline SVG, coloured by the report's style sheet."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 
 from ..errors import InputError
 
-# More would be finer than the picture's pixels.
+# More points would be finer than the pixels of the plot.
 _MAX_POINTS = 400
-# Small enough that a phone, which shrinks the picture, leaves the text readable.
+# Small enough for the text to stay readable when a phone shrinks the plot.
 _WIDTH, _HEIGHT = 520, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 46
-# So that curves can be told apart without colour.
+# Distinguish the curves without colour.
 _DASHES = ('', '7 4', '2 3', '10 3 2 3')
 _COLOURS = 6
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: ``y`` over ``x``, both (n,); a ``y`` that is not finite is a gap."""
+    """One line: ``y`` over ``x``, both (n,); non-finite values of ``y`` leave gaps."""
 
     label: str
     x: Sequence[float]
@@ -32,7 +32,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class CurvePlot:
-    """Curves that share axes."""
+    """Curves on shared axes."""
 
     title: str
     x_label: str
@@ -41,93 +41,79 @@ class CurvePlot:
 
 
 def render_plot(plot: CurvePlot, labels: Sequence[str] = ()) -> str:
-    """Return the plot as an HTML figure: a title, a legend, and an SVG picture.
+    """Render the plot as an HTML figure with a title, a legend and an SVG image.
 
-    A curve of more than 400 points is drawn as means over equal runs of them.
-    The style sheet gives the colours ``--curve-0`` to ``--curve-5``.
+    Curves of more than 400 points are averaged over equal runs. The style sheet defines the
+    colours ``--curve-0`` to ``--curve-5``.
 
     Args:
         plot: What to draw.
-        labels: Labels that have the first colours, in order, so that plots side
-            by side agree. Default: those of this plot.
+        labels: Labels that take the first colours, in order, so that plots side by side use
+            the same ones. Defaults to the labels of this plot.
 
     Returns:
         The HTML.
 
     Raises:
-        InputError: If x and y of a curve differ in length or no point is finite.
+        InputError: x and y of a curve differ in length, or no point is finite.
     """
-    lines = [_thinned(curve) for curve in plot.curves]
+    lines = [_thin(curve) for curve in plot.curves]
     points = np.concatenate([line[np.isfinite(line).all(axis=1)] for line in lines] or [[]])
     if len(points) == 0:
         raise InputError(f'plot {plot.title!r} has no finite point to draw')
-    x_ticks = _ticks(points[:, 0].min(), points[:, 0].max(), 6)
-    y_ticks = _ticks(points[:, 1].min(), points[:, 1].max(), 5)
     x_low, x_high = points[:, 0].min(), points[:, 0].max()
+    x_ticks = _ticks(x_low, x_high, 6)
+    y_ticks = _ticks(points[:, 1].min(), points[:, 1].max(), 5)
     y_low, y_high = min(y_ticks), max(y_ticks)
     right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
 
-    def across(x: float) -> float:
+    def px(x: float) -> float:
         return _LEFT + (x - x_low) / ((x_high - x_low) or 1) * (right - _LEFT)
 
-    def down(y: float) -> float:
+    def py(y: float) -> float:
         return bottom - (y - y_low) / ((y_high - y_low) or 1) * (bottom - _TOP)
 
     svg = []
     for y, text in y_ticks.items():
-        svg.append(
-            f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{down(y):.1f}" y2="{down(y):.1f}"/>'
-        )
-        svg.append(f'<text x="{_LEFT - 8}" y="{down(y) + 4:.1f}" text-anchor="end">{text}</text>')
+        svg += [f'<line class="rule" x1="{_LEFT}" x2="{right}" y1="{py(y):.1f}" y2="{py(y):.1f}"/>',
+                f'<text x="{_LEFT - 8}" y="{py(y) + 4:.1f}" text-anchor="end">{text}</text>']
     for x, text in x_ticks.items():
         if x_low <= x <= x_high:
             svg.append(
-                f'<text x="{across(x):.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>'
-            )
+                f'<text x="{px(x):.1f}" y="{bottom + 18}" text-anchor="middle">{text}</text>')
     svg.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
     middle = (_TOP + bottom) / 2
-    svg.append(
-        f'<text class="label" x="{(_LEFT + right) / 2}" y="{_HEIGHT - 6}" '
-        f'text-anchor="middle">{escape(plot.x_label)}</text>'
-    )
-    svg.append(
-        f'<text class="label" x="14" y="{middle}" text-anchor="middle" '
-        f'transform="rotate(-90 14 {middle})">{escape(plot.y_label)}</text>'
-    )
+    svg.append(f'<text class="label" x="{(_LEFT + right) / 2}" y="{_HEIGHT - 6}" '
+               f'text-anchor="middle">{escape(plot.x_label)}</text>')
+    svg.append(f'<text class="label" x="14" y="{middle}" text-anchor="middle" '
+               f'transform="rotate(-90 14 {middle})">{escape(plot.y_label)}</text>')
     keys = []
     order = list(dict.fromkeys([*labels, *(curve.label for curve in plot.curves)]))
     for curve, line in zip(plot.curves, lines, strict=True):
         index = order.index(curve.label)
-        style = (
-            f'stroke="var(--curve-{index % _COLOURS})" '
-            f'stroke-dasharray="{_DASHES[index % len(_DASHES)]}"'
-        )
+        style = (f'stroke="var(--curve-{index % _COLOURS})" '
+                 f'stroke-dasharray="{_DASHES[index % len(_DASHES)]}"')
         path = ''
-        for stretch in _stretches(line):
-            places = [f'{across(x):.1f} {down(y):.1f}' for x, y in stretch]
-            path += 'M' + 'L'.join(places)
-            if len(places) == 1:
-                # A line needs two points; one alone is a dot.
-                x, y = places[0].split()
-                colour = f'var(--curve-{index % _COLOURS})'
-                svg.append(f'<circle cx="{x}" cy="{y}" r="3.5" fill="{colour}"/>')
+        for run in _finite_runs(line):
+            points = [f'{px(x):.1f} {py(y):.1f}' for x, y in run]
+            path += 'M' + 'L'.join(points)
+            if len(points) == 1:
+                # A path needs two points; draw a single one as a dot.
+                x, y = points[0].split()
+                svg.append(f'<circle cx="{x}" cy="{y}" r="3.5" '
+                           f'fill="var(--curve-{index % _COLOURS})"/>')
         svg.append(
-            f'<path class="curve" {style} d="{path}"><title>{escape(curve.label)}</title></path>'
-        )
-        keys.append(
-            f'<li><svg viewBox="0 0 28 8" aria-hidden="true"><path class="curve" {style} '
-            f'd="M1 4H27"/></svg>{escape(curve.label)}</li>'
-        )
+            f'<path class="curve" {style} d="{path}"><title>{escape(curve.label)}</title></path>')
+        keys.append(f'<li><svg viewBox="0 0 28 8" aria-hidden="true"><path class="curve" {style} '
+                    f'd="M1 4H27"/></svg>{escape(curve.label)}</li>')
     names = ', '.join(curve.label for curve in plot.curves)
-    return (
-        f'<figure class="plot"><figcaption>{escape(plot.title)}</figcaption>'
-        f'<ul class="keys">{"".join(keys)}</ul>'
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(plot.title)}: {escape(names)}">{"".join(svg)}</svg></figure>'
-    )
+    return (f'<figure class="plot"><figcaption>{escape(plot.title)}</figcaption>'
+            f'<ul class="keys">{"".join(keys)}</ul>'
+            f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+            f'aria-label="{escape(plot.title)}: {escape(names)}">{"".join(svg)}</svg></figure>')
 
 
-def _thinned(curve: Curve) -> np.ndarray:
+def _thin(curve: Curve) -> np.ndarray:
     """Return the points (n, 2) of a curve, at most ``_MAX_POINTS`` of them."""
     x, y = (np.asarray(v, dtype=np.float64) for v in (curve.x, curve.y))
     if x.ndim != 1 or x.shape != y.shape:
@@ -138,15 +124,15 @@ def _thinned(curve: Curve) -> np.ndarray:
     return np.array([run.mean(axis=0) for run in np.array_split(points, _MAX_POINTS)])
 
 
-def _stretches(line: np.ndarray) -> list[np.ndarray]:
-    """Cut the points (n, 2) into stretches of finite ones."""
+def _finite_runs(line: np.ndarray) -> list[np.ndarray]:
+    """Split the points (n, 2) into runs of consecutive finite ones."""
     finite = np.isfinite(line).all(axis=1)
     cuts = np.flatnonzero(finite[1:] != finite[:-1]) + 1
     return [part for part in np.split(line, cuts) if len(part) and np.isfinite(part).all()]
 
 
 def _ticks(low: float, high: float, about: int) -> dict[float, str]:
-    """Return round numbers, ``about`` as many, that enclose low to high, and their texts."""
+    """Return about ``about`` round values that enclose low to high, with their labels."""
     if high == low:
         high = low + (abs(low) or 1)
     raw = (high - low) / about

@@ -1,10 +1,10 @@
-"""Matplotlib figures in one style, as files."""
+"""Matplotlib figures in one style, written to files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# MMEngine brings it.
+# A dependency of MMEngine.
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
@@ -12,16 +12,16 @@ from amt_mm.checkpoints.safe_save import atomic_file
 
 STYLE = {'font.size': 9, 'axes.titlesize': 10, 'axes.spines.top': False,
          'axes.spines.right': False, 'axes.axisbelow': True, 'svg.fonttype': 'none',
-         # Else each picture of the same numbers is another file.
+         # Makes the SVG reproducible.
          'svg.hashsalt': 'amt_mm'}
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write ``path`` with .png and with .svg behind it.
+    """Write a figure as ``<path>.png`` and ``<path>.svg``.
 
     Args:
         figure: Drawn under :data:`STYLE`.
-        path: Without an ending; folders are made.
+        path: Without suffix; missing folders are created.
 
     Returns:
         The SVG file.
@@ -30,6 +30,6 @@ def save_figure(figure: Figure, path: Path) -> Path:
     for file in files:
         with mpl.rc_context(STYLE), atomic_file(file) as temporary:
             figure.savefig(temporary, format=file.suffix[1:], dpi=150, bbox_inches='tight',
-                           # Without the date, the same numbers give the same file.
+                           # The date would make the SVG differ from run to run.
                            metadata={'Date': None} if file.suffix == '.svg' else None)
     return files[-1]

@@ -1,4 +1,4 @@
-"""Gallery of a guided run: images, their saliency over the refreshes, a plan, what is predicted."""
+"""Gallery of a guided run: images, their saliency per refresh, mask plans, reconstructions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,10 @@ from torch import nn
 from amt_mm.datasets import whole_image_view
 from amt_mm.saliency import SaliencyStore, resample
 
-from .pictures import (
-    denormalise,
-    paste_reconstruction,
-    plan_picture,
-    saliency_overlay,
-    upscale,
-)
+from .pictures import denormalise, paste_reconstruction, plan_picture, saliency_overlay, upscale
 from .report import GalleryRow, Picture
 
-# Pixels a token in the pictures: an 8-pixel patch can still be read on a phone.
+# Pixels per token in the pictures, readable on a phone even for patches of 8 pixels.
 _CELL = 20
 
 
@@ -35,12 +29,12 @@ def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
     Args:
         model: The trained model, on any device.
         cfg: Its resolved config.
-        maps: Map files of the refreshes, in order.
+        maps: Saliency map files of the refreshes, in order.
         count: Number of images, spread evenly over the data set.
-        seed: Of the plans shown.
+        seed: Of the mask plans shown.
 
     Returns:
-        One row an image.
+        One row per image.
     """
     view = whole_image_view(DATASETS.build(cfg.train_dataloader.dataset))
     chosen = np.linspace(0, len(view) - 1, min(count, len(view))).round().astype(int).tolist()

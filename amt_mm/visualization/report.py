@@ -1,4 +1,4 @@
-"""One self-contained HTML page that shows what a run did."""
+"""A self-contained HTML page that shows the results of a run."""
 
 from __future__ import annotations
 
@@ -21,27 +21,26 @@ from .report_style import STYLE
 from .tables import MISSING, table_cells
 
 METHOD = (
-    'A masked autoencoder learns to see without labels: it hides most patches of an image and '
-    'learns to paint them from the few that stay visible. Which patches are hidden is usually '
-    'left to chance.',
-    'AMT (attention-driven masking and throwing, AAAI 2023) asks the model itself. Every few '
-    'epochs it looks at the whole image and notes where its own attention goes. Patches with '
-    'much attention tend to be masked and must be predicted; those in the middle are thrown away, '
-    'which saves time; those with little attention mostly stay visible. Patches are drawn at '
-    'random with these odds, so the plan of one image differs each time.',
-)
+    'A masked autoencoder learns visual features without labels: it masks most patches of an '
+    'image and learns to reconstruct them from the few that stay visible. Patches are usually '
+    'masked at random.',
+    'AMT (attention-driven masking and throwing, AAAI 2023) is guided by the model itself. Every '
+    'few epochs it computes an attention map of each whole image. Patches with high attention '
+    'tend to be masked and must be predicted, patches with medium attention are thrown away, which '
+    'saves time, and patches with low attention mostly stay visible. Patches are sampled with '
+    'these probabilities, so the mask plan of an image differs each time.')
 _QUALITIES = (88, 78, 65, 50, 35)
-# More in a line would be too small to see tokens.
+# With more columns the tokens become too small to see.
 _MAX_COLUMNS = 9
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and the short words under it.
+    """A captioned picture.
 
     Attributes:
         caption: Such as ``'attention, epoch 40'``.
-        image: (H, W, 3) uint8 RGB, or None where there is none.
+        image: (H, W, 3) uint8 RGB, or None if there is none.
     """
 
     caption: str
@@ -50,12 +49,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """Everything about one image; None where a picture does not exist.
+    """The pictures of one image; None where a picture does not exist.
 
     Attributes:
-        name: What to call the image.
+        name: Of the image.
         image: (H, W, 3) uint8 RGB, as all the others.
-        saliency: One picture a refresh, in order.
+        saliency: One picture per refresh, in order.
         plan: From :func:`amt_mm.visualization.plan_picture`.
         reconstruction: From :func:`amt_mm.visualization.paste_reconstruction`.
     """
@@ -73,16 +72,15 @@ class Report:
 
     Attributes:
         title: Heading of the page.
-        rows: Results, one mapping a model, as :func:`amt_mm.visualization.table_cells`.
+        rows: Results, one mapping per model, as :func:`amt_mm.visualization.table_cells`.
         columns: Heading of each column, in order.
         formats: Number format of columns.
-        notes: Sentences under the table: what it allows to conclude, and what not.
+        notes: Sentences under the table on what the results do and do not show.
         plots: Curves, such as the loss.
-        gallery: Pictures, one row an image.
-        details: Name and value of whatever makes the run repeatable: command,
-            seconds, versions. A value of several lines, such as the config,
-            is folded away.
-        explanation: Paragraphs under the title. Default: the method in plain words.
+        gallery: One row per image.
+        details: What is needed to reproduce the run: command, duration, versions. Multi-line
+            values, such as the config, are collapsed.
+        explanation: Paragraphs under the title. Defaults to an outline of the method.
     """
 
     title: str
@@ -97,27 +95,25 @@ class Report:
 
 
 def render(report: Report, max_bytes: int = 2_000_000) -> str:
-    """Return the page as HTML that needs no other file and asks for nothing.
+    """Render the page as HTML that loads no other resource.
 
-    Pictures are JPEG, at the best of five qualities that keeps the page small.
+    Pictures are JPEG, at the highest of five qualities that keeps the page within the limit.
 
     Args:
         report: The content; all text is escaped.
-        max_bytes: Upper limit of the page in UTF-8. Default 2 MB, which mails and
-            phones take.
+        max_bytes: Upper limit of the page in UTF-8. Defaults to 2 MB, suitable for mail and
+            phones.
 
     Raises:
-        InputError: If the page is too large at the lowest quality.
+        InputError: The page exceeds the limit even at the lowest quality.
     """
     for quality in _QUALITIES:
         page = _page(report, quality)
         size = len(page.encode())
         if size <= max_bytes:
             return page
-    raise InputError(
-        f'the report takes {size} bytes, more than {max_bytes}; '
-        'show fewer or smaller images, or shorten the details'
-    )
+    raise InputError(f'the report takes {size} bytes, more than {max_bytes}; '
+                     'show fewer or smaller images, or shorten the details')
 
 
 def _page(report: Report, quality: int) -> str:
@@ -128,10 +124,8 @@ def _page(report: Report, quality: int) -> str:
         sections.append(f'<section><h2>Curves</h2><div class="plots">{plots}</div></section>')
     if report.gallery:
         rows = ''.join(_gallery_row(row, quality) for row in report.gallery)
-        sections.append(
-            '<section><h2>What the model attends to, and what it must predict</h2>'
-            f'{_legend(report.gallery)}{rows}</section>'
-        )
+        sections.append('<section><h2>What the model attends to, and what it must predict</h2>'
+                        f'{_legend(report.gallery)}{rows}</section>')
     if report.details:
         details = ''.join(_detail(name, value) for name, value in report.details.items())
         sections.append(f'<section><h2>Details</h2><dl class="details">{details}</dl></section>')
@@ -140,7 +134,7 @@ def _page(report: Report, quality: int) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Makes sure of it: the browser itself refuses to load anything from elsewhere.
+        # Makes the browser refuse to load anything from elsewhere.
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
         f'<link rel="icon" href="data:,"><title>{title}</title>'
@@ -156,17 +150,13 @@ def _results(report: Report) -> str:
     body = []
     for cells in table_cells(report.rows, report.columns, report.formats):
         first, *others = map(escape, cells)
-        body.append(
-            f'<tr><th scope="row">{first}</th>'
-            + ''.join(f'<td>{cell}</td>' for cell in others)
-            + '</tr>'
-        )
+        body.append(f'<tr><th scope="row">{first}</th>'
+                    + ''.join(f'<td>{cell}</td>' for cell in others)
+                    + '</tr>')
     notes = ''.join(f'<p class="note">{escape(text)}</p>' for text in report.notes)
-    return (
-        '<section><h2>Results</h2><div class="scroll"><table>'
-        f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'{notes}</section>'
-    )
+    return ('<section><h2>Results</h2><div class="scroll"><table>'
+            f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+            f'{notes}</section>')
 
 
 def _gallery_row(row: GalleryRow, quality: int) -> str:
@@ -175,19 +165,17 @@ def _gallery_row(row: GalleryRow, quality: int) -> str:
 
     refreshes = ''
     if row.saliency:
-        # Together, so that a phone can show them in a line of their own.
+        # Grouped, so that a phone shows them in a row of their own.
         refreshes = f'<div class="refreshes">{figures(*row.saliency)}</div>'
     height, width = (1, 1) if row.image is None else row.image.shape[:2]
     ratio = f'{width}/{height}'
     columns = min(len(row.saliency) + 3, _MAX_COLUMNS)
-    return (
-        f'<article><h3>{escape(row.name)}</h3><div class="strip" '
-        f'style="--columns:{columns};--ratio:{ratio}">'
-        + figures(Picture('image', row.image))
-        + refreshes
-        + figures(Picture('plan', row.plan), Picture('reconstruction', row.reconstruction))
-        + '</div></article>'
-    )
+    return (f'<article><h3>{escape(row.name)}</h3><div class="strip" '
+            f'style="--columns:{columns};--ratio:{ratio}">'
+            + figures(Picture('image', row.image))
+            + refreshes
+            + figures(Picture('plan', row.plan), Picture('reconstruction', row.reconstruction))
+            + '</div></article>')
 
 
 def _figure(name: str, picture: Picture, quality: int) -> str:
@@ -202,34 +190,28 @@ def _figure(name: str, picture: Picture, quality: int) -> str:
 def _image(image: np.ndarray, description: str, quality: int) -> str:
     height, width = image.shape[:2]
     buffer = io.BytesIO()
-    # Colour at full resolution: halved, it smears over the borders of small tokens.
+    # No chroma subsampling: it would smear colours across the borders of small tokens.
     Image.fromarray(image).save(buffer, 'JPEG', quality=quality, subsampling=0, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{escape(description)}">'
-    )
+    return (f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" '
+            f'alt="{escape(description)}">')
 
 
 def _legend(gallery: Sequence[GalleryRow]) -> str:
-    """Return the three looks, drawn as in the pictures, and the colours of attention."""
+    """Return samples of the three token states and the colour scale of attention."""
     patch = next((row.image for row in gallery if row.image is not None), None)
     if patch is None:
         patch = np.full((2, 2, 3), 128, dtype=np.uint8)
     looks = []
-    for state, word, meaning in (
-        (VISIBLE, 'visible', 'the encoder sees it'),
-        (MASKED, 'masked', 'hidden, to be predicted'),
-        (THROWN, 'thrown', 'left out altogether'),
-    ):
+    for state, word, meaning in ((VISIBLE, 'visible', 'the encoder sees it'),
+                                 (MASKED, 'masked', 'hidden, to be predicted'),
+                                 (THROWN, 'thrown', 'left out altogether')):
         sample = np.asarray(Image.fromarray(patch).resize((48, 48)))
         drawn = plan_picture(sample, np.full(4, state), (2, 2))
         looks.append(f'<li>{_image(drawn, "", 90)}<span><b>{word}</b> {meaning}</span></li>')
     stops = ','.join(f'rgb({r} {g} {b})' for r, g, b in colour_table()[::51].tolist())
-    looks.append(
-        f'<li><i class="ramp" style="background:linear-gradient(90deg,{stops})"></i>'
-        '<span><b>attention</b> low to high, in each image</span></li>'
-    )
+    looks.append(f'<li><i class="ramp" style="background:linear-gradient(90deg,{stops})"></i>'
+                 '<span><b>attention</b> low to high, in each image</span></li>')
     return f'<ul class="legend">{"".join(looks)}</ul>'
 
 

@@ -1,4 +1,4 @@
-"""The style sheet of the report: light and dark, desktop and phone."""
+"""Style sheet of the report: light and dark, desktop and phone."""
 
 STYLE = """
 :root{

@@ -1,4 +1,4 @@
-"""Result tables: for the terminal and documents as Markdown, for programs as JSON."""
+"""Result tables: Markdown for terminals and documents, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,18 @@ from ..errors import InputError
 MISSING = '–'
 
 
-def table_cells(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    formats: Mapping[str, str] | None = None,
-) -> list[list[str]]:
+def table_cells(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str],
+                formats: Mapping[str, str] | None = None) -> list[list[str]]:
     """Return the text of each cell, row by row.
 
     Args:
-        rows: Values of each row by column. A value that is absent, None or NaN
-            becomes a dash.
+        rows: Values of each row by column; absent, None or NaN becomes a dash.
         columns: Heading of each column, in order.
-        formats: Format specification of a column's numbers, such as ``'.1f'``.
-            Default: as ``str`` gives them. Text stays as it is.
-
-    Returns:
-        One list a row, one text a column.
+        formats: Format specification of a column's numbers, such as ``'.1f'``. Defaults to
+            ``str``. Text is unchanged.
 
     Raises:
-        InputError: If a row or a format names a column that does not exist.
+        InputError: A row or a format names an unknown column.
     """
     formats = formats or {}
     for names in (*rows, formats):
@@ -44,75 +37,62 @@ def table_cells(
     return [[_cell(row.get(name), formats.get(name, '')) for name in columns] for row in rows]
 
 
-def markdown_table(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    formats: Mapping[str, str] | None = None,
-) -> str:
-    """Return a Markdown table whose source is aligned too; arguments as :func:`table_cells`.
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str],
+                   formats: Mapping[str, str] | None = None) -> str:
+    """Return a Markdown table with aligned source; arguments as :func:`table_cells`.
 
-    The first column is flush left, the others are flush right.
+    The first column is left-aligned, the others are right-aligned.
     """
     if not columns:
         raise InputError('a table needs at least one column')
     lines = [list(columns.values()), *table_cells(rows, columns, formats)]
     lines = [[text.replace('|', '\\|').replace('\n', ' ') for text in line] for line in lines]
-    # Three is the shortest rule that Markdown takes for one.
+    # Markdown requires at least three dashes.
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns))]
     rule = ['-' * widths[0]] + ['-' * (width - 1) + ':' for width in widths[1:]]
-    text = []
-    for line in [lines[0], rule, *lines[1:]]:
-        padded = [line[0].ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        text.append('| ' + ' | '.join(padded) + ' |\n')
-    return ''.join(text)
+    text = ''
+    for first, *others in [lines[0], rule, *lines[1:]]:
+        padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        text += f'| {" | ".join([first.ljust(widths[0]), *padded])} |\n'
+    return text
 
 
-def write_table(
-    path: str | Path,
-    rows: Sequence[Mapping[str, Any]],
-    columns: Mapping[str, str],
-    formats: Mapping[str, str] | None = None,
-) -> tuple[Path, Path]:
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str],
+                formats: Mapping[str, str] | None = None) -> tuple[Path, Path]:
     """Write ``<path>.md`` and, with unrounded values, ``<path>.json``.
 
-    In JSON what is missing or not finite is null.
+    In JSON, missing and non-finite values are null.
 
     Args:
-        path: Where to, without suffix.
+        path: Destination without suffix.
         rows: As :func:`table_cells`.
         columns: As :func:`table_cells`.
         formats: As :func:`table_cells`.
 
     Returns:
-        The two paths.
+        The paths of both files.
     """
     path = Path(path)
     markdown, data = path.with_name(path.name + '.md'), path.with_name(path.name + '.json')
     text = markdown_table(rows, columns, formats)
     values = [{name: _json_value(row.get(name)) for name in columns} for row in rows]
     content = json.dumps(
-        {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False
-    )
+        {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     markdown.write_text(text, encoding='utf-8')
     data.write_text(content + '\n', encoding='utf-8')
     return markdown, data
 
 
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, Real) and math.isnan(value))
-
-
 def _json_value(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
-    # JSON has no number that is not finite: null.
+    # JSON has no non-finite numbers.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any, spec: str) -> str:
-    if _missing(value):
-        return MISSING
     is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if value is None or (is_number and math.isnan(value)):
+        return MISSING
     return format(value, spec) if is_number else str(value)

@@ -1,4 +1,4 @@
-# AttMask-High in 300 epochs, batch 800, wider crops.
+# AttMask-High for 300 epochs, batch 800, with wider ranges of crop sizes.
 # Kakogeorgiou et al., ECCV 2022 (arXiv 2203.12719): 75.0 k-NN, 77.5 linear (teacher).
 #   bash tools/dist_train.sh \
 #     configs/attmask/ibot-attmask-high_vit-small-p16_8xb100-amp-coslr-300e_in1k.py 8

@@ -1,5 +1,5 @@
-# iBOT on a fifth of ImageNet-1K, the first 260 files of each class: 6 local crops, and a
-# teacher that follows faster.
+# iBOT on a fifth of ImageNet-1K, the first 260 files of each class, with 6 local crops and faster
+# updates of the teacher.
 _base_ = 'ibot-block_vit-small-p16_4xb60-amp-coslr-100e_in1k.py'
 
 train_pipeline = _base_.train_pipeline

@@ -1,5 +1,5 @@
-# Ablation: AMT 45/40 whose guidance grows linearly through training, after HPM's easy-to-hard
-# masking. No figure is published.
+# Ablation: AMT 45/40 with guidance that increases linearly over training, after HPM's easy-to-hard
+# masking. No result is published.
 #   bash tools/dist_train.sh \
 #     configs/mae/mae-amt-annealed_vit-base-p16_8xb512-amp-coslr-200e_in1k.py 8
 _base_ = ['./mae_vit-base-p16_8xb512-amp-coslr-200e_in1k.py', '../_base_/amt/mae-amt.py']

@@ -1,5 +1,5 @@
-# MAE + AMT on ViT-H/14, 400 epochs, in bf16, with its blocks recomputed. No row in the paper, so no
-# figure is expected. Memory a GPU, and when to share the optimiser's state among them:
+# MAE + AMT on ViT-H/14, 400 epochs, in bf16, with gradient checkpointing. Not in the paper, so no
+# result is expected. Memory per GPU, and when to shard the optimiser's state:
 # docs/performance.md, "Memory of ViT-L and ViT-H".
 #   bash tools/dist_train.sh configs/mae/mae-amt_vit-huge-p14_8xb512-amp-coslr-400e_in1k.py 8
 _base_ = './mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'

@@ -1,5 +1,5 @@
 # Ablation: patches with a high loss are masked (after HPM), easy to hard, without attention. No
-# figure is published for this recipe.
+# result is published for this recipe.
 #   bash tools/dist_train.sh \
 #     configs/mae/mae-loss-guided_vit-base-p16_8xb512-amp-coslr-200e_in1k.py 8
 _base_ = ['./mae_vit-base-p16_8xb512-amp-coslr-200e_in1k.py', '../_base_/amt/mae-random.py']

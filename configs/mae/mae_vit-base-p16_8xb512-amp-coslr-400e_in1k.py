@@ -7,5 +7,5 @@ _base_ = 'mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
 optim_wrapper = dict(optimizer=dict(fused=True))
 
-# `_delete_` drops a scope entry that the runner would hand to the function.
+# `_delete_` removes a `_scope_` entry that would be passed to the function.
 train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 from amt_mm.hooks.clip_each_hook import clip_each
-from amt_mm.hooks.teacher_update_hook import follow
+from amt_mm.hooks.teacher_update_hook import update_teacher
 from amt_mm.masking import CropMasking
 from amt_mm.models import IBOT
-from amt_mm.models.ibot import by_size
+from amt_mm.models.ibot import batch_by_size
 from amt_mm.saliency import AttentionTap
 from lab.cost.memory import kept_bytes
 
@@ -71,7 +71,7 @@ class DistillationStep(Contestant):
             raise InputError(f'{config}: its parts are known of amt_mm.IBOT with masks alone')
         optimizer = self.optim_wrapper.optimizer
         optimizer.register_step_pre_hook(lambda *_: clip_each(optimizer, 3.0))
-        optimizer.register_step_post_hook(lambda *_: follow(self.model, 0.996))
+        optimizer.register_step_post_hook(lambda *_: update_teacher(self.model, 0.996))
         self.share = fmean(self.model.masking.ratio) * self.model.masking.gate
 
     def steps(self, strategies: Sequence[str]) -> list[Work]:
@@ -83,7 +83,7 @@ class DistillationStep(Contestant):
     def masks(self, strategies: Sequence[str]) -> list[Work]:
         """Attention, if needed, and masks, for each strategy."""
         whole, tap, _ = self._teacher()
-        return [Work(f'masks, {strategy}', self.device, lambda: self.model.mask(whole, tap),
+        return [Work(f'masks, {strategy}', self.device, lambda: self.model.make_mask(whole, tap),
                      partial(self._prepare, strategy)) for strategy in strategies]
 
     def parts(self, strategy: str) -> list[Work]:
@@ -94,8 +94,8 @@ class DistillationStep(Contestant):
         model, step = self.model, self.optim_wrapper
         self._prepare(strategy)
         whole, tap, told = self._teacher()
-        local = by_size(self._data()['inputs'][model.num_global:])
-        taught, mask = model.teach(whole)
+        local = batch_by_size(self._data()['inputs'][model.num_global:])
+        taught, mask = model.run_teacher(whole)
         tokens = model.backbone.encode(whole, mask).detach().requires_grad_()
         seen = [model.backbone.encode(crops)[:, 0].detach().requires_grad_() for crops in local]
         gradient = torch.randn_like(tokens)
@@ -109,7 +109,7 @@ class DistillationStep(Contestant):
         def compare() -> None:
             for tensor in (tokens, *seen):
                 tensor.grad = None
-            sum(model.compare(taught, tokens, seen, mask).values()).backward()
+            sum(model.compute_losses(taught, tokens, seen, mask).values()).backward()
 
         def update() -> None:
             step.step()
@@ -128,7 +128,7 @@ class DistillationStep(Contestant):
             'preprocess': self._data,
             'teacher, global crops': lambda: self._encode(whole),
             "teacher's projection": project,
-            'attention and masks': lambda: model.mask(whole, tap),
+            'attention and masks': lambda: model.make_mask(whole, tap),
             'student, global crops':
                 lambda: model.backbone.encode(whole, mask).backward(gradient),
             'student, local crops': learn_local,

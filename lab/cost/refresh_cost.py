@@ -184,4 +184,4 @@ def counted_refresh(backbone: nn.Module, grid: tuple[int, int],
     size = [side * backbone.patch_size for side in grid]
     images, source = torch.zeros(1, 3, *size, device='meta'), source or SaliencySource()
     # A module's text has the shapes of all its matrices; what heads divide costs the same.
-    return multiply_adds(lambda: source.look(backbone, images), (str(backbone), grid, source))
+    return multiply_adds(lambda: source.extract(backbone, images), (str(backbone), grid, source))

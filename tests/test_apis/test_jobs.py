@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 import threading
 import time
 
 import pytest
+from forked_script import started
 from mmengine.config import Config
 
 from amt_mm.apis import jobs
@@ -52,8 +52,8 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
 
 def test_a_stopped_run_says_how_to_continue(tool, tmp_path):
     tool('sys.exit(75)')
-    with pytest.raises(jobs.RunError, match='was stopped and has saved a checkpoint: run the '
-                                            'same command'):
+    with pytest.raises(jobs.RunError,
+                       match='was stopped and has saved a checkpoint: run the same command'):
         run(tmp_path / 'run', show=[])
 
 
@@ -104,19 +104,20 @@ def test_a_terminated_series_terminates_its_children(tmp_path):
     """With real processes: SIGTERM to the series reaches the training."""
     (tmp_path / 'train.py').write_text(
         'import os, time\nprint("pid", os.getpid(), flush=True)\ntime.sleep(600)')
-    code = f'''
+    series = tmp_path / 'series.py'
+    series.write_text(f'''
 from pathlib import Path
-from amt_mm.engine import jobs
+from amt_mm.apis import jobs
 jobs.tools_folder = lambda: Path({str(tmp_path)!r})
 with jobs.stopping_children():
     jobs.run_tool('train', [], [], Path({str(tmp_path)!r}), show=['pid'])
-'''
-    with subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.PIPE) as process:
-        # What mmpretrain prints when it is imported may stand before.
-        child = next(int(line.split()[1]) for line in process.stdout if line.startswith('pid'))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 128 + signal.SIGTERM
+''')
+    with started(series) as process:
+        until(lambda: process.stdout.is_file() and process.stdout.read_text().endswith('\n'))
+        child = int(process.stdout.read_text().split()[1])
+        process.terminate()
+        process.join(120)
+        assert process.exitcode == 128 + signal.SIGTERM
     for _ in range(1000):
         if not os.path.exists(f'/proc/{child}'):
             break

@@ -12,6 +12,7 @@ from amt_mm.apis import launch
 from amt_mm.cli import arguments
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
+from amt_mm.reliability.watchdog import watchdog
 
 CONFIG = """
 default_scope = '{scope}'
@@ -200,6 +201,13 @@ def test_a_fault_keeps_its_traceback():
 # --- processes ---------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def unwatched():
+    """What the tools of these tests have begun to watch is not watched in other tests."""
+    yield
+    watchdog.leave()
+
+
 def config_for(tmp_path, launcher, extra=''):
     text = CONFIG.format(scope='mmpretrain', workers=0) + extra
     return launch.load_config(write_config(tmp_path, text), parse('--launcher', launcher))
@@ -250,13 +258,13 @@ def test_a_group_on_cpu(tmp_path, monkeypatch):
     start = torch.distributed.init_process_group
     monkeypatch.setattr(torch.distributed, 'init_process_group',
                         lambda *args, **kwargs: (seen.update(kwargs), start(*args, **kwargs)))
-    extra = ("env_cfg = dict(dist_cfg=dict(backend='nccl', timeout=77))\n"
+    extra = ("env_cfg = dict(dist_cfg=dict(backend='nccl', timeout=7200))\n"
              'find_unused_parameters = True\nmodel_wrapper_cfg = dict(static_graph=True)\n')
     cfg = config_for(tmp_path, 'pytorch', extra)
     try:
         launch.prepare_processes(cfg)
         assert torch.distributed.get_backend() == 'gloo'
-        assert seen['timeout'] == timedelta(seconds=77)
+        assert seen['timeout'] == timedelta(seconds=7200)
     finally:
         launch.end_processes()
     assert not torch.distributed.is_initialized()

@@ -1,6 +1,7 @@
 """evaluate: what is run, what is taken for its result, and when it is not repeated."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
@@ -8,7 +9,8 @@ from mmengine.config import Config
 from amt_mm.apis import protocols
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.errors import InputError
-from amt_mm.names import PROTOCOLS
+from amt_mm.names import DATA
+from amt_mm.protocols import PROTOCOLS
 
 
 @pytest.fixture
@@ -121,21 +123,45 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     simmim = Pretraining('SimMIM', None, dict(arch='base', patch_size=16,
                                               layer_scale_init_value=.1), 224)
     mae = Pretraining('MAE', None, dict(arch='base', patch_size=16), 224)
-    found = protocols.find_config('finetune', 'cifar10', simmim)
+    found, _ = protocols.find_config('finetune', 'cifar10', simmim)
     assert '-simmim-' in found.name
-    assert '-simmim-' not in protocols.find_config('finetune', 'cifar10', mae).name
+    assert '-simmim-' not in protocols.find_config('finetune', 'cifar10', mae)[0].name
     for protocol in PROTOCOLS:
-        path = protocols.find_config(protocol, 'cifar10', simmim)
-        assert protocols.fitted(path, simmim, {}).model.backbone.layer_scale_init_value == .1
+        path, _ = protocols.find_config(protocol, 'cifar10', simmim)
+        assert protocols.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
 
 def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('model = dict(backbone=dict())\n')
-    with pytest.raises(InputError, match='has no default_hooks.pretrained: it is no protocol'):
-        protocols.fitted(path, Pretraining(None, None, {}, None), {})
+    with pytest.raises(InputError, match='has no default_hooks.pretrained, so it is not a'):
+        protocols.adapt_config(path, Pretraining(None, None, {}, None), {})
 
 
 def test_unknown_data_is_refused():
     with pytest.raises(InputError, match='no config for knn on cifar11'):
         protocols.find_config('knn', 'cifar11', Pretraining(None, None, {}, None))
+
+
+@pytest.mark.parametrize('data', DATA)
+def test_a_public_data_set_without_a_config_of_its_own_takes_that_for_folders(
+        data, monkeypatch):
+    pretraining = Pretraining(None, None, {}, None)
+    own, _ = protocols.find_config('linear4', data, pretraining)
+    wanted = protocols.adapt_config(own, pretraining, {})
+    entry = replace(PROTOCOLS['linear4'], configs='linear/*_1xb256-last4-*_{data}.py')
+    monkeypatch.setitem(PROTOCOLS, 'linear4', entry)
+    config, options = protocols.find_config('linear4', data, pretraining)
+    assert config.name == 'vit-base-p16_1xb256-last4-coslr-100e_folder.py'
+    found = protocols.adapt_config(config, pretraining, options)
+    assert found.optim_wrapper.optimizer.lr == .05
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        assert found[loader].dataset == wanted[loader].dataset
+    assert found.model.head == wanted.model.head
+
+
+@pytest.mark.parametrize('text', ['', "protocol = 'knn5'"])
+def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
+    (tmp_path / 'a.py').write_text(text)
+    with pytest.raises(InputError, match='is not one of knn, .*finetune; inherit from'):
+        protocols.protocol_of(tmp_path / 'a.py')

@@ -3,14 +3,17 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from amt_mm.apis.jobs import tools_folder
 from amt_mm.cli import parse_first
 
 # The options of launch_processes.py are those of torchrun, which torch alone can print.
-TOOLS = sorted({*tools_folder().rglob('*.py')} - {tools_folder() / 'launch_processes.py'})
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted({*ROOT.glob('tools/**/*.py'), *ROOT.glob('lab/*.py'),
+                *ROOT.glob('lab/*/__main__.py')} - {
+                    ROOT / 'tools/launch_processes.py', ROOT / 'lab/__init__.py'})
 assert len(TOOLS) > 20
 RUN = """
 import json, runpy, sys
@@ -22,12 +25,12 @@ except SystemExit as stop:
 """
 
 
-@pytest.mark.parametrize('tool', TOOLS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('tool', TOOLS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_help_and_usage_errors_import_no_stack(tool):
     # A fresh interpreter: here the stack is imported.
     for flag, status in (('--help', 0), ('--no-such-flag', 2)):
         done = subprocess.run([sys.executable, '-c', RUN, str(tool), flag], capture_output=True,
-                              text=True, check=True)
+                              text=True, check=True, cwd=ROOT)
         *said, found = done.stdout.splitlines()
         code, modules = json.loads(found)
         assert code == status and (said if flag == '--help' else 'error: ' in done.stderr)

@@ -7,7 +7,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import amt_mm.registry  # noqa: F401
-from amt_mm.detection.annotations import COCO_SOURCE, flaw, read_annotations
+from amt_mm.detection.annotations import COCO_SOURCE, find_flaw, read_annotations
 from amt_mm.errors import InputError
 
 
@@ -16,8 +16,8 @@ def test_a_sound_file_is_read(tmp_path):
     assert read_annotations(str(write_content(tmp_path, content, False)), COCO_SOURCE) == content
 
 
-def test_a_missing_file_says_where_to_get_it(tmp_path):
-    with pytest.raises(InputError, match=r'x.json: there is no such file; .*https://cocodataset'):
+def test_a_missing_file_names_its_source(tmp_path):
+    with pytest.raises(InputError, match=r'x.json: does not exist; .*https://cocodataset'):
         read_annotations(str(tmp_path / 'x.json'), COCO_SOURCE)
 
 
@@ -29,16 +29,16 @@ def change(section, index, **values):
 
 @pytest.mark.parametrize(('damage', 'message'), [
     (change('annotations', 2, category_id=99),
-     "object 102 of image 11 has category_id 99, which `categories` does not list"),
-    (change('annotations', 2, image_id=7), 'object 102 of image 7: `images` does not list'),
-    (change('annotations', 2, id=100), 'object 100 of image 11: another object has the same id'),
+     "object 102 of image 11: category_id 99 is not in `categories`"),
+    (change('annotations', 2, image_id=7), 'object 102 of image 7: the image is not in `images`'),
+    (change('annotations', 2, id=100), 'duplicate id 100 in `annotations`'),
     (change('annotations', 0, id=0), 'object 0 of image 10: object ids must start at 1'),
-    (change('images', 2, id=11), 'id 11 is there twice in `images`'),
-    (change('categories', 1, id=1), 'id 1 is there twice in `categories`'),
+    (change('images', 2, id=11), 'duplicate id 11 in `images`'),
+    (change('categories', 1, id=1), 'duplicate id 1 in `categories`'),
     (lambda content: content['annotations'][1].pop('image_id'), "an entry lacks 'image_id'"),
     (lambda content: content.pop('categories'), "has no list 'categories'"),
 ])
-def test_a_file_that_contradicts_itself(tmp_path, damage, message):
+def test_refuses_an_inconsistent_file(tmp_path, damage, message):
     content = toy_content()
     damage(content)
     with pytest.raises(InputError, match=message) as error:
@@ -47,7 +47,7 @@ def test_a_file_that_contradicts_itself(tmp_path, damage, message):
 
 
 @pytest.mark.parametrize('text', ['', '{"images": [', '[]', '\x00'])
-def test_a_file_that_is_none(tmp_path, text):
+def test_refuses_other_files(tmp_path, text):
     (tmp_path / 'x.json').write_text(text)
     with pytest.raises(InputError, match=r'x.json (is not JSON|has no list)'):
         read_annotations(str(tmp_path / 'x.json'), COCO_SOURCE)
@@ -69,8 +69,8 @@ def entry(**changes):
     dict(segmentation=disc(*BOX, (WIDTH, HEIGHT))),
     dict(segmentation=[[1, 2], *rectangle(*BOX)]),
 ])
-def test_sound_objects(changes):
-    assert flaw(entry(**changes), WIDTH, HEIGHT) is None
+def test_usable_objects(changes):
+    assert find_flaw(entry(**changes), WIDTH, HEIGHT) is None
 
 
 EMPTY = rle.frPyObjects(dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH]), HEIGHT, WIDTH)
@@ -91,32 +91,32 @@ EMPTY = rle.frPyObjects(dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH]), HEI
     (dict(segmentation=EMPTY), 'empty mask'),
 ])
 def test_flaws(changes, reason):
-    assert reason in flaw(entry(**changes), WIDTH, HEIGHT)
+    assert reason in find_flaw(entry(**changes), WIDTH, HEIGHT)
 
 
 def test_a_mask_of_another_image():
-    with pytest.raises(InputError, match='its mask is of 64 x 48 pixels, the image of 48 x 64'):
-        flaw(entry(segmentation=disc(*BOX, (HEIGHT, WIDTH))), WIDTH, HEIGHT)
+    with pytest.raises(InputError, match='the mask is 64 x 48 pixels, the image 48 x 64'):
+        find_flaw(entry(segmentation=disc(*BOX, (HEIGHT, WIDTH))), WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize('broken', [
     dict(bbox=[1, 2, 3]), dict(bbox=[]), dict(bbox=None), dict(bbox=[4, 6, None, 16]),
     dict(bbox=['4', '6', '20', '16']), dict(area=None)])
-def test_a_box_that_is_none(broken):
-    with pytest.raises(InputError, match='object 1 of image 2 has no sound `bbox`'):
-        flaw(entry(**broken), WIDTH, HEIGHT)
+def test_refuses_an_invalid_box(broken):
+    with pytest.raises(InputError, match='object 1 of image 2 needs valid `bbox`'):
+        find_flaw(entry(**broken), WIDTH, HEIGHT)
 
 
 @pytest.mark.parametrize('mask', [
     dict(counts=[5, 3, 9]), dict(size=None, counts=[5, 3, 9]), dict(size=[HEIGHT, WIDTH]),
     dict(size=[HEIGHT, WIDTH], counts=None), 'abc', [4, 6, 24, 6, 24, 22]])
-def test_a_mask_that_is_none(mask):
-    with pytest.raises(InputError, match='object 1 of image 2: its `segmentation` is neither'):
-        flaw(entry(segmentation=mask), WIDTH, HEIGHT)
+def test_refuses_an_invalid_mask(mask):
+    with pytest.raises(InputError, match='object 1 of image 2: `segmentation` is neither'):
+        find_flaw(entry(segmentation=mask), WIDTH, HEIGHT)
 
 
-def test_an_object_of_id_0_is_never_found():
-    """Why it is refused: pycocotools gives AP 0 to perfect detections."""
+def test_an_object_with_id_0_is_never_found():
+    """Why it is refused: pycocotools gives perfect detections an AP of 0."""
     found = {}
     for start in (0, 1):
         content = toy_content()

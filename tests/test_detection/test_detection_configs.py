@@ -1,4 +1,4 @@
-"""Every config of detection builds, says where it starts from, and quotes Table 3."""
+"""Every detection config builds, names its checkpoint, and quotes Table 3."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 
 import amt_mm.registry  # noqa: F401
-from amt_mm.evaluation.paper_detection import TABLE_3
+from amt_mm.evaluation.paper import TABLE_3
 from amt_mm.registry import DATASETS, HOOKS, METRICS
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'mmdet'
@@ -40,7 +40,7 @@ def test_config_builds(path):
         wrapper.update(type='OptimWrapper')
         wrapper.pop('loss_scale')
     lrs = {group['lr'] for group in build_optim_wrapper(model, wrapper).param_groups}
-    # One rate for each depth: layers, embeddings, and all behind the backbone.
+    # One rate per depth: layers, embeddings, and everything after the backbone.
     assert len(lrs) == model.backbone.num_layers + 2
     assert max(lrs) == cfg.optim_wrapper.optimizer.lr
     classes = {'coco': 80, 'lvis': 1203, 'mini': 80}[path.parts[0]]
@@ -54,7 +54,7 @@ def test_config_builds(path):
         assert dataset.data_root.startswith('data/')
         pipeline = [TRANSFORMS.build(transform) for transform in dataset.pipeline]
         assert type(pipeline[-1]).__name__ == 'PackDetInputs'
-        # What the model pads to is what the pipeline fits into.
+        # The model pads to the size that the pipeline fits images into.
         size, = {transform.scale for transform in pipeline if hasattr(transform, 'scale')}
         assert size == (cfg.model.data_preprocessor.pad_size_divisor,) * 2
         assert model.backbone.img_size == size
@@ -64,16 +64,16 @@ def test_config_builds(path):
         assert evaluator.ann_file == f'{loader.dataset.data_root}/{loader.dataset.ann_file}'
     steps = cfg.param_scheduler[-1]
     assert steps.end == cfg.train_cfg.max_iters
-    if path.parts[0] == 'mini':  # has a schedule of its own
+    if path.parts[0] == 'mini':  # has its own schedule
         assert 0 < steps.milestones[0] < steps.milestones[1] < steps.end
     else:
         assert steps.milestones == [round(steps.end * 8 / 9), round(steps.end * 26 / 27)]
     assert cfg.train_cfg.max_iters % cfg.train_cfg.val_interval == 0
 
 
-# What ViTDet sets for ViT-B (Li et al., ECCV 2022, Appendix A.2), or leaves as it is in Mask R-CNN
-# of detectron2, in detectron2's own terms: anchors by their sides in pixels, and each of a box's
-# four offsets multiplied by a weight, where mmdet divides by a deviation.
+# Settings of ViTDet for ViT-B (Li et al., ECCV 2022, Appendix A.2) or, unchanged, of detectron2's
+# Mask R-CNN, in detectron2's terms: anchor sides in pixels, and a weight that multiplies each of a
+# box's four offsets, where mmdet divides by a standard deviation.
 STRIDES = [4, 8, 16, 32, 64]
 ANCHOR_SIDES = [32, 64, 128, 256, 512]
 RPN_WEIGHTS, ROI_WEIGHTS = [1, 1, 1, 1], [10, 10, 5, 5]
@@ -128,7 +128,7 @@ VITDET_LAYER_DECAY = .7
 
 
 @pytest.mark.parametrize('data', COMMON)
-def test_figures_of_vitdet(data):
+def test_settings_match_vitdet(data):
     cfg = Config.fromfile(CONFIGS / data / COMMON[data].format(''))
     found = {}
     for key in VITDET:
@@ -142,8 +142,8 @@ def test_figures_of_vitdet(data):
 
 
 @pytest.mark.parametrize('data', COMMON)
-def test_anchors_of_vitdet(data):
-    """As built: five sides, each in three shapes of the same area (height over width)."""
+def test_anchors_match_vitdet(data):
+    """As built: five sides, each with three aspect ratios (height over width) of equal area."""
     from mmdet.registry import TASK_UTILS
     cfg = Config.fromfile(CONFIGS / data / COMMON[data].format(''))
     anchors = TASK_UTILS.build(cfg.model.rpn_head.anchor_generator).base_anchors
@@ -155,14 +155,14 @@ def test_anchors_of_vitdet(data):
 
 @pytest.mark.parametrize('data', COMMON)
 @pytest.mark.parametrize('row', ROWS)
-def test_rows_differ_in_the_checkpoint_alone(data, row):
+def test_rows_differ_in_the_checkpoint_only(data, row):
     common = Config.fromfile(CONFIGS / data / COMMON[data].format(''))
     path = CONFIGS / data / COMMON[data].format(f'{row}_')
     cfg = Config.fromfile(path)
     assert common.default_hooks.pretrained.checkpoint == ''
     checkpoint = cfg.default_hooks.pretrained.checkpoint
     assert (checkpoint == 'none') == (row == 'scratch')
-    if row != 'scratch':  # where tools/train.py puts it for a config that is there
+    if row != 'scratch':  # where tools/train.py writes it for an existing config
         name = Path(checkpoint).parent.name
         assert (CONFIGS.parent / 'mae' / f'{name}.py').is_file()
         assert name.startswith(f'{row}_') and Path(checkpoint).name == 'epoch_400.pth'
@@ -193,7 +193,7 @@ def test_lvis_settings():
 
 
 def test_a_batch_without_objects_learns(tmp_path):
-    """As a jittered crop may be: every loss is there, and every parameter has a gradient."""
+    """Jittered crops may be empty: all losses exist, and every parameter has a gradient."""
     from mmdet.registry import MODELS
     from mmengine.dataset import pseudo_collate
     cfg = Config.fromfile(CONFIGS / FILES[-1])

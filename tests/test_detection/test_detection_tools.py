@@ -1,4 +1,4 @@
-"""Detection from the command line: train, go on, measure, on images of a few dozen pixels."""
+"""Detection from the command line on tiny images: train, resume, evaluate."""
 
 import json
 from contextlib import redirect_stderr
@@ -29,7 +29,7 @@ model = dict(
         mask_roi_extractor=dict(out_channels=16),
         mask_head=dict(in_channels=16, conv_out_channels=16, num_classes=3)),
     train_cfg=dict(rpn_proposal=dict(max_per_img=20)),
-    # All that is found, however bad, so that the measure has something to count.
+    # Keep all detections, however bad, so that the metric has something to count.
     test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(score_thr=0., max_per_img=5)))
 train_pipeline = [
     dict(type='amt_mm.LoadImage'),
@@ -55,7 +55,7 @@ default_hooks = dict(checkpoint=dict(interval=1), logger=dict(interval=1))
 
 @pytest.fixture(autouse=True)
 def mmdet_scope(monkeypatch):
-    # Asks every compiler of the machine for its version, which takes longer than a toy run.
+    # Runs every compiler of the machine for its version, which takes longer than a toy run.
     monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
     before = DefaultScope.get_current_instance()
     yield
@@ -68,8 +68,8 @@ def main(name):
 
 
 def run(tool, work_dir, *arguments):
-    """What the run writes to scalars.json, by line."""
-    # MMEngine shares loggers and visualizers of one name between runs in a process.
+    """Return the lines that the run writes to scalars.json."""
+    # Runs in one process share MMEngine loggers and visualizers of the same name.
     name = f'{work_dir.parent.name}-{work_dir.name}'
     main(tool)([*map(str, arguments), '--work-dir', str(work_dir), '--cfg-options',
                 f'experiment_name={name}', f'visualizer.name={name}'])
@@ -78,7 +78,7 @@ def run(tool, work_dir, *arguments):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_train_go_on_and_measure(tmp_path):
+def test_train_resume_and_evaluate(tmp_path):
     data = tmp_path / 'data'
     data.mkdir()
     content = toy_content()
@@ -105,7 +105,7 @@ def test_train_go_on_and_measure(tmp_path):
     assert len(scores) == 18
     assert {name: tested[name] for name in scores} == {name: measured[name] for name in scores}
 
-    # The same classes in another order: what a class's number means is in the checkpoint.
+    # The same classes in another order than in the checkpoint.
     content['categories'].reverse()
     path.write_text(json.dumps(content))
     # Not capsys: the logger of this run would write to its stream after it is closed.

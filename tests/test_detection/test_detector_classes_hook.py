@@ -1,4 +1,4 @@
-"""Heads, training and validation must agree on the classes."""
+"""Heads, training and validation set must agree on the classes."""
 
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ def loader(*classes):
 
 def runner(box=3, mask=3, **loaders):
     model = nn.Module()
-    # A proposal head tells one class from background, whatever the data set has.
+    # A proposal head has one class, whatever the data set has.
     model.rpn_head = Head(1)
     model.roi_head = nn.Module()
     model.roi_head.bbox_head, model.roi_head.mask_head = Head(box), Head(mask)
@@ -35,7 +35,7 @@ def checkpoint(*classes):
     return dict(meta=dict(dataset_meta=dict(classes=classes)))
 
 
-def test_agreement():
+def test_accepts_equal_classes():
     hook = DetectorClassesHook()
     made = runner(train_dataloader=loader(*'abc'), val_dataloader=loader(*'abc'),
                   test_dataloader=loader(*'abc'))
@@ -46,11 +46,11 @@ def test_agreement():
 
 @pytest.mark.parametrize('part', ['train', 'val', 'test'])
 @pytest.mark.parametrize(('sizes', 'wrong'), [
-    (dict(box=80), r'bbox_head is made for 80'), (dict(mask=2), r'mask_head is made for 2')])
-def test_another_count(part, sizes, wrong):
+    (dict(box=80), r'bbox_head has 80'), (dict(mask=2), r'mask_head has 2')])
+def test_refuses_another_count(part, sizes, wrong):
     made = runner(**sizes, **{f'{part}_dataloader': loader(*'abc')})
     with pytest.raises(InputError, match=rf'^{part}_dataloader.dataset has 3 classes, '
-                       rf'model.roi_head.{wrong}: set model.roi_head.bbox_head.num_classes=3 '
+                       rf'but model.roi_head.{wrong}: set model.roi_head.bbox_head.num_classes=3 '
                        'model.roi_head.mask_head.num_classes=3$'):
         getattr(DetectorClassesHook(), f'before_{part}')(made)
 
@@ -58,13 +58,13 @@ def test_another_count(part, sizes, wrong):
 ORDER = '(class 1 is b in {}, but c in {}_dataloader.dataset: both annotation files must list)'
 
 
-def test_another_order_is_told_before_training():
+def test_refuses_another_order_before_training():
     made = runner(train_dataloader=loader(*'abc'), val_dataloader=loader(*'acb'))
     with pytest.raises(InputError, match=ORDER.format('train_dataloader.dataset', 'val')):
         DetectorClassesHook().before_train(made)
 
 
-def test_another_count_in_validation_is_told_before_training():
+def test_refuses_another_count_in_validation_before_training():
     made = runner(train_dataloader=loader(*'abc'), val_dataloader=loader(*'ab'))
     with pytest.raises(InputError, match='^val_dataloader.dataset has 2 classes'):
         DetectorClassesHook().before_train(made)
@@ -75,7 +75,7 @@ def test_training_without_validation():
 
 
 @pytest.mark.parametrize('part', ['val', 'test'])
-def test_another_order_than_the_checkpoint(part):
+def test_refuses_another_order_than_the_checkpoint(part):
     hook = DetectorClassesHook()
     made = runner(**{f'{part}_dataloader': loader(*'acb')})
     hook.after_load_checkpoint(made, checkpoint(*'acb'))
@@ -88,7 +88,7 @@ def test_another_order_than_the_checkpoint(part):
         getattr(hook, f'before_{part}')(made)
 
 
-def test_a_test_after_training_goes_by_the_training_images():
+def test_a_test_after_training_is_compared_with_the_training_set():
     hook = DetectorClassesHook()
     made = runner(train_dataloader=loader(*'abc'), test_dataloader=loader(*'acb'))
     hook.after_load_checkpoint(made, checkpoint(*'acb'))
@@ -98,10 +98,10 @@ def test_a_test_after_training_goes_by_the_training_images():
 
 
 @pytest.mark.parametrize('loaded', [{}, dict(meta={}), dict(meta=dict(dataset_meta=None))])
-def test_a_checkpoint_without_classes_is_told(loaded, monkeypatch):
+def test_warns_about_a_checkpoint_without_classes(loaded, monkeypatch):
     lines = []
     monkeypatch.setattr(detector_classes_hook, 'print_log', lambda line, *_: lines.append(line))
     hook, made = DetectorClassesHook(), runner(test_dataloader=loader(*'abc'))
     hook.after_load_checkpoint(made, loaded)
     hook.before_test(made)
-    assert len(lines) == 1 and 'no checkpoint names the classes' in lines[0]
+    assert len(lines) == 1 and 'no checkpoint lists the training classes' in lines[0]

@@ -1,4 +1,4 @@
-"""The pyramid's strides, widths and layers, against ViTDet's description."""
+"""Strides, widths and layers of the pyramid, against ViTDet's description."""
 
 import pytest
 import torch
@@ -65,9 +65,9 @@ def test_autocast():
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(in_channels=24, patch_size=14), 'model.neck.strides: 4 is not a power of 2'),
-    (dict(in_channels=24, patch_size=16, strides=(4, 48)), 'strides: 48 is not a power of 2'),
-    (dict(in_channels=18), 'model.neck.in_channels: 18 cannot be divided by 4')], ids=str)
+    (dict(in_channels=24, patch_size=14), 'model.neck.strides: 4 is not patch_size 14 times'),
+    (dict(in_channels=24, patch_size=16, strides=(4, 48)), '48 is not patch_size 16 times'),
+    (dict(in_channels=18), 'model.neck.in_channels: 18 is not a multiple of 4')], ids=str)
 def test_bad_settings(kwargs, message):
     with pytest.raises(InputError, match=message):
         SimpleFeaturePyramid(**kwargs)

@@ -1,4 +1,4 @@
-"""The federated loss: formula, draw, and what mmdet's box head makes of it."""
+"""The federated loss: formula, class sampling, and use in mmdet's box head."""
 
 from types import SimpleNamespace
 
@@ -45,7 +45,7 @@ def test_formula():
     assert plain == pytest.approx(.5 * slowly(logits, labels, torch.ones(9), classes, 9), rel=1e-5)
 
 
-def test_classes_outside_the_draw_learn_nothing():
+def test_classes_outside_the_sample_get_no_gradient():
     logits = torch.randn(4, K, requires_grad=True)
     labels = torch.tensor([2, 7, 7, 2])
     made = loss(num_sampled=3)
@@ -57,8 +57,8 @@ def test_classes_outside_the_draw_learn_nothing():
     assert learning == drawn and len(drawn) == 3
 
 
-def test_draw_follows_the_square_root_of_image_counts():
-    """Of one class beside those present, over 4000 draws: chi-square with 4 degrees."""
+def test_sampling_follows_the_square_root_of_image_counts():
+    """One class besides the present ones, 4000 samples: chi-square with 4 degrees of freedom."""
     made = loss(num_sampled=2)
     torch.manual_seed(0)
     seen = torch.zeros(K)
@@ -73,12 +73,12 @@ def test_draw_follows_the_square_root_of_image_counts():
 
 
 @pytest.mark.parametrize(('labels', 'sampled', 'count'), [
-    ([0, 1, 2, 3], 2, 4),      # more present than wanted
-    ([7, 7], 3, 3),            # background alone
-    ([7], 50, 6),              # class 4 has no image: never drawn
-    ([4], 50, 7),              # but it is, if it is present
+    ([0, 1, 2, 3], 2, 4),      # more present than requested
+    ([7, 7], 3, 3),            # background only
+    ([7], 50, 6),              # class 4 has no image: never sampled
+    ([4], 50, 7),              # unless it is present
 ])
-def test_how_many(labels, sampled, count):
+def test_number_of_classes(labels, sampled, count):
     assert len(loss(num_sampled=sampled).sample_classes(torch.tensor(labels)).unique()) == count
 
 
@@ -106,7 +106,7 @@ def test_hook():
     FederatedCountsHook().before_train(runner(model, [5, 0, 2]))
     assert model['head'].image_counts.tolist() == [5, 0, 2]
     assert 'head.image_counts' in model.state_dict()
-    with pytest.raises(InputError, match='2 classes, FederatedLoss is made for 3'):
+    with pytest.raises(InputError, match='2 classes, but FederatedLoss has 3'):
         FederatedCountsHook().before_train(runner(model, [5, 0]))
     with pytest.raises(InputError, match='no amt_mm.FederatedLoss'):
         FederatedCountsHook().before_train(runner(torch.nn.Linear(1, 1), [5]))
@@ -131,7 +131,7 @@ def test_in_mmdets_box_head():
     assert logits.sigmoid().mean().item() == pytest.approx(.01, abs=.002)
     losses = head.loss(logits, deltas, torch.zeros(6, 5), torch.tensor([1, 7, 7, 2, 7, 7]),
                        torch.ones(6), torch.zeros(6, 4), torch.ones(6, 4))
-    # Three classes of six boxes at a score of .01: two right ones missed in full.
+    # Three classes of six boxes at a score of .01, two correct ones missed completely.
     assert losses['loss_cls'].item() == pytest.approx(
         (2 * -np.log(.01) + 16 * -np.log(.99)) / 6, rel=.05)
     assert 'acc_classes' in losses

@@ -1,4 +1,4 @@
-"""Box and mask AP: lvis against pycocotools where both must agree, and where LVIS differs."""
+"""Box and mask AP: lvis against pycocotools where they must agree, and where LVIS differs."""
 
 import json
 
@@ -22,7 +22,7 @@ import amt_mm.detection.with_mmdet  # noqa: F401
 from amt_mm.detection.lvis_eval import LVISEval
 
 IDS = [1, 4, 7]
-# Side of the images: objects small, medium and large by COCO's count.
+# Side of the images; objects are small, medium and large as COCO defines it.
 SIDE = 200
 
 
@@ -46,7 +46,7 @@ def random_box(chance):
 
 @pytest.fixture(scope='module')
 def problem(tmp_path_factory):
-    """Ground truth in LVIS's layout with every class annotated in every image, and detections."""
+    """Ground truth in LVIS format with every class annotated in every image, and detections."""
     chance = np.random.RandomState(1)
     images, annotations, detections = [], [], []
     for i in range(6):
@@ -59,7 +59,7 @@ def problem(tmp_path_factory):
             annotations.append(dict(id=len(annotations) + 1, image_id=i + 1, iscrowd=0,
                                     area=int(rle.area(mask)),
                                     category_id=IDS[label], bbox=box, segmentation=mask))
-            # Found more or less well, sometimes twice or as another class.
+            # Detected more or less precisely, sometimes twice or as another class.
             for _ in range(chance.randint(0, 3)):
                 moved = np.clip(np.array(box) + chance.randint(-6, 7, 4), 1, SIDE - 1).tolist()
                 found.append((moved, label if chance.rand() < .8 else int(chance.randint(3)),
@@ -97,7 +97,7 @@ def evaluate(name, path, detections):
 
 
 def pycocotools(path, detections, kind):
-    """AP as the library gives it: (IoU, class, area) -> mean precision, -1 where there is none."""
+    """The library's AP: (IoU, class, area) -> mean precision, -1 if undefined."""
     truth = COCO(str(path))
     entries = []
     for i, found in enumerate(detections):
@@ -118,14 +118,14 @@ def mean(precision):
 
 
 @pytest.mark.parametrize('kind', ['bbox', 'segm'])
-def test_lvis_equals_pycocotools_where_all_is_annotated(problem, kind):
+def test_lvis_equals_pycocotools_if_all_is_annotated(problem, kind):
     scores = evaluate('LVISInstanceMetric', *problem)
     precision = pycocotools(*problem, kind)
     wanted = dict(AP=precision[:, :, :, 0], AP50=precision[0, :, :, 0], AP75=precision[5, :, :, 0],
                   APs=precision[..., 1], APm=precision[..., 2], APl=precision[..., 3],
                   APr=precision[:, :, 0, 0], APc=precision[:, :, 1, 0], APf=precision[:, :, 2, 0])
     for name, values in wanted.items():
-        # The lvis package adds a tiny number in one more place.
+        # The lvis package adds an epsilon in one more place.
         assert scores[f'lvis/{kind}_{name}'] == pytest.approx(mean(values), abs=1e-9), name
     assert .05 < scores[f'lvis/{kind}_AP'] < scores[f'lvis/{kind}_AP50'] < .95
     assert len({round(scores[f'lvis/{kind}_{name}'], 6) for name in wanted}) == len(wanted)
@@ -143,7 +143,7 @@ def test_coco_equals_pycocotools(problem, kind):
 
 
 def small_problem(tmp_path, **image):
-    """One object of class 0; images of which class 1 is absent (negative) or unknown."""
+    """One object of class 0; class 1 is absent (negative) or unknown in the other images."""
     content = dict(
         images=[dict(id=1, width=SIDE, height=SIDE, file_name='1.png', coco_url='x/1.png',
                      **{**dict(neg_category_ids=[], not_exhaustive_category_ids=[]), **image})],
@@ -153,8 +153,8 @@ def small_problem(tmp_path, **image):
     return write_content(tmp_path, content, images=False)
 
 
-def test_unlisted_classes_are_not_held_against_a_detector(tmp_path):
-    """Federated: a better scored false alarm of class 0 costs, unless 0 is not exhaustive."""
+def test_detections_of_unlisted_classes_are_not_penalised(tmp_path):
+    """A false positive of class 0 with a higher score costs, unless 0 is not exhaustive."""
     right, wrong = ([10, 10, 30, 30], 0, .5), ([100, 100, 40, 40], 0, .9)
     scores = evaluate('LVISInstanceMetric', small_problem(tmp_path), [[right, wrong]])
     assert scores['lvis/bbox_AP'] == pytest.approx(.5)
@@ -165,19 +165,19 @@ def test_unlisted_classes_are_not_held_against_a_detector(tmp_path):
 
 @pytest.mark.parametrize(('name', 'key'), [('LVISInstanceMetric', 'lvis/segm_AP50'),
                                            ('CocoInstanceMetric', 'coco/segm_mAP_50')])
-def test_nothing_found_is_zero(tmp_path, name, key):
+def test_no_detections_give_zero(tmp_path, name, key):
     scores = evaluate(name, small_problem(tmp_path), [[]])
     assert scores[key] == 0 and set(scores.values()) == {0.0}
 
 
 @pytest.mark.parametrize('name', ['LVISInstanceMetric', 'CocoInstanceMetric'])
 def test_missing_annotations(tmp_path, name):
-    with pytest.raises(InputError, match='y.json: there is no such file'):
+    with pytest.raises(InputError, match='y.json: does not exist'):
         METRICS.build(dict(type=f'amt_mm.{name}', ann_file=str(tmp_path / 'y.json')))
 
 
-def test_the_shim_alters_nothing_else(problem):
-    """On numpy of today the package itself still stops, and numpy has no `float`."""
+def test_the_shim_patches_nothing_else(problem):
+    """On current numpy the package itself still fails, and numpy has no `float`."""
     assert LVISEval.accumulate.__code__ is lvis.LVISEval.accumulate.__code__
     assert not hasattr(np, 'float') and lvis.eval.np is np
     truth = lvis.LVIS(str(problem[0]))

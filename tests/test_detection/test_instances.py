@@ -1,4 +1,4 @@
-"""Data sets with masks: as mmdet reads them where nothing is wrong, and said where something is."""
+"""Data sets with masks: read as by mmdet if valid, refused or logged otherwise."""
 
 import json
 
@@ -37,7 +37,7 @@ def build(path, name='CocoInstances', **options):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_equals_mmdets_own(tmp_path, name):
-    """Against mmdet's readers, on a sound file."""
+    """Against mmdet's readers, on a valid file."""
     from mmdet.registry import DATASETS as MMDET
     path = write_content(tmp_path, toy_content())
     mine = build(path, name, **TRAIN)
@@ -58,13 +58,13 @@ def test_classes_are_those_of_the_file(tmp_path):
     # Two objects of one class in an image count once.
     assert dataset.metainfo['image_counts'] == [2, 1, 1]
     build(tmp_path / 'annotations.json', metainfo=dict(classes=CLASSES))
-    for other, message in ((('cat', 'emu', 'dog'), 'emu here, dog there'),
-                           (('cat', 'dog'), '2 names here, 3 names there')):
+    for other, message in ((('cat', 'emu', 'dog'), 'has emu, but annotation file .* has dog'),
+                           (('cat', 'dog'), 'has 2 names, but annotation file .* has 3 names')):
         with pytest.raises(InputError, match=message):
             build(tmp_path / 'annotations.json', metainfo=dict(classes=other))
 
 
-def test_what_cannot_be_learnt_is_left_out_counted_and_logged(tmp_path, monkeypatch):
+def test_unusable_objects_are_left_out_counted_and_logged(tmp_path, monkeypatch):
     content = toy_content()
     content['annotations'][0]['bbox'] = [4, 6, 0, 16]
     content['annotations'][2]['segmentation'] = []
@@ -78,14 +78,14 @@ def test_what_cannot_be_learnt_is_left_out_counted_and_logged(tmp_path, monkeypa
     assert dataset.metainfo['image_counts'] == [0, 1, 1]
     text, = lines
     assert '1 images to train on, with 1 objects of 3 classes' in text
-    assert 'box thinner than a pixel: 1 (id 100)' in text
+    assert 'box thinner than one pixel: 1 (id 100)' in text
     assert 'empty mask: 2 (id 102, 103)' in text
     assert 'image smaller than 32 pixels: 1' in text
-    # Image 13 never had an object, image 11 has none left.
-    assert 'image without an object: 2' in text
+    # Image 13 has no object, image 11 has none left.
+    assert 'image without objects: 2' in text
 
 
-def test_crowds_are_no_objects(tmp_path):
+def test_crowds_are_not_objects(tmp_path):
     content = toy_content()
     content['annotations'][4].update(iscrowd=1, segmentation=disc(10, 8, 30, 24, (50, 44)))
     path = write_content(tmp_path, content)
@@ -99,12 +99,12 @@ def test_crowds_are_no_objects(tmp_path):
 def test_nothing_left_to_train_on(tmp_path):
     content = toy_content()
     content['annotations'] = []
-    with pytest.raises(InputError, match='leaves no image to train on: image without an object: 4'):
+    with pytest.raises(InputError, match='leaves no image to train on: image without objects: 4'):
         build(write_content(tmp_path, content), **TRAIN)
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_lacks_of_an_image(tmp_path, name):
+def test_refuses_an_image_without_a_field(tmp_path, name):
     content = toy_content()
     for key in ('file_name', 'coco_url'):
         content['images'][1].pop(key)
@@ -120,7 +120,7 @@ def test_lacks_of_an_image(tmp_path, name):
      'image 11 has no `not_exhaustive_category_ids`'),
     ('categories', 'frequency', None, 'category 4 has no `frequency`'),
     ('categories', 'frequency', 'often', "category 4 has `frequency` 'often', not one of r, c, f")])
-def test_what_lvis_needs_is_asked_for(tmp_path, section, field, value, message):
+def test_requires_the_fields_of_lvis(tmp_path, section, field, value, message):
     content = toy_content()
     content[section][1].pop(field)
     if value is not None:
@@ -143,7 +143,7 @@ def pipeline():
 
 
 def test_jitter_keeps_boxes_on_masks_and_empty_crops(tmp_path):
-    """The steps of configs/_base_/datasets/coco_lsj_1024.py, at 32 pixels."""
+    """The pipeline of configs/_base_/datasets/coco_lsj_1024.py, at 32 pixels."""
     content = toy_content()
     content['annotations'][4].update(bbox=[10, 8, 5, 4], segmentation=rectangle(10, 8, 5, 4))
     dataset = build(write_content(tmp_path, content), pipeline=pipeline())
@@ -159,7 +159,7 @@ def test_jitter_keeps_boxes_on_masks_and_empty_crops(tmp_path):
         for box, mask in zip(truth.bboxes.tensor, truth.masks.masks, strict=True):
             ys, xs = mask.nonzero()
             assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-    # Image 13 makes 30, crops past the small object of image 12 the others.
+    # Image 13 accounts for 30, crops that miss the small object of image 12 for the others.
     assert empty > 33 and len(sizes) > 20
 
 
@@ -171,7 +171,7 @@ def test_a_missing_image_is_named(tmp_path):
 
 
 def test_repeat_factors(tmp_path):
-    """An image comes ceil(max sqrt(t / f)) times (Gupta et al.), f a share of images."""
+    """An image is repeated ceil(max sqrt(t / f)) times (Gupta et al.), f a share of images."""
     dataset = build(write_content(tmp_path, toy_content()), **TRAIN)
     repeated = ClassBalancedDataset(dataset, oversample_thr=1.5)
     assert repeated.metainfo['classes'] == CLASSES

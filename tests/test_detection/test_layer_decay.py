@@ -1,4 +1,4 @@
-"""Learning rate and weight decay of every parameter against the rule, written slowly."""
+"""Learning rate and weight decay of every parameter against a plain version of the rule."""
 
 import re
 
@@ -31,7 +31,7 @@ def build(model, **paramwise):
 
 
 def settings(model, groups):
-    """(lr, weight decay) by name; every parameter stands in exactly one group."""
+    """(lr, weight decay) by name; every parameter is in exactly one group."""
     names = {parameter: name for name, parameter in model.named_parameters()}
     table = {}
     for group in groups:
@@ -48,7 +48,7 @@ def wanted(name, parameter):
     if name.startswith('backbone.'):
         found = re.match(r'backbone\.layers\.(\d+)\.', name)
         layer = int(found[1]) + 1 if found else 0
-    # Matrices and filters decay: all that has two axes or more and is no kind of position.
+    # Matrices and filters decay: everything with two or more axes except positions.
     decays = parameter.ndim > 1 and 'pos' not in name
     return LR * RATE ** (DEPTH + 1 - layer), DECAY if decays else 0
 
@@ -58,7 +58,7 @@ def test_every_parameter():
     table = settings(model, build(model, layer_decay_rate=RATE))
     for name, parameter in model.named_parameters():
         assert table[name] == pytest.approx(wanted(name, parameter)), name
-    # The rule, once more in figures.
+    # The rule, in numbers.
     assert table['backbone.pos_embed'] == pytest.approx((1e-3 * .7 ** 6, 0))
     assert table['backbone.layers.4.attn.qkv.weight'] == pytest.approx((.7e-3, .1))
     assert table['backbone.layers.4.attn.rel_pos_h'] == pytest.approx((.7e-3, 0))
@@ -66,7 +66,7 @@ def test_every_parameter():
     assert table['head.weight'] == (1e-3, .1)
 
 
-def test_wrapped_model_and_own_settings():
+def test_wrapped_model_and_custom_settings():
     model = Detector()
     wrapped = nn.Module()
     wrapped.module = model  # as DDP has it
@@ -89,6 +89,6 @@ def test_bad_settings():
         build(Detector())
     model = Detector()
     model.backbone = torch.nn.Conv2d(3, 8, 1)
-    with pytest.raises(InputError, match='a backbone that knows its layers, such as amt_mm.ViTDet,'
+    with pytest.raises(InputError, match='a backbone with get_layer_depth, such as amt_mm.ViTDet,'
                        ' not Conv2d'):
         build(model, layer_decay_rate=RATE)

@@ -1,4 +1,4 @@
-"""Mask R-CNN as the base config describes it: it builds, learns and predicts."""
+"""Mask R-CNN of the base config builds, learns and predicts."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/mask-rcnn_vitdet.py'
 
 @pytest.fixture(autouse=True)
 def mmdet_scope():
-    """The scope of a detection run, and afterwards the one of before."""
+    """The registry scope of a detection run; restores the previous one."""
     before = DefaultScope.get_current_instance()
     init_default_scope('mmdet')
     yield
@@ -31,7 +31,7 @@ def build(cfg):
 
 
 def make_tiny(patch=16, size=(96, 128), classes=3):
-    """The config at a size for a test: every part is there, and narrow."""
+    """The config at test size: all parts, but narrow."""
     cfg = Config.fromfile(CONFIG).model
     cfg.backbone.update(img_size=size, patch_size=patch, window_size=2, arch=dict(
         embed_dims=24, num_layers=5, num_heads=3, feedforward_channels=48))
@@ -85,7 +85,7 @@ def test_builds_at_full_size():
 
 @pytest.mark.parametrize('patch', [16, 8])
 def test_learns_and_predicts(patch):
-    """A handful of steps on two images lower the loss, and masks have the images' size."""
+    """A few steps on two images lower the loss, and masks have the images' size."""
     model = make_tiny(patch)
     wrapper = build_optim_wrapper(model, dict(
         constructor='amt_mm.LayerDecayOptimWrapperConstructor',
@@ -107,7 +107,7 @@ def test_learns_and_predicts(patch):
 
 
 def test_autocast():
-    """All parts with weights; mmcv's NMS on CPU wants fp32, which GPUs give it."""
+    """All parts with weights; mmcv's NMS on CPU requires fp32."""
     model = make_tiny()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         features = model.extract_feat(torch.randn(2, 3, 96, 128))

@@ -1,17 +1,17 @@
-"""Fused attention with decomposed relative positions against the formula, one number at a time."""
+"""Fused attention with decomposed relative positions against the formula in plain loops."""
 
 import math
 
 import pytest
 import torch
 
-from amt_mm.detection import RelativeAttention, relative_rows
+from amt_mm.detection import RelativeAttention, expand_relative_positions
 
 HEADS, DEPTH = 3, 5
 
 
 def distance_value(table, distance, length):
-    """Entry of a distance on an axis of ``length``, from a table made for another length."""
+    """Entry of a distance on an axis of ``length``, from a table for another length."""
     wanted = 2 * length - 1
     at = (distance + length - 1 + .5) * len(table) / wanted - .5
     at = min(max(at, 0), len(table) - 1)
@@ -89,8 +89,8 @@ def test_equals_mmpretrain():
         torch.testing.assert_close(module(x), other(x))
 
 
-def test_no_matrix_of_all_pairs():
-    """Nothing kept for the backward pass has N x N entries."""
+def test_stores_no_matrix_of_all_pairs():
+    """No tensor saved for the backward pass has N x N entries."""
     module = make(input_size=(16, 24)).float()
     pairs = (16 * 24) ** 2
     sizes = []
@@ -100,6 +100,6 @@ def test_no_matrix_of_all_pairs():
     assert sizes and max(sizes) < pairs
 
 
-def test_relative_rows_by_distance():
-    rows = relative_rows(torch.arange(5.)[:, None], 3)  # distances -2 to 2
+def test_expand_relative_positions_by_distance():
+    rows = expand_relative_positions(torch.arange(5.)[:, None], 3)  # distances -2 to 2
     assert rows[:, 0].tolist() == [[2, 1, 0], [3, 2, 1], [4, 3, 2]]

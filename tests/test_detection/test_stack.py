@@ -1,4 +1,4 @@
-"""Without mmdet or compiled operators: amt_mm works, and a detection config says what to run."""
+"""Without mmdet or compiled operators amt_mm works, and a detection config names the fix."""
 
 import importlib
 import subprocess
@@ -38,8 +38,8 @@ def test_operators_for_another_torch(monkeypatch):
         stack.check_detection_stack()
 
 
-def test_the_rest_works_without():
-    """In a process of its own: nothing of amt_mm that registries import needs either."""
+def test_everything_else_works_without():
+    """In its own process: nothing that the registries import needs either."""
     program = '''
 import sys
 sys.modules['mmdet'] = sys.modules['mmcv._ext'] = None

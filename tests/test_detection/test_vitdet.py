@@ -1,4 +1,4 @@
-"""ViTDet against the pre-training ViT, mmpretrain's ViTSAM and a layer written out."""
+"""ViTDet against the pre-training ViT, mmpretrain's ViTSAM and a plain layer."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def randomise_positions(model):
 
 @pytest.fixture(scope='module')
 def pretrained():
-    """Encoder of this toolbox's pre-training, on an image of another shape than a square."""
+    """Encoder of this toolbox's pre-training, on a rectangular image."""
     torch.manual_seed(1)
     encoder = MODELS.build(dict(type='amt_mm.AMTMAEViT', arch=ARCH, img_size=SIZE, patch_size=8))
     encoder.init_weights()
@@ -40,7 +40,7 @@ def pretrained():
 def test_layer_scale_is_that_of_the_pretraining_vit():
     vit = VisionTransformer(ARCH, SIZE, 8, with_cls_token=False, out_type='featmap',
                             final_norm=False, layer_scale_init_value=.1)
-    vit.eval()  # gives None
+    vit.eval()  # returns None
     for name, parameter in vit.named_parameters():
         if 'gamma' in name:
             torch.nn.init.uniform_(parameter, .2, 1)
@@ -74,7 +74,7 @@ def test_equals_pretraining_vit_without_cls(pretrained, relative):
 
 @pytest.mark.parametrize('size', [SIZE, (80, 56)], ids=str)
 def test_equals_vitsam(size):
-    """All of it together: windows, global layers, both kinds of positions, filled windows."""
+    """Windows, padded windows, global layers and both kinds of positions together."""
     model = make()
     randomise_positions(model)
     other = ViTSAM({**ARCH, 'global_attn_indexes': [1, 2, 3, 4]}, SIZE, 8, out_channels=0,
@@ -86,7 +86,7 @@ def test_equals_vitsam(size):
 
 
 def slow_windows(attend, x, side):
-    """Cut windows of one map, fill those over the edge with zeros, attend in each."""
+    """Cut windows of one map, pad those across the edge with zeros, attend in each."""
     rows, columns = x.shape[:2]
     out = torch.empty_like(x)
     for top in range(0, rows, side):
@@ -132,7 +132,7 @@ def test_global_layers(arch, wanted):
 
 @pytest.mark.parametrize('size', [(64, 64), (100, 133), (32, 200)], ids=str)
 def test_other_sizes_at_run_time(size):
-    """Every part of a larger or odd image has features of its own, finite ones."""
+    """Features of larger and odd images are finite and differ across the image."""
     model = make()
     randomise_positions(model)
     features, = model(torch.randn(1, 3, *size))
@@ -144,7 +144,7 @@ def test_other_sizes_at_run_time(size):
 
 def test_positions_of_other_sizes_are_bicubic():
     model = make()
-    for layer in model.layers:  # what is left is the position embedding alone
+    for layer in model.layers:  # only the position embedding is left
         torch.nn.init.zeros_(layer.attn.proj.weight)
         torch.nn.init.zeros_(layer.ffn.layers[1].weight)
     torch.nn.init.zeros_(model.patch_embed.projection.weight)
@@ -162,7 +162,7 @@ def test_positions_of_other_sizes_are_bicubic():
     ((1, 8, 12, 24), False, (8, 12)),
 ], ids=str)
 @pytest.mark.parametrize('prefix', ['', 'backbone.'])
-def test_positions_are_resized_once_in_loading(shape, cls_token, grid, prefix):
+def test_positions_are_resized_once_on_loading(shape, cls_token, grid, prefix):
     model = make()
     given = torch.randn(shape)
     state = {prefix + 'pos_embed': given}
@@ -176,13 +176,13 @@ def test_positions_are_resized_once_in_loading(shape, cls_token, grid, prefix):
         wanted = F.interpolate(wanted.permute(0, 3, 1, 2), (8, 12),
                                mode='bicubic').permute(0, 2, 3, 1)
     torch.testing.assert_close(model.pos_embed.detach(), wanted)
-    assert torch.equal(state[prefix + 'pos_embed'], before)  # the caller's state is untouched
+    assert torch.equal(state[prefix + 'pos_embed'], before)  # the caller's state is unchanged
     again = make(seed=5)
     again.load_state_dict(model.state_dict())
     assert torch.equal(again.pos_embed, model.pos_embed)
 
 
-def test_positions_that_fit_nothing():
+def test_refuses_positions_that_fit_no_grid():
     model = make()
     with pytest.raises(InputError, match='^pos_embed: 35 positions are neither a square'):
         model.load_state_dict({'pos_embed': torch.zeros(1, 35, 24)}, strict=False)
@@ -190,7 +190,7 @@ def test_positions_that_fit_nothing():
         model.load_state_dict({'pos_embed': torch.zeros(1, 49, 32)}, strict=False)
 
 
-def test_checkpointing_changes_nothing_but_memory():
+def test_checkpointing_changes_only_memory():
     images = torch.randn(1, 3, *SIZE)
     gradients, kept = [], []
     for with_cp in False, True:
@@ -210,8 +210,8 @@ def test_checkpointing_changes_nothing_but_memory():
     assert kept[1] < kept[0] / 5
 
 
-def test_paths_are_dropped_of_both_halves():
-    """With a rate near 1 the last layer is left out by nearly every sample, attention included."""
+def test_stochastic_depth_covers_both_halves():
+    """With a rate near 1 nearly every sample skips the last layer, attention included."""
     model = make(training=True, drop_path_rate=.999)
     layer = model.layers[-1]
     torch.nn.init.normal_(layer.attn.proj.bias, std=5)
@@ -235,7 +235,7 @@ def test_autocast():
 
 
 @pytest.mark.parametrize(('arch', 'message'), [
-    ('basis', "model.backbone.arch 'basis': choose from b, base"),
+    ('basis', "model.backbone.arch 'basis': use one of b, base"),
     (dict(embed_dims=24, num_layers=2), 'num_heads, feedforward_channels is missing')], ids=str)
 def test_bad_arch(arch, message):
     with pytest.raises(InputError, match=message):

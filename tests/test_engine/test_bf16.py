@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from amt_mm.engine import BF16OptimWrapper, bf16
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
-from amt_mm.models.recompute import recompute
+from amt_mm.models.recompute import enable_recompute
 from amt_mm.registry import OPTIM_WRAPPERS
 
 ADAMW = dict(type='AdamW', lr=1e-3)
@@ -71,7 +71,7 @@ def test_recomputed_attention_is_that_of_the_forward_pass(toy_runner):
     """With another kernel in the backward pass, torch refuses the tensors that it finds."""
     runner = toy_runner(optim_wrapper=dict(type='amt_mm.BF16OptimWrapper',
                                            optimizer=dict(ADAMW)), epochs=1)
-    recompute(runner.model.backbone.layers)
+    enable_recompute(runner.model.backbone.layers)
     with torch.profiler.profile() as profile:
         runner.train()
     assert not any('flash_attention' in event.key for event in profile.key_averages())

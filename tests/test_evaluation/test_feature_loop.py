@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
-from amt_mm.evaluation import KNNTestLoop
+from amt_mm.evaluation.knn_loop import KNNTestLoop
 
 # 7 classes, 3 to 4 images each; 11 to test, in batches of 4.
 TRAIN = [i * 5 % 7 for i in range(23)]
@@ -132,7 +132,7 @@ def test_draws_do_not_follow_the_seed_of_the_run(run):
 def test_one_draw_has_no_deviation_and_a_short_class_is_named(run):
     metrics = run('LowShotTestLoop', name='one', loop=dict(shots=(2, ), draws=1)).test()
     assert set(metrics) == {'lowshot/top1_2shot'}
-    with pytest.raises(InputError, match='5 images a class .* class 0 has 4'):
+    with pytest.raises(InputError, match='5 images per class .* class 0 has 4'):
         run('LowShotTestLoop', name='short', loop=dict(shots=(1, 5))).test()
 
 

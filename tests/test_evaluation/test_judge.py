@@ -99,7 +99,7 @@ def test_cross_validation_judges_every_image_once(cfg, folds):
 @pytest.mark.parametrize('folds', [1, 2.0, 1000])
 def test_folds_that_cannot_be_are_refused(cfg, folds):
     cfg.probe.folds = folds
-    with pytest.raises(InputError, match='probe.folds=.* must be a whole number from 2 to'):
+    with pytest.raises(InputError, match='probe.folds=.* must be an integer from 2 to'):
         judge(Oracle(knows=False), cfg)
 
 

@@ -5,7 +5,7 @@ import torch
 
 from amt_mm.evaluation import knn_classify
 from amt_mm.evaluation.drawing import draw_of_each_class
-from amt_mm.evaluation.low_shot import low_shot_accuracy
+from amt_mm.evaluation.low_shot_loop import low_shot_accuracy
 
 
 @pytest.mark.parametrize(('classes', 'shots', 'k'), [(4, 4, 16), (9, 8, 20)])

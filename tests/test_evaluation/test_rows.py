@@ -37,9 +37,9 @@ def test_each_protocol_has_its_own_figure_of_the_paper():
 
 
 @pytest.mark.parametrize('shots', [1, 20])
-def test_low_shot_has_a_column_a_number(shots):
+def test_low_shot_has_a_column_per_number_of_images(shots):
     rows, columns = table_rows([
         run('a', 'b', 'lowshot', **{f'lowshot__top1_{shots}shot': 30.0,
                                     f'lowshot__top1_{shots}shot_std': 2.0})])
-    assert list(columns.values())[2:] == [f'{shots} a class, %']
+    assert list(columns.values())[2:] == [f'{shots} per class, %']
     assert rows[0][f'lowshot:lowshot/top1_{shots}shot'] == '30.0 ± 2.0'

@@ -100,7 +100,9 @@ def opened(folder, raw, share=(0, 1)):
     path.write_bytes(raw)
     try:
         store = SaliencyStore(path, share=share)
-        return store.verified(slice(0, store.num_samples)) if share is None else everything(store)
+        if share is None:
+            return store.read_verified(slice(0, store.num_samples))
+        return everything(store)
     except InputError as error:
         assert str(path) in str(error)
         assert '\n' not in str(error)

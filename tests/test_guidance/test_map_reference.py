@@ -173,5 +173,5 @@ def test_two_real_processes(tmp_path):
     said = sorted(line for line in said.splitlines() if line[:6] in ('opened', 'refuse'))
     assert said[:2] == [f'opened {SaliencyStore(sound).crc32}'] * 2
     assert said[2:] == [f'refused: {broken}: the maps of samples 24 to 31 are damaged (checksum '
-                        'differs); resume from a checkpoint with other maps, or bring this file '
-                        'back from a copy'] * 2
+                        'mismatch); resume from a checkpoint with other maps or restore this file '
+                        'from a copy'] * 2

@@ -1,14 +1,12 @@
 """Refreshes from every source: maps on disk by a slow oracle, means, parts, processes, resuming."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torchrun import in_two_real_processes
 
 from amt_mm.datasets import whole_image_view
 from amt_mm.errors import InputError
@@ -165,11 +163,7 @@ def test_two_processes_give_the_maps_of_one(toy_runner, tmp_path):
     one = toy_runner('one', [SaliencyUpdateHook(**settings)], epochs=1)
     one.train()
     script = Path(__file__).parent / 'two_processes.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path / 'two'), json.dumps(dict(hook=settings))],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_real_processes(script, tmp_path / 'two', json.dumps(dict(hook=settings)))
     found, wanted = stored(tmp_path / 'two'), stored(one.work_dir)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
 

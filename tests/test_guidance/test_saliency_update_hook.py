@@ -1,9 +1,6 @@
 """SaliencyUpdateHook: when maps are made, and from what (traps 9, 10)."""
 
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 import torch
 from guided_runs import GUIDED, WARMUP, counts, maps_of, states
 from mmengine.hooks import Hook
+from torchrun import in_two_real_processes
 
 from amt_mm.datasets import whole_image_view
 from amt_mm.guidance import SaliencyUpdateHook
@@ -237,11 +235,7 @@ def test_trap_10_two_processes_give_the_map_of_one(toy_runner, tmp_path):
     one = toy_runner('one', [hook], epochs=1)
     one.train()
     script = Path(__file__).parent / 'two_processes.py'
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2',
-         str(script), str(tmp_path / 'two')],
-        env={**os.environ, 'OMP_NUM_THREADS': '1'}, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-3000:]
+    in_two_real_processes(script, tmp_path / 'two')
     folder = tmp_path / 'two'
     stores = [SaliencyStore(path / 'saliency' / 'epoch_0.amtmap')
               for path in (Path(one.work_dir), folder)]

@@ -56,15 +56,15 @@ def steps_of(toy_runner, name, hook, epochs=5, **changes):
     return [step for step, _ in curve.points]
 
 
-@pytest.mark.parametrize(('calendar', 'epochs'), [
+@pytest.mark.parametrize(('schedule', 'epochs'), [
     (dict(interval=2), [2, 4, 5]), (dict(interval=5), [5]), (dict(interval=9), [5]),
     (dict(interval=2, begin=0), [0, 2, 4, 5]), (dict(interval=2, begin=1), [1, 3, 5])])
-def test_the_calendar_ends_with_training(toy_runner, calendar, epochs):
+def test_the_schedule_ends_with_training(toy_runner, schedule, epochs):
     # 7 images in batches of 3: 3 steps an epoch.
-    assert steps_of(toy_runner, 'run', probe(**calendar)) == [3 * epoch for epoch in epochs]
+    assert steps_of(toy_runner, 'run', probe(**schedule)) == [3 * epoch for epoch in epochs]
 
 
-def test_the_calendar_of_iterations(toy_runner):
+def test_the_schedule_of_iterations(toy_runner):
     # One epoch, for MMEngine sleeps before the next.
     loop = dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=7), loader=dict(batch_size=1))
     hook = probe(interval=3, begin=2, by_epoch=False)
@@ -73,7 +73,7 @@ def test_the_calendar_of_iterations(toy_runner):
         toy_runner('wrong', [probe()], **loop).train()
 
 
-def test_a_resumed_run_goes_on_with_the_calendar(toy_runner):
+def test_a_resumed_run_continues_the_schedule(toy_runner):
     assert steps_of(toy_runner, 'run', probe(interval=2, begin=0), epochs=3) == [0, 6, 9]
     assert steps_of(toy_runner, 'run', probe(interval=2, begin=0), resume=True) == [12, 15]
 
@@ -256,7 +256,7 @@ def test_the_curve_is_in_the_log_in_json_and_in_tensorboard(toy_runner):
         curve = {event.step: event.value for event in events.Scalars(name)}
         assert curve == pytest.approx({step: point[name] for step, point in points.items()})
     assert f'cls_top1_k5 {points[3]["knn/cls_top1_k5"]:.2f} %' in said[0]
-    assert 'after 1 epochs' in said[0] and '(40 voters, 17 test images, ' in said[0]
+    assert 'after 1 epochs' in said[0] and '(40 training, 17 test images, ' in said[0]
     assert said[0].endswith(' s)')
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a divided run: those of a whole one, both ways; what does not go with it."""
+"""Checkpoints of a sharded run equal those of a whole one, both ways; unsupported options."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,9 +105,9 @@ def test_a_step_that_may_be_left_out_is(tmp_path):
 
 @pytest.mark.parametrize(('changes', 'line'), [
     (dict(optim=dict(accumulative_counts=2)), 'gradient accumulation'),
-    (dict(compiled=True), 'compiled network'),
+    (dict(compiled=True), 'does not support compilation'),
     (dict(optimizer=dict(ADAMW, type='amt_mm.ShardedOptimizer', optimizer_type='AdamW')),
-     "divides the optimiser's state already"),
+     "already shards the optimiser state"),
 ], ids=['accumulation', 'compile', 'optimizer'])
 def test_what_does_not_go_with_it(tmp_path, changes, line):
     def work(rank):

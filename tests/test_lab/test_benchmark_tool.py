@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_script import run_script
 
 from lab.benchmark.batches import make_images
 
@@ -15,11 +14,9 @@ CONFIGS = [str(ROOT / f'configs/quickstart/{name}_vit-mini-p8_1xb128-coslr-24e_s
            for name in ('mae', 'mae-amt')]
 
 
-def benchmark(*arguments, tool='benchmark.py', threads='1'):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools/analysis_tools' / tool), *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': threads})
+def benchmark(*arguments, tool='benchmark/__main__.py', threads='1'):
+    return run_script(ROOT / 'lab' / tool, *arguments,
+                      env={**os.environ, 'OMP_NUM_THREADS': threads})
 
 
 def test_two_configs_read_a_folder(tmp_path):

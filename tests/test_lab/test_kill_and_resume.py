@@ -1,20 +1,18 @@
 """Killed at random moments and resumed, a training ends as the unbroken one."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked_script import run_script
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).with_name('toy_training.py')
 
 
 def kill(tmp_path, *options):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'lab/kill_and_resume.py'), str(TOY),
-         '--work-dir', str(tmp_path / 'out'), *options], capture_output=True, text=True)
+    return run_script(ROOT / 'lab/kill_and_resume.py', TOY,
+                      '--work-dir', tmp_path / 'out', *options, timeout=600)
 
 
 @pytest.mark.slow

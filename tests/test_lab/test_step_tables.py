@@ -14,7 +14,7 @@ MINI = str(REPOSITORY / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e
 
 
 def run(monkeypatch, name, *argv):
-    module = load_script(REPOSITORY / f'tools/analysis_tools/{name}.py')
+    module = load_script(REPOSITORY / f'lab/{name}.py')
     monkeypatch.setattr(sys, 'argv', [name, *map(str, argv)])
     module.main()
 

@@ -1,27 +1,20 @@
 """``python -m lab.study`` as a user runs it: stopped, resumed, a failure, tables, refusals."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from forked_script import run_script, started
 from toy_study import AMT, RANDOM, RECIPES, lines, write_study
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-
-
-def command(*arguments):
-    return [sys.executable, str(ROOT / 'tools' / 'study.py'), *map(str, arguments)]
+STUDY = ROOT / 'lab/study/__main__.py'
 
 
 def study(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False,
-                          env=ENVIRONMENT)
+    return run_script(STUDY, *arguments, timeout=600)
 
 
 @pytest.mark.slow
@@ -32,13 +25,13 @@ def test_a_study_is_ended_gone_on_with_and_compared(tmp_path):
         'broken': dict(overlay=RANDOM, options={'train_dataloader.batch_size': 0})},
         options={'train_cfg.max_epochs': 12}), tmp_path / 'out'
     random = out / 'a/random/seed_0'
-    with subprocess.Popen(command(file, '--work-dir', out), env=ENVIRONMENT,
-                          stderr=subprocess.PIPE, text=True) as process:
+    with started(STUDY, file, '--work-dir', out) as process:
         while not (random / 'epoch_2.pth').is_file():
-            assert process.poll() is None, process.stderr.read()
+            assert process.exitcode is None, process.stderr.read_text()
             time.sleep(.01)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 128 + signal.SIGTERM
+        process.terminate()
+        process.join(60)
+        assert process.exitcode == 128 + signal.SIGTERM
     assert not (random / 'epoch_12.pth').is_file() and not (out / 'a/AMT-equal').exists()
 
     done = study(file, '--work-dir', out, '--jobs', 2)

@@ -1,4 +1,4 @@
-"""Annealed masking: the exact law at the beginning, half way and at the end."""
+"""Annealed masking: the exact distribution at the start, middle and end of training."""
 
 from itertools import permutations
 
@@ -12,8 +12,8 @@ from amt_mm.masking import AMTMaskGenerator, AnnealedMaskGenerator
 WEIGHTS = (0.5, 2, 3, 7)
 
 
-def law(progress):
-    """P(masked, thrown): each draw by (1 - progress) / N + progress * share of the weight."""
+def distribution(progress):
+    """P(masked, thrown): draws by (1 - progress) / N + progress * share of the weight."""
     shares = [(1 - progress) / 4 + progress * w / sum(WEIGHTS) for w in WEIGHTS]
     found = {}
     for order in permutations(range(4)):
@@ -37,24 +37,24 @@ def draw(progress, draws=20_000, seed=0, unit=1):
 
 @pytest.mark.parametrize('unit', [1, 2])
 @pytest.mark.parametrize('progress', [0, .5, 1])
-def test_the_law_at_each_progress(progress, unit):
+def test_distribution_at_each_progress(progress, unit):
     masked, thrown = draw(progress, unit=unit)
-    wanted = law(progress)
+    wanted = distribution(progress)
     found = [int(((masked == i) & (thrown == j)).sum()) for i, j in wanted]
     assert stats.chisquare(found, [20_000 * p for p in wanted.values()]).pvalue > 1e-3
     for other in {0, .5, 1} - {progress}:
-        wrong = law(other)
+        wrong = distribution(other)
         assert stats.chisquare(found, [20_000 * wrong[pair] for pair in wanted]).pvalue < 1e-6
 
 
-def test_the_first_token_is_guided_with_the_probability_of_progress():
+def test_first_token_is_drawn_by_weight_with_probability_progress():
     masked, _ = draw(.3, draws=40_000, seed=1)
     share = float((masked == 3).float().mean())
     assert share == pytest.approx(.7 / 4 + .3 * 7 / 12.5, abs=5 * (.25 / 40_000)**.5)
 
 
 @pytest.mark.parametrize('throw', AMTMaskGenerator.THROWS)
-def test_at_the_end_it_is_amt_to_the_last_token(throw):
+def test_plan_equals_amt_at_the_end_of_training(throw):
     weights = torch.rand(4, 35, generator=torch.Generator().manual_seed(2))
     weights[0, :30], weights[1] = 0, 0
     weights[2, 4] = float('nan')
@@ -67,7 +67,7 @@ def test_at_the_end_it_is_amt_to_the_last_token(throw):
 
 
 @pytest.mark.parametrize('progress', [0, .5, 1])
-def test_a_useless_row_stays_random(progress):
+def test_unusable_row_stays_random(progress):
     generator = AnnealedMaskGenerator()
     generator.progress = progress
     weights = torch.linspace(.01, 1, 35).repeat(3000, 1)
@@ -85,7 +85,7 @@ def test_counts_never_change():
         assert (plan.masked.shape[1], plan.thrown.shape[1]) == (15, 14)
 
 
-def test_warm_up_needs_no_progress_and_guidance_does():
+def test_progress_is_required_only_for_guided_plans():
     generator = AnnealedMaskGenerator()
     assert generator(1, (5, 7)).masked.shape == (1, 26)
     with pytest.raises(InputError, match='MaskProgressHook'):
@@ -98,7 +98,7 @@ def test_warm_up_needs_no_progress_and_guidance_does():
 
 @pytest.mark.parametrize(('schedule', 'guidance'), [
     ('in', (0, .25, .5, .75, 1)), ('out', (1, .75, .5, .25, 0)), ('in-out', (0, .5, 1, .5, 0))])
-def test_schedules_by_the_law_that_they_reach(schedule, guidance):
+def test_schedules_by_the_probability_of_the_heaviest_token(schedule, guidance):
     generator = AnnealedMaskGenerator(schedule=schedule, mask_ratio=.25, throw_ratio=.25)
     for progress, wanted in zip((0, .25, .5, .75, 1), guidance, strict=True):
         generator.progress = progress
@@ -110,6 +110,6 @@ def test_schedules_by_the_law_that_they_reach(schedule, guidance):
             heaviest, abs=5 * (.25 / 20_000)**.5)
 
 
-def test_an_unknown_schedule_is_refused():
+def test_unknown_schedule_is_rejected():
     with pytest.raises(InputError, match="schedule='up'"):
         AnnealedMaskGenerator(schedule='up')

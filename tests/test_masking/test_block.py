@@ -1,4 +1,4 @@
-"""Block-wise masking against a slow loop that lays one rectangle after another."""
+"""Block-wise masking against a slow loop that adds one rectangle after another."""
 
 import math
 import random
@@ -16,7 +16,7 @@ HOSTS = [((14, 14), dict()), ((5, 7), dict()), ((14, 14), dict(unit=2, rounding=
 
 
 def slow_mask(rows, columns, number, smallest, chance):
-    """Blocks until there are enough tokens; the last one is cut from its one or other end."""
+    """Add blocks until enough tokens are masked; the last one is cut from either end."""
     mask = np.zeros((rows, columns), dtype=bool)
     upwards = chance.random() < .5
     while mask.sum() < number:
@@ -50,7 +50,7 @@ def test_counts_are_those_of_random_masking(grid, host, ratios):
 
 @pytest.mark.parametrize(('rows', 'columns', 'ratio', 'min_block'), [
     (5, 7, .45, 4), (14, 14, .40, 16), (9, 4, .75, 1)])
-def test_the_law_is_that_of_laying_blocks_one_by_one(rows, columns, ratio, min_block):
+def test_distribution_equals_that_of_the_slow_loop(rows, columns, ratio, min_block):
     draws, slow_draws = 2500, 1000
     number = math.floor(rows * columns * ratio)
     plan = BlockMaskGenerator(ratio, min_block=min_block)(
@@ -61,7 +61,7 @@ def test_the_law_is_that_of_laying_blocks_one_by_one(rows, columns, ratio, min_b
                        for _ in range(slow_draws)])
     error = np.sqrt(.25 / draws + .25 / slow_draws)
     assert np.abs(found.mean(0) - wanted.mean(0)).max() < 5 * error
-    # Not only each token: pairs of neighbours, and in how many pieces the mask lies.
+    # Beyond single tokens: pairs of neighbours and the number of connected components.
     below = [(m[:, 1:] & m[:, :-1]).mean(0) for m in (found, wanted)]
     beside = [(m[:, :, 1:] & m[:, :, :-1]).mean(0) for m in (found, wanted)]
     assert np.abs(below[0] - below[1]).max() < 5 * error
@@ -75,22 +75,22 @@ def test_marginals_are_symmetric_and_higher_in_the_middle():
     draws = 4000
     plan = BlockMaskGenerator(.40)(draws, (6, 8), generator=torch.Generator().manual_seed(2))
     share = (plan.states() == 1).float().mean(0).reshape(6, 8)
-    # Half a turn maps cut ends onto each other; 5 standard errors of a difference.
+    # Rotating by 180 degrees maps cut ends onto each other; 5 standard errors of a difference.
     assert (share - share.flip(0, 1)).abs().max() < 5 * (.5 / draws)**.5
     assert share[2:4, 3:5].min() > share[[0, 0, -1, -1], [0, -1, 0, -1]].max() + .1
 
 
-def test_the_mask_lies_in_blocks_not_in_crumbs():
+def test_mask_has_few_connected_components():
     plan = BlockMaskGenerator(.45)(200, (14, 14), generator=torch.Generator().manual_seed(3))
     chance = RandomMaskGenerator(.45)(200, (14, 14), generator=torch.Generator().manual_seed(3))
     pieces, crumbs = ([components(m) for m in (p.states() == 1).reshape(-1, 14, 14).numpy()]
                       for p in (plan, chance))
-    # A block may be cut in two by others, not more often: each has at least 16 tokens.
+    # Each block has at least 16 tokens, and other blocks may cut one in two.
     assert max(pieces) <= 88 // 16 + 1
     assert np.mean(pieces) < 2 and 5 * np.mean(pieces) < np.mean(crumbs)
 
 
-def test_units_are_blocks_of_the_host_and_the_smallest_is_counted_in_tokens():
+def test_units_share_a_state_and_min_block_is_counted_in_tokens():
     plan = BlockMaskGenerator(.60, unit=2, rounding='ceil')(
         300, (14, 14), generator=torch.Generator().manual_seed(4))
     states = plan.states().reshape(300, 7, 2, 7, 2)
@@ -101,24 +101,24 @@ def test_units_are_blocks_of_the_host_and_the_smallest_is_counted_in_tokens():
     assert np.abs(found.float().mean(0).numpy() - wanted).max() < 5 * (.25 / 300 + .25 / 700)**.5
 
 
-def test_what_no_block_reaches_is_filled_up_by_chance(monkeypatch):
+def test_tokens_that_no_block_covers_are_masked_at_random(monkeypatch):
     monkeypatch.setattr('amt_mm.masking.block._NUM_BLOCKS', 1)
     generator = torch.Generator().manual_seed(6)
     plan = BlockMaskGenerator(.8, min_block=1)(4000, (5, 7), generator=generator)
     plan.check()
     share = (plan.states() == 1).float().mean(0)
-    # By the order of the ids alone, the ends would differ.
+    # Filled up in the order of ids, both ends would differ.
     assert abs(float(share[0] - share[-1])) < 5 * (.5 / 4000)**.5
     assert share.min() > .5
 
 
-def test_a_seed_gives_the_plan_again_and_another_one_does_not():
+def test_plan_is_reproducible_by_its_seed():
     plans = [BlockMaskGenerator()(3, (5, 7), generator=torch.Generator().manual_seed(s)).states()
              for s in (7, 7, 8)]
     assert torch.equal(plans[0], plans[1]) and not torch.equal(plans[0], plans[2])
 
 
-def test_bad_arguments_are_named():
+def test_invalid_arguments_are_named():
     for wrong in (0, 16.5, None, True):
         with pytest.raises(InputError, match=f'min_block={wrong}'):
             BlockMaskGenerator(min_block=wrong)

@@ -25,7 +25,7 @@ def test_patchify_against_loops(batch, channels, height, width, patch):
 
 
 @pytest.mark.parametrize(('height', 'width', 'patch'), [(40, 57, 8), (41, 56, 8), (224, 224, 15)])
-def test_a_patch_that_does_not_divide_is_refused(height, width, patch):
+def test_size_that_is_not_a_multiple_of_the_patch_is_rejected(height, width, patch):
     with pytest.raises(InputError, match=f'{height}x{width}.*patch_size={patch}'):
         patch_grid(height, width, patch)
     with pytest.raises(InputError):
@@ -59,10 +59,10 @@ def test_place_against_loops(batch, tokens, taken):
         for place, token in enumerate(ids[sample].tolist()):
             wanted[sample, token] = some[sample, place]
     assert torch.equal(found, wanted)
-    assert torch.equal(onto, before), 'the full set is copied, not written to'
+    assert torch.equal(onto, before), 'the full set was modified'
 
 
-def test_gradients_reach_just_the_tokens_taken():
+def test_gradients_reach_only_the_selected_tokens():
     torch.manual_seed(2)
     everything, ids = torch.rand(2, 6, 3, requires_grad=True), random_ids(2, 6, 2)
     take_tokens(everything, ids).sum().backward()

@@ -24,7 +24,7 @@ def sets(ids):
 
 
 def assert_partition(plan, batch_size, grid):
-    """By Python sets, for every sample."""
+    """Check every sample with Python sets."""
     assert plan.grid == tuple(grid)
     everything = set(range(grid[0] * grid[1]))
     kinds = [sets(ids) for ids in (plan.masked, plan.thrown, plan.visible)]
@@ -52,7 +52,7 @@ GENERATORS = {
                                             ((9, 12), 3)])
 @pytest.mark.parametrize('name', GENERATORS)
 def test_every_plan_is_a_partition(name, grid, unit, rounding):
-    # Trap 3: for every sample, with and without weights, also for a batch of one.
+    # With and without weights, also for a batch of one.
     generator = GENERATORS[name](unit=unit, rounding=rounding)
     for batch_size in (1, 3):
         weights = torch.rand(batch_size, grid[0] * grid[1], generator=seeded(1))
@@ -61,12 +61,12 @@ def test_every_plan_is_a_partition(name, grid, unit, rounding):
             plan = generator(batch_size, grid, given, generator=seeded())
             assert_partition(plan, batch_size, grid)
             plan.check()
-            # A block of tokens has one fate.
+            # The tokens of a unit share a state.
             blocks = plan.states().reshape(batch_size, grid[0] // unit, unit, grid[1] // unit, unit)
             assert torch.equal(blocks, blocks[:, :, :1, :, :1].expand_as(blocks))
 
 
-# Trap 3: masked / thrown / visible of the published tables, in units.
+# Masked, thrown and visible units of the published tables.
 TABLE = [
     (RandomMaskGenerator(), 1, (147, 0, 49)),
     (AMTMaskGenerator(.75, 0), 1, (147, 0, 49)),
@@ -77,10 +77,10 @@ TABLE = [
     (AMTMaskGenerator(.33, .50, unit=2, rounding='ceil'), 4, (17, 25, 7))]
 
 
-@pytest.mark.parametrize(('generator', 'tokens_a_unit', 'wanted'), TABLE)
-def test_counts_of_the_paper(generator, tokens_a_unit, wanted):
+@pytest.mark.parametrize(('generator', 'tokens_per_unit', 'wanted'), TABLE)
+def test_counts_of_the_paper(generator, tokens_per_unit, wanted):
     plan = generator(2, (14, 14), torch.rand(2, 196, generator=seeded()))
-    assert counts(plan) == tuple(n * tokens_a_unit for n in wanted)
+    assert counts(plan) == tuple(n * tokens_per_unit for n in wanted)
 
 
 @pytest.mark.parametrize(('generator', 'wanted'), [
@@ -90,7 +90,7 @@ def test_counts_of_the_paper(generator, tokens_a_unit, wanted):
     (AMTMaskGenerator(.44, .26, warmup_mask_ratio=.44, warmup_throw_ratio=.26, unit=2,
                       rounding='ceil'), (88, 52, 56)),
     (RandomMaskGenerator(.45, .40), (88, 78, 30))])
-def test_warm_up_masks_by_the_hosts_own_ratio(generator, wanted):
+def test_warm_up_masks_by_its_own_ratios(generator, wanted):
     plan = generator(2, (14, 14))
     assert counts(plan) == wanted
     assert_partition(plan, 2, (14, 14))
@@ -115,8 +115,8 @@ def throwing_law(weights, throw):
 
 @pytest.mark.parametrize('unit', [1, 2])
 @pytest.mark.parametrize('throw', THROWS)
-def test_what_is_masked_and_thrown_follows_the_exact_law(throw, unit):
-    # Traps 3 and 6, through the generator and through the sums of units.
+def test_masked_and_thrown_tokens_follow_the_exact_distribution(throw, unit):
+    # Also with units, whose weights are sums over their tokens.
     unit_weights, draws = (1, 2, 3, 6), 20_000
     if unit == 1:
         grid, weights = (2, 2), torch.tensor(unit_weights, dtype=torch.float32)
@@ -140,7 +140,7 @@ def test_what_is_masked_and_thrown_follows_the_exact_law(throw, unit):
         assert stats.chisquare(found, [draws * wrong[pair] for pair in law]).pvalue < 1e-6
 
 
-def test_throw_modes_cut_one_ranking_differently():
+def test_throw_modes_cut_the_same_ranking_differently():
     weights = torch.rand(5, 35, generator=seeded(1)) + .1
     middle, low, random = (AMTMaskGenerator(throw=throw)(5, (5, 7), weights, generator=seeded(2))
                            for throw in THROWS)
@@ -154,8 +154,8 @@ def test_throw_modes_cut_one_ranking_differently():
     assert sets(random.thrown) not in (sets(middle.thrown), sets(low.thrown))
 
 
-def test_masks_at_random_among_what_is_kept():
-    """Thrown is the last of the ranking, by its exact law; of the others each is masked alike."""
+def test_mask_random_masks_uniformly_among_tokens_that_are_not_thrown():
+    """The last in the ranking is thrown; each of the others is masked with equal probability."""
     weights, draws = (1, 2, 3, 6), 20_000
     law = {}  # of (masked, thrown), from the law of the thrown token alone
     for (_, thrown), probability in throwing_law(weights, 'low').items():
@@ -170,8 +170,8 @@ def test_masks_at_random_among_what_is_kept():
 
 
 @pytest.mark.parametrize('unit', [1, 2])
-def test_visible_at_random_is_blind_and_ranks_what_is_hidden(unit):
-    """Each pair is visible alike; of the two others the law of two masks one."""
+def test_visible_random_is_uniform_and_the_rest_is_ranked_by_weight(unit):
+    """Each pair is visible with equal probability; of the other two one is masked by weight."""
     weights, draws = (1, 2, 3, 6), 20_000
     law = {(i, j): 1 / 6 * weights[i] / (weights[i] + weights[j])
            for i, j in permutations(range(4), 2)}
@@ -192,13 +192,13 @@ def test_visible_at_random_is_blind_and_ranks_what_is_hidden(unit):
     (dict(visible='random', throw='low'), 'visible='),
     (dict(visible='random', hint_ratio=.1), 'visible='),
     (dict(visible='random', throw='low', mask='random'), 'visible=')])
-def test_impossible_ways_to_mask_are_refused(settings, named):
+def test_incompatible_settings_are_rejected(settings, named):
     with pytest.raises(InputError, match=named):
         AMTMaskGenerator(**settings)
 
 
-def test_random_throwing_does_not_look_at_weights():
-    # Among tokens that are not masked each is thrown equally often, whatever it weighs.
+def test_random_throwing_ignores_weights():
+    # Each token that is not masked is thrown with the same probability.
     weights = torch.linspace(.05, 1, 35).expand(20_000, -1)
     plan = AMTMaskGenerator(throw='random')(20_000, (5, 7), weights, generator=seeded(3))
     states = plan.states()
@@ -206,11 +206,11 @@ def test_random_throwing_does_not_look_at_weights():
     thrown = (states == 2).sum(dim=0).double()
     deviation = (thrown - free * 14 / 20) / (free * 14 / 20 * 6 / 20).sqrt()
     assert float(deviation.abs().max()) < 4.5
-    assert free[0] > 2 * free[-1], 'weights do matter for what is masked'
+    assert free[0] > 2 * free[-1], 'masking ignores weights'
 
 
 @pytest.mark.parametrize('throw', THROWS)
-def test_attended_tokens_are_masked_and_the_throw_mode_orders_the_rest(throw):
+def test_attended_tokens_are_masked_and_throw_decides_among_the_rest(throw):
     weights = torch.rand(400, 196, generator=seeded(4))**2
     plan = AMTMaskGenerator(throw=throw)(400, (14, 14), weights, generator=seeded(5))
     masked, thrown, visible = (float(weights.gather(1, ids).mean())
@@ -225,8 +225,8 @@ def test_attended_tokens_are_masked_and_the_throw_mode_orders_the_rest(throw):
 
 
 @pytest.mark.parametrize('throw', THROWS)
-def test_a_useless_row_falls_back_alone(throw):
-    # Trap 8: each token of the spoilt sample is masked, thrown and visible by the ratios.
+def test_only_the_unusable_row_falls_back_to_random(throw):
+    # Each token of the unusable sample is masked, thrown and visible by the ratios.
     grid, draws = (5, 7), 6000
     weights = torch.linspace(.01, 1, 35).repeat(2 * draws, 1)
     weights[::2, 3] = float('nan')
@@ -240,7 +240,7 @@ def test_a_useless_row_falls_back_alone(throw):
     assert guided[-1] > 3 * guided[0]
 
 
-def test_a_nan_in_one_token_spoils_its_sample_not_the_batch_in_units_too():
+def test_nan_in_a_unit_affects_only_its_sample():
     weights = torch.zeros(2, 36)
     weights[:, :6] = 1
     weights[1, 20] = float('nan')
@@ -260,7 +260,7 @@ def test_random_generator_ignores_weights():
 
 
 @pytest.mark.parametrize('name', GENERATORS)
-def test_plans_follow_the_generator(name):
+def test_plans_are_reproducible_by_the_random_generator(name):
     weights = torch.rand(4, 35, generator=seeded(8))
     plans = [GENERATORS[name]()(4, (5, 7), weights, generator=seeded(seed)).states()
              for seed in (9, 9, 10)]
@@ -283,7 +283,7 @@ def test_plans_follow_the_generator(name):
     (lambda: AMTMaskGenerator(rounding='up'), 'rounding='),
     (lambda: RandomMaskGenerator(0), 'mask_ratio'),
     (lambda: RandomMaskGenerator(warmup_mask_ratio=.5), 'warmup_mask_ratio')])
-def test_bad_arguments_are_one_line(make, field):
+def test_invalid_arguments_are_reported_in_one_line(make, field):
     with pytest.raises(InputError, match=field) as caught:
         make()
     assert '\n' not in str(caught.value)
@@ -294,12 +294,12 @@ def test_bad_arguments_are_one_line(make, field):
     ((6, 8), torch.rand(2, 47), '6x8'),
     ((6, 8), torch.rand(3, 48), '2 samples'),
     ((2, 2), torch.rand(2, 4), '1 tokens')])
-def test_bad_batches_are_one_line(grid, weights, field):
+def test_invalid_batches_are_reported_in_one_line(grid, weights, field):
     with pytest.raises(InputError, match=field):
         AMTMaskGenerator(unit=2)(2, grid, weights)
 
 
-def test_the_core_needs_torch_and_numpy_alone():
+def test_core_imports_only_torch_and_numpy():
     code = ('import sys, amt_mm.masking, amt_mm.saliency\n'
             'print(*sorted({name.split(".")[0] for name in sys.modules}))')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True,

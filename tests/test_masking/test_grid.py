@@ -1,4 +1,4 @@
-"""Grid-wise masking, patterns counted by hand."""
+"""Grid-wise masking, with patterns counted by hand."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_counts_are_those_of_random_masking(grid, host, ratios):
 
 @pytest.mark.parametrize(('grid', 'ratio', 'period'), [
     ((14, 14), .75, 2), ((4, 6), .75, 2), ((6, 9), 8 / 9, 3), ((8, 4), .9375, 4)])
-def test_where_the_period_divides_the_grid_the_lattice_is_pure(grid, ratio, period):
+def test_lattice_is_exact_where_the_period_divides_the_grid(grid, ratio, period):
     plan = GridMaskGenerator(round(ratio, 4) if period != 3 else .8889)(
         900, grid, generator=seeded())
     if period == 3:  # floor(54 * .8889) = 48
@@ -42,7 +42,7 @@ def test_where_the_period_divides_the_grid_the_lattice_is_pure(grid, ratio, peri
                    for j in range(column, grid[1], period)}
         assert set(visible) == lattice
         shifts[row, column] = shifts.get((row, column), 0) + 1
-    # Each shift as often as any other.
+    # All shifts are equally frequent.
     expected = 900 / period**2
     assert len(shifts) == period**2
     assert all(abs(n - expected) < 5 * expected**.5 for n in shifts.values())
@@ -54,7 +54,7 @@ def lattices(rows, columns):
 
 
 @pytest.mark.parametrize('grid', [(5, 7), (7, 7)])
-def test_on_an_odd_grid_chance_makes_up_the_difference_and_no_more(grid):
+def test_odd_grid_differs_from_a_lattice_only_by_the_missing_or_extra_tokens(grid):
     rows, columns = grid
     plan = GridMaskGenerator()(1000, grid, generator=seeded(1))
     number = plan.visible.shape[1]
@@ -64,11 +64,11 @@ def test_on_an_odd_grid_chance_makes_up_the_difference_and_no_more(grid):
                 if len(lattice & visible) == min(len(lattice), number)]
         assert fits
         sizes.update(len(lattice) for lattice in fits)
-    # Both kinds occur: lattices with too many tokens and, 5x7: 12, 9, 8, 6, with too few.
+    # Lattices with too many and with too few tokens both occur (5x7: 12, 9, 8, 6).
     assert min(sizes) < number < max(sizes)
 
 
-def test_extra_tokens_are_drawn_evenly():
+def test_extra_tokens_are_drawn_uniformly():
     """5x7 keeps 9; the lattice from (1, 1) has 6, so 3 of the 29 others stay visible."""
     plan = GridMaskGenerator()(20_000, (5, 7), generator=seeded(2))
     visible = plan.states() == 0
@@ -80,7 +80,7 @@ def test_extra_tokens_are_drawn_evenly():
     assert (share - 3 / 29).abs().max() < 5 * (3 / 29 / len(mine))**.5
 
 
-def test_every_position_is_visible_at_times_and_thrown_ones_lie_off_the_lattice():
+def test_all_positions_are_visible_and_thrown_equally_often():
     plan = GridMaskGenerator(.45, .30)(4000, (6, 8), generator=seeded(3))
     states = plan.states()
     assert ((states == 0).float().mean(dim=0) - .25).abs().max() < 5 * (.1875 / 4000)**.5
@@ -89,6 +89,6 @@ def test_every_position_is_visible_at_times_and_thrown_ones_lie_off_the_lattice(
 
 
 @pytest.mark.parametrize('ratios', [(.60, 0), (.45, .40), (.40, 0), (.5, 0)])
-def test_a_ratio_without_a_pattern_is_refused(ratios):
-    with pytest.raises(InputError, match='no square grid: together they must be .75'):
+def test_ratio_without_a_lattice_is_rejected(ratios):
+    with pytest.raises(InputError, match='not a square grid: together they must be .75'):
         GridMaskGenerator(*ratios)

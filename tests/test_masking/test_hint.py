@@ -1,10 +1,10 @@
-"""What Hint shows: how much, which, by what law, and that nothing else moves."""
+"""Hints: their number, choice and distribution; everything else is unchanged."""
 
 import pytest
 import torch
 
 from amt_mm.errors import InputError
-from amt_mm.masking import AMTMaskGenerator, show_some
+from amt_mm.masking import AMTMaskGenerator, reveal_hints
 
 
 def seeded(seed=0):
@@ -18,10 +18,10 @@ def sets(ids):
 @pytest.mark.parametrize(('masked', 'thrown', 'visible', 'ratio', 'shown'), [
     (15, 14, 6, .2, 3), (15, 14, 6, .4, 6), (10, 0, 5, .3, 3), (29, 0, 40, 1 / 3, 9),
     (100, 0, 50, .29, 29), (3, 1, 1, .34, 1)])
-def test_masked_and_visible_tokens_change_places(masked, thrown, visible, ratio, shown):
+def test_masked_and_visible_tokens_are_swapped(masked, thrown, visible, ratio, shown):
     order = torch.stack([torch.randperm(masked + thrown + visible, generator=seeded(row))
                          for row in range(3)])
-    mixed = show_some(order, masked, thrown, ratio, seeded())
+    mixed = reveal_hints(order, masked, thrown, ratio, seeded())
     for old, new in zip(order.split([masked, thrown, visible], dim=1),
                         mixed.split([masked, thrown, visible], dim=1), strict=True):
         moved = 0 if old.shape[1] == thrown and torch.equal(old, new) else shown
@@ -30,10 +30,10 @@ def test_masked_and_visible_tokens_change_places(masked, thrown, visible, ratio,
     assert torch.equal(mixed.sort(dim=1).values, order.sort(dim=1).values)
 
 
-def test_both_sides_are_drawn_evenly_and_apart():
+def test_both_sides_are_drawn_uniformly_and_independently():
     draws, masked, visible, shown = 20_000, 6, 4, 2
     order = torch.arange(11).expand(draws, -1)
-    mixed = show_some(order, masked, 1, .34, seeded(1))
+    mixed = reveal_hints(order, masked, 1, .34, seeded(1))
     places = mixed.argsort(dim=1)  # token -> place
     out = (places[:, :masked] >= masked).float()
     back = (places[:, masked + 1:] < masked).float()
@@ -48,7 +48,7 @@ def test_both_sides_are_drawn_evenly_and_apart():
 @pytest.mark.parametrize('throw', AMTMaskGenerator.THROWS)
 @pytest.mark.parametrize(('grid', 'host'), [((5, 7), dict()), ((14, 14), dict()),
                                             ((6, 10), dict(unit=2, rounding='ceil'))])
-def test_in_the_generator_counts_stay_and_the_head_is_shown(throw, grid, host):
+def test_generator_keeps_counts_and_reveals_masked_tokens(throw, grid, host):
     weights = torch.zeros(4, grid[0] * grid[1])
     weights[:, grid[1]:] = torch.rand(weights[:, grid[1]:].shape, generator=seeded(2))
     ratios = dict(mask_ratio=.4, throw_ratio=.2, throw=throw, **host)
@@ -63,7 +63,7 @@ def test_in_the_generator_counts_stay_and_the_head_is_shown(throw, grid, host):
         assert len(before & after) == wanted
 
 
-def test_hint_needs_as_many_visible_tokens():
+def test_more_hints_than_visible_tokens_are_rejected():
     for ratio in (1, -.1, 1.5, '.1', True):
         with pytest.raises(InputError, match='hint_ratio='):
             AMTMaskGenerator(hint_ratio=ratio)
@@ -72,11 +72,11 @@ def test_hint_needs_as_many_visible_tokens():
     AMTMaskGenerator(hint_ratio=1 / 3)
     # Rounding up leaves fewer visible than the ratios say: 3 masked, 1 thrown, 1 visible.
     generator = AMTMaskGenerator(.5, .2, hint_ratio=.6, rounding='ceil')
-    with pytest.raises(InputError, match='shows 3 of 5'):
+    with pytest.raises(InputError, match='swaps 3 of 5'):
         generator(1, (1, 9), torch.rand(1, 9))
 
 
-def test_the_warm_up_has_no_hint():
+def test_warm_up_has_no_hints():
     plans = [AMTMaskGenerator(hint_ratio=ratio)(2, (5, 7), generator=seeded(4)).states()
              for ratio in (0, .3)]
     assert torch.equal(*plans)

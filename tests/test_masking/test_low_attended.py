@@ -1,4 +1,4 @@
-"""Low-attended masking against the enumerated law of drawing what stays visible."""
+"""Low-attended masking against the enumerated distribution of visible and thrown tokens."""
 
 from itertools import permutations
 
@@ -38,7 +38,7 @@ def test_visible_tokens_are_drawn_by_weight_then_thrown_ones(unit):
     assert stats.chisquare(found, [draws * p for p in wanted.values()]).pvalue > 1e-3
 
 
-def test_it_masks_least_what_attention_driven_masking_masks_most():
+def test_attended_tokens_are_masked_least_often():
     weights = torch.linspace(.01, 1, 35).expand(3000, -1)
     shares = [(make(.75, 0)(3000, (5, 7), weights, generator=torch.Generator().manual_seed(1))
                .states() == 1).float().mean(dim=0)
@@ -47,7 +47,7 @@ def test_it_masks_least_what_attention_driven_masking_masks_most():
     assert shares[1][0] < .1 < .85 < shares[1][-1]
 
 
-def test_warm_up_and_a_useless_row_are_random_at_the_same_counts():
+def test_warm_up_and_unusable_rows_are_random():
     generator = LowAttendedMaskGenerator(.45, .40)
     warm = generator(1, (5, 7))
     assert (warm.masked.shape[1], warm.thrown.shape[1]) == (26, 0)

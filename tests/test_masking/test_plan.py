@@ -12,8 +12,7 @@ def shuffled(batch_size, num_tokens, seed=0):
                         for _ in range(batch_size)])
 
 
-def test_cuts_the_ranking_into_masked_then_thrown_then_visible():
-    # Trap 3: the order of the three kinds.
+def test_ranking_is_cut_into_masked_then_thrown_then_visible():
     plan = MaskPlan.from_order(torch.tensor([[4, 2, 0, 5, 1, 3], [0, 1, 2, 3, 4, 5]]), 1, 2, (2, 3))
     assert plan.masked.tolist() == [[4], [0]]
     assert plan.thrown.tolist() == [[2, 0], [1, 2]]
@@ -23,7 +22,7 @@ def test_cuts_the_ranking_into_masked_then_thrown_then_visible():
 
 @pytest.mark.parametrize(('batch_size', 'grid', 'num_masked', 'num_thrown'),
                          [(1, (5, 7), 15, 14), (3, (5, 7), 1, 0), (2, (14, 14), 88, 78)])
-def test_states_name_the_kind_of_every_token(batch_size, grid, num_masked, num_thrown):
+def test_states_of_every_token(batch_size, grid, num_masked, num_thrown):
     order = shuffled(batch_size, grid[0] * grid[1])
     plan = MaskPlan.from_order(order, num_masked, num_thrown, grid)
     states = plan.states()
@@ -37,13 +36,13 @@ def test_states_name_the_kind_of_every_token(batch_size, grid, num_masked, num_t
 
 
 @pytest.mark.parametrize(('units', 'unit'), [((2, 3), 2), ((3, 2), 3), ((7, 7), 2), ((1, 4), 5)])
-def test_units_become_blocks_of_tokens(units, unit):
+def test_units_expand_to_squares_of_tokens(units, unit):
     order = shuffled(3, units[0] * units[1])
     coarse = MaskPlan.from_order(order, 2, 1, units)
     fine = coarse.units_to_tokens(unit)
     assert fine.grid == (units[0] * unit, units[1] * unit)
     fine.check()
-    # A token's block is found from its pixel-like coordinates, not from the block's corner.
+    # Here the unit is found from the token's row and column, there the tokens from the unit.
     coarse_states, fine_states = coarse.states(), fine.states()
     for row in range(fine.grid[0]):
         for column in range(fine.grid[1]):
@@ -59,7 +58,7 @@ def test_units_of_one_token_change_nothing():
     assert same.grid == (5, 7)
 
 
-def test_check_names_the_first_sample_that_is_no_partition():
+def test_check_names_the_first_sample_that_is_not_a_partition():
     order = shuffled(4, 12)
     for spoilt in (1, 3):
         order[spoilt, 0] = order[spoilt, 5]
@@ -67,19 +66,19 @@ def test_check_names_the_first_sample_that_is_no_partition():
         MaskPlan.from_order(order, 3, 4, (3, 4)).check()
 
 
-def test_check_notices_an_id_outside_the_grid():
+def test_check_detects_an_id_outside_the_grid():
     order = shuffled(2, 12)
     order[1] += 1
     with pytest.raises(ValueError, match='sample 1 '):
         MaskPlan.from_order(order, 3, 4, (3, 4)).check()
 
 
-def test_check_notices_missing_tokens():
+def test_check_detects_missing_tokens():
     with pytest.raises(ValueError, match='12'):
         MaskPlan.from_order(shuffled(2, 11), 3, 4, (3, 4)).check()
 
 
-def test_a_plan_cannot_be_changed():
+def test_plan_is_immutable():
     plan = MaskPlan.from_order(shuffled(1, 12), 3, 4, (3, 4))
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan.grid = (4, 3)

@@ -5,7 +5,7 @@ import pytest
 from amt_mm.errors import InputError
 from amt_mm.masking import check_ratios, split_counts
 
-# Trap 3: tokens (or units) as in the published tables.
+# Tokens (or units) of the published tables.
 TABLE = [
     (196, .75, 0, 'floor', (147, 0, 49)),  # MAE, and with attention-driven masking
     (196, .45, .40, 'floor', (88, 78, 30)),  # MAE + AMT
@@ -28,18 +28,18 @@ def test_tokens_that_enter_simmim(entering, mask, throw):
     assert 4 * (49 - thrown) == entering
 
 
-def test_every_two_decimal_ratio_is_taken_as_written():
-    # Binary floats put .29 * 100 at 28.999... and .07 * 100 at 7.000...1; whole numbers do not.
+def test_two_decimal_ratios_are_read_as_decimals():
+    # As binary floats .29 * 100 is 28.999... and .07 * 100 is 7.000...1.
     for num_tokens in (100, 196, 35):
         for percent in range(5, 95):
             ratio = float(f'0.{percent:02d}')
             product = num_tokens * percent
             assert split_counts(num_tokens, ratio)[0] == product // 100
             assert split_counts(num_tokens, ratio, rounding='ceil')[0] == -(-product // 100)
-    assert int(100 * .29) == 28, 'the surprise that this test is about'
+    assert int(100 * .29) == 28
 
 
-def test_masked_and_thrown_together_round_once_in_mae():
+def test_floor_rounds_masked_and_thrown_together():
     for mask_percent in range(5, 60, 3):
         for throw_percent in range(0, 40):
             mask, throw = mask_percent / 100, throw_percent / 100
@@ -48,11 +48,11 @@ def test_masked_and_thrown_together_round_once_in_mae():
             assert num_masked + num_thrown == 196 * (mask_percent + throw_percent) // 100
 
 
-def test_sums_that_only_floats_get_wrong():
-    # .7 + .1 is .7999... as floats: ten tokens would then lose one.
+def test_sums_of_ratios_are_exact():
+    # As floats .7 + .1 is .7999...: one of ten tokens would be missing.
     assert split_counts(10, .7, .1) == (7, 1)
     assert int(10 * (.7 + .1)) == 7
-    # .9 + .1 is no less than 1, and neither is .35 + .65.
+    # Both sum to exactly 1.
     for mask, throw in ((.9, .1), (.35, .65)):
         with pytest.raises(InputError, match='sum to 1'):
             check_ratios(mask, throw)
@@ -66,10 +66,10 @@ def test_sums_that_only_floats_get_wrong():
     (.5, .5, 'throw_ratio'), (.75, .40, 'throw_ratio'),
     (None, 0, 'mask_ratio'), ('.5', 0, 'mask_ratio'), (.5, None, 'throw_ratio'),
     (.5, False, 'throw_ratio')])
-def test_refuses_ratios_in_one_line(mask, throw, field):
-    for refuse in (check_ratios, lambda *ratios: split_counts(196, *ratios)):
+def test_invalid_ratios_are_reported_in_one_line(mask, throw, field):
+    for check in (check_ratios, lambda *ratios: split_counts(196, *ratios)):
         with pytest.raises(InputError, match=field) as caught:
-            refuse(mask, throw)
+            check(mask, throw)
         assert '\n' not in str(caught.value)
 
 
@@ -79,11 +79,11 @@ def test_refuses_ratios_in_one_line(mask, throw, field):
     (4, .51, .49 - 1e-9, 'ceil'),
     (4, .9, 0, 'ceil'),
     (10, .05, .5, 'floor')])
-def test_refuses_a_grid_too_small_for_the_ratios(num_tokens, mask, throw, rounding):
+def test_grid_that_is_too_small_is_rejected(num_tokens, mask, throw, rounding):
     with pytest.raises(InputError, match=f'{num_tokens} tokens'):
         split_counts(num_tokens, mask, throw, rounding)
 
 
-def test_refuses_unknown_rounding():
+def test_unknown_rounding_is_rejected():
     with pytest.raises(InputError, match='round'):
         split_counts(196, .75, rounding='round')

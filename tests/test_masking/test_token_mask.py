@@ -8,7 +8,7 @@ from amt_mm.masking import TokenMask
 
 @pytest.mark.parametrize(('counts', 'grid'), [
     ([3, 0, 35, 1], (5, 7)), ([0], (2, 3)), ([0, 0], (2, 3)), ([2], (1, 4))])
-def test_the_head_of_each_order_is_masked(counts, grid):
+def test_first_tokens_of_each_ranking_are_masked(counts, grid):
     num = grid[0] * grid[1]
     order = torch.rand(len(counts), num).argsort(dim=1)
     mask = TokenMask.from_order(order, torch.tensor(counts), grid)
@@ -22,9 +22,9 @@ def test_the_head_of_each_order_is_masked(counts, grid):
     assert torch.equal(mask.take(tokens), torch.stack(taken) if taken else torch.empty(0, 6))
 
 
-def test_weights_make_a_mean_over_all_crops_of_means_over_masked_tokens():
+def test_loss_weights_average_over_tokens_then_over_all_crops():
     counts = [3, 0, 5]
     mask = TokenMask.from_order(torch.rand(3, 6).argsort(dim=1), torch.tensor(counts), (2, 3))
     losses = torch.rand(8)
     means = [losses[:3].mean(), torch.tensor(0.), losses[3:].mean()]
-    assert torch.allclose((losses * mask.weights()).sum(), sum(means) / 3)
+    assert torch.allclose((losses * mask.loss_weights()).sum(), sum(means) / 3)

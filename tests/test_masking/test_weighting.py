@@ -1,4 +1,4 @@
-"""Weightings against numpy and SciPy, and the law of the first token under each."""
+"""Weightings against numpy and SciPy, and the distribution of the first token."""
 
 import math
 
@@ -18,7 +18,7 @@ def seeded(seed=0):
 
 
 def by_hand(row, by_rank=False, invert=False, cap=None, temperature=1, uniform=0):
-    """The documented order of steps, for one row, in numpy."""
+    """The documented steps for one row, in numpy."""
     w = np.asarray(row, float)
     if by_rank:
         w = stats.rankdata(-w if invert else w) / len(w)
@@ -38,7 +38,7 @@ CASES = [dict(temperature=2), dict(temperature=.5), dict(uniform=.5), dict(by_ra
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)
-def test_each_setting_is_its_formula(case):
+def test_each_setting_equals_its_formula(case):
     saliency = torch.rand(6, 35, generator=seeded(1))
     saliency[1] = (saliency[1] * 4).round() / 4  # ties
     saliency[2, :20] = 0
@@ -66,11 +66,11 @@ def test_the_first_token_is_drawn_by_these_weights(case, unit):
     assert stats.chisquare(found[likely], share[likely] / share[likely].sum()
                            * found[likely].sum()).pvalue > 1e-3
     plain = np.asarray(SALIENCY) / sum(SALIENCY) * draws
-    assert abs(found - plain).max() > 300, 'the setting does change the law'
+    assert abs(found - plain).max() > 300, 'the setting has no effect'
 
 
 @pytest.mark.parametrize('kind', [AMTMaskGenerator, AnnealedMaskGenerator])
-def test_the_default_is_saliency_itself(kind):
+def test_default_weights_are_the_saliency(kind):
     saliency = torch.rand(4, 35, generator=seeded(2))
     saliency[1, :30] = 0
     assert Weighting()(saliency) is saliency
@@ -83,8 +83,7 @@ def test_the_default_is_saliency_itself(kind):
     assert torch.equal(plans[0], plans[1]) and torch.equal(plans[0], plans[2])
 
 
-def test_the_default_is_the_ranking_of_saliency_by_the_same_clocks():
-    # The order by hand, from the same stream of exponential numbers.
+def test_default_ranking_equals_a_sort_of_exponential_variables():
     saliency = torch.rand(3, 35, generator=seeded(4)) + .01
     clocks = torch.empty_like(saliency).exponential_(generator=seeded(5))
     wanted = (clocks / (saliency / saliency.amax(dim=1, keepdim=True))).argsort(dim=1)
@@ -93,17 +92,21 @@ def test_the_default_is_the_ranking_of_saliency_by_the_same_clocks():
 
 
 @pytest.mark.parametrize('case', CASES, ids=str)
-def test_rows_that_cannot_guide_stay_recognisable_and_alone(case):
+def test_unusable_rows_stay_unusable_and_do_not_affect_others(case):
     saliency = torch.rand(6, 9, generator=seeded(6))
     saliency[0], saliency[1] = 0, .3
     saliency[2, 4], saliency[3, 4], saliency[4, 4] = math.nan, math.inf, -.1
     weights = Weighting(**case)(saliency)
     assert not usable_rows(weights)[:5].any()
     assert usable_rows(weights)[5] == (case.get('uniform') != 1)
-    assert torch.equal(weights[5:], Weighting(**case)(saliency[5:]))
+    # How a power rounds may depend on the place in the tensor.
+    torch.testing.assert_close(weights[5:], Weighting(**case)(saliency[5:]), rtol=1e-6, atol=0)
+    others = torch.rand(6, 9, generator=seeded(7))
+    others[5] = saliency[5]
+    assert torch.equal(weights[5], Weighting(**case)(others)[5])
 
 
-def test_a_high_temperature_and_all_uniform_are_random_masking():
+def test_high_temperature_and_uniform_1_are_random_masking():
     saliency = torch.zeros(6000, 35)
     saliency[:, :5] = torch.rand(5, generator=seeded(7))
     for case in (dict(temperature=1e9), dict(uniform=1)):
@@ -112,7 +115,7 @@ def test_a_high_temperature_and_all_uniform_are_random_masking():
         assert (masked - 15 / 35).abs().max() < 5 * (.25 / 6000)**.5
 
 
-def test_inverted_masks_what_is_attended_least():
+def test_invert_masks_the_least_attended():
     saliency = torch.rand(300, 35, generator=seeded(9))
     means = [float(saliency.gather(1, AMTMaskGenerator(weighting=case)(
         300, (5, 7), saliency, generator=seeded(10)).masked).mean())
@@ -120,7 +123,7 @@ def test_inverted_masks_what_is_attended_least():
     assert means[0] > .6 and max(means[1:]) < .4
 
 
-def test_annealing_mixes_what_the_weighting_gives():
+def test_annealing_mixes_the_result_of_the_weighting():
     generator = AnnealedMaskGenerator(weighting=dict(by_rank=True))
     generator.progress = .25
     row = torch.tensor([SALIENCY])
@@ -134,7 +137,7 @@ def test_annealing_mixes_what_the_weighting_gives():
     (dict(uniform=True), 'uniform=True'), (dict(cap=1.), 'cap=1.0'), (dict(cap=0), 'cap=0'),
     (dict(by_rank=1), 'by_rank=1'), (dict(invert='yes'), "invert='yes'"),
     (dict(sharpness=1), 'weighting.sharpness'), ('soft', "weighting='soft'")])
-def test_bad_settings_are_one_line(given, field):
+def test_invalid_settings_are_reported_in_one_line(given, field):
     with pytest.raises(InputError, match=field) as caught:
         AMTMaskGenerator(weighting=given)
     assert '\n' not in str(caught.value)

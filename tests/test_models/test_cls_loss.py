@@ -1,4 +1,4 @@
-"""A [CLS] that predicts the masked patches alone, against the slow decoder."""
+"""Prediction of the masked patches from [CLS] alone, against the slow decoder."""
 
 import copy
 import math
@@ -13,7 +13,7 @@ from amt_mm.models import AMTMAE
 
 
 @pytest.mark.parametrize(('masked', 'thrown'), [(15, 14), (26, 0), (1, 33)])
-def test_cls_alone_predicts_as_the_slow_decoder_without_visible_tokens(toy_mae, masked, thrown):
+def test_prediction_from_cls_equals_the_slow_decoder(toy_mae, masked, thrown):
     model = toy_mae(cls_loss_weight=.5).double()
     images, plan = make_images().double(), make_plan(3, masked, thrown)
     blind = MaskPlan(plan.masked, torch.cat([plan.thrown, plan.visible], dim=1),
@@ -29,7 +29,7 @@ def test_cls_alone_predicts_as_the_slow_decoder_without_visible_tokens(toy_mae, 
     torch.testing.assert_close(losses['loss'], slow_loss(model, images, plan), rtol=1e-11, atol=0)
 
 
-def test_cls_alone_is_trained_by_its_loss_and_by_no_other_token(toy_mae):
+def test_cls_loss_trains_only_the_cls_token(toy_mae):
     model = toy_mae(cls_loss_weight=1.)
     latent = torch.randn(3, 1 + 6, 24, requires_grad=True)
     found = model.predictions(latent, make_plan())
@@ -39,7 +39,7 @@ def test_cls_alone_is_trained_by_its_loss_and_by_no_other_token(toy_mae):
     assert not latent.grad[:, 1:].any()
 
 
-def test_weights_of_a_host_of_its_own_stay(toy_mae):
+def test_loss_weights_of_a_subclass_are_kept(toy_mae):
     class Own(AMTMAE):
         loss_weights = {'loss': .25}
 
@@ -54,16 +54,16 @@ def test_weights_of_a_host_of_its_own_stay(toy_mae):
 
 
 @pytest.mark.parametrize('visible', [2, 5, 7])
-def test_a_latent_that_does_not_fit_the_plan_is_no_prediction(toy_mae, visible):
+def test_latent_that_does_not_fit_the_plan_is_rejected(toy_mae, visible):
     with pytest.raises(RuntimeError, match='must match the size'):
         toy_mae().neck(torch.randn(3, 1 + visible, 24), make_plan())
 
 
-def test_without_a_weight_there_is_one_loss(toy_mae):
+def test_there_is_one_loss_without_a_weight(toy_mae):
     assert list(toy_mae().loss(make_images(), None, make_plan())) == ['loss']
 
 
 @pytest.mark.parametrize('weight', [-.1, True, '1', math.inf, math.nan])
-def test_a_weight_that_is_none_is_refused(toy_mae, weight):
+def test_invalid_weight_is_rejected(toy_mae, weight):
     with pytest.raises(InputError, match='^model.cls_loss_weight='):
         toy_mae(cls_loss_weight=weight)

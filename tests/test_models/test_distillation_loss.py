@@ -1,4 +1,4 @@
-"""The losses of DINO and iBOT against their formulas, written as loops."""
+"""Losses of DINO and iBOT against loops over their formulas."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_each_student_crop_is_compared_with_each_other_global_crop(num_global, n
 def test_unmasked_crops_count_in_the_mean_of_the_patch_loss(counts):
     mask = TokenMask.from_order(torch.rand(3, 6).argsort(1), torch.tensor(counts), (2, 3))
     teacher, student = torch.rand(3, 6, 7).softmax(-1), torch.randn(3, 6, 7, requires_grad=True)
-    loss = patch_loss(mask.take(teacher), mask.take(student), mask.weights())
+    loss = patch_loss(mask.take(teacher), mask.take(student), mask.loss_weights())
     wanted = 0.0
     for image, states in enumerate(mask.states().tolist()):
         each = [entropy_of(teacher[image, j].tolist(), student[image, j].tolist(), .1)
@@ -41,7 +41,7 @@ def test_unmasked_crops_count_in_the_mean_of_the_patch_loss(counts):
     assert torch.equal(student.grad.abs().sum(-1) > 0, mask.states())
 
 
-def test_the_center_follows_the_mean_of_the_batch():
+def test_center_is_a_running_mean_over_batches():
     center, wanted = Center(5), [0.0] * 5
     for _ in range(4):
         logits = torch.randn(3, 2, 5)
@@ -52,7 +52,7 @@ def test_the_center_follows_the_mean_of_the_batch():
     assert center.mean.tolist() == pytest.approx(wanted, abs=1e-6)
 
 
-def test_the_teacher_is_centered_before_it_is_sharpened():
+def test_teacher_is_centered_before_sharpening():
     center = Center(4)
     center.mean.copy_(torch.tensor([.5, -1., 0., 2.]))
     logits = torch.randn(4)

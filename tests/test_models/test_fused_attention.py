@@ -1,4 +1,4 @@
-"""Every block of every host attends by torch's fused kernel, in training as in the refresh."""
+"""All blocks of all hosts use torch's fused attention kernel, in training and in refreshes."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from amt_mm.saliency import cls_saliency
 
 
 class Kernels(TorchDispatchMode):
-    """Counts fused attention kernels, and softmax, of which an unfused one is made."""
+    """Count fused attention kernels and softmax operators, which unfused attention uses."""
 
     def __enter__(self):
         self.fused = self.softmax = 0
@@ -24,7 +24,7 @@ class Kernels(TorchDispatchMode):
 
 @pytest.mark.parametrize('precision', [torch.float32, torch.bfloat16], ids=['fp32', 'bf16'])
 @pytest.mark.parametrize('host', HOSTS)
-def test_a_step_runs_one_kernel_a_block_and_direction(host, precision):
+def test_step_runs_one_kernel_per_block_and_direction(host, precision):
     model = build_host(host)
     images, plan = torch.randn(3, 3, *SIZE), AMTMaskGenerator()(3, GRID, torch.rand(3, 24))
     blocks = DEPTH + DECODER_DEPTH * {'mae': 1, 'mae_cls': 2}.get(host, 0)
@@ -37,7 +37,7 @@ def test_a_step_runs_one_kernel_a_block_and_direction(host, precision):
     assert (forward.softmax, backward.softmax) == (0, 0)
 
 
-def test_the_refresh_takes_one_row_of_the_last_block_alone():
+def test_refresh_computes_one_row_of_the_last_block():
     model = build_host('mae')
     with Kernels() as kernels:
         cls_saliency(model.backbone, torch.randn(2, 3, *SIZE))

@@ -1,4 +1,4 @@
-"""Host.token_losses: the loss of each token, under any head."""
+"""Host.token_losses: the loss of each token, for several heads."""
 
 import pytest
 import torch
@@ -8,8 +8,8 @@ from amt_mm.masking import RandomMaskGenerator
 
 @pytest.mark.parametrize(('criterion', 'norm_pix'), [('L2', True), ('L2', False), ('L1', True)])
 @pytest.mark.parametrize('batch', [1, 3])
-def test_token_losses_are_each_tokens_own_and_their_mean_is_the_loss(toy_mae, criterion, norm_pix,
-                                                                     batch):
+def test_token_losses_equal_their_formula_and_average_to_the_loss(toy_mae, criterion, norm_pix,
+                                                                  batch):
     model = toy_mae(head=dict(norm_pix=norm_pix, loss=dict(type='PixelReconstructionLoss',
                                                            criterion=criterion)))
     images = torch.randn(batch, 3, 40, 56)
@@ -30,5 +30,5 @@ def test_token_losses_are_each_tokens_own_and_their_mean_is_the_loss(toy_mae, cr
             wanted = (gap**2 if criterion == 'L2' else gap.abs()).mean()
             torch.testing.assert_close(found[b, k], wanted.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.mean(), losses['loss'].detach())
-    # MMEngine sums what has "loss" in its name: the tokens are not in it.
+    # MMEngine sums entries with "loss" in their name, which excludes those of the tokens.
     assert model.parse_losses(losses)[0].item() == pytest.approx(float(losses['loss']))

@@ -1,7 +1,7 @@
-"""Nothing waits for the device from a collated batch to the gradients, in any host or phase.
+"""No operation waits for the device between a collated batch and the gradients, for any host.
 
-The meta device stands for a GPU: what lies there has no values, so that nothing can read one.
-Copies to it that would make the host wait (blocking, or hidden in an index) are refused too.
+The meta device stands for a GPU: its tensors have no values that could be read. Copies that would
+make the CPU wait (blocking ones, or those hidden in an index) raise an error too.
 """
 
 import numpy as np
@@ -37,7 +37,7 @@ HOSTS = {
 GENERATORS = ('AMTMaskGenerator', 'RandomMaskGenerator', 'AnnealedMaskGenerator',
               'LowAttendedMaskGenerator', 'BlockMaskGenerator')
 aten = torch.ops.aten
-# Their result, or its shape, depends on values.
+# Operators whose result or its shape depends on values.
 WAITING = {aten._local_scalar_dense, aten.nonzero, aten.masked_select, aten.equal, aten._unique2,
            aten.unique_consecutive, aten.unique_dim, aten.bincount, aten.is_nonzero, aten.item}
 COPIES = {aten._to_copy, aten.copy_}
@@ -48,7 +48,7 @@ class Waiting(AssertionError):
 
 
 class RefuseWaiting(TorchDispatchMode):
-    """Raise where an operator would make the host wait for `device`."""
+    """Raise where an operator would make the CPU wait for `device`."""
 
     def __init__(self, device):
         super().__init__()
@@ -66,7 +66,7 @@ class RefuseWaiting(TorchDispatchMode):
             for index in args[1]:
                 if index is not None and (index.dtype in (torch.bool, torch.uint8)
                                           or index.device.type != self.device):
-                    raise Waiting(f'{func} by a mask, or by an index on the host')
+                    raise Waiting(f'{func} by a mask, or by an index on the CPU')
         if name in COPIES:
             source = tensors[-1].device
             target = tensors[0].device if name is aten.copy_ else kwargs.get('device') or source
@@ -77,7 +77,7 @@ class RefuseWaiting(TorchDispatchMode):
 
 
 class RefuseHostData(TorchFunctionMode):
-    """Raise where Python's own numbers are sent to the device, which no operator tells of."""
+    """Raise where Python numbers are copied to the device, which is invisible to dispatch modes."""
 
     def __init__(self, device):
         super().__init__()
@@ -90,17 +90,17 @@ class RefuseHostData(TorchFunctionMode):
                 parts = args[1] if isinstance(args[1], tuple) else (args[1], )
                 if args[0].device.type == self.device and any(
                         isinstance(part, (list, np.ndarray)) for part in parts):
-                    raise Waiting(f'an index on the host: {args[1]}')
+                    raise Waiting(f'an index on the CPU: {args[1]}')
             if func in (torch.tensor, torch.as_tensor, torch.from_numpy) and kwargs.get('device'):
-                raise Waiting(f'{func.__name__} sends its numbers to the device')
+                raise Waiting(f'{func.__name__} copies its numbers to the device')
         return func(*args, **kwargs)
 
 
 @pytest.fixture
 def step(tmp_path, monkeypatch):
-    """The factory ``step(host, device, guided=True, generator=...)`` of (model, one step)."""
+    """Factory ``step(host, device, guided=True, generator=...)`` of a model and its step."""
     autocast = torch.autocast
-    # There is no autocast for meta tensors to turn off.
+    # The meta device has no autocast to disable.
     monkeypatch.setattr(torch, 'autocast', lambda device, *args, **kwargs: autocast(
         'cpu' if device == 'meta' else device, *args, **kwargs))
 
@@ -127,7 +127,7 @@ def step(tmp_path, monkeypatch):
                 loss.backward()
             return mode, data['plan']
 
-        if device == 'meta':  # the first guided step of a run takes a counter to the device
+        if device == 'meta':  # the first guided step of a run moves a counter to the device
             monkeypatch.setattr(model.data_preprocessor, 'fallbacks', torch.zeros(
                 (), dtype=torch.int64, device=device))
         return model, run
@@ -141,7 +141,7 @@ def step(tmp_path, monkeypatch):
 def test_nothing_waits(step, host, device, guided):
     model, run = step(host, device, guided)
     mode, plan = run()
-    assert mode.operators > 300  # the mode saw the step, backward included
+    assert mode.operators > 300  # including the backward pass
     assert plan.thrown.shape[1] == (10 if guided else 0)
     assert plan.masked.device.type == device
     assert all(parameter.grad.device.type == device for parameter in model.parameters()
@@ -149,11 +149,11 @@ def test_nothing_waits(step, host, device, guided):
 
 
 @pytest.mark.parametrize('generator', GENERATORS)
-def test_no_generator_waits(step, generator):
+def test_no_mask_generator_waits(step, generator):
     step(generator=generator)[1]()
 
 
-def test_losses_of_tokens_do_not_wait(step):
+def test_token_losses_do_not_wait(step):
     model, run = step()
     model.report_token_losses = True
     run()
@@ -176,16 +176,16 @@ READERS = {
 }
 
 
-# Where autograd calls Python, its numbers cannot be seen; no code of ours runs there.
+# In the backward pass Python numbers are invisible; none of the package's code runs there.
 @pytest.mark.parametrize(('reader', 'where'), [
     (reader, where) for reader in READERS for where in ('plan', 'forward', 'backward')
     if where != 'backward' or reader not in ('list of indices', 'constant on the device')])
-def test_one_that_waits_is_found(step, monkeypatch, reader, where):
+def test_waiting_operation_is_detected(step, monkeypatch, reader, where):
     model, run = step()
     read = READERS[reader]
     if where == 'plan':
-        weights = model.data_preprocessor.weights
-        monkeypatch.setattr(model.data_preprocessor, 'weights',
+        weights = model.data_preprocessor.look_up_weights
+        monkeypatch.setattr(model.data_preprocessor, 'look_up_weights',
                             lambda *args: (read(weights(*args)), weights(*args))[1])
     elif where == 'forward':
         monkeypatch.setattr(Host, 'target', lambda self, inputs, patches, plan: (

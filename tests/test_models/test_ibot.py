@@ -1,4 +1,4 @@
-"""IBOT against its formulas: losses, centers and masks, crop by crop."""
+"""IBOT against its formulas: losses, centers and masks, computed crop by crop."""
 
 import copy
 from pathlib import Path
@@ -33,7 +33,7 @@ def build(seed=0, **changes):
     torch.manual_seed(seed)
     model = MODELS.build(config(**changes))
     model.init_weights()
-    # Random everywhere, and a teacher of its own: with the same weights much would be hidden.
+    # All weights random, and the teacher different from the student, to hide no error.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
@@ -47,22 +47,22 @@ def views(batch=3, num_local=2):
 
 
 class Fixed:
-    """A masking that returns the mask it was given, and keeps the scores."""
+    """A masking with fixed counts that records weights and mask."""
 
-    needs_scores = True
+    needs_weights = True
 
     def __init__(self, counts):
         self.counts = torch.tensor(counts)
 
-    def __call__(self, batch_size, grid, scores, device):
-        self.scores = scores
-        order = scores.argsort(dim=1, descending=True)
+    def __call__(self, batch_size, grid, weights, device):
+        self.weights = weights
+        order = weights.argsort(dim=1, descending=True)
         self.mask = TokenMask.from_order(order, self.counts, grid)
         return self.mask
 
 
 def logits_of(head, token):
-    """One token through the head, by its formula."""
+    """Apply the head to one token by its formula."""
     for layer in (head.mlp[0], head.mlp[2]):
         token = F.gelu(layer.weight @ token + layer.bias)
     token = head.mlp[4].weight @ token + head.mlp[4].bias
@@ -73,7 +73,7 @@ def logits_of(head, token):
 
 
 def encode_slowly(vit, image, masked=()):
-    """One crop: the mask vector in place of masked patches, then [CLS], then positions."""
+    """Encode one crop: mask tokens, then [CLS], then position embeddings."""
     weight, bias = vit.patch_embed.projection.weight, vit.patch_embed.projection.bias
     rows, columns = image.shape[1] // PATCH, image.shape[2] // PATCH
     tokens = []
@@ -95,7 +95,7 @@ def encode_slowly(vit, image, masked=()):
 
 @pytest.mark.parametrize(('batch', 'num_local', 'counts'), [
     (2, 2, [4, 0, 17, 1]), (1, 1, [0, 0]), (1, 0, [35, 2])])
-def test_both_losses_and_centers_are_the_papers(batch, num_local, counts):
+def test_losses_and_centers_equal_the_papers(batch, num_local, counts):
     model = build()
     model.masking = Fixed(counts)
     model.teacher_temperature.fill_(.05)
@@ -117,7 +117,7 @@ def test_both_losses_and_centers_are_the_papers(batch, num_local, counts):
         learnt = logits(student, whole, masks)
         local = [logits(student, view, [()] * batch) for view in inputs[2:]]
 
-        def says(z, center):
+        def probabilities(z, center):
             return ((z - center) / .05).softmax(-1)
 
         total, terms = 0.0, 0
@@ -127,13 +127,13 @@ def test_both_losses_and_centers_are_the_papers(batch, num_local, counts):
                     continue
                 for b in range(batch):
                     z = learnt[v * batch + b] if v < 2 else local[v - 2][b]
-                    total -= (says(taught[q * batch + b][0], before[0])
+                    total -= (probabilities(taught[q * batch + b][0], before[0])
                               * (z[0] / .1).log_softmax(-1)).sum()
                     terms += 1
         assert losses['loss_cls'].item() == pytest.approx((total / terms).item(), rel=1e-4)
         total = 0.0
         for crop, mask in enumerate(masks):
-            each = [-(says(taught[crop][1 + j], before[1])
+            each = [-(probabilities(taught[crop][1 + j], before[1])
                       * (learnt[crop][1 + j] / .1).log_softmax(-1)).sum() for j in mask]
             total += sum(each) / max(len(each), 1)
         assert float(losses['loss_patch']) == pytest.approx(float(total) / len(masks), rel=1e-4)
@@ -144,18 +144,18 @@ def test_both_losses_and_centers_are_the_papers(batch, num_local, counts):
             assert torch.allclose(center.mean, .9 * old + .1 * mean, atol=1e-5)
 
 
-def test_masks_come_from_the_teachers_attention_on_the_whole_crops():
+def test_masks_use_the_teachers_attention_on_whole_crops():
     model = build()
     model.masking = Fixed([5] * 6)
     inputs = views()
     model.loss(inputs)
     wanted = cls_attention(model.teacher.backbone, torch.cat(inputs[:2])).mean(dim=1)
-    assert torch.allclose(model.masking.scores, wanted)
+    assert torch.allclose(model.masking.weights, wanted)
     assert not torch.allclose(
         wanted, cls_attention(model.backbone, torch.cat(inputs[:2])).mean(dim=1))
 
 
-def test_gradients_reach_the_student_alone():
+def test_gradients_reach_only_the_student():
     model = build()
     sum(model.loss(views()).values()).backward()
     assert all(p.grad is None for p in model.teacher.parameters())
@@ -164,8 +164,8 @@ def test_gradients_reach_the_student_alone():
     assert not missing
 
 
-def test_nothing_masked_still_trains_every_parameter():
-    """Else distributed training would wait for a gradient that never comes."""
+def test_all_parameters_have_gradients_without_masked_tokens():
+    """Otherwise distributed training would wait for missing gradients."""
     model = build(masking=dict(type='amt_mm.CropMasking', strategy='high', gate=0))
     losses = model.loss(views())
     assert losses['loss_patch'] == 0
@@ -173,7 +173,7 @@ def test_nothing_masked_still_trains_every_parameter():
     assert model.backbone.mask_token.grad is not None
 
 
-def test_without_patch_loss_it_is_dino_on_masked_crops():
+def test_equals_dino_without_patch_loss():
     model, dino = build(), build(patch_weight=0)
     dino.load_state_dict(model.state_dict())
     inputs = views()
@@ -181,7 +181,7 @@ def test_without_patch_loss_it_is_dino_on_masked_crops():
         each.masking = Fixed([9] * 6)
     both, cls = model.loss(inputs), dino.loss(inputs)
     assert list(cls) == ['loss_cls'] and torch.allclose(both['loss_cls'], cls['loss_cls'])
-    # Plain DINO masks nothing at all.
+    # Plain DINO masks nothing.
     plain = build(patch_weight=0, masking=None)
     plain.load_state_dict(model.state_dict())
     logits = [plain.head(plain.backbone(view)[0][:, 0]) for view in inputs]
@@ -191,7 +191,7 @@ def test_without_patch_loss_it_is_dino_on_masked_crops():
     assert torch.allclose(plain.loss(inputs)['loss_cls'], wanted, rtol=1e-4)
 
 
-def test_the_teacher_begins_as_the_student_and_knows_no_drop_path():
+def test_teacher_is_initialised_as_the_student_and_has_no_drop_path():
     model = MODELS.build(config(backbone=dict(
         type='amt_mm.IBOTViT', img_size=CROP, patch_size=PATCH, arch=ARCH, drop_path_rate=.5)))
     model.init_weights()
@@ -205,21 +205,21 @@ def test_the_teacher_begins_as_the_student_and_knows_no_drop_path():
     assert not torch.equal(model.backbone(images)[0], model.backbone(images)[0])
 
 
-def test_the_gain_can_be_kept():
+def test_gain_can_be_frozen():
     head = MODELS.build(dict(type='amt_mm.DistillationHead', in_channels=4, train_gain=False))
     assert not head.gain.requires_grad
 
 
 @pytest.mark.parametrize('wrong', [dict(masking=None), dict(head=dict(
     type='amt_mm.DistillationHead', in_channels=5))])
-def test_contradictions_are_refused(wrong):
+def test_contradictory_configs_are_rejected(wrong):
     with pytest.raises(InputError):
         MODELS.build(config(**wrong))
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_with_the_same_global_batch(tmp_path):
-    """Gradients averaged, centers over all crops; fp64, or rounding hides faults."""
+def test_two_processes_equal_one_with_the_same_global_batch(tmp_path):
+    """Averaged gradients, centers over all crops; fp64, so that rounding hides no error."""
     script = Path(__file__).parent / 'two_processes_ibot.py'
     in_two_real_processes(script, tmp_path)
     module = load_script(script)

@@ -1,4 +1,4 @@
-"""LastBlocksViT: every block's [CLS] behind the final norm, by a slow oracle."""
+"""LastBlocksViT: [CLS] of every block after the final norm, against a slow reference."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def vit(kind=LastBlocksViT, **kwargs):
     model = kind(ARCH, SIZE, 8, **kwargs)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=.3)
-    model.eval()  # mmpretrain's returns nothing
+    model.eval()  # mmpretrain's returns None
     return model
 
 
@@ -31,7 +31,7 @@ def normed(model, token):
 
 @pytest.mark.parametrize('last_blocks', [1, 4, 5])
 @torch.no_grad()
-def test_each_class_token_is_normed_and_they_are_in_order(last_blocks):
+def test_class_tokens_are_normalised_and_in_order(last_blocks):
     model, images, wanted = vit(last_blocks=last_blocks), torch.randn(3, 3, *SIZE), []
     for image in images:
         tokens = torch.cat([model.cls_token[0], model.patch_embed(image[None])[0][0]])
@@ -48,19 +48,19 @@ def test_each_class_token_is_normed_and_they_are_in_order(last_blocks):
 
 
 @torch.no_grad()
-def test_one_block_is_the_usual_feature():
+def test_one_block_equals_mmpretrains_feature():
     model, usual = vit(last_blocks=1), vit(VisionTransformer)
     images = torch.randn(1, 3, *SIZE)
     assert torch.equal(model(images)[0], usual(images)[0])
 
 
 @pytest.mark.parametrize('last_blocks', [0, 6])
-def test_as_many_blocks_as_there_are(last_blocks):
+def test_invalid_number_of_blocks_is_rejected(last_blocks):
     with pytest.raises(InputError, match=f'last_blocks={last_blocks}: .* has 5 blocks'):
         vit(last_blocks=last_blocks)
 
 
-def test_only_the_wide_head_of_the_protocol_is_trained():
+def test_protocol_trains_only_the_wide_head():
     cfg = Config.fromfile(configs_folder() / '_base_/protocols/linear_last4.py')
     cfg.model.backbone.update(arch=ARCH, img_size=SIZE, patch_size=8, last_blocks=3)
     cfg.model.head.num_classes = 7
@@ -70,7 +70,7 @@ def test_only_the_wide_head_of_the_protocol_is_trained():
             if value.requires_grad} == {'head.fc.weight': (7, 72), 'head.fc.bias': (7,)}
     assert .005 < model.head.fc.weight.std() < .015 and not model.head.fc.bias.any()
     assert model(torch.randn(2, 3, *SIZE)).shape == (2, 7)
-    # In training mode, too, the frozen encoder answers as in evaluation.
+    # The frozen encoder stays in evaluation mode.
     model.train()
     images = torch.randn(2, 3, *SIZE)
     assert torch.equal(model.extract_feat(images)[0], model.extract_feat(images)[0])

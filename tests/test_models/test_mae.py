@@ -1,4 +1,4 @@
-"""AMT's MAE against slow references and against mmpretrain's own MAE (traps 4, 5 and 11)."""
+"""AMT's MAE against slow references and against mmpretrain's MAE."""
 
 import copy
 import math
@@ -36,7 +36,7 @@ def gradients(model, images, plan):
 
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize(('masked', 'thrown'), [(15, 14), (26, 0), (1, 33), (33, 1)])
-def test_trap_4_encoder_and_decoder_equal_the_slow_reference(toy_mae, batch, masked, thrown):
+def test_encoder_and_decoder_equal_the_slow_reference(toy_mae, batch, masked, thrown):
     model = toy_mae().double()
     images, plan = make_images(batch).double(), make_plan(batch, masked, thrown)
     wanted = slow_encoder(model.backbone, images, plan)
@@ -51,12 +51,12 @@ def test_trap_4_encoder_and_decoder_equal_the_slow_reference(toy_mae, batch, mas
                                atol=1e-11)
 
 
-def test_trap_4_the_position_of_a_patch_is_that_of_its_row_and_column(toy_mae):
+def test_position_embedding_depends_on_row_and_column(toy_mae):
     width = 24
     found = sincos_position_embedding((ROWS, COLUMNS), width)
     assert found.shape == (1, 1 + ROWS * COLUMNS, width)
     assert not found[0, 0].any()
-    # MAE: a quarter each of sine and cosine of the row, then of the column.
+    # A quarter each: sine and cosine of the row, sine and cosine of the column.
     rates = [10000**(-k / (width // 4)) for k in range(width // 4)]
     for row in range(ROWS):
         for column in range(COLUMNS):
@@ -69,7 +69,7 @@ def test_trap_4_the_position_of_a_patch_is_that_of_its_row_and_column(toy_mae):
     assert torch.equal(model.neck.decoder_pos_embed, sincos_position_embedding((5, 7), 16))
 
 
-def test_trap_4_a_patch_enters_the_encoder_with_its_own_pixels_and_position(toy_mae):
+def test_encoder_input_has_the_pixels_and_position_of_each_patch(toy_mae):
     model = toy_mae().double()
     images, plan = make_images().double(), make_plan()
     entering = []
@@ -85,7 +85,7 @@ def test_trap_4_a_patch_enters_the_encoder_with_its_own_pixels_and_position(toy_
             torch.testing.assert_close(entering[0][sample, 1 + place], wanted)
 
 
-def test_trap_4_the_order_within_a_kind_changes_nothing(toy_mae):
+def test_order_of_tokens_within_a_kind_does_not_matter(toy_mae):
     model = toy_mae().double()
     images, plan = make_images().double(), make_plan()
     other = MaskPlan(plan.masked.flip(1), plan.thrown.flip(1), plan.visible.flip(1), plan.grid)
@@ -106,7 +106,7 @@ def test_thrown_tokens_are_never_computed(toy_mae):
 
 @pytest.fixture(params=[True, False], ids=['norm_pix', 'raw pixels'])
 def pair(request, toy_mae):
-    """mmpretrain's MAE and ours with the same random weights, on 40 x 40 pixels."""
+    """mmpretrain's MAE and ours with the same config, for 40 x 40 pixels."""
     cfg = toy_mae(build=False, backbone=dict(img_size=40), head=dict(norm_pix=request.param))
     own = copy.deepcopy(cfg)
     own['type'] = 'MAE'
@@ -122,7 +122,7 @@ def pair(request, toy_mae):
     return theirs, MODELS.build(cfg)
 
 
-def test_trap_5_state_dicts_go_both_ways(pair):
+def test_state_dicts_are_interchangeable(pair):
     theirs, ours = pair
     ours.load_state_dict(theirs.state_dict(), strict=True)
     changed = {key: value + 1 for key, value in ours.state_dict().items()}
@@ -133,13 +133,13 @@ def test_trap_5_state_dicts_go_both_ways(pair):
 
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 @pytest.mark.parametrize('batch', [1, 4])
-def test_trap_5_loss_and_gradients_are_those_of_mmpretrain(pair, dtype, tolerance, batch):
+def test_loss_and_gradients_equal_mmpretrains(pair, dtype, tolerance, batch):
     theirs, ours = (model.to(dtype) for model in pair)
     ours.load_state_dict(theirs.state_dict(), strict=True)
     images = make_images(batch, 40, 40).to(dtype)
     torch.manual_seed(5)
     _, mask, restore = theirs.backbone(images)
-    order = restore.argsort(dim=1)  # theirs: what is kept comes first
+    order = restore.argsort(dim=1)  # mmpretrain: visible tokens first
     kept = int((mask[0] == 0).sum())
     plan = MaskPlan(order[:, kept:], order[:, :0], order[:, :kept], (5, 5))
     assert torch.equal(plan.states().to(dtype), mask)
@@ -159,7 +159,7 @@ def test_trap_5_loss_and_gradients_are_those_of_mmpretrain(pair, dtype, toleranc
                                    msg=lambda text, name=name: f'{name}: {text}')
 
 
-def test_trap_5_the_start_is_mmpretrains_from_the_same_seed(pair):
+def test_initialisation_equals_mmpretrains_for_the_same_seed(pair):
     theirs, ours = pair
     ours.load_state_dict(theirs.state_dict())
     before = copy.deepcopy(ours.state_dict())
@@ -173,7 +173,7 @@ def test_trap_5_the_start_is_mmpretrains_from_the_same_seed(pair):
         assert not torch.equal(before[key], ours.state_dict()[key]), key
 
 
-def test_unmasked_features_are_mmpretrains(pair):
+def test_unmasked_features_equal_mmpretrains(pair):
     theirs, ours = pair
     ours.load_state_dict(theirs.state_dict())
     images = make_images(2, 40, 40)
@@ -186,7 +186,7 @@ def test_unmasked_features_are_mmpretrains(pair):
 
 @pytest.mark.parametrize('norm_pix', [True, False])
 @pytest.mark.parametrize('batch', [1, 3])
-def test_trap_11_the_divisor_is_the_number_of_masked_tokens(toy_mae, norm_pix, batch):
+def test_loss_is_averaged_over_masked_tokens(toy_mae, norm_pix, batch):
     model = toy_mae(head=dict(norm_pix=norm_pix)).double()
     images, plan = make_images(batch).double(), make_plan(batch)
     found = model(images, None, mode='loss', plan=plan)
@@ -202,7 +202,7 @@ def repaint(images, ids):
     return images
 
 
-def test_trap_11_thrown_pixels_reach_neither_loss_nor_gradients(toy_mae):
+def test_thrown_pixels_affect_neither_loss_nor_gradients(toy_mae):
     model = toy_mae()
     images, plan = make_images(), make_plan()
     loss, grads = gradients(model, images, plan)
@@ -215,7 +215,7 @@ def test_trap_11_thrown_pixels_reach_neither_loss_nor_gradients(toy_mae):
         assert not torch.equal(loss, gradients(model, repaint(images, ids), plan)[0])
 
 
-def test_trap_11_masked_pixels_are_seen_by_the_loss_alone(toy_mae):
+def test_masked_pixels_affect_only_the_loss(toy_mae):
     model = toy_mae()
     images, plan = make_images(), make_plan()
     predictions = []
@@ -227,7 +227,7 @@ def test_trap_11_masked_pixels_are_seen_by_the_loss_alone(toy_mae):
 
 
 class Oracle(nn.Module):
-    """A decoder that knows the image."""
+    """A decoder that returns the true patches."""
 
     def __init__(self, images, norm_pix):
         super().__init__()
@@ -245,16 +245,16 @@ class Oracle(nn.Module):
 
 
 @pytest.mark.parametrize('norm_pix', [True, False])
-def test_reconstruct_gives_the_image_back_when_the_prediction_is_perfect(toy_mae, norm_pix):
+def test_reconstruct_returns_the_image_for_perfect_predictions(toy_mae, norm_pix):
     model = toy_mae(head=dict(norm_pix=norm_pix))
     images, plan = make_images() * 3 + 5, make_plan()
-    images[0, :, :PATCH, :PATCH] = 2.0  # a flat patch has no deviation to divide by
+    images[0, :, :PATCH, :PATCH] = 2.0  # a constant patch has a standard deviation of 0
     model.neck = Oracle(images, norm_pix)
     torch.testing.assert_close(model.reconstruct(images, plan), images, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('norm_pix', [True, False])
-def test_reconstruct_changes_the_masked_patches_only(toy_mae, norm_pix):
+def test_reconstruct_changes_only_masked_patches(toy_mae, norm_pix):
     model = toy_mae(head=dict(norm_pix=norm_pix))
     images, plan = make_images(), make_plan()
     found = model.reconstruct(images, plan)
@@ -277,18 +277,18 @@ def test_reconstruct_changes_the_masked_patches_only(toy_mae, norm_pix):
     ('patch_size', 0), ('patch_size', -8), ('patch_size', 8.), ('patch_size', None),
     ('patch_size', True), ('img_size', 0), ('img_size', (40, -8)), ('img_size', (40, 56, 3)),
     ('img_size', None), ('img_size', '40')])
-def test_a_size_that_is_none_is_named(toy_mae, name, value):
+def test_invalid_size_is_named(toy_mae, name, value):
     with pytest.raises(InputError, match=f'^model.backbone.{name}='):
         toy_mae(backbone={name: value})
 
 
 @pytest.mark.parametrize('size', [(41, 56), (40, 57), 60])
-def test_an_image_size_that_the_patch_does_not_divide_is_refused(toy_mae, size):
+def test_image_size_that_is_not_a_multiple_of_the_patch_is_rejected(toy_mae, size):
     with pytest.raises(InputError, match='patch_size=8'):
         toy_mae(backbone=dict(img_size=size))
 
 
-def test_a_mask_ratio_in_the_backbone_is_refused(toy_mae):
+def test_mask_ratio_of_the_backbone_is_rejected(toy_mae):
     with pytest.raises(InputError, match='mask_ratio'):
         toy_mae(backbone=dict(mask_ratio=0.75))
 
@@ -297,24 +297,24 @@ def test_a_mask_ratio_in_the_backbone_is_refused(toy_mae):
     ('neck', 'embed_dim', 32), ('neck', 'patch_size', 16), ('neck', 'num_patches', 36),
     ('neck', 'in_chans', 1), ('neck', 'grid', (7, 5)), ('head', 'patch_size', 16),
     ('head', 'in_channels', 1)])
-def test_a_size_that_contradicts_the_backbone_is_refused(toy_mae, part, field, value):
+def test_size_that_contradicts_the_backbone_is_rejected(toy_mae, part, field, value):
     with pytest.raises(InputError, match=rf'model\.{part}\.{field}='):
         toy_mae(**{part: {field: value}})
 
 
-def test_a_size_that_agrees_with_the_backbone_is_accepted(toy_mae):
+def test_size_that_agrees_with_the_backbone_is_accepted(toy_mae):
     model = toy_mae(neck=dict(embed_dim=24, patch_size=8, num_patches=35, in_chans=3, grid=[5, 7]),
                     head=dict(patch_size=8, in_channels=3))
     assert model.neck.decoder_pos_embed.shape == (1, 36, 16)
 
 
-def test_images_of_another_grid_are_refused(toy_mae):
-    # 7 x 5 patches: as many tokens as 5 x 7, every position wrong.
+def test_images_of_another_grid_are_rejected(toy_mae):
+    # 7 x 5 patches: as many tokens as 5 x 7, but at other positions.
     with pytest.raises(InputError, match='7x5.*5x7'):
         toy_mae().loss(make_images(3, 56, 40), None, make_plan())
 
 
-def test_training_without_a_plan_says_what_is_missing(toy_mae):
+def test_missing_plan_is_reported(toy_mae):
     cfg = toy_mae(build=False)
     cfg['data_preprocessor'] = dict(type='SelfSupDataPreprocessor')
     with pytest.raises(InputError, match='AMTDataPreprocessor'):
@@ -323,8 +323,8 @@ def test_training_without_a_plan_says_what_is_missing(toy_mae):
 
 @pytest.mark.parametrize('arch', ['deit-tiny', 'deit-small', 'b', 'l', 'h'])
 @pytest.mark.parametrize(('size', 'patch'), [(224, 16), (224, 14), ((96, 160), 8)])
-def test_every_size_of_transformer_takes_any_grid(arch, size, patch):
-    """ViT-T, S, B, L and H, on the meta device: shapes without the memory."""
+def test_all_architectures_support_any_grid(arch, size, patch):
+    """ViT-T, S, B, L and H, on the meta device, which needs no memory."""
     with torch.device('meta'):
         model = MODELS.build(dict(
             type='amt_mm.AMTMAE', backbone=dict(

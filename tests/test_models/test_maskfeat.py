@@ -1,4 +1,4 @@
-"""AMT's MaskFeat against mmpretrain's own MaskFeat and against slow references."""
+"""AMT's MaskFeat against mmpretrain's MaskFeat and slow references."""
 
 import copy
 import math
@@ -22,7 +22,7 @@ ARCH = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
 
 
 def config(size=(ROWS * PATCH, COLUMNS * PATCH), patch=PATCH, **changes):
-    """40 x 56 pixels hold no whole number of 16 pixel windows in the height, nor a square."""
+    """Config for 40 x 56 pixels: neither square nor a multiple of the 16-pixel windows."""
     return copy.deepcopy({**dict(
         type='amt_mm.AMTMaskFeat',
         backbone=dict(type='amt_mm.AMTMaskFeatViT', arch=ARCH, img_size=size, patch_size=patch),
@@ -38,7 +38,7 @@ def config(size=(ROWS * PATCH, COLUMNS * PATCH), patch=PATCH, **changes):
 def build(cfg, seed=0):
     torch.manual_seed(seed)
     model = MODELS.build(cfg)
-    # Random everywhere: with the usual start, zero biases would hide a forgotten one.
+    # All weights random: zero biases would hide a missing one.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.2)
@@ -65,7 +65,7 @@ def gradients(model, images, plan):
 
 
 def slow_hog(image, patch, pool=8, bins=9, window=16):
-    """Histograms pixel by pixel, ``(N, 27 * cells ** 2)``."""
+    """Compute histograms pixel by pixel, ``(N, 27 * cells ** 2)``."""
     image = image.double()
     _, height, width = image.shape
 
@@ -96,7 +96,7 @@ def slow_hog(image, patch, pool=8, bins=9, window=16):
 
 
 @pytest.mark.parametrize(('height', 'width', 'patch'), [(24, 56, 8), (48, 32, 16)])
-def test_hog_is_that_of_a_slow_reference_on_any_grid(height, width, patch):
+def test_hog_equals_the_slow_reference_on_any_grid(height, width, patch):
     generator = MODELS.build(dict(type='amt_mm.AMTHOGGenerator', patch_size=patch))
     images = make_images(2, height, width)
     found = generator(images)
@@ -106,7 +106,7 @@ def test_hog_is_that_of_a_slow_reference_on_any_grid(height, width, patch):
     torch.testing.assert_close(found, wanted.float(), rtol=1e-4, atol=1e-5)
 
 
-def test_hog_is_mmpretrains_where_its_14_fits():
+def test_hog_equals_mmpretrains_for_14_x_14_patches():
     images = make_images(2, 224, 224)
     wanted = MODELS.build(dict(type='HOGGenerator'))(images)
     found = MODELS.build(dict(type='amt_mm.AMTHOGGenerator'))(images)
@@ -114,14 +114,14 @@ def test_hog_is_mmpretrains_where_its_14_fits():
     assert torch.equal(found, wanted)
 
 
-def test_hog_without_a_window_still_counts_cells():
+def test_hog_without_a_window():
     generator = MODELS.build(dict(type='amt_mm.AMTHOGGenerator', patch_size=8, gaussian_window=0))
     images = make_images(1, 24, 16)
     wanted = slow_hog(images[0], 8, window=0)
     torch.testing.assert_close(generator(images)[0], wanted.float(), rtol=1e-4, atol=1e-5)
 
 
-def test_hog_is_computed_in_full_precision_under_autocast():
+def test_hog_is_computed_in_fp32_under_autocast():
     generator = MODELS.build(dict(type='amt_mm.AMTHOGGenerator', patch_size=8))
     images = make_images(1)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -129,7 +129,7 @@ def test_hog_is_computed_in_full_precision_under_autocast():
     assert torch.equal(found, generator(images))
 
 
-def test_a_cell_that_does_not_divide_the_patch_is_refused():
+def test_patch_that_is_not_a_multiple_of_the_cell_is_rejected():
     with pytest.raises(InputError, match='pool=8.*patch_size=12'):
         MODELS.build(dict(type='amt_mm.AMTHOGGenerator', patch_size=12))
 
@@ -151,9 +151,9 @@ def pair(size, patch):
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-12), (torch.float32, 5e-6)])
 @pytest.mark.parametrize(('batch', 'size', 'patch', 'grid'), [
     (2, 112, 8, (14, 14)), (1, 224, 16, (14, 14))])
-def test_loss_and_gradients_are_those_of_mmpretrain(dtype, tolerance, batch, size, patch, grid):
+def test_loss_and_gradients_equal_mmpretrains(dtype, tolerance, batch, size, patch, grid):
     theirs, ours = (model.to(dtype) for model in pair(size, patch))
-    for model in (theirs, ours):  # the histograms know fp32 only
+    for model in (theirs, ours):  # the histograms support fp32 only
         model.target_generator.float().register_forward_pre_hook(lambda _, args: args[0].float())
     images = make_images(batch, size, size).to(dtype)
     plan = make_plan(batch, 78, 0, grid)
@@ -171,7 +171,7 @@ def test_loss_and_gradients_are_those_of_mmpretrain(dtype, tolerance, batch, siz
                                    msg=lambda text, name=name: f'{name}: {text}')
 
 
-def test_the_start_is_mmpretrains_from_the_same_seed():
+def test_initialisation_equals_mmpretrains_for_the_same_seed():
     theirs, ours = pair(112, 8)
     for model in (theirs, ours):
         torch.manual_seed(7)
@@ -180,7 +180,7 @@ def test_the_start_is_mmpretrains_from_the_same_seed():
         assert torch.equal(value, ours.state_dict()[key]), key
 
 
-def test_unmasked_features_are_mmpretrains():
+def test_unmasked_features_equal_mmpretrains():
     theirs, ours = pair(112, 8)
     images = make_images(2, 112, 112)
     wanted = theirs.backbone(images, mask=None)
@@ -190,7 +190,7 @@ def test_unmasked_features_are_mmpretrains():
 
 
 def slow_tokens(backbone, image, plan, sample):
-    """All N tokens by mmpretrain's own embedding; the thrown deleted; then the blocks."""
+    """Embed all tokens by mmpretrain, remove the thrown ones and run the blocks."""
     embedded = backbone.patch_embed(image[None])[0][0]
     masked, thrown = plan.masked[sample].tolist(), set(plan.thrown[sample].tolist())
     tokens = {i: (backbone.mask_token[0, 0] if i in masked else embedded[i])
@@ -231,7 +231,7 @@ def test_thrown_tokens_are_never_computed():
 
 
 def repaint(images, ids, margin=0):
-    """New pixels for some patches, leaving their outermost ``margin`` pixels."""
+    """Change the pixels of some patches, except for a margin."""
     images = images.clone()
     for sample, tokens in enumerate(ids.tolist()):
         for token in tokens:
@@ -241,7 +241,7 @@ def repaint(images, ids, margin=0):
     return images
 
 
-def test_thrown_pixels_reach_no_prediction():
+def test_thrown_pixels_do_not_affect_predictions():
     model = build(config())
     images, plan = make_images(), make_plan()
     predictions = []
@@ -254,7 +254,7 @@ def test_thrown_pixels_reach_no_prediction():
     assert not torch.equal(predictions[0], predictions[3])
 
 
-def test_thrown_pixels_reach_targets_through_a_ring_of_one_pixel_only():
+def test_thrown_pixels_affect_targets_only_within_one_pixel():
     model = build(config())
     images, plan = make_images(), make_plan()
     loss, grads = gradients(model, images, plan)
@@ -262,7 +262,7 @@ def test_thrown_pixels_reach_targets_through_a_ring_of_one_pixel_only():
     assert torch.equal(loss, inner[0])
     for name in grads:
         assert torch.equal(grads[name], inner[1][name]), name
-    # With the ring, the neighbours' targets change and no others.
+    # If the outermost pixels change too, so do the targets of neighbours, and no others.
     before, after = (model.target(x, None, plan) for x in (images, repaint(images, plan.thrown)))
     neighbours = 0
     for sample in range(3):
@@ -275,7 +275,7 @@ def test_thrown_pixels_reach_targets_through_a_ring_of_one_pixel_only():
     assert 0 < neighbours < 30
 
 
-def test_saliency_is_the_cls_attention_of_whole_images():
+def test_saliency_equals_the_cls_attention_of_whole_images():
     model = build(config())
     images = make_images(2)
     vit = model.backbone
@@ -310,26 +310,26 @@ def test_two_epochs_across_a_refresh(toy_runner):
 @pytest.mark.parametrize(('part', 'field', 'value'), [
     ('neck', 'in_channels', 32), ('neck', 'out_channels', 108),
     ('target_generator', 'patch_size', 16)])
-def test_a_size_that_contradicts_the_backbone_is_refused(part, field, value):
+def test_size_that_contradicts_the_backbone_is_rejected(part, field, value):
     cfg = config()
     cfg[part][field] = value
     with pytest.raises(InputError, match=rf'model\.{part}\.{field}={value}'):
         MODELS.build(cfg)
 
 
-def test_images_of_another_grid_are_refused():
+def test_images_of_another_grid_are_rejected():
     with pytest.raises(InputError, match='7x5.*5x7'):
         build(config()).loss(make_images(3, 56, 40), None, make_plan())
 
 
-def test_an_image_size_that_the_patch_does_not_divide_is_refused():
+def test_image_size_that_is_not_a_multiple_of_the_patch_is_rejected():
     with pytest.raises(InputError, match='patch_size=8'):
         build(config(size=(41, 56)))
 
 
 @pytest.mark.parametrize(('name', 'guided', 'warm'), [
     ('amt', (58, 49), (78, 0)), ('am', (78, 0), (78, 0)), ('random', (78, 0), (78, 0))])
-def test_configs_have_the_counts_that_they_state(name, guided, warm):
+def test_configs_have_the_documented_counts(name, guided, warm):
     folder = Path(__file__).parents[2] / 'configs/maskfeat'
     cfg = apply_overlay(Config.fromfile(
         folder / f'maskfeat-{name}_vit-base-p16_8xb256-amp-coslr-300e_in1k.py'))

@@ -1,4 +1,4 @@
-"""Gradient checkpointing changes memory and time, and not one bit of a gradient."""
+"""Gradient checkpointing reduces memory and leaves gradients identical bit for bit."""
 
 import copy
 
@@ -9,21 +9,21 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator
-from amt_mm.models.recompute import recompute
+from amt_mm.models.recompute import enable_recompute
 from amt_mm.saliency import cls_saliency
 
-# Dropout and drop path must draw the same again.
-CHANCE = dict(drop_rate=0.1, drop_path_rate=0.5)
+# Dropout and drop path must repeat their draws.
+DROPOUT = dict(drop_rate=0.1, drop_path_rate=0.5)
 
 
 def build(host, with_cp):
     if not with_cp:
-        return build_host(host, **CHANCE)
-    return build_host(host, neck=dict(with_cp=True), with_cp=True, **CHANCE)
+        return build_host(host, **DROPOUT)
+    return build_host(host, neck=dict(with_cp=True), with_cp=True, **DROPOUT)
 
 
 def step(model, precision=torch.float32):
-    """Loss and gradients of one step, and the bytes that it kept for them."""
+    """Run one step; returns loss, gradients and the bytes stored for the backward pass."""
     torch.manual_seed(1)
     images = torch.randn(5, 3, 32, 48)
     plan = AMTMaskGenerator()(5, (4, 6), torch.rand(5, 24))
@@ -44,7 +44,7 @@ def step(model, precision=torch.float32):
 
 @pytest.mark.parametrize('precision', [torch.float32, torch.bfloat16], ids=['fp32', 'bf16'])
 @pytest.mark.parametrize('host', HOSTS)
-def test_gradients_are_the_same_bit_for_bit(host, precision):
+def test_gradients_are_identical_bit_for_bit(host, precision):
     loss, gradients, kept = step(build(host, False), precision)
     loss_again, gradients_again, kept_again = step(build(host, True), precision)
     assert torch.equal(loss, loss_again)
@@ -55,15 +55,15 @@ def test_gradients_are_the_same_bit_for_bit(host, precision):
     assert kept_again < kept / 2
 
 
-def test_saliency_and_names_are_untouched():
+def test_saliency_and_parameter_names_are_unchanged():
     plain, again = build('mae', False), build('mae', True)
     assert list(plain.state_dict()) == list(again.state_dict())
     images = torch.randn(2, 3, 32, 48)
     assert torch.equal(cls_saliency(plain.backbone, images), cls_saliency(again.backbone, images))
 
 
-def test_a_copy_computes_with_its_own_weights():
-    """As MMEngine's EMAHook copies a model."""
+def test_copy_uses_its_own_weights():
+    """MMEngine's EMAHook copies models."""
     model = build('mae', True)
     twin = copy.deepcopy(model)
     expected = step(model)[0]
@@ -73,6 +73,6 @@ def test_a_copy_computes_with_its_own_weights():
     assert torch.equal(step(twin)[0], expected)
 
 
-def test_other_blocks_are_refused():
+def test_other_blocks_are_rejected():
     with pytest.raises(InputError, match='cannot recompute a Linear'):
-        recompute([torch.nn.Linear(2, 2)])
+        enable_recompute([torch.nn.Linear(2, 2)])

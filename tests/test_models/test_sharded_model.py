@@ -1,4 +1,4 @@
-"""Divided among two processes, a host trains as under DistributedDataParallel."""
+"""A host sharded among two processes trains as under DistributedDataParallel."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import labelled_features, loader_in_order
 from amt_mm.hooks import KNNProbeHook
 from amt_mm.models import ShardedModel
-from amt_mm.models.sharded_model import gathered
+from amt_mm.models.sharded_model import gather_tensor
 from amt_mm.models.unwrapped import whole_model
 from amt_mm.saliency import cls_saliency
 
@@ -27,10 +27,10 @@ def state(folder, name, epoch):
     return torch.load(folder / name / f'epoch_{epoch}.pth', weights_only=False)['state_dict']
 
 
-def test_every_host_takes_the_same_steps_between_the_same_refreshes(tmp_path):
+def test_all_hosts_have_the_same_weights_and_maps_as_unsharded(tmp_path):
     def work(rank):
         for host in HOSTS:
-            # A patch of 8 pixels and an even grid, which SimMIM's units need.
+            # SimMIM's units need an even grid.
             model = host_config(host, img_size=(40, 56) if 'mae' in host else (48, 64))
             model['data_preprocessor'].update(mean=[120., 110, 100], std=[60., 50, 40])
             for name, wrapper in (('whole', WHOLE), ('divided', DIVIDED)):
@@ -51,7 +51,7 @@ def test_every_host_takes_the_same_steps_between_the_same_refreshes(tmp_path):
             assert one == other, (host, epoch)
 
 
-def test_each_process_keeps_half(tmp_path):
+def test_each_process_stores_half(tmp_path):
     def work(rank):
         runner = trained(tmp_path, 'run', epochs=1)
         weights = list(runner.model.module.parameters())
@@ -59,7 +59,7 @@ def test_each_process_keeps_half(tmp_path):
         moments = runner.optim_wrapper.optimizer.state.values()
         host = runner.model.module
         blocks = [*host.backbone.layers, *host.neck.decoder_blocks]
-        with runner.model.whole() as whole:
+        with runner.model.unsharded() as whole:
             filled = not any(value.is_meta for value in whole.parameters())
         emptied = all(value.is_meta for value in whole.parameters())
         return (sum(kept), sum(value.numel() for value in weights), filled, emptied,
@@ -71,12 +71,12 @@ def test_each_process_keeps_half(tmp_path):
     ends = two(work, tmp_path)
     assert ends[0][0] + ends[1][0] == ends[0][1] == ends[1][1]
     for kept, count, filled, emptied, moments, trainable, all_divided in ends:
-        # Not half: parameters of one row, such as [CLS], are kept by the first process alone.
+        # More than half: parameters of one row, such as [CLS], are in the first process only.
         assert kept < .6 * count
         assert filled and emptied and all_divided and moments == trainable
 
 
-def test_the_first_process_decides_the_weights(tmp_path):
+def test_weights_are_broadcast_from_the_first_process(tmp_path):
     def work(rank):
         model, plain = build_host('mae'), build_host('mae')
         # As with randomness.diff_rank_seed.
@@ -85,20 +85,20 @@ def test_the_first_process_decides_the_weights(tmp_path):
         torch.manual_seed(0)
         plain.init_weights()
         return [key for key, value in plain.state_dict().items()
-                if not torch.equal(gathered(divided[key]), value)]
+                if not torch.equal(gather_tensor(divided[key]), value)]
 
     assert two(work, tmp_path) == [[], []]
 
 
-def test_whole_looks_as_the_host_does_and_leaves_it_alone(tmp_path, toy_mae):
+def test_unsharded_host_is_equal_and_leaves_the_sharded_one_unchanged(tmp_path, toy_mae):
     def work(rank):
         runner = trained(tmp_path, 'run', epochs=1)
         before = [value.to_local().clone() for value in runner.model.module.parameters()]
         images = torch.randn(3, 3, 40, 56, generator=torch.Generator().manual_seed(0))
-        with runner.model.whole() as whole:
+        with runner.model.unsharded() as whole:
             assert whole.data_preprocessor is runner.model.module.data_preprocessor
             maps = cls_saliency(whole.backbone, images)
-        with pytest.raises(ZeroDivisionError), runner.model.whole() as whole:
+        with pytest.raises(ZeroDivisionError), runner.model.unsharded() as whole:
             1 / 0  # noqa: B018
         after = [value.to_local() for value in runner.model.module.parameters()]
         trained_on = runner.model.module.training
@@ -113,7 +113,7 @@ def test_whole_looks_as_the_host_does_and_leaves_it_alone(tmp_path, toy_mae):
     assert torch.equal(cls_saliency(plain.backbone, images), maps)
 
 
-def test_the_probe_measures_the_whole_encoder(tmp_path):
+def test_knn_probe_uses_the_unsharded_encoder(tmp_path):
     def work(rank):
         labels = [i * 5 % 7 for i in range(21)]
         DATASETS.register_module(name='ToyLabelled', module=LabelledImages, force=True)
@@ -136,14 +136,14 @@ def test_the_probe_measures_the_whole_encoder(tmp_path):
     assert scores == scores_of_divided and scores
 
 
-def test_one_process_is_refused(toy_runner):
+def test_one_process_is_rejected(toy_runner):
     with pytest.raises(InputError, match='needs several processes'):
         toy_runner(cfg=Config(dict(model_wrapper_cfg=DIVIDED)))
 
 
-def test_no_host_is_refused(tmp_path):
+def test_other_models_are_rejected(tmp_path):
     def work(rank):
-        with pytest.raises(InputError, match='divides AMTMAE.*not Linear'):
+        with pytest.raises(InputError, match='shards AMTMAE.*not Linear'):
             ShardedModel(nn.Linear(2, 2))
 
     two(work, tmp_path)

@@ -1,4 +1,4 @@
-"""AMT's SimMIM against a textbook SimMIM written here, and through its configs."""
+"""AMT's SimMIM against a textbook SimMIM, and its configs."""
 
 import math
 from pathlib import Path
@@ -27,7 +27,7 @@ ROWS, COLUMNS, PATCH, UNIT = 4, 6, 8, 2
 
 @pytest.fixture
 def toy_simmim():
-    """The factory ``toy_simmim(backbone=..., neck=..., head=...)`` on 4 x 6 patches of 8 pixels."""
+    """Factory ``toy_simmim(backbone=..., neck=..., head=...)`` on 4 x 6 patches of 8 pixels."""
 
     def make(backbone=(), neck=(), head=()):
         torch.manual_seed(0)
@@ -59,20 +59,20 @@ def make_images(batch=3, seed=2):
 
 
 def make_plan(batch=3, mask=0.44, throw=0.26, seed=1):
-    """Of 6 units: 3 masked, 2 thrown, 1 visible; 12, 8 and 4 tokens."""
+    """Plan of 6 units: 3 masked, 2 thrown, 1 visible, that is 12, 8 and 4 tokens."""
     generator = RandomMaskGenerator(mask, throw, unit=UNIT, rounding='ceil')
     return generator(batch, (ROWS, COLUMNS), generator=torch.Generator().manual_seed(seed))
 
 
 class TextbookSimMIM(nn.Module):
-    """SimMIM with an image-shaped mask, on the parameters of ours: nothing leaves the sequence."""
+    """SimMIM with an image-shaped mask, with the parameters of ours, on the full sequence."""
 
     def __init__(self, model):
         super().__init__()
         self.backbone, self.convolution = model.backbone, model.neck.decoder[0]
 
     def reconstruct(self, images, mask):
-        """(B, C, H, W) from the mask of tokens, (B, h, w)."""
+        """Predict all pixels, (B, C, H, W), with the mask of tokens, (B, h, w)."""
         backbone, (batch, rows, columns) = self.backbone, mask.shape
         tokens = backbone.patch_embed.projection(images).flatten(2).transpose(1, 2)
         mask = mask.flatten(1)[..., None].to(tokens)
@@ -94,7 +94,7 @@ class TextbookSimMIM(nn.Module):
 
     @staticmethod
     def block(layer, tokens):
-        """A pre-norm block with LayerScale on both branches, without drop path."""
+        """Run a pre-norm block with LayerScale on both branches, without drop path."""
         batch, count, width = tokens.shape
         heads = layer.attn.num_heads
         normed = F.layer_norm(tokens, [width], layer.ln1.weight, layer.ln1.bias, 1e-6)
@@ -116,7 +116,7 @@ def gradients(model, loss):
 
 
 def token_mask(plan):
-    """1 where masked, (B, h, w)."""
+    """Mark masked tokens by 1, (B, h, w)."""
     mask = torch.zeros(plan.batch_size, ROWS * COLUMNS, dtype=torch.long)
     for sample, ids in enumerate(plan.masked.tolist()):
         mask[sample, ids] = 1
@@ -125,7 +125,7 @@ def token_mask(plan):
 
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-8), (torch.float32, 1e-5)])
 @pytest.mark.parametrize('batch', [1, 3])
-def test_loss_and_gradients_are_those_of_the_textbook_where_nothing_is_thrown(
+def test_loss_and_gradients_equal_the_textbook_without_throwing(
         toy_simmim, dtype, tolerance, batch):
     model, images = toy_simmim().to(dtype), make_images(batch).to(dtype)
     plan = make_plan(batch, 0.6, 0)
@@ -136,7 +136,7 @@ def test_loss_and_gradients_are_those_of_the_textbook_where_nothing_is_thrown(
     found = gradients(model, loss)
     assert loss.shape == ()
     torch.testing.assert_close(loss, wanted, rtol=tolerance, atol=0)
-    # Every parameter takes part: DDP need not look for unused ones.
+    # All parameters are used, so DDP need not find unused ones.
     assert found.keys() == want.keys() == {name for name, _ in model.named_parameters()}
     for name in want:
         scale = float(want[name].abs().max())
@@ -145,7 +145,7 @@ def test_loss_and_gradients_are_those_of_the_textbook_where_nothing_is_thrown(
                                    msg=lambda text, name=name: f'{name}: {text}')
 
 
-def test_reconstruct_is_the_textbook_on_masked_patches_and_the_image_elsewhere(toy_simmim):
+def test_reconstruct_equals_the_textbook_on_masked_patches_and_the_image_elsewhere(toy_simmim):
     model, images, plan = toy_simmim().double(), make_images().double(), make_plan(3, 0.6, 0)
     mask = token_mask(plan)
     wanted = TextbookSimMIM(model).reconstruct(images, mask)
@@ -156,8 +156,8 @@ def test_reconstruct_is_the_textbook_on_masked_patches_and_the_image_elsewhere(t
 
 
 @pytest.mark.parametrize('batch', [1, 3])
-def test_throwing_is_the_textbook_on_what_is_left(toy_simmim, batch):
-    """One sample after another, on the sequence from which the thrown tokens were cut."""
+def test_throwing_equals_the_textbook_without_the_thrown_tokens(toy_simmim, batch):
+    """Sample by sample, on the sequence without the thrown tokens."""
     model, images, plan = toy_simmim().double(), make_images(batch).double(), make_plan(batch)
     backbone, errors = model.backbone, []
     for sample in range(batch):
@@ -190,7 +190,7 @@ def repaint(images, ids):
     return images
 
 
-def test_thrown_pixels_change_nothing(toy_simmim):
+def test_thrown_pixels_affect_neither_loss_nor_gradients(toy_simmim):
     model, images, plan = toy_simmim(), make_images(), make_plan()
     loss = model.loss(images, None, plan)['loss']
     grads = gradients(model, loss)
@@ -204,7 +204,7 @@ def test_thrown_pixels_change_nothing(toy_simmim):
         assert not torch.equal(loss, model.loss(repaint(images, ids), None, plan)['loss'])
 
 
-def test_masked_pixels_are_seen_by_the_loss_alone(toy_simmim):
+def test_masked_pixels_affect_only_the_loss(toy_simmim):
     model, images, plan = toy_simmim(), make_images(), make_plan()
     latents = [model.backbone.encode(patchify(given, PATCH), plan)
                for given in (images, repaint(images, plan.masked), repaint(images, plan.visible))]
@@ -213,14 +213,14 @@ def test_masked_pixels_are_seen_by_the_loss_alone(toy_simmim):
     assert model.predict(latents[0], plan).shape == (3, 12, PATCH * PATCH * 3)
 
 
-def test_the_order_within_a_kind_changes_nothing(toy_simmim):
+def test_order_of_tokens_within_a_kind_does_not_matter(toy_simmim):
     model, images, plan = toy_simmim().double(), make_images().double(), make_plan()
     other = MaskPlan(plan.masked.flip(1), plan.thrown.flip(1), plan.visible.flip(1), plan.grid)
     torch.testing.assert_close(model.loss(images, None, plan), model.loss(images, None, other),
                                rtol=1e-12, atol=0)
 
 
-def test_saliency_and_features_see_all_tokens(toy_simmim):
+def test_saliency_and_features_use_all_tokens(toy_simmim):
     model, images = toy_simmim(), make_images(2)
     features, = model.extract_feat(images)
     assert features.shape == (2, 1 + ROWS * COLUMNS, 24)
@@ -235,7 +235,7 @@ def test_saliency_and_features_see_all_tokens(toy_simmim):
     assert saliency.amax(dim=1).tolist() == [1, 1] and saliency.amin(dim=1).tolist() == [0, 0]
 
 
-def test_the_encoder_goes_into_mmpretrains_vision_transformer(toy_simmim):
+def test_weights_load_into_mmpretrains_classes(toy_simmim):
     model, images = toy_simmim(), make_images(2)
     vit = MODELS.build(dict(
         type='VisionTransformer', img_size=(32, 48), patch_size=PATCH, out_type='raw',
@@ -248,7 +248,7 @@ def test_the_encoder_goes_into_mmpretrains_vision_transformer(toy_simmim):
     decoder.load_state_dict(model.neck.state_dict(), strict=True)
 
 
-def test_drop_path_is_applied_in_training_alone_and_grows_with_depth(toy_simmim):
+def test_drop_path_applies_only_in_training_and_increases_with_depth(toy_simmim):
     model, images, plan = toy_simmim(dict(drop_path_rate=0.5)), make_images(), make_plan()
     assert [layer.attn.out_drop.drop_prob for layer in model.backbone.layers] == [0, 0.5]
     assert [layer.ffn.dropout_layer.drop_prob for layer in model.backbone.layers] == [0, 0.5]
@@ -262,7 +262,7 @@ def test_drop_path_is_applied_in_training_alone_and_grows_with_depth(toy_simmim)
     assert losses == {float(plain.loss(images, None, plan)['loss'].detach())}
 
 
-def test_the_start_is_truncated_normal_with_residual_branches_scaled_down(toy_simmim):
+def test_initialisation_is_truncated_normal_with_scaled_residual_branches(toy_simmim):
     model = toy_simmim()
     model.init_weights()
     backbone = model.backbone
@@ -280,7 +280,7 @@ def test_the_start_is_truncated_normal_with_residual_branches_scaled_down(toy_si
         assert 0 < float(parameter.abs().max()) < .1
 
 
-def test_a_pretrained_encoder_is_left_as_it_is(toy_simmim, tmp_path):
+def test_pretrained_encoder_is_not_initialised(toy_simmim, tmp_path):
     source = toy_simmim()
     torch.save({'state_dict': source.backbone.state_dict()}, tmp_path / 'encoder.pth')
     model = toy_simmim(dict(
@@ -293,21 +293,21 @@ def test_a_pretrained_encoder_is_left_as_it_is(toy_simmim, tmp_path):
 
 @pytest.mark.parametrize(('part', 'field', 'value'), [
     ('neck', 'in_channels', 32), ('neck', 'encoder_stride', 16), ('head', 'patch_size', 16)])
-def test_a_size_that_contradicts_the_backbone_is_refused(toy_simmim, part, field, value):
+def test_size_that_contradicts_the_backbone_is_rejected(toy_simmim, part, field, value):
     with pytest.raises(InputError, match=rf'model\.{part}\.{field}='):
         toy_simmim(**{part: {field: value}})
 
 
-def test_an_image_that_the_patch_does_not_divide_is_refused():
+def test_image_that_is_not_a_multiple_of_the_patch_is_rejected():
     with pytest.raises(InputError, match='41x56.*patch_size=8'):
         MODELS.build(dict(type='amt_mm.AMTSimMIMViT', img_size=(41, 56), patch_size=8))
 
 
-# Of 49 units: masked, thrown; tokens that enter beside [CLS].
+# Masked and thrown of 49 units; tokens that enter in addition to [CLS].
 @pytest.mark.parametrize(('name', 'masked', 'thrown', 'entering'), [
     ('simmim', 30, 0, 196), ('simmim-am', 30, 0, 196), ('simmim-amt', 22, 13, 144),
     ('simmim-amt-33-50', 17, 25, 96)])
-def test_each_config_has_the_counts_of_its_row(name, masked, thrown, entering):
+def test_configs_have_the_papers_counts(name, masked, thrown, entering):
     init_default_scope('mmpretrain')
     cfg = apply_overlay(Config.fromfile(CONFIGS / 'simmim' / f'{name}_{RECIPE}'))
     with torch.device('meta'):  # shapes without memory
@@ -334,7 +334,7 @@ def test_each_config_has_the_counts_of_its_row(name, masked, thrown, entering):
 
 @pytest.fixture
 def shrunk(tmp_path, monkeypatch):
-    """The four base files of a config, shrunk to 5 pictures of 4 x 6 patches, refreshed at 1."""
+    """The four base files of a config, for 5 images of 4 x 6 patches and a refresh at epoch 1."""
     monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
     (tmp_path / 'data').mkdir()
     chance = np.random.RandomState(0)
@@ -366,7 +366,7 @@ work_dir = '{tmp_path}/{overlay}'
 experiment_name = '{tmp_path.name}-{overlay}'
 """)
         cfg = Config.fromfile(file)
-        del cfg.optim_wrapper.loss_scale  # mixed precision wants an accelerator
+        del cfg.optim_wrapper.loss_scale  # mixed precision needs an accelerator
         return cfg
 
     return make
@@ -382,12 +382,12 @@ def test_two_epochs_across_a_refresh(shrunk):
         if backbone.training else None)  # off while saliency is refreshed
     before = backbone.mask_token.detach().clone()
     runner.train()
-    # 24 tokens in 6 units: all enter in the warm-up, 4 units after the refresh.
+    # 24 tokens in 6 units: all enter during the warm-up, 4 units after the refresh.
     assert steps == [(0, 24)] * 3 + [(1, 16)] * 3
     assert not torch.equal(before, backbone.mask_token)
     store = SaliencyStore(Path(runner.work_dir) / 'saliency' / 'epoch_1.amtmap')
     assert (store.num_samples, store.grid) == (5, (4, 6))
-    # Vectors, positions and [CLS] do not decay.
+    # No weight decay of vectors, position embeddings and [CLS].
     groups = [group for group in runner.optim_wrapper.optimizer.param_groups
               if group['weight_decay'] == 0]
     spared = {id(p) for group in groups for p in group['params']}

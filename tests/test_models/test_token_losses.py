@@ -1,4 +1,4 @@
-"""Loss of each masked token: under the head of every host its mean is the host's own loss."""
+"""Loss of each masked token: its mean is the loss, for every host."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize('name', HOSTS)
-def test_the_mean_over_tokens_is_the_loss_of_the_host(name):
+def test_mean_over_tokens_is_the_loss_of_the_host(name):
     torch.manual_seed(0)
     model = MODELS.build({**HOSTS[name], 'data_preprocessor': PREPROCESSOR})
     model.init_weights()
@@ -43,7 +43,7 @@ def test_the_mean_over_tokens_is_the_loss_of_the_host(name):
     losses = model.token_losses(pred, target)
     assert losses.shape == (3, 12) and not losses.requires_grad
     assert losses.mean().item() == pytest.approx(model.head.loss(pred, target).item(), rel=1e-5)
-    # A token's own prediction moves its own loss and no other's.
+    # The prediction of a token affects only its own loss.
     moved = pred.detach().clone()
     moved[1, 4] += 1
     changed = model.token_losses(moved, target) != losses

@@ -1,4 +1,4 @@
-"""ViTClassifier: sizes follow the transformer, a frozen one stays as it was."""
+"""ViTClassifier: sizes are taken from the transformer, and freezing."""
 
 import pytest
 import torch
@@ -28,25 +28,25 @@ def samples(labels):
     return [DataSample().set_gt_label(label) for label in labels]
 
 
-def test_neck_and_head_take_the_width_of_the_transformer():
+def test_neck_and_head_have_the_width_of_the_transformer():
     model = classifier()
     assert model.neck.bn.num_features == 24
     assert model.head.layers.head.weight.shape == (5, 24)
 
 
-def test_another_width_is_refused():
+def test_contradicting_width_is_rejected():
     with pytest.raises(InputError, match='model.head.in_channels=768 contradicts the backbone'):
         classifier(head=dict(type='LinearClsHead', num_classes=5, in_channels=768))
     with pytest.raises(InputError, match='model.neck.input_features=768'):
         classifier(neck=dict(type='ClsBatchNormNeck', input_features=768))
 
 
-def test_unknown_head_is_refused():
+def test_unknown_head_is_rejected():
     with pytest.raises(InputError, match="model.head.type='NoHead' is not registered"):
         classifier(head=dict(type='NoHead'))
 
 
-def test_only_the_head_of_a_frozen_model_moves():
+def test_only_the_head_of_a_frozen_model_is_trained():
     model = classifier(frozen=True, backbone=dict(drop_path_rate=.5, drop_rate=.5)).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.)
@@ -57,19 +57,19 @@ def test_only_the_head_of_a_frozen_model_moves():
              if not torch.equal(value, before[name])}
     assert moved == {'head.layers.head.weight', 'head.layers.head.bias', 'neck.bn.running_mean',
                      'neck.bn.running_var', 'neck.bn.num_batches_tracked'}
-    # Evaluation mode: neither dropout nor drop path disturbs the features.
+    # The backbone is in evaluation mode, without dropout and drop path.
     assert torch.equal(model.extract_feat(images, stage='backbone')[-1],
                        model.extract_feat(images, stage='backbone')[-1])
     assert model.neck.training
 
 
-def test_feature_is_the_class_token_behind_norm_and_batch_norm():
+def test_feature_is_the_class_token_after_norm_and_batch_norm():
     model = classifier().eval()
     model.neck.bn.running_mean.copy_(torch.randn(24))
     model.neck.bn.running_var.copy_(torch.rand(24) + .5)
     images = torch.randn(1, 3, 24, 40)
     raw = VisionTransformer(ARCH, (24, 40), 8, out_type='raw', final_norm=False)
-    raw.eval()  # gives None
+    raw.eval()  # returns None
     raw.load_state_dict({k.removeprefix('backbone.'): v for k, v in model.state_dict().items()
                          if k.startswith('backbone.') and '.ln1.' not in k[:13]})
     token = raw(images)[-1][:, 0]
@@ -80,14 +80,14 @@ def test_feature_is_the_class_token_behind_norm_and_batch_norm():
     assert torch.allclose(model(images), wanted, atol=1e-6)
 
 
-def test_average_pooling_is_one_line_and_norms_after_the_mean():
+def test_average_pooling_normalises_after_the_mean():
     model = classifier(backbone=dict(out_type='avg_featmap'), neck=None).eval()
     assert not model.backbone.final_norm
     with torch.no_grad():
         model.backbone.ln2.weight.uniform_(.5, 2)
     images = torch.randn(2, 3, 24, 40)
     raw = VisionTransformer(ARCH, (24, 40), 8, out_type='raw', final_norm=False)
-    raw.eval()  # gives None
+    raw.eval()  # returns None
     raw.load_state_dict({k.removeprefix('backbone.'): v for k, v in model.state_dict().items()
                          if k.startswith('backbone.') and '.ln2.' not in k[:13]})
     mean = raw(images)[-1][:, 1:].mean(dim=1)

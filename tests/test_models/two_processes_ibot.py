@@ -1,4 +1,4 @@
-"""Two steps of iBOT in each process of torchrun, or in one process, on the same global batch."""
+"""Two steps of iBOT, in each process of torchrun or in one process, on the same global batch."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ import amt_mm.registry  # noqa: E402, F401
 # isort: split
 from mmpretrain.registry import MODELS  # noqa: E402
 
-# Everything but chance: the ratio is fixed and each crop is masked.
+# Without randomness of the masks: the ratio is fixed and every crop is masked.
 MODEL = dict(
     type='amt_mm.IBOT',
     backbone=dict(
@@ -26,13 +26,13 @@ MODEL = dict(
 
 
 def train(rank, world):
-    """Weights and centers after two steps on 4 images, of which each process has its share."""
+    """Return weights and centers after two steps on 4 images, divided among the processes."""
     torch.manual_seed(0)
     model = MODELS.build(MODEL).double()
     model.init_weights()
     module = torch.nn.parallel.DistributedDataParallel(model) if world > 1 else model
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=.5)
-    # Before the masks, which draw as many numbers as there are crops.
+    # Before the masks, whose number of random draws depends on the number of crops.
     steps = [[*torch.randn(2, 4, 3, 40, 56).double(), *torch.randn(2, 4, 3, 24, 16).double()]
              for _ in range(2)]
     for views in steps:

@@ -111,9 +111,9 @@ def test_each_disagreement_stops_both(together, tmp_path):
 def test_runs_of_ours_compare_and_train(tmp_path, toy_runner, toy_images):
     def train(rank):
         said = []
-        for number in (7, 7 - rank):
+        for turn, number in enumerate((7, 7 - rank)):
             runner = toy_runner(
-                f'run{number}', kind=OverlayRunner, launcher='pytorch', epochs=1,
+                f'run{turn}', kind=OverlayRunner, launcher='pytorch', epochs=1,
                 dataset=toy_images(number), cfg=Config(dict(model_wrapper_cfg=dict(
                     type='MMDistributedDataParallel', device_ids=None))))
             try:

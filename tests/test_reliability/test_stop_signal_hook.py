@@ -42,6 +42,8 @@ def handlers():
     yield before
     for number, handler in before.items():
         signal.signal(number, handler)
+    # A stopped run goes on shielding what is forked, since its process is about to end.
+    worker_signals.shield_forked(False)
 
 
 @pytest.fixture

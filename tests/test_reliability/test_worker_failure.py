@@ -1,20 +1,27 @@
 """Loading workers that die or hang, truly: the line names them and what they were reading."""
 
 import faulthandler
+import multiprocessing
 import os
+import random
 import re
 import signal
 import time
-import weakref
+from contextlib import suppress
+from datetime import timedelta
+from threading import Timer
 
 import pytest
 import torch
+from forked_process import ForkedProcess
+from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
 import amt_mm.registry  # noqa: F401  before mmpretrain
 from amt_mm.datasets import ReplacingDataset
-from amt_mm.reliability import worker_failure as worker_failure_module
-from amt_mm.reliability.worker_failure import worker_failure
+from amt_mm.reliability import watchdog as watchdog_module
+from amt_mm.reliability.watchdog import Watchdog
+from amt_mm.reliability.worker_failure import dead_worker, worker_failure
 
 
 class Numbers(Dataset):
@@ -112,8 +119,91 @@ def test_sound_workers_leave_no_trace(tmp_path):
     assert made.watch.all() == [] and (made.watch._rows[:, 0] > 0).all()
 
 
-def test_it_looks_past_objects_that_are_dead_already():
-    dead = weakref.proxy(Numbers())
-    assert worker_failure_module._end_of(2**22 + 1) is None
-    with pytest.raises(ReferenceError):
-        isinstance(dead, Dataset)
+# --- noticed whatever the main thread does ---------------------------------------------------
+
+
+def wait_for_a_batch(loader):
+    for _ in loader:
+        pass
+
+
+def wait_in_native_code(loader):
+    distributed.HashStore().wait(['never'], timedelta(seconds=60))
+
+
+def wait_in_python(loader):
+    time.sleep(60)
+
+
+def swallow_the_exception_of_the_handler():
+    raises = signal.getsignal(signal.SIGCHLD)
+
+    def handler(*arguments):
+        with suppress(RuntimeError):
+            raises(*arguments)
+
+    signal.signal(signal.SIGCHLD, handler)
+
+
+@pytest.fixture
+def often(monkeypatch):
+    monkeypatch.setattr(watchdog_module, 'INTERVAL', .1)
+
+
+@pytest.mark.parametrize('wait', [wait_for_a_batch, wait_in_native_code, wait_in_python])
+@pytest.mark.parametrize('seed', range(4))
+def test_a_death_is_noticed_whatever_the_main_thread_does(tmp_path, often, wait, seed):
+    chance = random.Random(f'{seed} {wait.__name__}')
+
+    def work():
+        made = ReplacingDataset(Numbers(lambda: time.sleep(99)), tmp_path, workers=3)
+        loader = iter(DataLoader(made, 1, num_workers=3, timeout=600))
+        swallow_the_exception_of_the_handler()
+        victim = loader._workers[chance.randrange(3)].pid
+        Timer(chance.uniform(0, .5), os.kill, (victim, signal.SIGKILL)).start()
+        with Watchdog().watching(dead_worker):
+            wait(loader)
+
+    begin = time.monotonic()
+    status, (line,) = ForkedProcess(work, tmp_path / 'errors').wait()
+    assert status == 2 and time.monotonic() - begin < 5
+    assert re.match(r'error: loading worker .*\(pid \d+\) was killed by SIGKILL', line)
+
+
+def test_the_same_when_another_start_has_joined_it(tmp_path, often):
+    def work():
+        made = ReplacingDataset(Numbers(die(signal.SIGKILL)), tmp_path, workers=1)
+        loader = iter(DataLoader(made, 1, num_workers=1))
+        swallow_the_exception_of_the_handler()
+        with suppress(RuntimeError, EOFError, OSError):
+            list(loader)
+        # Which joins those that have ended, as each start of a process does.
+        assert loader._workers[0] not in multiprocessing.active_children()
+        with Watchdog().watching(dead_worker):
+            time.sleep(60)
+
+    assert ForkedProcess(work, tmp_path / 'errors').wait()[0] == 2
+
+
+def hang_and_die_of_sigterm():
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torch's handler ends well
+    time.sleep(99)
+
+
+def test_workers_that_end_well_or_are_ended_by_torch_are_no_death(tmp_path, often, monkeypatch):
+    monkeypatch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL', .2)
+
+    def work():
+        with Watchdog().watching(dead_worker):
+            for persistent in (False, True):
+                loader = DataLoader(Numbers(), 1, num_workers=2, persistent_workers=persistent)
+                assert len(list(loader)) + len(list(loader)) == 20
+            hanging = iter(DataLoader(Numbers(hang_and_die_of_sigterm, at=0), 1, num_workers=1))
+            worker = hanging._workers[0]
+            time.sleep(.3)
+            del hanging
+            worker.join()
+            assert worker.exitcode == -signal.SIGTERM
+            time.sleep(1.5)
+
+    assert ForkedProcess(work, tmp_path / 'errors').wait() == (0, [])

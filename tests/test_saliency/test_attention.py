@@ -15,7 +15,7 @@ ARCH = dict(embed_dims=WIDTH, num_layers=3, num_heads=HEADS, feedforward_channel
 
 
 class Attention(nn.Module):
-    """Self-attention with the parts that timm's has."""
+    """Self-attention with timm's attributes."""
 
     def __init__(self, width, heads, qk_norm, bias):
         super().__init__()
@@ -73,7 +73,7 @@ def fixed_seed():
 
 
 def randomize(vit):
-    """Weights large enough that attention is far from flat."""
+    """Add weights large enough that attention is far from uniform."""
     with torch.no_grad():
         for parameter in vit.parameters():
             scale = .5 if parameter.ndim == 1 else 1.5 / parameter[0].numel()**.5
@@ -90,10 +90,9 @@ def images(batch=2, seed=1):
 
 
 def explicit(vit, inputs):
-    """Whole attention matrix of the last block: (B, heads, 1 + N, 1 + N), in float64.
+    """Full attention matrix of the last block, (B, heads, 1 + N, 1 + N), in float64.
 
-    Everything is in eval mode and runs to the end; q and k are cut out of what the
-    block's own qkv gave during that pass.
+    From a complete pass in evaluation mode; q and k are taken from the output of the block's qkv.
     """
     modes = {module: module.training for module in vit.modules()}
     attn = (vit.layers if hasattr(vit, 'layers') else vit.blocks)[-1].attn
@@ -133,7 +132,7 @@ VITS = {
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('name', VITS)
 def test_equals_the_explicit_softmax(name, batch):
-    # Trap 7: three heads, patch 8, 5 x 7 tokens, also in a model that is training.
+    # Three heads, patch 8, 5 x 7 tokens, in a model in training mode.
     vit, inputs = VITS[name](), images(batch)
     vit.train()
     found = cls_attention(vit, inputs)
@@ -141,16 +140,16 @@ def test_equals_the_explicit_softmax(name, batch):
     assert found.dtype == torch.float32
     wanted = explicit(vit, inputs)
     torch.testing.assert_close(found.double(), wanted[:, :, 0, 1:], rtol=1e-4, atol=1e-6)
-    # The softmax counted the [CLS] column; it was cut off afterwards.
+    # The softmax includes the [CLS] column, which is removed afterwards.
     torch.testing.assert_close(found.double().sum(dim=-1), 1 - wanted[:, :, 0, 0], rtol=0,
                                atol=1e-5)
     assert wanted[:, :, 0, 0].max() > 1e-3
-    assert found.std() > .003, 'flat attention would test nothing'
+    assert found.std() > .003, 'attention is nearly uniform'
 
 
 @pytest.mark.parametrize('name', ['mmpretrain', 'timm, q_norm'])
 def test_saliency_is_mean_over_heads_then_min_max(name):
-    # Trap 7: the [CLS] column is gone before min-max; AMT's eq. 4.
+    # The [CLS] column is removed before min-max, AMT's eq. 4.
     vit, inputs = VITS[name](), images(3)
     row = explicit(vit, inputs)[:, :, 0, 1:].mean(dim=1)
     low, high = row.amin(dim=1, keepdim=True), row.amax(dim=1, keepdim=True)
@@ -170,14 +169,13 @@ def test_saliency_by_head_normalizes_first():
     assert (found - cls_saliency(vit, inputs)).abs().max() > .01
 
 
-def test_unknown_normalization_is_refused():
+def test_unknown_normalization_is_rejected():
     with pytest.raises(InputError, match="normalize='max'"):
         cls_saliency(mmpretrain_vit(), images(), normalize='max')
 
 
 @pytest.mark.parametrize('normalize', ['map', 'head'])
-def test_an_image_that_is_not_finite_spoils_its_own_map_alone(normalize):
-    # Trap 8.
+def test_image_that_is_not_finite_affects_only_its_own_map(normalize):
     vit, inputs = mmpretrain_vit(), images(3)
     wanted = cls_saliency(vit, inputs, normalize)
     inputs[1, 0, 20, 20] = float('nan')
@@ -186,7 +184,7 @@ def test_an_image_that_is_not_finite_spoils_its_own_map_alone(normalize):
     torch.testing.assert_close(found[[0, 2]], wanted[[0, 2]])
 
 
-def test_flat_attention_becomes_zeros():
+def test_uniform_attention_becomes_zeros():
     vit = mmpretrain_vit()
     with torch.no_grad():
         vit.layers[-1].attn.qkv.weight[:WIDTH] = 0
@@ -197,7 +195,7 @@ def test_flat_attention_becomes_zeros():
 
 
 def exact_in_bfloat16():
-    """A block whose queries and keys are small whole numbers, in any precision."""
+    """A block whose queries and keys are small integers, exact in any precision."""
     vit = TimmStyle(depth=1, qk_norm=False, bias=False)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -214,21 +212,21 @@ def exact_in_bfloat16():
 
 
 def test_the_softmax_is_fp32_under_autocast():
-    # Trap 7. Queries and keys are exact in bfloat16, so any difference is the softmax's own.
+    # Queries and keys are exact in bfloat16, so any difference comes from the softmax.
     vit, inputs = exact_in_bfloat16()
     wanted = explicit(vit, inputs)[:, :, 0, 1:]
     with torch.autocast('cpu', torch.bfloat16):
         found = cls_attention(vit, inputs)
         half = nn.functional.linear(inputs, torch.eye(SIZE[1]))
         saliency = cls_saliency(vit, inputs)
-    assert half.dtype == torch.bfloat16, 'autocast was on'
+    assert half.dtype == torch.bfloat16, 'autocast is off'
     assert found.dtype == saliency.dtype == torch.float32
     torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-8)
-    assert (wanted.bfloat16().double() / wanted - 1).abs().max() > 1e-3, 'bfloat16 would show'
+    assert (wanted.bfloat16().double() / wanted - 1).abs().max() > 1e-3, 'bfloat16 is exact here'
 
 
 @pytest.mark.parametrize('name', ['mmpretrain', 'timm, q_norm'])
-def test_autocast_on_real_weights_stays_near(name):
+def test_autocast_on_random_weights_changes_little(name):
     vit, inputs = VITS[name](), images()
     with torch.autocast('cpu', torch.bfloat16):
         found = cls_attention(vit, inputs)
@@ -238,7 +236,7 @@ def test_autocast_on_real_weights_stays_near(name):
 
 
 def mixed_modes(vit):
-    """Every third module in eval mode; returns the modes by name."""
+    """Set every third module to evaluation mode; returns the modes by name."""
     vit.train()
     for number, module in enumerate(vit.modules()):
         module.training = number % 3 != 1
@@ -255,8 +253,8 @@ def hooks(vit):
 
 
 @pytest.mark.parametrize('name', ['mmpretrain, dropout', 'timm, q_norm'])
-def test_leaves_every_modules_mode_as_it_was(name):
-    # Trap 7: also where some modules train and others do not.
+def test_training_modes_are_restored(name):
+    # Including modules whose modes differ.
     vit = VITS[name]()
     before = mixed_modes(vit)
     assert {True, False} == set(before.values())
@@ -269,7 +267,7 @@ def test_leaves_every_modules_mode_as_it_was(name):
 
 
 @pytest.mark.parametrize('name', ['mmpretrain, dropout', 'timm, q_norm'])
-def test_leaves_every_modules_mode_as_it_was_after_an_error(name):
+def test_training_modes_are_restored_after_an_error(name):
     vit = VITS[name]()
     before = mixed_modes(vit)
     first = (vit.layers if hasattr(vit, 'layers') else vit.blocks)[0]
@@ -283,12 +281,12 @@ def test_leaves_every_modules_mode_as_it_was_after_an_error(name):
     handle.remove()
     assert modes(vit) == before
     assert hooks(vit) == 0
-    # And the model still runs to its end.
+    # The model still runs to its end.
     vit(images())
 
 
 @pytest.mark.parametrize('name', ['mmpretrain', 'timm, q_norm'])
-def test_no_gradient_and_nothing_changed(name):
+def test_no_gradient_and_no_changed_weights(name):
     vit, inputs = VITS[name](), images().requires_grad_()
     before = {key: value.clone() for key, value in vit.state_dict().items()}
     found = cls_attention(vit, inputs)
@@ -298,8 +296,8 @@ def test_no_gradient_and_nothing_changed(name):
     assert all(torch.equal(value, before[key]) for key, value in vit.state_dict().items())
 
 
-def test_dropout_draws_nothing():
-    # A refresh must not move the stream of random numbers that training goes on with.
+def test_dropout_draws_no_random_numbers():
+    # A refresh must not affect the random state of training.
     vit = VITS['mmpretrain, dropout']()
     vit.train()
     state = torch.get_rng_state()
@@ -337,7 +335,7 @@ def with_separate_projections():
     without_cls_token, skipping_its_last_block, with_separate_projections,
     lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()),
     lambda: TimmStyle(depth=0)])
-def test_an_unknown_architecture_is_one_line(make):
+def test_unsupported_architecture_is_reported_in_one_line(make):
     vit = make()
     before = mixed_modes(vit)
     with pytest.raises(InputError) as caught:
@@ -354,7 +352,7 @@ def beit(**kwargs):
 
 
 def with_register_tokens():
-    # As timm marks them: tokens between [CLS] and the patches.
+    # With timm's attribute for tokens between [CLS] and the patches.
     vit = TimmStyle(grid=(1, 37))
     vit.num_prefix_tokens = 3
     extra = nn.Parameter(torch.zeros(1, 2, WIDTH))
@@ -370,15 +368,15 @@ def with_register_tokens():
 
 
 @pytest.mark.parametrize('make', [
-    # A bias of the query and one of relative position, neither inside `qkv`.
+    # A query bias and a relative position bias, both outside `qkv`.
     lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=True),
     lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
-    # One token more than [CLS] and patches: 36 numbers for 35 patches.
+    # One token in addition to [CLS] and patches: 36 values for 35 patches.
     lambda: DistilledVisionTransformer(ARCH, img_size=SIZE, patch_size=PATCH),
     with_register_tokens],
     ids=['relative position bias', 'shared relative position bias', 'distillation token',
          'register tokens'])
-def test_attention_is_exact_or_refused(make):
-    # Trap 7: a transformer of another kind must not give wrong numbers without a word.
+def test_transformers_with_other_attention_are_rejected(make):
+    # They must not yield wrong numbers silently.
     with pytest.raises(InputError):
         cls_attention(make(), images())

@@ -1,4 +1,4 @@
-"""LossMap against a moving average worked out by hand and against a slow raster."""
+"""LossMap against a moving average computed by hand and against a slow rasterisation."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from amt_mm.errors import InputError
 from amt_mm.saliency import LossMap, SaliencyStore
 
 WHOLE = (0., 0., 1., 1.)
-HALF = 2**-11  # a step of half precision below 1
+HALF = 2**-11  # resolution of half precision below 1
 
 
 def update(maps, sample_idx, boxes, grid, ids, losses):
@@ -35,8 +35,8 @@ def test_two_updates_by_hand():
     assert maps.step == 2
 
 
-def test_a_crop_moves_cells_by_the_share_that_masked_patches_cover():
-    """The right half of a 2x4 map seen as 2x2 patches; then one that covers half cells."""
+def test_cells_move_by_the_share_that_masked_patches_cover():
+    """The right half of a 2x4 map as 2x2 patches; then a crop that covers half cells."""
     maps = LossMap(1, (2, 4), momentum=.5)
     update(maps, [0], [(.5, 0., 1., 1.)], (2, 2), [[0, 3]], [[1., 3.]])
     wanted = torch.full((2, 4), .5)
@@ -44,17 +44,17 @@ def test_a_crop_moves_cells_by_the_share_that_masked_patches_cover():
     wanted[1, 3] += .5 * (3 / 5 - .5)
     torch.testing.assert_close(read(maps, 0)[0], wanted, rtol=0, atol=HALF)
     maps = LossMap(1, (1, 2), momentum=.5)
-    update(maps, [0], [(.25, 0., .75, 1.)], (1, 1), [[0]], [[7.]])  # hardness .5: nothing moves
+    update(maps, [0], [(.25, 0., .75, 1.)], (1, 1), [[0]], [[7.]])  # hardness .5: no change
     assert torch.equal(read(maps, 0)[0, 0], torch.tensor([.5, .5]))
     update(maps, [0, 0], [(.25, 0., .75, 1.), (0., 0., .5, 1.)], (1, 1), [[0], [0]], [[1.], [3.]])
-    # .6 on all of cell 0; 1 / 3 on half of either cell. Crops of one sample add up.
+    # .6 on all of cell 0; 1 / 3 on half of either cell. Updates of one sample are added.
     low, high = .5 * .5 * (1 / 3 - .5), .5 * (.6 - .5)
     torch.testing.assert_close(read(maps, 0)[0, 0], torch.tensor([.5 + low + high, .5 + low]),
                                rtol=0, atol=HALF)
 
 
 def slow_update(old, box, crop_grid, hardness, keep, fine=20):
-    """By a raster of points, each of which asks which patch shows it."""
+    """Sample a raster of points and look up the patch of each."""
     height, width = old.shape
     new = old.copy()
     for i in range(height):
@@ -75,7 +75,7 @@ def slow_update(old, box, crop_grid, hardness, keep, fine=20):
 
 @pytest.mark.parametrize('box', [(.13, .2, .71, .9), (.71, .2, .13, .9), (.13, .9, .71, .2),
                                  (.9, .7, .3, .1)])
-def test_any_crop_and_flip_is_what_a_raster_says(box):
+def test_any_crop_and_flip_against_a_raster(box):
     maps = LossMap(2, (5, 7), momentum=.2)
     chance = np.random.RandomState(0)
     ids = chance.permutation(12)[:8][None]
@@ -87,7 +87,7 @@ def test_any_crop_and_flip_is_what_a_raster_says(box):
     np.testing.assert_allclose(read(maps, 1)[0].numpy(), wanted, atol=.02)
 
 
-def test_only_relative_losses_count_and_stay_between_0_and_1():
+def test_hardness_depends_on_relative_losses_and_lies_between_0_and_1():
     found = []
     for scale in (1, 1000):
         maps = LossMap(1, (5, 7))
@@ -98,13 +98,13 @@ def test_only_relative_losses_count_and_stay_between_0_and_1():
         found.append(read(maps, 0))
     torch.testing.assert_close(*found, rtol=0, atol=2 * HALF)
     assert found[0].min() > 0 and found[0].max() < 1
-    # The order of the losses is that of the map.
+    # The map is ordered as the losses.
     assert torch.equal(found[0].flatten()[:15].argsort(), losses[0].argsort())
     update(maps, [0] * 40, [WHOLE] * 40, (1, 1), [[0]] * 40, [[9.]] + [[0.]] * 39)
     assert read(maps, 0).min() >= 0 and read(maps, 0).max() <= 1
 
 
-def test_losses_that_are_not_finite_or_all_zero_change_nothing_else():
+def test_losses_that_are_not_finite_are_ignored_and_zeros_are_valid():
     maps = LossMap(1, (1, 3), momentum=.5)
     update(maps, [0], [WHOLE], (1, 3), [[0, 1, 2]], [[float('nan'), 1., float('inf')]])
     assert torch.equal(read(maps, 0)[0, 0], torch.tensor([.5, .5, .5]))
@@ -115,7 +115,7 @@ def test_losses_that_are_not_finite_or_all_zero_change_nothing_else():
     assert read(maps, 0).isfinite().all()
 
 
-def test_a_saved_map_is_the_very_same_one(tmp_path):
+def test_saved_maps_are_identical(tmp_path):
     maps = LossMap(4, (5, 7))
     for seed in range(3):
         chance = torch.Generator().manual_seed(seed)
@@ -131,7 +131,7 @@ def test_a_saved_map_is_the_very_same_one(tmp_path):
         LossMap(4, (7, 5)).load(store)
 
 
-def test_bad_input_is_named():
+def test_invalid_input_is_named():
     maps = LossMap(2, (1, 2))
     with pytest.raises(InputError, match='momentum=1'):
         LossMap(2, (1, 2), momentum=1)

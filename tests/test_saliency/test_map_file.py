@@ -1,4 +1,4 @@
-"""The format, byte by byte, read here by its description alone."""
+"""The format, byte by byte, read here according to its description only."""
 
 import json
 import struct
@@ -34,7 +34,7 @@ def path(tmp_path, monkeypatch, maps, dtype):
     return writer.commit()
 
 
-def test_the_layout(path, maps, dtype):
+def test_layout(path, maps, dtype):
     raw, row = path.read_bytes(), 35 * ITEM[dtype]
     assert raw[:8] == b'AMTMAP02'
     assert json.loads(raw[16:HEADER]) == dict(
@@ -49,13 +49,13 @@ def test_the_layout(path, maps, dtype):
     array = np.frombuffer(stored, dtype).reshape(NUMBER, 35).astype(np.float32)
     array = array / 255 if dtype == 'uint8' else array
     np.testing.assert_allclose(array, maps.numpy(), atol=.5 / 255 if dtype == 'uint8' else 2**-11)
-    assert [file.name for file in path.parent.iterdir()] == ['maps'], 'no temporary file is left'
+    assert [file.name for file in path.parent.iterdir()] == ['maps'], 'a temporary file is left'
 
 
-def test_a_flipped_bit_anywhere_is_noticed(path):
-    """In any byte of header, table, filling and maps, without exception."""
+def test_flipped_bit_in_any_byte_is_detected(path):
+    """In header, table, padding and maps."""
     raw = path.read_bytes()
-    believed = []
+    accepted = []
     with open(path, 'r+b', buffering=0) as file:
         for place, byte in enumerate(raw):
             file.seek(place)
@@ -65,14 +65,14 @@ def test_a_flipped_bit_anywhere_is_noticed(path):
             except InputError as error:
                 assert str(path) in str(error) and '\n' not in str(error)
             else:
-                believed.append(place)
+                accepted.append(place)
             file.seek(place)
             file.write(bytes([byte]))
-    assert not believed
+    assert not accepted
     SaliencyStore(path)
 
 
-def refused(path, raw):
+def rejected(path, raw):
     path.write_bytes(raw)
     with pytest.raises(InputError) as caught:
         SaliencyStore(path)
@@ -82,13 +82,13 @@ def refused(path, raw):
     return message
 
 
-def test_a_file_of_another_length_is_refused(path):
+def test_wrong_length_is_rejected(path):
     raw = path.read_bytes()
     for kept in (0, 3, 8, 12, 100, HEADER - 1, HEADER, HEADER + 1, 2 * HEADER - 1, 2 * HEADER,
                  2 * HEADER + 1, len(raw) - 1):
-        refused(path.with_name('cut'), raw[:kept])
+        rejected(path.with_name('cut'), raw[:kept])
     for more in (b'\0', b'\0' * HEADER):
-        assert 'too long' in refused(path.with_name('long'), raw + more)
+        assert 'too long' in rejected(path.with_name('long'), raw + more)
 
 
 @pytest.mark.parametrize('raw', [
@@ -97,14 +97,14 @@ def test_a_file_of_another_length_is_refused(path):
     b'AMTMAP0200000000' + b'{}'.ljust(HEADER - 16),
     b'AMTMAP0200000000' + b'null'.ljust(HEADER - 16),
     b'AMTMAP0200000000' + b'[' * (HEADER - 16)])
-def test_another_kind_of_file_is_refused(tmp_path, raw):
-    refused(tmp_path / 'file', raw)
+def test_other_kinds_of_files_are_rejected(tmp_path, raw):
+    rejected(tmp_path / 'file', raw)
 
 
-def test_another_version_is_named(path):
+def test_other_version_is_named(path):
     raw = path.read_bytes()
-    message = refused(path, b'AMTMAP01' + raw[8:])
-    assert 'AMTMAP01, this is AMTMAP02' in message
+    message = rejected(path, b'AMTMAP01' + raw[8:])
+    assert 'AMTMAP01, not AMTMAP02' in message
 
 
 @pytest.mark.parametrize('change', [
@@ -112,21 +112,21 @@ def test_another_version_is_named(path):
     dict(block_rows=0), dict(block_rows=2**60), dict(grid=[5]), dict(grid=[5, 0]),
     dict(grid=[5., 7]), dict(dtype='O'),
     dict(dtype=['float16']), dict(step='40'), dict(more=1), dict(fingerprint=None)])
-def test_a_header_that_makes_no_sense_is_refused_although_its_checksum_fits(path, change):
+def test_invalid_header_with_a_valid_checksum_is_rejected(path, change):
     raw = path.read_bytes()
-    said = {**json.loads(raw[16:HEADER]), **change}
-    front = json.dumps(said).encode().ljust(HEADER - 16) + raw[HEADER:2 * HEADER]
-    refused(path, b'AMTMAP02' + b'%08x' % zlib.crc32(front) + front + raw[2 * HEADER:])
+    header = {**json.loads(raw[16:HEADER]), **change}
+    front = json.dumps(header).encode().ljust(HEADER - 16) + raw[HEADER:2 * HEADER]
+    rejected(path, b'AMTMAP02' + b'%08x' % zlib.crc32(front) + front + raw[2 * HEADER:])
 
 
-def test_a_forged_size_of_blocks_takes_no_memory(path):
+def test_forged_block_size_takes_no_memory(path):
     raw = path.read_bytes()
-    said = {**json.loads(raw[16:HEADER]), 'block_rows': 2**62}
-    front = json.dumps(said).encode().ljust(HEADER - 16) + struct.pack(
+    header = {**json.loads(raw[16:HEADER]), 'block_rows': 2**62}
+    front = json.dumps(header).encode().ljust(HEADER - 16) + struct.pack(
         '<I', zlib.crc32(raw[2 * HEADER:])).ljust(HEADER, b'\0')
     path.write_bytes(b'AMTMAP02' + b'%08x' % zlib.crc32(front) + front + raw[2 * HEADER:])
     assert SaliencyStore(path).num_samples == NUMBER
-    refused(path, path.read_bytes()[:-1] + b'\x55')
+    rejected(path, path.read_bytes()[:-1] + b'\x55')
 
 
 def test_blocks_of_common_grids_are_about_a_mebibyte():
@@ -134,5 +134,5 @@ def test_blocks_of_common_grids_are_about_a_mebibyte():
         header = map_file.MapHeader.new(10**9, grid, kind, 'f', 0)
         assert .98 * 2**20 < header.block_rows * header.row_bytes <= 2**20
         assert header.block_rows % 8 == 0
-        # A table of some millionths of the file.
+        # The preamble is a few millionths of the file.
         assert header.maps_start < 5e-6 * header.file_bytes

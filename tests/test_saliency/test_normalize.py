@@ -19,7 +19,7 @@ def test_min_max_equals_scikit_learn(shape):
     assert min_max(maps).amin(dim=1).tolist() == [0] * shape[0]
 
 
-def test_min_max_takes_the_last_axis_alone():
+def test_min_max_reduces_only_the_last_axis():
     maps = torch.rand(2, 3, 35, generator=torch.Generator().manual_seed(1))
     found = min_max(maps)
     for image in range(2):
@@ -30,8 +30,7 @@ def test_min_max_takes_the_last_axis_alone():
 @pytest.mark.parametrize('row', [
     [NAN, .2, .3], [NAN] * 3, [INF, .2, .3], [-INF, .2, .3], [INF, -INF, 0], [INF] * 3,
     [.4, .4, .4], [0, 0, 0], [-3e38, 3e38, 0]])
-def test_a_flat_or_non_finite_map_becomes_zeros_alone(row):
-    # Trap 8: such a map prefers nothing, and its neighbours are as if it were not there.
+def test_only_the_constant_or_non_finite_map_becomes_zeros(row):
     good = [.1, .2, .5]
     found = min_max(torch.tensor([good, row, good]))
     assert found[1].tolist() == [0, 0, 0]
@@ -39,8 +38,8 @@ def test_a_flat_or_non_finite_map_becomes_zeros_alone(row):
         assert found[other].tolist() == pytest.approx([0, .25, 1])
 
 
-def test_tiny_differences_survive():
-    # Attention of an early model differs from token to token by little.
+def test_tiny_differences_are_preserved():
+    # Early in training, attention is nearly uniform.
     maps = torch.tensor([[.005, .005 + 1e-7, .005 - 1e-7]])
     found = min_max(maps)[0]
     assert found[1] == 1

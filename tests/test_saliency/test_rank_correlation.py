@@ -1,4 +1,4 @@
-"""rank_correlation: scipy's, also with ties; what it says of known cases."""
+"""rank_correlation against SciPy, with and without ties, and for known cases."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from amt_mm.saliency import rank_correlation
 
 @pytest.mark.parametrize('steps', [None, 4])
 @pytest.mark.parametrize('shape', [(9, 5, 7), (1, 3, 2), (6, 35)])
-def test_it_is_spearmans(shape, steps):
-    """Maps of few different values have ties: as float16 and uint8 files do."""
+def test_equals_scipy(shape, steps):
+    """Maps of few distinct values have ties, as in float16 and uint8 files."""
     generator = torch.Generator().manual_seed(0)
     maps, others = torch.rand(2, *shape, generator=generator)
     if steps:
@@ -21,13 +21,13 @@ def test_it_is_spearmans(shape, steps):
                                torch.tensor(wanted, dtype=torch.float64))
 
 
-def test_order_alone_counts():
+def test_only_the_order_matters():
     maps = torch.rand(4, 5, 7, generator=torch.Generator().manual_seed(1))
     assert rank_correlation(maps, maps.exp()).tolist() == pytest.approx([1] * 4)
     assert rank_correlation(maps, -maps).tolist() == pytest.approx([-1] * 4)
 
 
-def test_a_flat_map_ranks_nothing():
+def test_constant_map_has_no_correlation():
     maps = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(1))
     flat = maps.clone()
     flat[1] = 0

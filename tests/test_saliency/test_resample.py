@@ -4,13 +4,13 @@ from torch.nn import functional as F
 
 from amt_mm.saliency import resample
 
-FINE = 24  # pixels a cell; even, so that no pixel straddles a kink and its midpoint is its mean
+FINE = 24  # pixels per cell; even, so that interpolation is linear within every pixel
 
 
 def slow(one_map, box, grid):
-    """Blow the map up to pixels, cut, flip, and average the pixels of each patch.
+    """Interpolate the map to pixels, crop, flip, and average the pixels of each patch.
 
-    ``box`` is ``(left, top, right, bottom)`` in these pixels, backwards for a flip.
+    ``box`` is ``(left, top, right, bottom)`` in these pixels, reversed for a flip.
     """
     rows, columns = one_map.shape
     pixels = F.interpolate(one_map[None, None].double(), (rows * FINE, columns * FINE),
@@ -42,8 +42,8 @@ CASES = [
     ((0, 0, 168, 120), (10, 14)),
     ((0, 0, 168, 120), (1, 1)),
     ((13, 7, 13 + 140, 7 + 60), (5, 7)),
-    ((168 - 21, 120 - 10, 168, 120), (5, 7)),  # a corner: patches of 2 x 3 pixels, far finer
-    ((0, 0, 7, 5), (5, 7)),  # the other corner, inside one cell
+    ((168 - 21, 120 - 10, 168, 120), (5, 7)),  # a corner: patches of 2 x 3 pixels
+    ((0, 0, 7, 5), (5, 7)),  # the opposite corner, within one cell
     ((50, 1, 50 + 98, 1 + 112), (14, 14)),
     ((30, 11, 30 + 9, 11 + 100), (4, 3)),  # tall and thin
 ]
@@ -52,7 +52,7 @@ CASES = [
 @pytest.mark.parametrize('flip', ['', 'horizontal', 'vertical', 'diagonal'])
 @pytest.mark.parametrize(('box', 'grid'), CASES)
 def test_equals_the_slow_average_over_pixels(box, grid, flip):
-    # Trap 1: crop and flip, on images that are not square.
+    # Crop and flip, on images that are not square.
     left, top, right, bottom = box
     if flip in ('horizontal', 'diagonal'):
         left, right = right, left
@@ -76,7 +76,7 @@ def test_any_map_to_any_grid(map_grid):
         torch.testing.assert_close(found[0].double(), slow(one_map, box, grid), rtol=0, atol=1e-5)
 
 
-def test_samples_of_a_batch_keep_apart():
+def test_samples_of_a_batch_are_independent():
     maps = torch.stack([random_map(5, 7, seed=seed) for seed in range(4)])
     boxes = [(0, 0, 168, 120), (153, 7, 13, 67), (13, 67, 153, 7), (27, 15, 20, 10)]
     together = resample(maps, torch.tensor([relative(box, (5, 7)) for box in boxes]), (5, 7))
@@ -84,16 +84,16 @@ def test_samples_of_a_batch_keep_apart():
         torch.testing.assert_close(row.double(), slow(one_map, box, (5, 7)), rtol=0, atol=1e-5)
 
 
-def test_the_whole_image_on_its_own_grid_keeps_a_linear_map():
-    # Linear maps are unchanged by interpolation, except at the border where it is constant.
+def test_linear_map_is_unchanged_on_its_own_grid():
+    # Except at the border, where interpolation is constant.
     columns = torch.arange(7.).expand(1, 5, 7) / 6
     found = resample(columns, torch.tensor([[0., 0, 1, 1]]), (5, 7)).view(5, 7)
     torch.testing.assert_close(found[:, 1:-1], columns[0, :, 1:-1])
 
 
 @pytest.mark.parametrize('cell', [(0, 0), (0, 6), (4, 0), (4, 6), (2, 3), (1, 5)])
-def test_a_one_hot_map_lands_on_the_right_patch(cell):
-    # Trap 1: the cell's place in the crop is computed from coordinates alone.
+def test_one_hot_map_peaks_at_the_right_patch(cell):
+    # The expected patch is computed from coordinates.
     one_map = torch.zeros(1, 5, 7)
     one_map[0, cell[0], cell[1]] = 1
     y, x = (cell[0] + .5) / 5, (cell[1] + .5) / 7  # its centre
@@ -120,8 +120,8 @@ def test_a_one_hot_map_lands_on_the_right_patch(cell):
                 assert abs(column + .5 - across * 6) < .75
 
 
-def test_a_constant_map_stays_constant_and_zeros_stay_exact():
-    # Trap 8: a map of zeros must still look like one to the fall back.
+def test_constant_map_stays_constant_and_zeros_stay_exact():
+    # A map of zeros must still trigger the fallback to random masking.
     generator = torch.Generator().manual_seed(3)
     corner = .7 * torch.rand(64, 2, generator=generator)
     boxes = torch.cat([corner, corner + .3], dim=1)
@@ -130,7 +130,7 @@ def test_a_constant_map_stays_constant_and_zeros_stay_exact():
     torch.testing.assert_close(ones, torch.ones_like(ones), rtol=0, atol=2e-5)
 
 
-def test_a_map_that_is_not_finite_spoils_its_own_sample_alone():
+def test_map_that_is_not_finite_affects_only_its_own_sample():
     maps = torch.stack([random_map(5, 7, seed=seed) for seed in range(3)])
     boxes = torch.tensor([[0., 0, 1, 1], [.1, .1, .9, .8], [.7, .2, .3, .6]])
     wanted = resample(maps, boxes, (5, 7))

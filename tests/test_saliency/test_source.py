@@ -1,4 +1,4 @@
-"""Sources of saliency against whole attention matrices and features, taken by hooks."""
+"""Sources of saliency against full attention matrices and features captured by hooks."""
 
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
@@ -23,7 +23,7 @@ ARCH = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS, feedforward_cha
 
 @pytest.fixture
 def vit():
-    """In training mode, with dropout, and with attention that is far from flat."""
+    """In training mode, with dropout, and with attention that is far from uniform."""
     torch.manual_seed(0)
     vit = VisionTransformer(ARCH, img_size=SIZE, patch_size=PATCH, drop_rate=.5)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def images(batch=3, seed=1):
 
 
 def explicit(vit, inputs):
-    """Attention (depth, B, heads, 1 + N, 1 + N) of all blocks, and the last one's output."""
+    """Attention (depth, B, heads, 1 + N, 1 + N) of all blocks and the output of the last."""
     seen, outputs = [], []
     handles = [layer.attn.qkv.register_forward_hook(lambda *given: seen.append(given[2]))
                for layer in vit.layers]
@@ -72,11 +72,11 @@ LAYERS = {'last': [2], 'mean': [0, 1, 2], 0: [0], 1: [1], -1: [2], -3: [0]}
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('layers', LAYERS)
 @pytest.mark.parametrize('source', ['cls', 'all'])
-def test_attention_of_any_block_is_the_explicit_softmax(vit, source, layers, batch):
+def test_attention_of_any_block_equals_the_explicit_softmax(vit, source, layers, batch):
     inputs = images(batch)
-    look = {'cls': cls_attention, 'all': received_attention}[source]
+    attention = {'cls': cls_attention, 'all': received_attention}[source]
     modes = [module.training for module in vit.modules()]
-    found = look(vit, inputs, layers)
+    found = attention(vit, inputs, layers)
     assert found.dtype == torch.float32 and not found.requires_grad
     assert modes == [module.training for module in vit.modules()]
     assert not any(module._forward_pre_hooks for module in vit.modules())
@@ -92,15 +92,15 @@ def test_attention_of_any_block_is_the_explicit_softmax(vit, source, layers, bat
         np.testing.assert_allclose(maps.numpy(), one, rtol=0, atol=1e-4)
 
 
-def test_the_default_is_the_papers_bit_for_bit(vit):
+def test_default_equals_cls_saliency_bit_for_bit(vit):
     inputs = images()
     assert torch.equal(SaliencySource().maps(vit, inputs), cls_saliency(vit, inputs))
     assert torch.equal(SaliencySource(normalize='head').maps(vit, inputs),
                        cls_saliency(vit, inputs, 'head'))
-    assert SaliencySource().needs == ()
+    assert SaliencySource().required_means == ()
 
 
-def test_a_block_in_the_middle_is_the_last_that_runs(vit):
+def test_blocks_after_the_selected_one_do_not_run(vit):
     ran = []
     for depth, layer in enumerate(vit.layers):
         layer.attn.proj.register_forward_hook(lambda *_, depth=depth: ran.append(depth))
@@ -111,8 +111,8 @@ def test_a_block_in_the_middle_is_the_last_that_runs(vit):
 
 def test_features_against_numpy(vit):
     inputs, source = images(), SaliencySource('feature')
-    assert source.needs == ('feature', )
-    values, counts = source.to_average('feature', vit, inputs, {})
+    assert source.required_means == ('feature', )
+    values, counts = source.values_to_average('feature', vit, inputs, {})
     features = explicit(vit, inputs)[1][:, 1:]
     assert counts.tolist() == [True] * 3
     np.testing.assert_allclose(values.numpy(), features, rtol=1e-4, atol=1e-5)
@@ -131,8 +131,8 @@ def test_debiasing_against_numpy(vit, source):
     inputs, chance = images(), np.random.RandomState(1)
     means = {'feature': torch.from_numpy(chance.randn(35, WIDTH)).float()}
     source = SaliencySource(source, debias=True)
-    assert source.needs[-1] == 'map'
-    before, counts = source.to_average('map', vit, inputs, means)
+    assert source.required_means[-1] == 'map'
+    before, counts = source.values_to_average('map', vit, inputs, means)
     assert counts.all() and torch.equal(before.amax(dim=1), torch.ones(3))
     mean_map = chance.rand(35)
     mean_map[4] = 0  # never attended elsewhere
@@ -146,7 +146,7 @@ def test_debiasing_against_numpy(vit, source):
 @pytest.mark.parametrize('source', [
     SaliencySource(), SaliencySource('all', 'mean', 'head'), SaliencySource('feature'),
     SaliencySource('cls', debias=True), SaliencySource('feature', debias=True)], ids=str)
-def test_an_image_that_is_not_finite_spoils_its_own_map_alone(vit, source):
+def test_image_that_is_not_finite_affects_only_its_own_map(vit, source):
     inputs = images()
     means = {'feature': torch.ones(35, WIDTH), 'map': torch.linspace(.1, 1, 35)}
     wanted = source.maps(vit, inputs, means)
@@ -154,11 +154,11 @@ def test_an_image_that_is_not_finite_spoils_its_own_map_alone(vit, source):
     found = source.maps(vit, inputs, means)
     assert found[1].tolist() == [0] * 35
     torch.testing.assert_close(found[[0, 2]], wanted[[0, 2]])
-    for name in source.needs:
-        assert source.to_average(name, vit, inputs, means)[1].tolist() == [True, False, True]
+    for name in source.required_means:
+        assert source.values_to_average(name, vit, inputs, means)[1].tolist() == [True, False, True]
 
 
-def test_debiased_maps_that_all_equal_their_mean_are_flat():
+def test_debiased_maps_that_equal_their_mean_are_zeros():
     maps = torch.zeros(2, 4)
     maps[1] = torch.tensor([.5, 1., 0, .25])
     assert debias(maps, torch.full((4, ), .3))[0].tolist() == [0] * 4
@@ -171,7 +171,7 @@ def beit(**kwargs):
 
 @pytest.mark.parametrize(('source', 'field'), [
     (dict(source='cls', layers=3), 'layers=3'), (dict(source='all', layers=-4), 'layers=-4')])
-def test_a_block_that_is_not_there_is_one_line(vit, source, field):
+def test_missing_block_is_reported_in_one_line(vit, source, field):
     for act in (SaliencySource(**source).check,
                 lambda vit: SaliencySource(**source).maps(vit, images())):
         with pytest.raises(InputError, match=f'{field}.*has 3 blocks, 0 to 2') as caught:
@@ -181,7 +181,7 @@ def test_a_block_that_is_not_there_is_one_line(vit, source, field):
 
 @pytest.mark.filterwarnings('ignore')
 @pytest.mark.parametrize('layers', ['last', 'mean', 0])
-def test_other_attention_is_refused_in_any_block(layers):
+def test_other_attention_is_rejected_in_any_block(layers):
     with pytest.raises(InputError, match='plain softmax'):
         SaliencySource(layers=layers).check(beit(use_rel_pos_bias=True))
     with pytest.raises(InputError, match='qkv'):
@@ -192,10 +192,10 @@ def test_other_attention_is_refused_in_any_block(layers):
     (dict(source='value'), "source='value'"), (dict(layers='all'), "layers='all'"),
     (dict(layers=True), 'layers=True'), (dict(layers=[0, 1]), r'layers=\[0, 1\]'),
     (dict(normalize='rows'), "normalize='rows'"), (dict(debias=1), 'debias=1'),
-    (dict(source='feature', layers='mean'), "layers='mean'.*leave layers out"),
+    (dict(source='feature', layers='mean'), "layers='mean'.*remove layers"),
     (dict(source='feature', layers=1), 'layers=1'),
-    (dict(source='feature', normalize='head'), "normalize='head'.*leave normalize out")])
-def test_what_makes_no_sense_is_one_line(settings, field):
+    (dict(source='feature', normalize='head'), "normalize='head'.*remove normalize")])
+def test_invalid_settings_are_reported_in_one_line(settings, field):
     with pytest.raises(InputError, match=f'^{field}') as caught:
         SaliencySource(**settings)
     assert '\n' not in str(caught.value)

@@ -11,7 +11,7 @@ STEP = {'float16': 2**-11, 'uint8': .5 / 255}
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """11 maps lie in blocks of 8 and 3."""
+    """Store 11 maps in blocks of 8 and 3."""
     monkeypatch.setattr(map_file, 'BLOCK_BYTES', 600)
 
 
@@ -56,13 +56,13 @@ def test_looked_up_maps_are_copies(tmp_path):
 
 
 @pytest.mark.parametrize('rows', [[-1], [NUMBER], [0, 5, NUMBER + 100], [3, -NUMBER]])
-def test_an_index_out_of_range_is_refused(tmp_path, rows):
+def test_index_out_of_range_is_rejected(tmp_path, rows):
     store = SaliencyStore(write(tmp_path / 'maps', random_maps()))
     with pytest.raises(InputError, match=f'{NUMBER} maps'):
         store.lookup(torch.tensor(rows))
 
 
-def test_maps_of_another_data_set_are_refused(tmp_path):
+def test_maps_of_another_data_set_are_rejected(tmp_path):
     path = write(tmp_path / 'maps', random_maps())
     with pytest.raises(InputError, match='another data set') as caught:
         SaliencyStore(path, fingerprint(reversed(NAMES)))
@@ -71,17 +71,17 @@ def test_maps_of_another_data_set_are_refused(tmp_path):
     SaliencyStore(path)
 
 
-def test_fingerprint_sees_count_names_and_order():
-    variants = [NAMES, NAMES[::-1], NAMES[:-1], [*NAMES, NAMES[-1]], [*NAMES[:-1], 'class/x.jpg'],
+def test_fingerprint_depends_on_count_names_and_order():
+    name_lists = [NAMES, NAMES[::-1], NAMES[:-1], [*NAMES, NAMES[-1]], [*NAMES[:-1], 'class/x.jpg'],
                 [''.join(NAMES)], [NAMES[0] + NAMES[1], '', *NAMES[2:]], []]
-    assert len({fingerprint(names) for names in variants}) == len(variants)
+    assert len({fingerprint(names) for names in name_lists}) == len(name_lists)
     assert fingerprint(iter(NAMES)) == fingerprint(list(NAMES))
     assert fingerprint(NAMES).startswith(f'{NUMBER}-')
-    # A name that is no valid UTF-8, as a file system may hold, is a name too.
+    # File names may be invalid UTF-8.
     assert fingerprint(['\udcff.jpg']) != fingerprint(['\udcfe.jpg'])
 
 
-def test_a_reader_keeps_its_maps_when_new_ones_are_published(tmp_path):
+def test_open_store_keeps_its_maps_when_new_ones_are_published(tmp_path):
     old, new = random_maps(), random_maps(5)
     path = write(tmp_path / 'maps', old, step=40)
     reader, rows = SaliencyStore(path), torch.arange(NUMBER)
@@ -101,7 +101,7 @@ def flip(path, place, bit=0):
 
 
 @pytest.mark.parametrize(('dtype', 'row'), [('float16', 70), ('uint8', 35)])
-def test_a_flipped_bit_in_the_maps_names_their_samples(tmp_path, monkeypatch, dtype, row):
+def test_damaged_block_is_reported_by_its_samples(tmp_path, monkeypatch, dtype, row):
     monkeypatch.setattr(map_file, 'BLOCK_BYTES', 8 * row)
     path = write(tmp_path / 'maps', random_maps(), dtype)
     start = path.stat().st_size - NUMBER * row
@@ -132,28 +132,27 @@ def test_shares_verify_each_block_exactly_once(tmp_path, monkeypatch, parts):
         flip(path, place)
 
 
-def test_opening_without_a_share_reads_no_map(tmp_path, small_blocks):
-    """As after one's own commit; what stands before the maps is checked all the same."""
+def test_opening_without_a_share_does_not_verify_maps(tmp_path, small_blocks):
     path = write(tmp_path / 'maps', random_maps())
     flip(path, path.stat().st_size - 1)
     store = SaliencyStore(path, share=None)
     assert store.num_samples == NUMBER
-    store.verified(slice(0, 8))
+    store.read_verified(slice(0, 8))
     for rows in (slice(8, 11), slice(7, 9), slice(10, 11)):
         with pytest.raises(InputError, match='samples 8 to 10'):
-            store.verified(rows)
+            store.read_verified(rows)
 
 
-def test_verified_rows_are_those_looked_up(tmp_path, small_blocks):
+def test_verified_rows_equal_those_looked_up(tmp_path, small_blocks):
     store = SaliencyStore(write(tmp_path / 'maps', random_maps()))
     for rows in (slice(0, 11), slice(0, 3), slice(6, 9), slice(10, 11)):
-        found = store.verified(rows)
+        found = store.read_verified(rows)
         assert found.dtype == 'float16'
         wanted = store.lookup(torch.arange(NUMBER)[rows])
         assert torch.equal(torch.from_numpy(found.astype('float32')), wanted)
 
 
-def test_maps_that_vanish_while_they_are_read(tmp_path, monkeypatch):
+def test_file_truncated_while_being_read_is_reported(tmp_path, monkeypatch):
     path = write(tmp_path / 'maps', random_maps())
     read_front = map_file.read_front
 
@@ -164,11 +163,11 @@ def test_maps_that_vanish_while_they_are_read(tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr('amt_mm.saliency.store.read_front', cut)
-    with pytest.raises(InputError, match='samples 0 to 10 have gone'):
+    with pytest.raises(InputError, match='samples 0 to 10 disappeared'):
         SaliencyStore(path)
 
 
-def test_one_number_identifies_a_file(tmp_path, small_blocks):
+def test_crc32_identifies_a_file(tmp_path, small_blocks):
     maps, files = random_maps(), []
     other = maps.clone()
     other[10, 34] = 1 - other[10, 34]
@@ -179,7 +178,7 @@ def test_one_number_identifies_a_file(tmp_path, small_blocks):
     assert len(set(numbers)) == 3
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_missing_file_is_reported_in_one_line(tmp_path):
     for path in (tmp_path / 'none', tmp_path):
         with pytest.raises(InputError, match='no such saliency map'):
             SaliencyStore(path)

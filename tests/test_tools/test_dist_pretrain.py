@@ -1,12 +1,10 @@
-"""AMT through tools/dist_train.sh on two processes, across a refresh."""
+"""AMT by tools/train.py in two processes, across a refresh."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torchrun import in_two_real_processes
 
 from amt_mm.saliency import SaliencyStore
 
@@ -18,16 +16,12 @@ CONFIG = ROOT / 'configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.
 @pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on CPU')
 def test_two_processes_pretrain_across_a_refresh(tmp_path):
     # 13 scenes for 2 processes: the last share is filled up, the map must not be.
-    done = subprocess.run(
-        ['bash', str(ROOT / 'tools/dist_train.sh'), str(CONFIG), '2', '--work-dir', str(tmp_path),
-         '--cfg-options', 'train_dataloader.dataset.num_samples=13',
-         'train_dataloader.batch_size=3', 'train_cfg.max_epochs=7',
-         'default_hooks.checkpoint.interval=7', 'default_hooks.logger.interval=1'],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1',
-             'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}'})
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count('Saliency refreshed before epoch 7: 13 images') == 1
+    said = in_two_real_processes(
+        ROOT / 'tools/train.py', CONFIG, '--launcher', 'pytorch', '--work-dir', tmp_path,
+        '--cfg-options', 'train_dataloader.dataset.num_samples=13',
+        'train_dataloader.batch_size=3', 'train_cfg.max_epochs=7',
+        'default_hooks.checkpoint.interval=7', 'default_hooks.logger.interval=1')
+    assert said.count('Saliency refreshed before epoch 7: 13 images') == 1
     store = SaliencyStore(tmp_path / 'saliency' / 'epoch_6.amtmap')
     assert (store.num_samples, store.grid) == (13, (8, 8))
     maps = store.lookup(torch.arange(13)).flatten(1)

@@ -1,13 +1,12 @@
 """tools/evaluate.py: from a checkpoint to its row."""
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from forked_script import run_script
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
 
@@ -53,12 +52,12 @@ def folder(tmp_path):
 
 
 def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
-    command = [sys.executable, TOOL, checkpoint, '--data', folder, '--protocols', 'knn', 'linear',
+    command = [TOOL, checkpoint, '--data', folder, '--protocols', 'knn', 'linear',
                'lowshot', '--work-dir', tmp_path / 'out', '--jobs', '2', '--cfg-options',
                'train_cfg.max_epochs=2', 'train_dataloader.batch_size=16',
                'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
                'test_dataloader.num_workers=0', 'test_cfg.shots=(1, 5)']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = run_script(*command, timeout=300)
     assert done.returncode == 0, done.stderr
     row, = json.loads((tmp_path / 'out/table.json').read_text())['rows']
     assert (row['pretraining'], row['data']) == ('MAE + AMT', 'images/')
@@ -72,7 +71,7 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
 
     # Finished runs are read, not repeated.
     (run / 'result.json').write_text(json.dumps({'knn/top1_k20': 12.5}))
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert run_script(*command).returncode == 0
     row, = json.loads((tmp_path / 'out/table.json').read_text())['rows']
     assert row['knn:knn/top1_k20'] == 12.5
 
@@ -186,7 +185,7 @@ def standard_encoder():
 
 
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
-    with pytest.raises(InputError, match='one class, images, and nothing to tell apart'):
+    with pytest.raises(InputError, match='only one class, images; is the folder one'):
         plan(tool, checkpoint, '--data', folder.parent)
 
 
@@ -214,7 +213,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
 @pytest.mark.parametrize('arguments, message', [
     (['--data', 'nowhere'], 'nowhere: does not exist'),
     (['--data', 'stl10'], 'data/stl10_binary: .*/download_dataset.py stl10'),
-    (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* patches of 8'),
+    (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
      'train_cfg.max_epoch: none of the chosen configs')])

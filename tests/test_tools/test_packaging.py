@@ -186,7 +186,8 @@ def test_model_index_lists_metafiles_that_exist():
 def test_make_alone_lists_its_targets():
     output = subprocess.run(['make', '--no-print-directory'], cwd=REPOSITORY, check=True,
                             capture_output=True, text=True).stdout
-    for target in ('install', 'install-detection', 'quickstart', 'test', 'lint', 'wheel', 'clean'):
+    for target in ('install', 'install-detection', 'quickstart', 'test', 'test-all', 'lint',
+                   'wheel', 'clean'):
         assert f'make {target} ' in output
 
 

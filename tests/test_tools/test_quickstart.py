@@ -10,17 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from forked_script import run_script
 
 ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / 'tools' / 'quickstart.py'
 TINY = ('train_dataloader.batch_size=4', 'train_cfg.max_epochs=8',
         'default_hooks.checkpoint.interval=8', 'default_hooks.logger.interval=1')
-
-
-def quickstart(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / 'quickstart.py'), *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'})
 
 
 @pytest.mark.slow
@@ -31,7 +26,8 @@ def test_a_folder_without_labels(tmp_path):
     for i in range(9):
         cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 255, (70 + i, 90, 3), np.uint8))
     (folder / 'broken.jpg').write_bytes(b'no image')
-    done = quickstart('--data', folder, '--work-dir', tmp_path / 'out', '--cfg-options', *TINY)
+    done = run_script(QUICKSTART, '--data', folder, '--work-dir', tmp_path / 'out',
+                      '--cfg-options', *TINY, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall('Saliency refreshed before epoch 7', done.stdout)) == 1
     out = tmp_path / 'out' / 'pictures'
@@ -47,15 +43,15 @@ def test_a_folder_without_labels(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):
-    done = quickstart('--data', tmp_path / 'none')
+    done = run_script(QUICKSTART, '--data', tmp_path / 'none')
     assert done.returncode == 2
     assert 'none: no such folder' in done.stderr and 'Traceback' not in done.stderr
 
 
-@pytest.mark.parametrize('tool', ['quickstart.py', 'compare.py', 'study.py', 'judge.py',
-                                  'analysis_tools/benchmark.py'])
+@pytest.mark.parametrize('tool', ['tools/quickstart.py', 'tools/compare.py', 'tools/judge.py',
+                                  'lab/study', 'lab/benchmark'])
 def test_help_suffices(tool):
-    done = subprocess.run([sys.executable, str(ROOT / 'tools' / tool), '--help'],
+    done = subprocess.run([sys.executable, str(ROOT / tool), '--help'],
                           capture_output=True, text=True, check=False,
                           env={**os.environ, 'PYTHONPATH': str(ROOT)})
     assert done.returncode == 0

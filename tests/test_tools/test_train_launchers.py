@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from line_task import (
     slope_of,
     write_task,
 )
+from slow_line_task import start_training, wait_until, write_slow_task
 
 from amt_mm.errors import REQUEUE_STATUS
 
@@ -85,6 +84,20 @@ def test_processes_on_several_machines(task, in_folder):
         'threads 3']
 
 
+def test_machines_that_may_come_back(task, in_folder):
+    fake(in_folder, 'python').write_text('#!/bin/sh\necho $TORCH_DISABLE_SHARE_RDZV_TCP_STORE $@')
+    settings = dict(PYTHON=str(in_folder / 'python'), NNODES='2', MASTER_ADDR='10.0.0.1',
+                    MAX_RESTARTS='3')
+    for rank in (0, 1):
+        result = run_script(task, REPOSITORY / 'tools/dist_train.sh', 'a.py', 4, **settings,
+                            NODE_RANK=str(rank))
+        assert result.stdout.split()[2:-4] == [
+            '--nnodes', '2', '--rdzv-backend', 'c10d', '--rdzv-id', 'amt_mm', '--rdzv-endpoint',
+            '10.0.0.1:29500', '--rdzv-conf', f'is_host={1 - rank}', '--max-restarts', '3',
+            '--nproc-per-node', '4'], result.stdout
+        assert result.stdout.split()[0] == '1'
+
+
 def test_slurm(task, in_folder):
     fake(in_folder, 'srun')
     result = run_script(task, REPOSITORY / 'tools/slurm_train.sh', 'gpu', 'job', 'my config.py',
@@ -140,49 +153,18 @@ def test_slurm_resumes_a_job_that_was_requeued(task, in_folder, count):
         'auto' if count == '2' else 'x.pth')
 
 
-SLOW = """
-import time
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
-
-
-@HOOKS.register_module()
-class Slow(Hook):
-    \"\"\"Time to be stopped in; who the processes are.\"\"\"
-
-    def after_train_iter(self, runner, **kwargs):
-        import os
-        with open(f'{runner.work_dir}/pid{runner.rank}', 'w') as file:
-            file.write(str(os.getpid()))
-        time.sleep(.15)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')
 def test_two_processes_stop_at_one_step_and_go_on_as_if_unbroken(task, in_folder):
     """A signal to one of them; then, resumed, to the one that started them."""
-    (in_folder / 'slow_line.py').write_text(SLOW)
-    (in_folder / 'a.py').write_text(
-        (task / 'line_half.py').read_text().replace("'toy_line_task'",
-                                                    "'toy_line_task', 'slow_line'")
-        + "custom_hooks.append(dict(type='Slow'))\ntrain_cfg['max_epochs'] = 60\n"
-        "optim_wrapper['optimizer']['lr'] = .0001\n"
-        "default_hooks['checkpoint'] = dict(type='CheckpointHook', interval=50)\n")
-    work_dir, path = in_folder / 'run', f'{task}{os.pathsep}{in_folder}'
+    write_slow_task(task, in_folder / 'a.py', epochs=60, interval=50)
+    work_dir = in_folder / 'run'
     iterations = []
     for turn, number in enumerate((signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM)):
         for file in work_dir.glob('pid*'):
             file.unlink()
-        paths = os.pathsep.join([str(path), os.environ.get('PYTHONPATH', '')])
-        process = subprocess.Popen(
-            ['bash', REPOSITORY / 'tools/dist_train.sh', 'a.py', '2', '--work-dir', work_dir,
-             '--resume'], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-            env={**os.environ, 'PYTHONPATH': paths, 'PYTHON': sys.executable,
-                 'OMP_NUM_THREADS': '1'})
-        while len(list(work_dir.glob('pid*'))) < 2:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(.05)
+        process = start_training(task, 'a.py', 2, work_dir, '--resume')
+        wait_until(lambda: len(list(work_dir.glob('pid*'))) == 2)
         time.sleep(.3)
         told = int((work_dir / 'pid1').read_text()) if turn == 0 else process.pid
         os.kill(told, number)
@@ -198,6 +180,23 @@ def test_two_processes_stop_at_one_step_and_go_on_as_if_unbroken(task, in_folder
             weight -= .0001 * sum(2 * x * (weight * x - 3 * x) for x in xs) / 4
         assert slope_of(newest) == pytest.approx(weight, rel=1e-4)
     assert 0 < iterations[0] < iterations[1] < iterations[2] < 120
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')
+def test_processes_end_with_the_one_that_started_them(task, in_folder):
+    write_slow_task(task, in_folder / 'a.py', epochs=900, interval=1)
+    work_dir = in_folder / 'run'
+    process = start_training(task, 'a.py', 2, work_dir)
+    wait_until(lambda: len(list(work_dir.glob('pid*'))) == 2)
+    ranks = [int((work_dir / f'pid{rank}').read_text()) for rank in (0, 1)]
+    process.kill()
+    # They hold the other end of its error stream.
+    line, = [line for line in process.communicate(timeout=30)[1].splitlines()
+             if line.startswith('error')]
+    assert f'the launcher (process {process.pid}) is gone' in line
+    for rank in ranks:
+        wait_until(lambda pid=rank: not Path(f'/proc/{pid}').exists(), 10)
 
 
 @pytest.mark.parametrize(('script', 'arguments', 'part'), [

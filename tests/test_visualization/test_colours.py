@@ -11,7 +11,7 @@ def test_oklab_of_known_colours():
     np.testing.assert_allclose(rgb_to_oklab([0, 0, 255]), [0.45201, -0.03246, -0.31153], atol=1e-4)
 
 
-def test_steps_are_equal_to_the_eye_and_lightness_only_rises():
+def test_steps_are_perceptually_equal_and_lightness_increases():
     lab = rgb_to_oklab(colour_table())
     # Eight entries apart, so that rounding to 256 levels does not hide the rest.
     steps = np.linalg.norm(lab[8:] - lab[:-8], axis=1)

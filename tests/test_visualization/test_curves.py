@@ -33,7 +33,7 @@ def points(path):
     )
 
 
-def test_points_lie_where_the_axes_say():
+def test_points_match_the_axis_ticks():
     x, y = np.array([0, 10, 40]), np.array([0.25, 0.75, 0.5])
     figure = parse(plot(Curve('MAE', x, y)))
     drawn = points(paths(figure)[0])
@@ -61,7 +61,7 @@ def test_labels_are_escaped_and_colours_agree_between_plots():
     assert paths(figure)[0].get('stroke') == 'var(--curve-1)'
 
 
-def test_gaps_break_the_line_and_lone_points_are_dots():
+def test_gaps_break_the_line_and_single_points_are_dots():
     figure = parse(plot(Curve('a', range(6), [1, 2, np.nan, np.inf, 3, np.nan])))
     path = paths(figure)[0]
     assert re.sub(r'[-\d. ]+', '', path.get('d')) == 'MLM'
@@ -71,23 +71,19 @@ def test_gaps_break_the_line_and_lone_points_are_dots():
     assert 'nan' not in text and text.count('<circle') == 1
 
 
-def test_long_curves_are_drawn_as_means():
+def test_long_curves_are_averaged():
     y = np.random.default_rng(0).normal(size=10_001) + 5
     figure = parse(plot(Curve('a', np.arange(10_001), y)))
     assert len(points(paths(figure)[0])) == 400
     assert len(render_plot(plot(Curve('a', np.arange(10_001), y)))) < 10_000
 
 
-@pytest.mark.parametrize(
-    ('low', 'high', 'expected'),
-    [
-        (0, 1, ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']),
-        (0.31, 0.58, ['0.30', '0.40', '0.50', '0.60']),
-        (-3, 4, ['-4', '-2', '0', '2', '4']),
-        (7, 7, None),
-        (1e-7, 5e-7, ['1e-07', '2e-07', '3e-07', '4e-07', '5e-07']),
-    ],
-)
+@pytest.mark.parametrize(('low', 'high', 'expected'),
+                         [(0, 1, ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']),
+                          (0.31, 0.58, ['0.30', '0.40', '0.50', '0.60']),
+                          (-3, 4, ['-4', '-2', '0', '2', '4']),
+                          (7, 7, None),
+                          (1e-7, 5e-7, ['1e-07', '2e-07', '3e-07', '4e-07', '5e-07'])])
 def test_ticks_are_round_and_enclose_the_data(low, high, expected):
     figure = parse(plot(Curve('a', [0, 1], [low, high])))
     found = [t.text for t in figure.iter('text') if t.get('text-anchor') == 'end']
@@ -96,13 +92,11 @@ def test_ticks_are_round_and_enclose_the_data(low, high, expected):
     assert 3 <= len(found) <= 8
     if expected:
         assert [float(v) for v in expected] == pytest.approx(values) and len(set(found)) == len(
-            found
-        )
+            found)
 
 
 @pytest.mark.parametrize(
-    'curves', [[], [Curve('a', [], [])], [Curve('a', [1], [np.nan])], [Curve('a', [1, 2], [1])]]
-)
-def test_nothing_to_draw_is_said(curves):
+    'curves', [[], [Curve('a', [], [])], [Curve('a', [1], [np.nan])], [Curve('a', [1, 2], [1])]])
+def test_refuses_curves_without_a_finite_point(curves):
     with pytest.raises(InputError):
         render_plot(plot(*curves))

@@ -1,4 +1,4 @@
-"""gallery: pictures of a trained run, also where masks depend on how far training is."""
+"""gallery: pictures of a trained run, also with masks that depend on training progress."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ MASKS = 'data_preprocessor.mask_generator.'
 
 @pytest.fixture
 def maps(tmp_path):
-    """Two refreshes; the later one likes the first patches of the first image alone."""
+    """Two refreshes; the later one is salient in the first patches of the first image only."""
     generator = torch.Generator().manual_seed(0)
     files = []
     for step in (6, 12):
@@ -31,7 +31,7 @@ def maps(tmp_path):
 
 
 @pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
-def test_a_row_an_image_with_the_last_plan(maps, masks):
+def test_one_row_per_image_with_the_last_plan(maps, masks):
     cfg = comparison.resolved(str(jobs.configs_folder() / CONFIG), {**OPTIONS, **masks})
     rows = gallery(comparison.build_model(cfg), cfg, maps, count=3)
     assert [row.name for row in rows] == [

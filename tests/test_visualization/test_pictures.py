@@ -25,34 +25,31 @@ def photo(height=24, width=50, seed=0):
 def tokens(picture):
     """(15, 8, 10, 3) tokens of a picture of 24 x 50 pixels, cut one by one."""
     return np.stack(
-        [picture[8 * r : 8 * r + 8, 10 * c : 10 * c + 10] for r in range(3) for c in range(5)]
-    )
+        [picture[8 * r : 8 * r + 8, 10 * c : 10 * c + 10] for r in range(3) for c in range(5)])
 
 
 def test_denormalise_inverts_the_normalisation():
     image = photo(5, 7)
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
     normalised = (
-        torch.from_numpy(image).permute(2, 0, 1).float() - torch.tensor(mean)[:, None, None]
-    )
+        torch.from_numpy(image).permute(2, 0, 1).float() - torch.tensor(mean)[:, None, None])
     normalised = normalised / torch.tensor(std)[:, None, None]
     assert (denormalise(normalised, mean, std) == image).all()
     extreme = denormalise(np.stack([np.full((2, 2), v) for v in (9.0, -9.0, np.nan)]), mean, std)
     assert extreme[0, 0].tolist() == [255, 0, 0]
 
 
-def test_upscale_gives_each_token_its_cell():
+def test_upscale_gives_each_token_one_cell():
     image = photo(3, 5)
     assert (upscale(image, GRID, 4) == image.repeat(4, 0).repeat(4, 1)).all()
     smooth = upscale(
-        np.stack([np.full((2, 2), [0, 200])] * 3, -1).astype(np.uint8), (1, 1), 40, True
-    )
+        np.stack([np.full((2, 2), [0, 200])] * 3, -1).astype(np.uint8), (1, 1), 40, True)
     assert smooth.shape == (40, 40, 3)
     assert (np.diff(smooth[0, :, 0].astype(int)) >= 0).all()
     assert 90 < smooth[0, 20, 0] < 110
 
 
-def test_the_plan_shows_three_looks_each_in_its_place():
+def test_the_plan_shows_each_state_in_its_place():
     image = photo()
     drawn = tokens(plan_picture(image, STATES, GRID))
     plain = tokens(image)
@@ -69,7 +66,7 @@ def test_the_plan_shows_three_looks_each_in_its_place():
 
 
 @pytest.mark.parametrize('cell', [1, 2, 3, 4, 16, 61])
-def test_the_looks_stay_apart_at_any_cell_size(cell):
+def test_the_states_look_different_at_any_cell_size(cell):
     image = np.full((cell, 3 * cell, 3), [230, 40, 40], dtype=np.uint8)
     picture = plan_picture(image, [0, 1, 2], (1, 3)).astype(float)
     means = [picture[:, i * cell : (i + 1) * cell].mean() for i in range(3)]
@@ -84,7 +81,7 @@ def test_the_reconstruction_fills_masked_tokens_only():
     assert drawn[STATES == 2].min() > 180
 
 
-def test_the_inputs_are_left_alone():
+def test_does_not_modify_its_inputs():
     image, guess = photo(), photo(seed=1)
     kept = image.copy()
     plan_picture(image, STATES, GRID)
@@ -107,26 +104,23 @@ def test_the_overlay_is_bright_where_the_map_is_high():
     assert (saliency_overlay(image, saliency * 3 + 1) == picture).all()
     flat = saliency_overlay(image, np.full((3, 5), 0.4))
     assert len(np.unique(flat.reshape(-1, 3), axis=0)) == 1
-    # Some of the image is seen through.
+    # The image shines through.
     assert (saliency_overlay(image // 2, saliency) != picture).any()
 
 
 @pytest.mark.parametrize(
     ('call', 'message'),
-    [
-        (lambda: plan_picture(photo(25, 50), STATES, GRID), '25 x 50'),
-        (lambda: plan_picture(photo(), STATES[:14], GRID), r'give \(15,\)'),
-        (lambda: plan_picture(photo(), STATES + 1, GRID), 'thrown'),
-        (lambda: plan_picture(photo().astype(float), STATES, GRID), 'uint8'),
-        (lambda: plan_picture(photo()[..., 0], STATES, GRID), r'\(H, W, 3\)'),
-        (lambda: paste_reconstruction(photo(), photo(24, 40), STATES, GRID), 'does not fit'),
-        (lambda: saliency_overlay(photo(), np.full((3, 5), np.nan)), 'finite'),
-        (lambda: saliency_overlay(photo(), np.zeros(15)), r'\(15,\)'),
-        (lambda: upscale(photo(), GRID, 0), '0 pixels'),
-        (lambda: denormalise(photo(), [1, 1, 1], [1, 1, 1]), r'\(3, H, W\)'),
-    ],
-)
-def test_bad_input_is_one_clear_line(call, message):
+    [(lambda: plan_picture(photo(25, 50), STATES, GRID), '25 x 50'),
+     (lambda: plan_picture(photo(), STATES[:14], GRID), r'give \(15,\)'),
+     (lambda: plan_picture(photo(), STATES + 1, GRID), 'thrown'),
+     (lambda: plan_picture(photo().astype(float), STATES, GRID), 'uint8'),
+     (lambda: plan_picture(photo()[..., 0], STATES, GRID), r'\(H, W, 3\)'),
+     (lambda: paste_reconstruction(photo(), photo(24, 40), STATES, GRID), 'does not fit'),
+     (lambda: saliency_overlay(photo(), np.full((3, 5), np.nan)), 'finite'),
+     (lambda: saliency_overlay(photo(), np.zeros(15)), r'\(15,\)'),
+     (lambda: upscale(photo(), GRID, 0), '0 pixels'),
+     (lambda: denormalise(photo(), [1, 1, 1], [1, 1, 1]), r'\(3, H, W\)')])
+def test_refuses_bad_input_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as raised:
         call()
     assert '\n' not in str(raised.value)

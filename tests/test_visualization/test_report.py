@@ -54,18 +54,13 @@ def report(**change):
         'formats': {'knn': '.1f', 'steps': '.3f'},
         'notes': ['"One" seed <only>.'],
         'plots': [CurvePlot('Loss', 'epoch', 'loss', [Curve('<AMT>', [1, 2], [0.5, 0.4])])],
-        'gallery': [
-            GalleryRow(
-                '<b>1</b>',
-                picture(0),
-                [Picture('epoch "4"', picture(1)), Picture('epoch 8', None)],
-                picture(2),
-                None,
-            ),
-            GalleryRow('2', None),
-        ],
-        'details': {'command': 'make <quickstart>', 'config': 'a = 1\nb = "</pre>"'},
-    }
+        'gallery': [GalleryRow('<b>1</b>',
+                               picture(0),
+                               [Picture('epoch "4"', picture(1)), Picture('epoch 8', None)],
+                               picture(2),
+                               None),
+                    GalleryRow('2', None)],
+        'details': {'command': 'make <quickstart>', 'config': 'a = 1\nb = "</pre>"'}}
     return Report(**{**content, **change})
 
 
@@ -75,8 +70,7 @@ def test_everything_is_on_the_page_and_escaped():
     for expected in (
         'AMT <quickstart>', 'random init', 'MAE <i>co</i>', '21.0', '0.500', 'k-NN, % > 0',
         '"One" seed <only>.', '<AMT>', '<b>1</b>', 'epoch "4"', 'epoch 8', 'make <quickstart>',
-        'visible', 'masked', 'thrown', 'plan', 'reconstruction',
-    ):  # fmt: skip
+        'visible', 'masked', 'thrown', 'plan', 'reconstruction'):  # fmt: skip
         assert any(expected in found for found in page.texts), expected
     assert any('b = "</pre>"' in found for found in page.texts)
     # Two cells of the table, one refresh, one reconstruction, three of the second row.
@@ -84,7 +78,7 @@ def test_everything_is_on_the_page_and_escaped():
     assert 'masked autoencoder' in text
 
 
-def test_pictures_are_inside_and_show_what_was_given():
+def test_pictures_are_embedded_unchanged():
     images = Page(render(report())).images()
     alts = [image['alt'] for image in images]
     assert alts == ['', '', '', '<b>1</b>: image', '<b>1</b>: epoch "4"', '<b>1</b>: plan']
@@ -97,7 +91,7 @@ def test_pictures_are_inside_and_show_what_was_given():
     assert np.abs(decoded.astype(int) - smooth).max() < 12
 
 
-def test_nothing_is_asked_from_elsewhere():
+def test_loads_nothing_from_elsewhere():
     text = render(report())
     page = Page(text)
     assert 'http:' not in text and 'https:' not in text and '@import' not in text
@@ -116,10 +110,9 @@ def test_empty_sections_are_left_out():
     assert 'Short.' in page.texts and 'masked autoencoder' not in text
 
 
-def test_the_page_keeps_below_its_limit():
+def test_the_page_stays_below_its_limit():
     gallery = [
-        GalleryRow(str(i), picture(i, 96, 96), plan=picture(i + 50, 96, 96)) for i in range(8)
-    ]
+        GalleryRow(str(i), picture(i, 96, 96), plan=picture(i + 50, 96, 96)) for i in range(8)]
     best = len(render(report(gallery=gallery)).encode())
     limit = best * 2 // 3
     assert len(render(report(gallery=gallery), limit).encode()) <= limit

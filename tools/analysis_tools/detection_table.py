@@ -42,7 +42,7 @@ if __name__ == '__main__':
 
 from amt_mm.apis import launch
 from amt_mm.errors import InputError
-from amt_mm.evaluation.paper_detection import REMARK, TABLE_3
+from amt_mm.evaluation.paper import TABLE_3, TABLE_3_REMARK
 from amt_mm.visualization import write_table
 
 
@@ -61,7 +61,7 @@ def main() -> None:
         markdown, table = write_table(args.out, rows, columns, formats)
     print(markdown.read_text())
     if 'coco' in data:
-        print(REMARK)
+        print(TABLE_3_REMARK)
     print(f'Also in {markdown} and {table}')
 
 

@@ -70,7 +70,7 @@ from amt_mm.config.reading import read_config
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
-from amt_mm.masking import AMTMaskGenerator, rank_by_score
+from amt_mm.masking import AMTMaskGenerator, rank_by_weight
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
 from amt_mm.visualization.figures import STYLE, save_figure
@@ -105,7 +105,7 @@ def overlap(maps: Tensor, before: Tensor) -> float:
     useful = (maps.amax(dim=(1, 2)) > 0) & (before.amax(dim=(1, 2)) > 0)
     tops = []
     for some in (maps[useful].flatten(1), before[useful].flatten(1)):
-        order = rank_by_score(some, torch.Generator().manual_seed(0))
+        order = rank_by_weight(some, torch.Generator().manual_seed(0))
         top = order[:, :max(1, round(some.shape[1] / 4))]
         tops.append(torch.zeros_like(some, dtype=torch.bool).scatter_(1, top, True))
     return float(((tops[0] & tops[1]).sum(dim=1) / (tops[0] | tops[1]).sum(dim=1)).mean())

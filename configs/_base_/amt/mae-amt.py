@@ -1,6 +1,6 @@
-# AMT on MAE, as an overlay: one more line in `_base_` of any MAE config, ours or mmpretrain's.
+# AMT on MAE, as an overlay: add it to `_base_` of any MAE config, of amt_mm or mmpretrain.
 # Liu, Gui, Luo, "Good helper is around you: Attention-driven Masked Image Modeling", AAAI 2023.
-# How it is merged: amt_mm/config/overlay.py. What your own file says wins over what stands here.
+# How it is merged: amt_mm/config/overlay.py. Settings of your own file override those here.
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     model=dict(
@@ -13,11 +13,11 @@ overlay = dict(
         mask_generator=dict(
             type='amt_mm.AMTMaskGenerator',
             mask_ratio=0.45,  # Table 1, 45/40: 88 of 196 patches are predicted
-            throw_ratio=0.40,  # 78 are never computed, 30 stay visible
-            warmup_mask_ratio=0.75)),  # MAE's own, until the first refresh
+            throw_ratio=0.40,  # 78 are thrown, 30 stay visible
+            warmup_mask_ratio=0.75)),  # MAE's ratio, until the first refresh
     drop=[
-        'model.backbone.mask_ratio',  # the mask generator has it
-        # These follow the backbone, so that one option changes its size.
+        'model.backbone.mask_ratio',  # set in the mask generator
+        # Derived from the backbone, so that one option changes its size.
         'model.neck.embed_dim', 'model.neck.num_patches', 'model.neck.patch_size',
         'model.head.patch_size'
     ],

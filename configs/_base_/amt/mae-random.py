@@ -1,4 +1,4 @@
-# The control without attention: random masking and, by `throw_ratio`, random throwing.
+# Control without attention: random masking and, with `throw_ratio`, random throwing.
 _base_ = './mae-amt.py'
 overlay = dict(
     data_preprocessor=dict(

@@ -1,4 +1,4 @@
-# SimMIM itself: random masking and, as a control by `throw_ratio`, random throwing.
+# SimMIM: random masking and, as a control with `throw_ratio`, random throwing.
 _base_ = './simmim-amt.py'
 overlay = dict(
     data_preprocessor=dict(

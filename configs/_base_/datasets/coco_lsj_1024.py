@@ -41,7 +41,7 @@ train_dataloader = dict(
         data_root='data/coco',
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017'),
-        # Images without an object are left out; the log says how many.
+        # Images without objects are left out; the log says how many.
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline))
 val_dataloader = dict(

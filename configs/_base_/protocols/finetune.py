@@ -4,6 +4,7 @@
 # .1, 100 epochs of which 5 warm up.
 # Average pooling instead of [CLS]: model.backbone.out_type=avg_featmap
 _base_ = './training_224px.py'
+protocol = 'finetune'
 
 model = dict(
     backbone=dict(drop_path_rate=0.1, out_type='cls_token'),

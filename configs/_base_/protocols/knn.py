@@ -2,6 +2,7 @@
 # nearest 10, 20, 100 and 200 training images vote with weight exp(cosine / .07).
 # Mean of the patch tokens instead: test_cfg.pooling=mean
 _base_ = './evaluation_224px.py'
+protocol = 'knn'
 
 model = dict(backbone=dict(out_type='raw'))
 data_preprocessor = dict(type='ClsDataPreprocessor')

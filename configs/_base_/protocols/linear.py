@@ -2,6 +2,7 @@
 # behind a batch norm without affine, the backbone frozen; LARS, learning rate .1 per 256 images,
 # 90 epochs of which 10 warm up, no weight decay, crops and flips only.
 _base_ = './training_224px.py'
+protocol = 'linear'
 
 model = dict(
     frozen=True,

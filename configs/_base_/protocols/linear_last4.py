@@ -4,6 +4,7 @@
 # to epoch, 100 epochs, crops (bilinear) and flips only, full precision.
 # Another number of blocks: model.backbone.last_blocks=1
 _base_ = './training_224px.py'
+protocol = 'linear4'
 
 model = dict(
     frozen=True,

@@ -2,6 +2,7 @@
 # times, classified by k-NN (1 voter for 1 image, else 20); features as for k-NN on all images.
 # Logistic regression on the same images instead: test_cfg.classifier=linear
 _base_ = './knn.py'
+protocol = 'lowshot'
 
 test_cfg = dict(
     _delete_=True,

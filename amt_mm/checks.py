@@ -1,0 +1,25 @@
+"""Checks of arguments, for one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Real
+
+from .errors import InputError
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Reject a value that is not among the choices.
+
+    Raises:
+        InputError: Names the field and lists the choices.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(f'{name}={value!r} is unknown; use one of '
+                         f'{", ".join(map(repr, choices))}')
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number; True and False are not."""
+    return isinstance(value, Real) and not isinstance(value, bool)

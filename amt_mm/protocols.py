@@ -1,0 +1,56 @@
+"""The protocols that evaluate a pre-trained encoder.
+
+This file imports nothing heavy: command lines offer the names before they import the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How an encoder is evaluated on labelled training and test images.
+
+    A config belongs to a protocol by its setting ``protocol``, which it inherits from
+    ``configs/_base_/protocols``.
+
+    Attributes:
+        configs: Pattern of its configs in ``configs/benchmarks``; ``{data}`` is the data set.
+            A public data set without a file of its own takes that of ``folder``.
+        columns: Metrics that the table of results shows -> their headings.
+        trains: ``'head'``, ``'all'`` or, for protocols that measure frozen features, None. Only
+            protocols that train run once per seed.
+        loop: Module that registers its test loop. Defaults to None: MMEngine's loop.
+        paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
+        host_configs: Host -> pattern of the configs with a schedule of that host's own.
+    """
+
+    configs: str
+    columns: Mapping[str, str]
+    trains: str | None = None
+    loop: str | None = None
+    paper: int | None = None
+    host_configs: Mapping[str, str] = field(default_factory=dict)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    'knn': Protocol(
+        'knn/vit-base-p16_knn_{data}.py', {'knn/top1_k20': 'k-NN'},
+        loop='amt_mm.evaluation.knn_loop'),
+    'lowshot': Protocol(
+        'lowshot/vit-base-p16_lowshot_{data}.py',
+        {f'lowshot/top1_{n}shot': f'{n} per class' for n in (1, 5, 10, 20)},
+        loop='amt_mm.evaluation.low_shot_loop'),
+    'linear': Protocol(
+        'linear/vit-base-p16_*-linear-*_{data}.py', {'accuracy/top1': 'linear'},
+        trains='head', paper=0),
+    'linear4': Protocol(
+        'linear/vit-base-p16_*-last4-*_{data}.py', {'accuracy/top1': 'linear, 4 blocks'},
+        trains='head'),
+    'finetune': Protocol(
+        'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
+        trains='all', paper=1,
+        host_configs={'SimMIM': 'finetune/vit-base-p16_*-simmim-*_{data}.py'}),
+}

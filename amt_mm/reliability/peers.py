@@ -1,0 +1,203 @@
+"""Signs of life between the processes of a run, over the network."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from mmengine.dist import broadcast_object_list, get_rank
+
+from amt_mm.errors import REQUEUE_STATUS, InputError
+from amt_mm.messages import say
+
+from .watchdog import INTERVAL, End, watchdog
+
+# Seconds of silence after which a process is taken for lost. A switch that restarts or a route
+# that moves takes up to a minute, and TCP up to as long again until it tries once more.
+TIMEOUT = 120
+# Seconds for which one exchange of training may wait for a process that lives: the longest that
+# one works alone while the others wait, such as writing a checkpoint to a slow disk.
+EXCHANGE_TIMEOUT = 1800
+_CONNECT = 30
+
+
+def silence_limit(env_cfg: Mapping | None) -> float:
+    """Seconds of silence after which a process counts as lost: ``env_cfg.dist_cfg.timeout``.
+
+    Raises:
+        InputError: It is no number above 0.
+    """
+    limit = ((env_cfg or {}).get('dist_cfg') or {}).get('timeout', TIMEOUT)
+    if not isinstance(limit, (int, float)) or not limit > 0:
+        raise InputError(f'env_cfg.dist_cfg.timeout is a number of seconds above 0, not {limit!r}')
+    return limit
+
+
+def exchange_timeout(env_cfg: Mapping | None) -> timedelta:
+    """For how long an exchange may wait: half an hour, or the silence limit if that is longer."""
+    return timedelta(seconds=max(EXCHANGE_TIMEOUT, silence_limit(env_cfg)))
+
+
+def watch_peers(limit: float) -> None:
+    """End this process where another one of the run is lost; all must call this at the same time.
+
+    Args:
+        limit: Seconds of silence after which a process counts as lost.
+    """
+    peers = Peers(limit)
+    watchdog.tell = peers.tell
+    watchdog.add(peers.check)
+    # Whatever ends this process, but a signal or the watchdog, which says so itself.
+    atexit.register(watchdog.leave, End('see its own message', 1))
+
+
+class Peers:
+    """What the first process hears from every other one, and every other one from the first.
+
+    A thread sends a sign of life each second, however long the step, the checkpoint or the
+    refresh may take in which the main thread is: so a lost machine or network is noticed
+    soon, while one process may let the others wait for long. Silence is counted in looks at
+    it, so that a process that was itself suspended blames no other.
+
+    On the connection between two processes, each line is a sign of life (empty), or why its
+    sender ends: status and text, or ``null`` for one that is done. A connection that closes
+    without this belonged to a process that was killed. The first process passes on what ends
+    it, so that all say the same.
+
+    All processes must make one at the same time.
+
+    Args:
+        limit: Seconds of silence after which a process counts as lost.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._name = f'rank {get_rank()} on {socket.gethostname()}'
+        self._found: End | None = None
+        self._last = time.monotonic()
+        self._links: list[_Link] = []
+        self._server: socket.socket | None = None
+        meeting: list = [None]
+        if get_rank() == 0:
+            both = socket.has_dualstack_ipv6()
+            self._server = socket.create_server(
+                ('', 0), family=socket.AF_INET6 if both else socket.AF_INET, dualstack_ipv6=both,
+                backlog=1024)
+            self._server.setblocking(False)
+            meeting = [(self._server.getsockname()[1], secrets.token_hex(8), self._name)]
+        broadcast_object_list(meeting)
+        port, self._token, first = meeting[0]
+        if get_rank() == 0:
+            return
+        address = (os.environ['MASTER_ADDR'], port)
+        try:
+            connection = socket.create_connection(address, _CONNECT)
+        except OSError as error:
+            say('warning', f'{self._name} finds no way to rank 0 at {address[0]}, port {port} '
+                f'({error.strerror or error}): should that machine or the network be lost, it is '
+                f'noticed after {EXCHANGE_TIMEOUT // 60} minutes only')
+            return
+        link = _Link(connection, first)
+        link.send(json.dumps([self._token, self._name]))
+        self._links.append(link)
+
+    def check(self) -> End | None:
+        """Send a sign of life, and look who has sent one."""
+        now = time.monotonic()
+        passed, self._last = min(now - self._last, 2 * INTERVAL), now
+        self._accept()
+        for link in self._links:
+            link.send('')
+            link.silent += passed
+            for line in link.lines():
+                link.silent = 0.
+                if line:
+                    self._hear(link, line)
+            if link.name is not None and link.closed:
+                self._end(f'{link.name} was killed, or its machine went down; go on with --resume')
+            elif link.name is not None and link.silent > self._limit:
+                self._end(f'nothing was heard from {link.name} for {self._limit:.0f} s '
+                          '(env_cfg.dist_cfg.timeout): that machine or the network to it is down; '
+                          'go on with --resume')
+        self._links = [link for link in self._links if not link.closed]
+        return self._found
+
+    def tell(self, end: End | None) -> None:
+        """Say to the others why this process ends, or that it is done, and no more after that."""
+        message = None
+        if end is not None:
+            line = end.line if end is self._found else f'{self._name} has ended: {end.line}'
+            message = [end.status, line]
+        for link in self._links:
+            link.send(json.dumps(message))
+        self._links = []
+
+    def _end(self, line: str, status: int = REQUEUE_STATUS) -> None:
+        # What comes after the first is its consequence.
+        self._found = self._found or End(line, status)
+
+    def _accept(self) -> None:
+        with suppress(BlockingIOError):
+            while self._server is not None:
+                self._links.append(_Link(self._server.accept()[0]))
+
+    def _hear(self, link: _Link, line: str) -> None:
+        try:
+            message = json.loads(line)
+            if link.name is None:
+                token, name = message
+                if token != self._token:
+                    raise ValueError
+                link.name = name
+            else:
+                link.name = None  # it has said its last
+                if message is not None:
+                    status, text = message
+                    self._end(text, status)
+        except (ValueError, TypeError):
+            # Of somebody else, who has found the port.
+            link.name, link.closed = None, True
+
+
+class _Link:
+    """A connection that never blocks.
+
+    Attributes:
+        name: Whom it leads to; None before they have said so, and after their last word.
+        silent: Seconds since they were heard.
+        closed: Whether the other side has closed it.
+    """
+
+    def __init__(self, connection: socket.socket, name: str | None = None) -> None:
+        connection.setblocking(False)
+        self.name = name
+        self.silent = 0.
+        self.closed = False
+        self._connection = connection
+        self._rest = b''
+
+    def send(self, line: str) -> None:
+        # What has no room, or nobody to take it, is noticed by what comes back, or does not.
+        with suppress(OSError):
+            self._connection.send(line.encode() + b'\n')
+
+    def lines(self) -> Iterator[str]:
+        """The whole lines that have come in."""
+        while not self.closed:
+            try:
+                data = self._connection.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b''
+            *lines, self._rest = (self._rest + data).split(b'\n')
+            for line in lines:
+                yield line.decode(errors='replace')
+            self.closed |= not data
