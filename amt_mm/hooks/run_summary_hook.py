@@ -39,7 +39,7 @@ def _config(runner: Runner) -> str:
 def _data(runner: Runner) -> str:
     loop = runner.val_loop
     if hasattr(loop, 'dataloader'):
-        held_out = f'{len(loop.dataloader.dataset):,} validation images'
+        held_out = f'{_count(loop.dataloader.dataset)} validation images'
     else:
         held_out = 'the images of `probe`' if 'probe' in runner.cfg else 'nothing'
     return f'{_images(runner.train_dataloader.dataset)}; held out: {held_out}'
@@ -48,8 +48,12 @@ def _data(runner: Runner) -> str:
 def _images(dataset: Dataset) -> str:
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     root = getattr(dataset, 'data_root', None)
-    return (f'{len(dataset):,} training images' + (f' of {len(classes)} classes' if classes else '')
+    return (f'{_count(dataset)} training images' + (f' of {len(classes)} classes' if classes else '')
             + (f' in {root}' if root else ''))
+
+
+def _count(dataset: Dataset) -> str:
+    return f'{len(dataset):,}' if hasattr(dataset, '__len__') else 'streamed'
 
 
 def _model(runner: Runner) -> str:
@@ -57,7 +61,7 @@ def _model(runner: Runner) -> str:
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     parts = [type(part).__name__ for part in (
         model, getattr(model, 'backbone', None),
-        getattr(model.data_preprocessor, 'mask_generator', None)) if part is not None]
+        getattr(getattr(model, 'data_preprocessor', None), 'mask_generator', None)) if part is not None]
     return (f'{", ".join(parts)}; {sum(size for size, _ in sizes) / 1e6:.1f} M parameters, '
             f'{sum(size for size, trained in sizes if trained) / 1e6:.1f} M of them trained')
 

@@ -262,7 +262,7 @@ def test_an_encoder_with_more_entries_is_refused(tmp_path, more):
     state = {**vit(8, 32).state_dict(), f'backbone.{more}': torch.ones(1)}
     message = {'layers.4.ln1.bias': 'the checkpoint is 12 wide and 5 deep .* 4 deep',
                'layers.0.attn.gamma1.weight': 'layer_scale_init_value=0.1',
-               'register': 'config that it was trained with'}[more]
+               'register': 'config it was trained with'}[more]
     model = vit(8, 32)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(InputError, match=f'lacks 1 entries of its encoder .*{message}'):

@@ -194,7 +194,7 @@ def test_a_copied_folder_resumes_from_its_own_files(guided, broken_off, toy_runn
         capsys.readouterr()
         runner.load_or_resume()
         assert runner.epoch == 2 and Path(runner._load_from).parent == copy
-        assert ('only files there are taken' in capsys.readouterr().err) == foreign
+        assert ('only files there are used' in capsys.readouterr().err) == foreign
 
 
 def cut(path):

@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(trained, monkeypatch, share):
     with pytest.raises(InputError, match=r'epoch_1\.pth could not be saved: No space left'):
         runner.save_checkpoint(runner.work_dir, 'epoch_1.pth')
     assert path.read_bytes() == old
-    assert not list(path.parent.glob('.*'))
+    assert not list(path.parent.glob('.*.saving'))
 
 
 def test_a_limit_of_the_system_leaves_it_too(trained):
@@ -171,7 +171,7 @@ def test_a_limit_of_the_system_leaves_it_too(trained):
 
     assert 'epoch_1.pth could not be saved: File too large' in in_child(save)
     assert path.read_bytes() == old
-    assert not list(path.parent.glob('.*'))
+    assert not list(path.parent.glob('.*.saving'))
 
 
 def test_other_storage_is_left_to_mmengine(trained, tmp_path):

@@ -102,7 +102,8 @@ def test_nothing_is_overwritten_without_force(tool, source, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(('content', 'target', 'reason'), [
-    ({'conv1.weight': torch.ones(1)}, 'b.pth', 'a.pth: entries such as `conv1.weight` are of no'),
+    ({'conv1.weight': torch.ones(1)}, 'b.pth',
+     'a.pth: entries such as `conv1.weight` have no known naming'),
     ({'patch_embed.proj.weight': torch.ones(1)}, 'b.onnx', 'the suffix gives the format'),
     ({'patch_embed.proj.weight': torch.ones(1)}, 'no/b.pth', 'does not exist')])
 def test_bad_input_is_one_line(tool, tmp_path, capsys, content, target, reason):
