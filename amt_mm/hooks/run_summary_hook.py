@@ -48,8 +48,9 @@ def _data(runner: Runner) -> str:
 def _images(dataset: Dataset) -> str:
     classes = getattr(dataset, 'metainfo', {}).get('classes')
     root = getattr(dataset, 'data_root', None)
-    return (f'{_count(dataset)} training images' + (f' of {len(classes)} classes' if classes else '')
-            + (f' in {root}' if root else ''))
+    return ' '.join([f'{_count(dataset)} training images',
+                     *([f'of {len(classes)} classes'] if classes else []),
+                     *([f'in {root}'] if root else [])])
 
 
 def _count(dataset: Dataset) -> str:
@@ -59,10 +60,10 @@ def _count(dataset: Dataset) -> str:
 def _model(runner: Runner) -> str:
     model = unwrapped(runner)
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    parts = [type(part).__name__ for part in (
-        model, getattr(model, 'backbone', None),
-        getattr(getattr(model, 'data_preprocessor', None), 'mask_generator', None)) if part is not None]
-    return (f'{", ".join(parts)}; {sum(size for size, _ in sizes) / 1e6:.1f} M parameters, '
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    parts = (model, getattr(model, 'backbone', None), getattr(preprocessor, 'mask_generator', None))
+    names = ', '.join(type(part).__name__ for part in parts if part is not None)
+    return (f'{names}; {sum(size for size, _ in sizes) / 1e6:.1f} M parameters, '
             f'{sum(size for size, trained in sizes if trained) / 1e6:.1f} M of them trained')
 
 
