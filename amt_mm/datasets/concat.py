@@ -1,4 +1,4 @@
-"""Concatenation that keeps one index a sample."""
+"""Concatenation with one index per sample."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from amt_mm.registry import DATASETS
 
 @DATASETS.register_module()
 class ConcatDataset(_ConcatDataset):
-    """MMEngine's concatenation with ``sample_idx`` counted over the whole.
+    """MMEngine's concatenation with ``sample_idx`` unique across its children.
 
-    MMEngine restarts ``sample_idx`` at 0 in each child, so two samples would
-    share one saliency map.
+    MMEngine restarts ``sample_idx`` at 0 in each child, so two samples would share one saliency
+    map.
 
     Args:
         *args: See :class:`mmengine.dataset.ConcatDataset`.
         **kwargs: See :class:`mmengine.dataset.ConcatDataset`.
 
     Raises:
-        InputError: A child repeats or reorders samples; wrap the whole instead.
+        InputError: A child repeats or reorders samples; wrap the concatenation instead.
     """
 
     def full_init(self) -> None:
@@ -33,19 +33,19 @@ class ConcatDataset(_ConcatDataset):
         super().full_init()
 
     def get_data_info(self, idx: int) -> dict:
-        """Data information with the global index."""
+        """Return the data information with the global index."""
         info = super().get_data_info(idx)
         info['sample_idx'] = idx % len(self)
         return info
 
     def __getitem__(self, idx: int) -> dict:
-        """One packed sample with the global index."""
+        """Return a packed sample with the global index."""
         data = super().__getitem__(idx)
         child, _ = self._get_ori_dataset_idx(idx)
         first = 0 if child == 0 else self.cumulative_sizes[child - 1]
         samples = data['data_samples']
-        # Of RepeatedCrops it is a list.
+        # RepeatedCrops returns a list.
         for sample in samples if isinstance(samples, list) else [samples]:
-            # The child may have replaced a broken image: count from the index it really took.
+            # The child may have replaced an unreadable image: use the index that it took.
             sample.set_metainfo({'sample_idx': first + sample.sample_idx})
         return data

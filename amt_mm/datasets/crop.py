@@ -1,4 +1,4 @@
-"""Random resized crop that says where it cut."""
+"""Random resized crop that records its box."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from amt_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class RandomResizedCropWithBox(RandomResizedCrop):
-    """mmpretrain's random resized crop, drawn the same, with its box recorded.
+    """mmpretrain's random resized crop, with the same random draws and its box recorded.
 
-    **Required keys:** img. **Modified keys:** img, img_shape.
-
-    **Added keys:** crop_box, ``(x0, y0, x1, y1)`` relative to the image as this
-    transform found it, so that the crop covers ``[x0 W, x1 W) x [y0 H, y1 H)``.
+    **Required keys:** img. **Modified keys:** img, img_shape. **Added keys:** crop_box,
+    ``(x0, y0, x1, y1)`` relative to the input image of height H and width W, so that the crop
+    covers ``[x0 W, x1 W) x [y0 H, y1 H)``.
 
     Args:
         scale: Output size: an int for a square, or ``(height, width)``.
         **kwargs: See :class:`mmpretrain.datasets.RandomResizedCrop`.
 
     Raises:
-        InputError: The image was flipped before: the box would count from the
-            wrong side.
+        InputError: The image was flipped before, which would mirror the box.
     """
 
     def rand_crop_params(self, img: np.ndarray) -> tuple[int, int, int, int]:
@@ -42,10 +40,10 @@ class RandomResizedCropWithBox(RandomResizedCrop):
         return results
 
     def whole_image(self, size: tuple[int, int] | None = None) -> list[BaseTransform]:
-        """Transforms that take this one's place where whole images are wanted.
+        """Return the transforms that replace this one for whole images.
 
         Args:
-            size: Height and width of the whole images. Defaults to the crops'.
+            size: Height and width of the whole images. Defaults to the output size of the crop.
         """
         height, width = size or self.scale
         return [Resize(scale=(width, height), interpolation=self.interpolation,
@@ -53,8 +51,8 @@ class RandomResizedCropWithBox(RandomResizedCrop):
 
     def _refuse_flipped(self, results: dict) -> None:
         if results.get('flip'):
-            raise InputError(f'RandomFlip stands before {type(self).__name__} in the pipeline: '
-                             'put it after, so that the crop box counts from the right side')
+            raise InputError(f'RandomFlip comes before {type(self).__name__} in the pipeline: '
+                             'move it behind, because a flip would mirror the crop box')
 
     def _box(self, height: int, width: int) -> tuple[float, float, float, float]:
         top, left, crop_height, crop_width = self._drawn

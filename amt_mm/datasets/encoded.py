@@ -1,4 +1,4 @@
-"""An image whose decoding waits until it is known which part is needed."""
+"""JPEG images whose decoding is deferred until the needed part is known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .jpeg_header import JpegHeader, read_jpeg_header
 from .libturbojpeg import decode_part
 from .loading import refuse_bomb
 
-# What OpenCV calls decoding at a fraction of the size.
+# OpenCV flags for decoding at a fraction of the size.
 _FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
           8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
 class EncodedImage:
-    """The bytes of an upright JPEG file, of which parts are decoded on request.
+    """An upright JPEG file of which parts are decoded on request.
 
     Args:
         content: The whole file, uint8.
@@ -35,28 +35,28 @@ class EncodedImage:
         self.shape = (header.height, header.width, 3)
 
     def decode(self) -> np.ndarray:
-        """The whole image, ``(height, width, 3)`` uint8 BGR.
+        """Decode the whole image, ``(height, width, 3)`` uint8 BGR.
 
         Raises:
-            UnreadableImage: The data of the file are damaged.
+            UnreadableImage: The file is damaged.
         """
         return self._decode_all(1)
 
     def part(self, top: int, left: int, height: int, width: int, reduce: int = 1) -> np.ndarray:
-        """A part of the image, perhaps smaller by 2, 4 or 8.
+        """Decode a part of the image, optionally reduced.
 
         Args:
-            top: First row of the part, in pixels of the whole image, as are the rest.
+            top: First row of the part, in pixels of the whole image, as the following.
             left: First column.
             height: Rows.
             width: Columns.
-            reduce: Divisor of the size; edges are rounded to pixels of the reduced image.
+            reduce: Divisor of the size, 1, 2, 4 or 8; edges are rounded to reduced pixels.
 
         Returns:
-            uint8 BGR, ``(height, width, 3)`` or about these divided by ``reduce``.
+            uint8 BGR, about ``(height / reduce, width / reduce, 3)``.
 
         Raises:
-            UnreadableImage: The data of the file are damaged.
+            UnreadableImage: The file is damaged.
         """
         rows = slice(round(top / reduce), max(round((top + height) / reduce), 1))
         columns = slice(round(left / reduce), max(round((left + width) / reduce), 1))
@@ -67,21 +67,21 @@ class EncodedImage:
     def _decode_all(self, reduce: int) -> np.ndarray:
         image = cv2.imdecode(self._content, _FLAGS[reduce])
         if image is None:
-            raise UnreadableImage(f'{self._name}: not readable as an image: the data of the JPEG '
-                                  'are damaged. Replace or remove the file.')
+            raise UnreadableImage(f'{self._name}: cannot be read as an image: the JPEG data are '
+                                  'damaged. Replace or remove the file.')
         return image
 
 
-def encoded(content: bytes | memoryview, name: str) -> EncodedImage | None:
-    """An upright JPEG file as an :class:`EncodedImage`; None for any other file.
+def open_jpeg(content: bytes | memoryview, name: str) -> EncodedImage | None:
+    """Return an upright JPEG file as an :class:`EncodedImage`, None for any other file.
 
     Args:
         content: The whole file.
         name: Of the file, for messages.
 
     Raises:
-        ValueError: A truncated JPEG.
-        PIL.Image.DecompressionBombError: More pixels than any photograph has.
+        ValueError: The JPEG is truncated.
+        PIL.Image.DecompressionBombError: It has more pixels than any photograph.
     """
     header = read_jpeg_header(content)
     if header is None or not header.upright or not (header.height and header.width):

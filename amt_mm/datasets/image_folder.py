@@ -28,49 +28,43 @@ _SPLIT_FOLDERS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'valid
 
 @DATASETS.register_module()
 class ImageFolder(CustomDataset):
-    """The images below a folder; its subfolders, if there are any, are the classes.
+    """The images below a folder; its subfolders, if any, are the classes.
 
-    Three layouts are told apart by themselves::
+    Recognises three layouts::
 
         root/a.jpg               no labels
-        root/cat/a.jpg           label by the first subfolder; deeper ones count as part of it
-        root/train/cat/a.jpg     the same below `train` and `val` (`test` is left out), or below
-                                 `train` and `test`, which is the `val` split then
+        root/cat/a.jpg           label by the first subfolder; deeper ones belong to it
+        root/train/cat/a.jpg     the same below `train` and `val` (`test` is ignored), or below
+                                 `train` and `test`, which then is the `val` split
 
-    Hidden files and folders (a leading dot) are left out, extensions are compared
-    without regard to case, and the order is that of the sorted relative paths.
-    Classes are numbered over all images found, so ``split='train'`` and
-    ``split='val'`` of one folder agree on them.
+    Hidden files and folders (leading dot) are ignored, extensions are compared without case, and
+    samples are in the order of their sorted relative paths. Classes are numbered over all images
+    found, so the splits of one folder agree on them.
 
     Args:
         data_root: The folder.
         data_prefix: A folder below ``data_root``. Defaults to ''.
-        split: ``'train'``, ``'val'`` or ``'all'``: both, but nothing of a folder named
-            test. Defaults to ``'all'``. Folders named train and val or test, in
-            capitals or not, decide where there are two of them; otherwise each image
-            falls into one of the two by a hash of its relative path, so that it stays
-            there when others are added or removed.
-        val_fraction: Expected share of ``'val'`` where the hash decides, in (0, 1).
-            Defaults to 0.2.
-        with_label: Defaults to None: by the layout. False takes every image below
-            the folder without labels, whatever the layout; True refuses a folder
-            without class subfolders.
-        extensions: Endings of the files to take. Defaults to what
-            :class:`amt_mm.datasets.LoadImage` reads.
-        first_of_class: Take the first so many files of each class of the split alone.
-            Defaults to None: all.
-        skip_unreadable: Decode every file once at start and leave out, with a
-            warning for each, those that cannot be read. Defaults to False: it takes
-            as long as reading the data set once, and an unreadable file stops the
-            run with its name anyway.
-        **kwargs: Of :class:`mmpretrain.datasets.CustomDataset`: ``pipeline``,
-            ``metainfo``, ``classes``, ``indices``, ``test_mode``, ``lazy_init``, ...
+        split: ``'train'``, ``'val'`` or ``'all'``, both of them. Defaults to ``'all'``. Folders
+            named train and val or test (in any case) define the splits if there are two of
+            them; otherwise a hash of its relative path assigns each image, so that adding or
+            removing others does not change it.
+        val_fraction: Expected fraction of ``'val'`` under the hash, in (0, 1). Defaults to 0.2.
+        with_label: False uses all images below the folder without labels, True requires class
+            subfolders. Defaults to None: as the layout says.
+        extensions: Of the files to use. Defaults to what :class:`amt_mm.datasets.LoadImage`
+            reads.
+        first_of_class: Use only this many first files of each class of the split. Defaults to
+            None: all.
+        skip_unreadable: Decode all files at start and leave unreadable ones out, with a warning
+            each. Defaults to False, because it takes as long as reading the data set once and
+            unreadable files stop the run with their name anyway.
+        **kwargs: Of :class:`mmpretrain.datasets.CustomDataset`: ``pipeline``, ``metainfo``,
+            ``classes``, ``indices``, ``test_mode``, ``lazy_init``, ...
 
     Raises:
-        InputError: The folder is missing, holds no image (or none that can be
-            read, or none in the split), mixes images and class folders, or has
-            others beside train and val; or the classes given are not as many as its
-            subfolders.
+        InputError: The folder is missing, has no image (readable, or in the split), mixes
+            images and class folders, or has other folders beside train and val; or the number
+            of classes given differs from that of the subfolders.
     """
 
     def __init__(self,
@@ -84,11 +78,11 @@ class ImageFolder(CustomDataset):
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
         if split not in ('all', 'train', 'val'):
-            raise InputError(f"split={split!r}: give 'all', 'train' or 'val'.")
+            raise InputError(f"split={split!r}: use 'all', 'train' or 'val'.")
         if not 0 < val_fraction < 1:
-            raise InputError(f'val_fraction={val_fraction}: give a number between 0 and 1.')
+            raise InputError(f'val_fraction={val_fraction}: must be between 0 and 1.')
         if not data_root and not data_prefix:
-            raise InputError('data_root is empty: give the folder that holds the images.')
+            raise InputError('data_root is empty: set it to the folder of the images.')
         if first_of_class is not None and first_of_class < 1:
             raise InputError(f'first_of_class={first_of_class} must be at least 1')
         self.split = split
@@ -105,18 +99,14 @@ class ImageFolder(CustomDataset):
 
     @property
     def _folder(self) -> str:
-        """The folder as messages name it; MMEngine adds a slash to it."""
+        """The folder as messages name it, without the slash that MMEngine adds."""
         return self.img_prefix.rstrip('/')
 
     def _find_samples(self) -> list:
-        """List the images of the split, as the parent's ``load_data_list`` takes them.
-
-        Returns:
-            Relative paths, or pairs of relative path and label.
-        """
+        """List relative paths, with labels if any, for the parent's ``load_data_list``."""
         paths = self._list_images()
         parts = self._split_folders(paths)
-        # With split folders the class is one level further down.
+        # Split folders move the classes one level down.
         level = 1 if parts else 0
         held_out = 'val' if 'val' in parts.values() else 'test'
         if held_out == 'val':
@@ -129,21 +119,21 @@ class ImageFolder(CustomDataset):
             chosen = [self.split in ('all', self._hashed_split(p)) for p in paths]
         paths = [p for p, take in zip(paths, chosen, strict=True) if take]
         if self.first_of_class is not None:
-            paths = self._first(paths, level)
+            paths = self._take_first(paths, level)
         samples = [('/'.join(p), labels[p[level]]) if self.with_label else '/'.join(p)
                    for p in paths]
         if not samples:
             raise InputError(
-                f'{self._folder}: none of its {len(chosen)} images falls into '
-                f"split={self.split!r}; change val_fraction={self.val_fraction} or use 'all'.")
+                f'{self._folder}: none of its {len(chosen)} images is in split={self.split!r}; '
+                f"change val_fraction={self.val_fraction} or use 'all'.")
         return self._readable(samples) if self.skip_unreadable else samples
 
     def _list_images(self) -> list[tuple[str, ...]]:
-        """Relative path of every image below the folder, in parts, in sorted order."""
+        """List the images below the folder as sorted relative paths, in parts."""
         backend = get_file_backend(self.img_prefix, enable_singleton=True)
         if not backend.isdir(self._folder):
             what = 'is not a folder' if backend.exists(self._folder) else 'does not exist'
-            raise InputError(f'{self._folder}: {what}; give the folder that holds the images.')
+            raise InputError(f'{self._folder}: {what}; set data_root to the folder of the images.')
         files = (tuple(file.replace('\\', '/').split('/')) for file in backend.list_dir_or_file(
             self.img_prefix, list_dir=False, list_file=True, recursive=True))
         paths = sorted(parts for parts in files if self.is_valid_file(parts[-1])
@@ -154,12 +144,12 @@ class ImageFolder(CustomDataset):
         return paths
 
     def _split_folders(self, paths: list[tuple[str, ...]]) -> dict[str, str]:
-        """Folder of the top level -> ``'train'``, ``'val'`` or ``'test'``, where folders decide."""
-        # An image directly in the root counts by its own name here.
+        """Map top-level folders to ``'train'``, ``'val'`` or ``'test'``; empty without splits."""
+        # Includes the names of images directly in the root.
         top = {p[0] for p in paths}
         parts = {name: part for name in top for part, names in _SPLIT_FOLDERS.items()
                  if name.lower() in names}
-        # A class may be called train; two such names are no classes.
+        # A single such name may be a class, two are splits.
         if not {'train'} < set(parts.values()):
             return {}
         others = sorted(top - set(parts))
@@ -168,15 +158,15 @@ class ImageFolder(CustomDataset):
         if self.with_label is False:
             return {}
         raise InputError(
-            f'{self._folder}: {others[0]} stands beside {" and ".join(sorted(parts))}, which are '
-            'splits and no classes: move it away, or give data_prefix')
+            f'{self._folder}: {others[0]} is beside the splits {" and ".join(sorted(parts))}: move '
+            'it away, or set data_prefix')
 
     def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
-        """Settle ``with_label`` and the classes by the layout.
+        """Set ``with_label`` and the classes by the layout.
 
         Args:
             paths: Relative paths in parts.
-            level: Which part names the class.
+            level: Index of the part that names the class.
 
         Returns:
             Class folder -> label; empty without labels.
@@ -186,9 +176,8 @@ class ImageFolder(CustomDataset):
         loose = [p for p in paths if len(p) == level + 1]
         if loose and (self.with_label or len(loose) < len(paths)):
             raise InputError(
-                f'{self._folder}: {"/".join(loose[0])} lies beside or without class '
-                'subfolders; move it into one, or give with_label=False to use all images '
-                'without labels.')
+                f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; '
+                'move it into one, or set with_label=False to use all images without labels.')
         self.with_label = not loose
         if loose:
             return {}
@@ -197,14 +186,14 @@ class ImageFolder(CustomDataset):
             self._metainfo['classes'] = tuple(classes)
         elif len(self.CLASSES) != len(classes):
             raise InputError(f'{self._folder}: {len(classes)} class subfolders, but '
-                             f'{len(self.CLASSES)} classes are given.')
+                             f'{len(self.CLASSES)} classes are configured.')
         self.folder_to_idx = {name: label for label, name in enumerate(classes)}
         return self.folder_to_idx
 
-    def _first(self, paths: list[tuple[str, ...]], level: int) -> list[tuple[str, ...]]:
-        """The first of each class, in sorted order."""
+    def _take_first(self, paths: list[tuple[str, ...]], level: int) -> list[tuple[str, ...]]:
+        """Take the first ``first_of_class`` of each class, in sorted order."""
         if not self.with_label:
-            raise InputError(f'{self._folder}: first_of_class needs class labels')
+            raise InputError(f'{self._folder}: first_of_class requires class labels')
         taken, first = Counter(), []
         for path in paths:
             taken[path[level]] += 1
@@ -213,12 +202,12 @@ class ImageFolder(CustomDataset):
         return first
 
     def _hashed_split(self, path: tuple[str, ...]) -> str:
-        """Draw train or val for an image, by its relative path alone."""
+        """Assign an image to train or val by the hash of its relative path."""
         digest = hashlib.sha256('/'.join(path).encode('utf-8', 'surrogateescape')).digest()
         return 'val' if int.from_bytes(digest[:8], 'big') < self.val_fraction * 2**64 else 'train'
 
     def _readable(self, samples: list) -> list:
-        """Leave out the samples that cannot be decoded, and say which."""
+        """Leave out undecodable samples, with a warning each."""
         logger = MMLogger.get_current_instance()
         backend = get_file_backend(self.img_prefix, enable_singleton=True)
         loader = LoadImage()

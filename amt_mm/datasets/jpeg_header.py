@@ -1,4 +1,4 @@
-"""What the header of a JPEG file tells, without decoding it."""
+"""Header of a JPEG file, read without decoding it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ _ORIENTATION_TAG = 0x0112
 
 @dataclass(frozen=True)
 class JpegHeader:
-    """Header of a JPEG file of 8 bits with 1 or 3 channels.
+    """Header of an 8-bit JPEG file with 1 or 3 channels.
 
     Attributes:
         height: As stored, before the EXIF orientation.
         width: As stored.
-        mcu_width: Columns that are coded together: 8 times the largest horizontal
-            sampling factor.
-        upright: Whether stored rows and columns are those of the image: no EXIF
-            orientation, or the trivial one.
+        mcu_width: Columns coded together: 8 times the largest horizontal sampling factor.
+        upright: Whether the EXIF orientation is absent or trivial.
     """
 
     height: int
@@ -36,17 +34,14 @@ class JpegHeader:
 
 
 def read_jpeg_header(content: bytes | memoryview) -> JpegHeader | None:
-    """Read the header of a JPEG file.
-
-    Args:
-        content: The whole file.
+    """Read the header of a JPEG file from its whole content.
 
     Returns:
-        The header; None for other files, and JPEGs of 12 bits or 4 channels, or with sizes
-        or sampling factors that make no sense.
+        The header; None for other files, and JPEGs with 12 bits, 4 channels, or invalid sizes
+        or sampling factors.
 
     Raises:
-        ValueError: A JPEG without an end: truncated.
+        ValueError: The JPEG is truncated.
     """
     if content[:3] != _START:
         return None
@@ -64,25 +59,25 @@ def read_jpeg_header(content: bytes | memoryview) -> JpegHeader | None:
             upright = _is_upright(bytes(content[position + 4:position + 2 + size]))
         elif marker == _SCAN:
             # Within a scan every FF is followed by 00 or a restart marker, so FF D9 ends it.
-            # Decoders do not insist on it: zeros at the end of a broken download pass as grey.
+            # Decoders do not require it: they show the zeros of a broken download as grey.
             if content[-2:] != _END and bytes(content[position:]).rfind(_END) < 0:
-                raise ValueError('truncated: the data of the JPEG have no end')
+                raise ValueError('truncated: the JPEG has no end marker')
             return _plain(frame, upright)
         position += 2 + size
     return None
 
 
 def _plain(frame: bytes | None, upright: bool) -> JpegHeader | None:
-    # Precision, height (2), width (2), number of channels, then 3 bytes a channel.
+    # Precision, height (2), width (2), number of channels, then 3 bytes per channel.
     if frame is None or len(frame) < 6 or frame[0] != 8 or frame[5] not in (1, 3):
         return None
     factors = [sampling >> 4 for sampling in frame[7::3]]
     height, width = int.from_bytes(frame[1:3], 'big'), int.from_bytes(frame[3:5], 'big')
-    # Sizes and factors that the standard does not know: let the usual decoder decide.
-    if not height or not width or len(factors) != frame[5] or not 1 <= min(factors) <= max(
-            factors) <= 4:
+    # Sizes and factors outside the standard are left to the regular decoder.
+    if (not height or not width or len(factors) != frame[5]
+            or not 1 <= min(factors) <= max(factors) <= 4):
         return None
-    # With one channel the factor means nothing: a unit is one block.
+    # With one channel the factor has no meaning: a unit is one block.
     mcu_width = 8 * max(factors) if len(factors) > 1 else 8
     return JpegHeader(height, width, mcu_width, upright)
 
@@ -93,5 +88,5 @@ def _is_upright(segment: bytes) -> bool:
         exif.load(segment)
         return exif.get(_ORIENTATION_TAG, 1) == 1
     except Exception:
-        # Decoders differ in what they make of a broken segment: let the usual one decide.
+        # Decoders differ on broken segments: leave them to the regular one.
         return False

@@ -1,9 +1,8 @@
-"""A part of a JPEG file decoded by libturbojpeg, where that library is installed.
+"""Decoding of parts of a JPEG file by libturbojpeg, if installed (``pip install turbojpeg``).
 
-OpenCV and Pillow decode whole images only. libturbojpeg (3.0 or newer) reads all codes of
-the file too, but leaves out inverse transform, upsampling and colour conversion of what
-lies outside; inside, its pixels are OpenCV's, which carries the same library.
-``pip install turbojpeg`` brings it.
+OpenCV and Pillow decode whole images only. libturbojpeg (3.0 or newer) also reads the whole file,
+but skips inverse transform, upsampling and colour conversion outside the part; inside, its
+pixels equal OpenCV's, which bundles the same library.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from .jpeg_header import JpegHeader
 
-# From turbojpeg.h, whose values are fixed for all of version 3.
+# From turbojpeg.h; constant throughout version 3.
 _DECOMPRESS = 1
 _BGR = 1
 _handles = threading.local()
@@ -34,7 +33,7 @@ class _Fraction(ctypes.Structure):
 
 @cache
 def libturbojpeg() -> ctypes.CDLL | None:
-    """The library: that of the package ``turbojpeg``, else the system's, else None."""
+    """Load the library of the package ``turbojpeg``, else the system's; None without either."""
     for path in _candidates():
         try:
             library = ctypes.CDLL(path)
@@ -50,7 +49,7 @@ def libturbojpeg() -> ctypes.CDLL | None:
                 function = getattr(library, name)
                 function.restype, function.argtypes = result, arguments
             return library
-        except (OSError, AttributeError):  # not loadable here, or older than 3.0
+        except (OSError, AttributeError):  # not loadable, or older than 3.0
             continue
     return None
 
@@ -72,17 +71,17 @@ def decode_part(content: np.ndarray, header: JpegHeader, top: int, left: int, he
     Args:
         content: The whole file, uint8.
         header: Its header.
-        top: First row of the part, in pixels of the reduced image, as are the rest.
+        top: First row of the part, in pixels of the reduced image, as the following.
         left: First column.
         height: Rows.
         width: Columns.
-        reduce: Divisor of the image's size: 1, 2, 4 or 8. The reduced image has
-            ``ceil(height / reduce)`` rows and so on; each of its pixels comes from the
-            low frequencies of one block of the DCT.
+        reduce: Divisor of the size: 1, 2, 4 or 8. The reduced image has
+            ``ceil(height / reduce)`` rows and so on; each pixel comes from the low frequencies
+            of one DCT block.
 
     Returns:
-        ``(height, width, 3)`` uint8 BGR, with rows that need not lie side by side; None
-        without the library, or where it finds fault with the file.
+        ``(height, width, 3)`` uint8 BGR, rows not necessarily adjacent in memory; None without
+        the library, or if it rejects the file.
     """
     library = libturbojpeg()
     if library is None:
@@ -90,8 +89,7 @@ def decode_part(content: np.ndarray, header: JpegHeader, top: int, left: int, he
     handle = getattr(_handles, 'handle', None)
     if handle is None:
         handle = _handles.handle = library.tj3Init(_DECOMPRESS)
-    # Parts begin at whole units of coding. One more on either side, because the upsampling of
-    # colours looks at the neighbours.
+    # Parts start at whole coding units; one more on either side for the upsampling of colours.
     unit = -(-header.mcu_width // reduce)
     first = max(0, left - unit) // unit * unit
     end = min(-(-header.width // reduce), left + width + unit)

@@ -1,4 +1,4 @@
-"""Write a data set into one file, for :class:`PackedImages`."""
+"""Write a data set to one file, for :class:`PackedImages`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import os
 import zlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine import fileio
 from torch.utils.data import Dataset
 
+from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.errors import InputError
 from amt_mm.saliency import fingerprint
 
@@ -22,59 +22,49 @@ from .whole_image import base_dataset, sample_names
 
 def pack(dataset: Dataset, path: str | os.PathLike,
          progress: type | None = None) -> tuple[int, int]:
-    """Write all samples of a data set into one file.
+    """Write all samples of a data set to one file.
 
-    Image files are copied as they are; images that a data set holds in memory become
-    PNG files, without loss. Bytes go to a temporary file beside ``path``, which is made
-    durable and renamed at the end: a crash before that leaves the old file as it was.
+    Image files are copied unchanged; images held in memory become lossless PNG files. A crash
+    leaves an existing file at ``path`` as it was.
 
     Args:
-        dataset: Built on ``mmengine.BaseDataset``; wrappers that repeat samples are
-            looked through.
-        path: The file to make.
-        progress: Called with the indices, gives them back one by one (such as tqdm).
-            Defaults to None: silence.
+        dataset: Built on ``mmengine.BaseDataset``; wrappers that repeat samples are skipped.
+        path: Destination.
+        progress: Wraps the iterable of indices, such as tqdm. Defaults to None.
 
     Returns:
         Number of samples and of bytes.
 
     Raises:
-        InputError: A file of the data set that cannot be read, or is empty.
+        InputError: A file of the data set cannot be read or is empty, or the disk refuses to
+            write.
     """
-    dataset, path = base_dataset(dataset), Path(path)
+    dataset = base_dataset(dataset)
     names = list(sample_names(dataset))
     starts = np.empty(len(names) + 1, '<u8')
     labels = np.full(len(names), -1, '<i4')
     indices: Iterable[int] = range(len(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            file.write(b'\0' * HEADER_BYTES)
-            for i in progress(indices) if progress else indices:
-                info = dataset.get_data_info(i)
-                starts[i] = file.tell()
-                file.write(_content(info))
-                label = info.get('gt_label', -1)
-                labels[i] = label if isinstance(label, (int, np.integer)) else -1
-            starts[-1] = file.tell()
-            encoded = [name.encode('utf-8', 'surrogateescape') for name in names]
-            name_starts = np.cumsum([0, *map(len, encoded)], dtype='<u8')
-            classes = json.dumps(list(dataset.metainfo.get('classes') or ())).encode()
-            index = b''.join([starts.tobytes(), labels.tobytes(), name_starts.tobytes(), *encoded,
-                              classes])
-            file.write(index)
-            header = {'num_samples': len(names), 'fingerprint': fingerprint(names),
-                      'index_start': int(starts[-1]), 'names_bytes': int(name_starts[-1]),
-                      'index_crc32': zlib.crc32(index)}
-            size = file.tell()
-            file.seek(0)
-            file.write((MAGIC + json.dumps(header).encode()).ljust(HEADER_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as temporary, open(temporary, 'wb') as file:
+        file.write(b'\0' * HEADER_BYTES)
+        for i in progress(indices) if progress else indices:
+            info = dataset.get_data_info(i)
+            starts[i] = file.tell()
+            file.write(_content(info))
+            label = info.get('gt_label', -1)
+            labels[i] = label if isinstance(label, (int, np.integer)) else -1
+        starts[-1] = file.tell()
+        encoded = [name.encode('utf-8', 'surrogateescape') for name in names]
+        name_starts = np.cumsum([0, *map(len, encoded)], dtype='<u8')
+        classes = json.dumps(list(dataset.metainfo.get('classes') or ())).encode()
+        index = b''.join([starts.tobytes(), labels.tobytes(), name_starts.tobytes(), *encoded,
+                          classes])
+        file.write(index)
+        header = {'num_samples': len(names), 'fingerprint': fingerprint(names),
+                  'index_start': int(starts[-1]), 'names_bytes': int(name_starts[-1]),
+                  'index_crc32': zlib.crc32(index)}
+        size = file.tell()
+        file.seek(0)
+        file.write((MAGIC + json.dumps(header).encode()).ljust(HEADER_BYTES))
     return len(names), size
 
 

@@ -1,9 +1,9 @@
 """PackedImages: a data set in one memory-mapped file.
 
-File layout: 4096 bytes of header (magic, then JSON padded with spaces), the image files one
-after the other as they were, then the index: offsets of the images (uint64, one more than
-there are samples), labels (int32, -1 for none), offsets of the names (uint64), the names
-(UTF-8), the classes (JSON). Nothing is ever unpickled.
+File layout: 4096 bytes of header (magic, then JSON padded with spaces), the unchanged image files
+one after another, then the index: offsets of the images (uint64, one more than samples), labels
+(int32, -1 for none), offsets of the names (uint64), names (UTF-8), classes (JSON). Nothing is
+unpickled.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _FIELDS = {'num_samples': int, 'fingerprint': str, 'index_start': int, 'names_by
 class PackedImages(BaseDataset):
     """The samples of a file written by ``tools/dataset_tools/pack_dataset.py``.
 
-    One file instead of millions: no folder to list at start, no file to open a sample,
-    and reads that a slow or remote disk can foresee. Ranks and workers of a node map it
-    into memory and share its pages, so nothing is copied before the decoder. Names and
-    order are those of the data set that was packed, and so is its identity
-    (:func:`dataset_fingerprint`): saliency maps of the one serve the other.
+    One file instead of millions: no folder to list at start, no file to open per sample, and
+    predictable reads for slow or remote disks. Ranks and workers of a node share its mapped
+    pages, so nothing is copied before the decoder. Names, order and identity
+    (:func:`dataset_fingerprint`) are those of the original data set, so saliency maps of one
+    fit the other.
 
-    Samples bring ``img_path`` (the name) and ``img_bytes`` (the file's content), which
-    :class:`ReadImage` and :class:`LoadImage` take in place of reading the file.
+    Samples have ``img_path`` (the name) and ``img_bytes`` (the content of the file), which
+    :class:`ReadImage` and :class:`LoadImage` use instead of reading the file.
 
     Args:
         path: The file.
         pipeline: Transforms, or their configs.
         metainfo: Meta information. Defaults to the classes of the packed data set.
-        test_mode: Stop at a sample that cannot be read in place of drawing another.
-        max_refetch: Draws before that stops too. Defaults to 1000, MMEngine's.
+        test_mode: Stop at unreadable samples instead of drawing others.
+        max_refetch: Number of draws before that stops too. Defaults to MMEngine's 1000.
 
     Raises:
-        InputError: No such file, a file of another kind, or a damaged one.
+        InputError: The file is missing, of another kind, or damaged.
     """
 
     def __init__(self, path: str, pipeline: Sequence = (), metainfo: dict | None = None,
@@ -81,10 +81,9 @@ class PackedImages(BaseDataset):
         self._labels = take(self._samples, '<i4')
         self._name_starts = take(self._samples + 1, '<u8')
         self._names = take(header['names_bytes'], 'u1')
-        # The header has no checksum of its own: its numbers must be those of the index.
-        if [*map(int, (self._starts[0], self._starts[-1], self._name_starts[0],
-                       self._name_starts[-1]))] != [HEADER_BYTES, header['index_start'], 0,
-                                                    header['names_bytes']]:
+        # The header has no checksum: its numbers must match the index.
+        ends = *self._starts[[0, -1]].tolist(), *self._name_starts[[0, -1]].tolist()
+        if ends != (HEADER_BYTES, header['index_start'], 0, header['names_bytes']):
             raise self._damaged()
         classes = json.loads(bytes(index[place:]))
         if classes and 'classes' not in self._metainfo:
@@ -92,17 +91,17 @@ class PackedImages(BaseDataset):
         self._fully_initialized = True
 
     def _damaged(self) -> InputError:
-        return InputError(f'{self.path}: the index is damaged or cut short; pack the data set '
+        return InputError(f'{self.path}: the index is damaged or truncated; pack the data set '
                           'again')
 
     def __getstate__(self) -> dict:
-        """All but the mapping, which pickling would turn into a copy of the file."""
+        """Leave out the mapping, which pickling would turn into a copy of the file."""
         mapped = ('_data', '_starts', '_labels', '_name_starts', '_names')
         return {**{k: v for k, v in self.__dict__.items() if k not in mapped},
                 '_fully_initialized': False}
 
     def __setstate__(self, state: dict) -> None:
-        """Map the file anew."""
+        """Map the file again."""
         self.__dict__.update(state)
         self.full_init()
 
@@ -111,14 +110,11 @@ class PackedImages(BaseDataset):
         return self._samples
 
     def get_data_info(self, idx: int) -> dict:
-        """Name, content and label of a sample.
-
-        Args:
-            idx: Of the sample, from 0, or from the end if negative.
+        """Return name, content and label of a sample.
 
         Returns:
-            ``img_path``, ``img_bytes`` (a view of the mapped file), ``sample_idx`` and,
-            where the packed data set had one, ``gt_label``.
+            ``img_path``, ``img_bytes`` (a view of the mapped file), ``sample_idx`` and, if the
+            packed data set had one, ``gt_label``.
         """
         idx = range(self._samples)[idx]
         name = self._names[int(self._name_starts[idx]):int(self._name_starts[idx + 1])]

@@ -18,25 +18,24 @@ from .encoded import EncodedImage
 class RepeatedCrops(BaseTransform):
     """Read an image once and make several crops of it, each with its own box and flip.
 
-    Reading and decoding are half the work of the pipeline (Hoffer et al., "Augment
-    your batch", CVPR 2020, repeat for another end: with it, one epoch sees each image
-    ``repeats`` times, so divide epochs, and the images in a batch, by it. Crops of one
-    image stand in one batch).
+    Reading and decoding are half the work of the pipeline. One epoch covers each image
+    ``repeats`` times, so divide epochs and images per batch by it; the crops of an image are in
+    one batch. (Hoffer et al., "Augment your batch", CVPR 2020, repeat for another purpose.)
 
-    Stands last in the pipeline, and needs ``collate_fn=dict(type='amt_mm.collate_repeats')``.
+    Must be last in the pipeline, and requires ``collate_fn=dict(type='amt_mm.collate_repeats')``.
 
     Args:
-        transforms: What each crop passes: :class:`DecodeRandomResizedCrop` or
+        transforms: Of each crop: :class:`DecodeRandomResizedCrop` or
             :class:`RandomResizedCropWithBox`, flip, packing.
-        repeats: Crops of each image. Defaults to 2.
+        repeats: Number of crops per image. Defaults to 2.
 
     Raises:
-        InputError: Fewer than one repeat.
+        InputError: ``repeats`` is less than 1.
     """
 
     def __init__(self, transforms: Sequence[dict | BaseTransform], repeats: int = 2) -> None:
         if repeats < 1:
-            raise InputError(f'RepeatedCrops(repeats={repeats}): give at least 1')
+            raise InputError(f'RepeatedCrops(repeats={repeats}): must be at least 1')
         self.transforms = [TRANSFORMS.build(each) if isinstance(each, dict) else each
                            for each in transforms]
         self.repeats = repeats
@@ -44,15 +43,12 @@ class RepeatedCrops(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Make the crops.
 
-        Args:
-            results: One sample's data, with ``img``.
-
         Returns:
-            Lists of ``inputs``, ``(3, H, W)`` each, and of ``data_samples``, which share
-            their ``sample_idx``.
+            Lists of ``inputs``, ``(3, H, W)`` each, and of ``data_samples``, which share their
+            ``sample_idx``.
         """
         if isinstance(results['img'], EncodedImage) and self.repeats > 1:
-            # Parts of several crops overlap: decoding each would cost more than the whole.
+            # Crops overlap: decoding each would cost more than the whole image.
             results['img'] = results['img'].decode()
         crops = []
         for _ in range(self.repeats):
@@ -66,10 +62,7 @@ class RepeatedCrops(BaseTransform):
 
 @FUNCTIONS.register_module()
 def collate_repeats(batch: Sequence[dict]) -> dict:
-    """Put the crops of all images into one batch, those of one image side by side.
-
-    Args:
-        batch: Samples of :class:`RepeatedCrops`.
+    """Collate the crops of all images into one batch, those of an image adjacent.
 
     Returns:
         ``inputs`` ``(B * repeats, 3, H, W)`` and the list ``data_samples``.

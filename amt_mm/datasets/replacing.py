@@ -1,4 +1,4 @@
-"""Another sample in the place of one whose image cannot be read."""
+"""Replace samples whose image cannot be read."""
 
 from __future__ import annotations
 
@@ -17,32 +17,30 @@ from .unreadable import is_unreadable_image
 from .worker_watch import WorkerWatch
 from .wrapper import DatasetWrapper
 
-# Draws of another sample: with a hundredth of the images bad, 20 in a row never are.
+# Attempts to draw another sample; with 1 % unreadable images 20 in a row never fail.
 _TRIES = 20
 
 
 class ReplacingDataset(DatasetWrapper):
-    """A training set in which another sample stands for one whose image cannot be read.
+    """A training set that replaces samples whose image cannot be read.
 
-    Which one is a function of the key alone (its seed under
-    :class:`amt_mm.datasets.seeded.SeededSamples`, else the index), and the other sample is
-    made as the key says. So it makes no difference who found the image bad, and when: a
-    resumed run equals an unbroken one. The other sample comes with its own label and
-    ``sample_idx``, so labels and saliency maps stay those of the image that is shown.
+    The replacement is a function of the key alone (its seed under
+    :class:`amt_mm.datasets.seeded.SeededSamples`, else the index), and is transformed as the key
+    says, so it does not matter who found the image unreadable, and when: resumed and
+    uninterrupted runs are equal. It keeps its own label and ``sample_idx``, so labels and
+    saliency maps belong to the image shown. Errors of transforms other than loading are raised.
 
-    A fault of a transform other than loading is raised as it is.
-
-    In a worker it also keeps note of what is being read, see :class:`WorkerWatch`.
+    Workers also record what they are reading, see :class:`WorkerWatch`.
 
     Args:
         dataset: The data set, or its config.
-        folder: Where the list of bad images is kept, see :class:`BadImages`.
-        max_bad: Share of bad images past which the run stops.
+        folder: Of the list of unreadable images, see :class:`BadImages`.
+        max_bad: Fraction of unreadable images above which the run stops.
         rank: Of this process.
-        workers: Loading processes. Defaults to 0.
+        workers: Number of loader workers. Defaults to 0.
 
     Raises:
-        InputError: In use, too many images are bad.
+        InputError: When reading, too many images are unreadable.
     """
 
     def __init__(self, dataset: Dataset | dict, folder: str | os.PathLike, max_bad: float = 0.01,
@@ -52,17 +50,13 @@ class ReplacingDataset(DatasetWrapper):
         own['bad'] = BadImages(folder, self.name_of, self._images(), max_bad, rank)
         own['watch'] = WorkerWatch(workers, self.name_of)
         seen = self.dataset.dataset if isinstance(self.dataset, SeededSamples) else self.dataset
-        # Whether the samples of a batch depend on each other.
+        # Whether samples of a batch depend on each other.
         own['_at_once'] = hasattr(seen, '__getitems__')
 
     def __getitem__(self, key: int) -> Any:
-        """One sample.
-
-        Args:
-            key: Index, perhaps with a seed.
-        """
+        """Return one sample by its index or key."""
         while True:
-            chosen = self._chosen(key)
+            chosen = self._readable_key(key)
             try:
                 with self.watch.reading(chosen):
                     return self.dataset[chosen]
@@ -72,39 +66,31 @@ class ReplacingDataset(DatasetWrapper):
                 self.bad.add(int(chosen), str(error))
 
     def __getitems__(self, keys: Sequence[int]) -> list:
-        """Samples of a batch, in order.
-
-        Args:
-            keys: Indices, perhaps with seeds.
-        """
+        """Return the samples of a batch, in order."""
         if get_worker_info() and not self._at_once or not hasattr(self.dataset, '__getitems__'):
-            # The same samples, and a worker that dies is known to have read this very one.
+            # Same samples, and more precise about what a worker that dies was reading.
             return [self[key] for key in keys]
         while True:
-            chosen = [self._chosen(key) for key in keys]
+            chosen = [self._readable_key(key) for key in keys]
             try:
                 with self.watch.reading(*chosen):
                     return self.dataset.__getitems__(chosen)
             except Exception as error:
                 if not is_unreadable_image(error):
                     raise
-                # Which ones they are is not known here.
+                # The error does not say which ones are unreadable.
                 if sum(self._is_bad(key) for key in chosen) == 0:
                     raise
 
     def name_of(self, index: int) -> str | None:
-        """Path of a sample's image, or what else names it; None where there is no sample.
-
-        Args:
-            index: Of the sample.
-        """
+        """Return the path or another name of a sample, None if there is no such sample."""
         if not 0 <= index < len(self):
             return None
         info = getattr(self.dataset, 'get_data_info', lambda _: {})(index)
         return str(info.get('img_path') or f'sample {index}')
 
     def _is_bad(self, key: int) -> bool:
-        """Read a sample alone, and enter it if it is bad."""
+        """Read a sample alone, and record it if it is unreadable."""
         try:
             with self.watch.reading(key):
                 self.dataset[key]
@@ -115,8 +101,8 @@ class ReplacingDataset(DatasetWrapper):
             return True
         return False
 
-    def _chosen(self, key: int) -> int:
-        """The key itself, or one of the same seed whose image is not known to be bad."""
+    def _readable_key(self, key: int) -> int:
+        """Return the key, or one with the same seed whose image is not known to be unreadable."""
         if key not in self.bad:
             return key
         seed = getattr(key, 'seed', int(key))
@@ -124,11 +110,11 @@ class ReplacingDataset(DatasetWrapper):
             if index not in self.bad:
                 return type(key)(int(index), seed) if hasattr(key, 'seed') else int(index)
         self.bad.check()
-        raise InputError(f'{self.name_of(int(key))}: not readable as an image, and neither are '
-                         f'{_TRIES} others that were drawn in its place; see {self.bad.path}')
+        raise InputError(f'{self.name_of(int(key))}: cannot be read as an image, nor can {_TRIES} '
+                         f'others drawn in its place; see {self.bad.path}')
 
     def _images(self) -> int:
-        """Number of images; wrappers that repeat them do not count."""
+        """Number of images, without repetitions by wrappers."""
         dataset = self.dataset
         while hasattr(dataset, 'dataset'):
             dataset = dataset.dataset

@@ -1,38 +1,35 @@
-"""Painting of scenes: one textured object, whose mask is known, on a cluttered background."""
+"""Paint scenes: one textured object with a known mask on a cluttered background."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-# More textures than shapes: networks learn a texture well before an outline, and a short run
-# should have something to show.
+# More textures than shapes: networks learn textures well before outlines, and even a short run
+# should show an effect.
 SHAPES = ('disc', 'star')
 TEXTURES = ('stripes', 'checks', 'dots', 'zigzag', 'rings')
-# Difference of the two colours of a texture in each channel, drawn from these ranges.
+# Ranges of the difference between the two colours of a texture in each channel.
 OBJECT_CONTRAST = (110, 200)
 PATCH_CONTRAST = (40, 110)
-# Share of the image that an object covers: drawn from this range, much as in
-# photographs of single objects. Objects shrink where they would not fit into a narrow image.
+# Range of the fraction of the image that an object covers, as in photographs of single objects.
+# Objects that do not fit into a narrow image are shrunk.
 OBJECT_AREA = (0.10, 0.33)
-# cv2 takes vertices in fixed point: this many fractional bits.
+# Fractional bits of the fixed point vertices of cv2.
 _FRACTION_BITS = 6
-# Subpixels a side, to measure how much of a pixel an outline covers.
+# Subpixels per side, to measure how much of a pixel an outline covers.
 _FINE = 8
 
 
 def _ring(count: int, radii: tuple[float, ...] = (1.0,)) -> np.ndarray:
-    """Points (count, 2) at even angles about the origin, their distances in rotation."""
+    """Points (count, 2) at even angles around the origin, at the radii in rotation."""
     angles = np.arange(count) * (2 * np.pi / count)
     distances = np.resize(radii, count)
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * distances[:, None]
 
 
-# Vertices (V, 2) about the origin; `_paint_object` scales them to the area it needs.
-OUTLINES = {
-    'disc': _ring(48),
-    'star': _ring(10, (1.0, 0.45)),
-}
+# Vertices (V, 2) around the origin; `_paint_object` scales them to the object's area.
+OUTLINES = {'disc': _ring(48), 'star': _ring(10, (1.0, 0.45))}
 
 
 def paint_scene(rng: np.random.Generator, label: int,
@@ -40,7 +37,7 @@ def paint_scene(rng: np.random.Generator, label: int,
     """Paint one scene.
 
     Args:
-        rng: Source of everything that is drawn.
+        rng: Source of all random draws.
         label: Class, ``len(TEXTURES) * shape + texture``.
         size: Height and width in pixels.
 
@@ -49,16 +46,16 @@ def paint_scene(rng: np.random.Generator, label: int,
     """
     canvas = _paint_background(rng, size)
     mask = _paint_object(rng, canvas, label)
-    _light(rng, canvas)
+    _shade(rng, canvas)
     return np.clip(canvas, 0, 255).astype(np.uint8), mask
 
 
 def _paint_background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Paint clouds of colour, blobs, strokes and patches of texture: (H, W, 3) float32."""
+    """Paint clouds of colour, blobs, strokes and textured patches: (H, W, 3) float32."""
     height, width = size
     side = min(size)
     corner = np.array([width, height])
-    # Two octaves of smooth noise stand for gradients and coarse structure.
+    # Two octaves of smooth noise for gradients and coarse structure.
     coarse = rng.uniform(60, 190, 3) + rng.normal(0, 45, (3, 3, 3))
     coarse = cv2.resize(coarse, (9, 9), interpolation=cv2.INTER_CUBIC)
     coarse = (coarse + rng.normal(0, 20, (9, 9, 3))).astype(np.float32)
@@ -90,7 +87,7 @@ def _paint_background(rng: np.random.Generator, size: tuple[int, int]) -> np.nda
 
 
 def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int) -> np.ndarray:
-    """Paint the object of a class into the canvas, and return its (H, W) bool mask."""
+    """Paint the object of a class on the canvas, and return its (H, W) bool mask."""
     height, width = canvas.shape[:2]
     shape, texture = divmod(label, len(TEXTURES))
     vertices = OUTLINES[SHAPES[shape]]
@@ -107,7 +104,7 @@ def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int) -> n
     return coverage >= 128
 
 
-def _light(rng: np.random.Generator, canvas: np.ndarray) -> None:
+def _shade(rng: np.random.Generator, canvas: np.ndarray) -> None:
     """Shade the canvas in one direction and add sensor noise, in place."""
     height, width = canvas.shape[:2]
     slope = rng.uniform(-0.35, 0.35, 2)
@@ -121,17 +118,17 @@ def _light(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 def _fill_texture(rng: np.random.Generator, canvas: np.ndarray, vertices: np.ndarray,
                   texture: int, contrast: tuple[float, float]) -> np.ndarray:
-    """Fill a polygon with two colours in a texture.
+    """Fill a polygon with a texture of two colours.
 
     Args:
         rng: Draws colours, period, direction and phase.
         canvas: Float image ``(H, W, 3)``, changed in place.
         vertices: Polygon ``(V, 2)`` of x, y in pixels.
         texture: Index into ``TEXTURES``.
-        contrast: Range of the difference of the two colours in a channel, 0..255.
+        contrast: Range of the difference of the colours in a channel, 0..255.
 
     Returns:
-        Coverage of each pixel by the polygon, ``uint8 (H, W)``, 255 = whole.
+        Coverage of each pixel by the polygon, ``uint8 (H, W)``, 255 = full.
     """
     height, width = canvas.shape[:2]
     left, top = np.clip(np.floor(vertices.min(axis=0)) - 1, 0, (width, height)).astype(int)
@@ -145,10 +142,10 @@ def _fill_texture(rng: np.random.Generator, canvas: np.ndarray, vertices: np.nda
     x = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(vertices[:, 0].mean())
     y = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(vertices[:, 1].mean())
     wave = _wave(rng, TEXTURES[texture], x, y, period)
-    # Steep but not binary, so that edges are not jagged.
+    # Steep but not binary, to avoid jagged edges.
     share = np.clip(wave * 2 + 0.5, 0, 1)[:, :, None]
 
-    # Each channel rises or falls by itself: neither colour is the brighter one as a rule.
+    # Swapped per channel, so that neither colour is generally brighter.
     difference = rng.uniform(*contrast, 3)
     low = 15 + rng.random(3) * (225 - difference)
     high = low + difference
@@ -163,13 +160,13 @@ def _fill_texture(rng: np.random.Generator, canvas: np.ndarray, vertices: np.nda
 
 def _wave(rng: np.random.Generator, texture: str, x: np.ndarray, y: np.ndarray,
           period: float) -> np.ndarray:
-    """Draw direction and phase of a texture, and evaluate it: (H, W), about -1..1.
+    """Evaluate a texture with random direction and phase: (H, W), about -1..1.
 
     Args:
-        rng: Source of direction and phase.
+        rng: Draws direction and phase.
         texture: One of ``TEXTURES``.
-        x: Columns ``(1, W)``, from the middle of what is filled.
-        y: Rows ``(H, 1)``, likewise.
+        x: Columns ``(1, W)``, relative to the centre.
+        y: Rows ``(H, 1)``, relative to the centre.
         period: In pixels.
     """
     phase = rng.uniform(0, 2 * np.pi, 2).astype(np.float32)
@@ -190,9 +187,9 @@ def _wave(rng: np.random.Generator, texture: str, x: np.ndarray, y: np.ndarray,
 
 
 def _cover(vertices: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Share of each pixel that a polygon covers: (H, W) uint8, 255 = whole."""
-    # cv2's own antialiasing widens a polygon by half a pixel or more; so fill it finely, then
-    # average. Pixel centres lie at whole numbers.
+    """Coverage of each pixel by a polygon: (H, W) uint8, 255 = full."""
+    # cv2's antialiasing widens polygons by half a pixel or more, so supersample and average. Pixel
+    # centres are at integers.
     fine = np.zeros((height * _FINE, width * _FINE), np.uint8)
     vertices = (vertices + 0.5) * _FINE - 0.5
     cv2.fillPoly(fine, [_fixed_point(vertices)], 255, cv2.LINE_8, _FRACTION_BITS)
@@ -200,12 +197,12 @@ def _cover(vertices: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _fixed_point(vertices: np.ndarray) -> np.ndarray:
-    """Round x, y to the fixed point numbers that cv2 draws with."""
+    """Round x, y to the fixed point numbers of cv2."""
     return np.rint(vertices * 2**_FRACTION_BITS).astype(np.int32)
 
 
 def _rotation(turn: float) -> np.ndarray:
-    """Matrix (2, 2) that turns row vectors."""
+    """Matrix (2, 2) that rotates row vectors."""
     cosine, sine = np.cos(turn), np.sin(turn)
     return np.array([[cosine, sine], [-sine, cosine]])
 

@@ -1,4 +1,4 @@
-"""Generated scenes with known objects: a data set that needs no download."""
+"""Synthetic scenes with known objects: a data set without download."""
 
 from __future__ import annotations
 
@@ -12,62 +12,56 @@ from amt_mm.registry import DATASETS
 
 from .scene_painting import SHAPES, TEXTURES, paint_scene
 
-# A random stream of its own for each split.
+# Random stream of each split.
 _STREAMS = {'train': 0, 'val': 1, 'test': 2}
 
 
 @DATASETS.register_module()
 class SceneDataset(BaseDataset):
-    """One textured object on a cluttered background in each image, with its exact mask.
+    """One textured object on a cluttered background per image, with its exact mask.
 
-    The 10 classes are the pairs of 2 shapes and 5 textures. Colours, position,
-    scale, stretch, rotation and light are drawn alike for all classes, and the
-    background carries patches of the same textures: neither the mean colour nor a
-    local texture alone tells the class. A scene depends on ``(seed, split, index,
-    image_size)`` only, not on ``num_samples``, and classes take turns by index.
+    The 10 classes are the pairs of 2 shapes and 5 textures. Colour, position, scale, stretch,
+    rotation and light are distributed equally in all classes, and the background has patches
+    of the same textures, so neither the mean colour nor a local texture reveals the class. A
+    scene depends only on ``(seed, split, index, image_size)``, not on ``num_samples``, and
+    classes alternate by index.
 
-    Scenes are painted once, in :meth:`full_init`, and held as ``uint8`` (and one
-    bit a pixel for the masks): 4,000 scenes of 96 x 96 take 115 MB, which forked
-    loader workers share.
+    Scenes are painted once, in :meth:`full_init`, and stored as ``uint8`` (masks as bits): 4,000
+    scenes of 96 x 96 take 115 MB, which forked loader workers share.
 
-    A sample has ``img`` (``uint8`` BGR of shape ``(H, W, 3)``, as an image loader
-    gives it, so that the pipeline needs none), ``img_shape``, ``ori_shape``,
-    ``gt_label``, ``sample_idx`` and ``img_path``, a name such as
-    ``'scene_train_seed0_000012'``.
+    A sample has ``img`` (``uint8`` BGR of shape ``(H, W, 3)``, as image loaders return it, so the
+    pipeline needs none), ``img_shape``, ``ori_shape``, ``gt_label``, ``sample_idx`` and
+    ``img_path``, a name such as ``'scene_train_seed0_000012'``.
 
     Args:
         num_samples: Number of scenes, at least 1.
-        image_size: Side, or ``(height, width)``, in pixels; at least 32, and one side
-            at most twice the other, so that objects keep their size. Defaults to 96:
-            an object is then several patches of 8 wide.
+        image_size: Side, or ``(height, width)``, in pixels; at least 32, and one side at most
+            twice the other, so that objects keep their size. Defaults to 96: objects are then
+            several patches of 8 wide.
         seed: Of the random streams, 0 or more. Defaults to 0.
-        split: ``'train'``, ``'val'`` or ``'test'``, whose streams are disjoint.
-            Defaults to ``'train'``.
-        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``,
-            ``indices``, ``test_mode``, ``lazy_init``, ...
+        split: ``'train'``, ``'val'`` or ``'test'``, with disjoint streams. Defaults to
+            ``'train'``.
+        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``, ``indices``,
+            ``test_mode``, ``lazy_init``, ...
 
     Raises:
-        InputError: An argument is out of its range.
+        InputError: An argument is out of range.
     """
 
     METAINFO = {'classes': tuple(f'{texture} {shape}' for shape in SHAPES for texture in TEXTURES)}
 
-    def __init__(self,
-                 num_samples: int,
-                 image_size: int | tuple[int, int] = 96,
-                 seed: int = 0,
-                 split: str = 'train',
-                 **kwargs) -> None:
+    def __init__(self, num_samples: int, image_size: int | tuple[int, int] = 96, seed: int = 0,
+                 split: str = 'train', **kwargs) -> None:
         height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
         if min(height, width) < 32 or max(height, width) > 2 * min(height, width):
-            raise InputError(f'image_size={image_size}: give sides of at least 32 pixels, one at '
+            raise InputError(f'image_size={image_size}: sides must be at least 32 pixels, one at '
                              'most twice the other.')
         if split not in _STREAMS:
-            raise InputError(f"split={split!r}: give 'train', 'val' or 'test'.")
+            raise InputError(f"split={split!r}: use 'train', 'val' or 'test'.")
         if num_samples < 1:
-            raise InputError(f'num_samples={num_samples}: give at least 1.')
+            raise InputError(f'num_samples={num_samples}: must be at least 1.')
         if seed < 0:
-            raise InputError(f'seed={seed}: give 0 or more.')
+            raise InputError(f'seed={seed}: must be 0 or more.')
         self.num_samples = num_samples
         self.image_size = (height, width)
         self.seed = seed
@@ -75,7 +69,7 @@ class SceneDataset(BaseDataset):
         super().__init__(ann_file='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Paint all scenes and list their names and labels."""
+        """Paint all scenes, and list their names and labels."""
         height, width = self.image_size
         images = np.empty((self.num_samples, height, width, 3), np.uint8)
         packed = np.empty((self.num_samples, (height * width + 7) // 8), np.uint8)
@@ -91,35 +85,21 @@ class SceneDataset(BaseDataset):
         return data_list
 
     def get_data_info(self, idx: int) -> dict:
-        """Give one sample before its pipeline, with an image of its own.
-
-        Args:
-            idx: Index into this data set or subset.
-
-        Returns:
-            The keys named at the class.
-        """
+        """Return a sample before its pipeline, with its own copy of the image."""
         info = super().get_data_info(idx)
         info['img'] = self._painted.images[info.pop('scene')].copy()
         info['img_shape'] = info['ori_shape'] = self.image_size
         return info
 
     def object_mask(self, idx: int) -> np.ndarray:
-        """Tell where the object is.
-
-        Args:
-            idx: Index into this data set or subset.
-
-        Returns:
-            ``bool`` of shape ``(H, W)``: pixels of which the object covers at least half.
-        """
+        """Return the object mask, ``bool (H, W)``: pixels covered at least by half."""
         scene = super().get_data_info(idx)['scene']
         height, width = self.image_size
         bits = np.unpackbits(self._painted.masks[scene], count=height * width)
         return bits.reshape(height, width).astype(bool)
 
     def extra_repr(self) -> list[str]:
-        """Say which scenes these are, in place of the parent's files."""
+        """Describe the scenes in place of the parent's files."""
         return [f'Scenes: \t{self.split}, seed {self.seed}, {self.image_size} pixels']
 
 
@@ -131,5 +111,5 @@ class _Painted:
     masks: np.ndarray  # (N, ceil(H * W / 8)) uint8
 
     def __deepcopy__(self, memo: dict) -> _Painted:
-        # `get_subset` copies attributes deeply; nothing writes to these, so share them.
+        # `get_subset` copies deeply; these are read-only, so share them.
         return self

@@ -1,4 +1,4 @@
-"""Samples whose transforms draw from a stream of their own."""
+"""Samples with individually seeded transforms."""
 
 from __future__ import annotations
 
@@ -14,57 +14,48 @@ from .wrapper import DatasetWrapper
 
 
 class SampleKey(int):
-    """The index of a sample, with the seed of what its transforms draw.
+    """Index of a sample with the seed of its transforms.
 
     Attributes:
         seed: 64 bits.
     """
 
     def __new__(cls, index: int, seed: int) -> SampleKey:
-        """Make a key."""
+        """Create a key."""
         key = super().__new__(cls, index)
         key.seed = seed
         return key
 
     def __reduce__(self) -> tuple:
-        """Travel to the workers in few bytes."""
+        """Pickle compactly for the workers."""
         return SampleKey, (int(self), self.seed)
 
 
 class SeededSamples(DatasetWrapper):
-    """A training set, each sample of which is transformed with streams seeded by its key.
+    """A training set that seeds the transforms of each sample by its key.
 
-    What a sample draws depends on nothing but its key, which :class:`SeededSampler`
-    makes: not on what was loaded before, on the number of workers, or on how long they
-    live. So there is no state of workers to save, and a run that is resumed anywhere
-    loads what an unbroken one does.
+    What a sample draws depends only on its key, from :class:`SeededSampler`: not on what was
+    loaded before, nor on number and age of the workers. So workers have no state to save, and a
+    run resumed anywhere loads the same samples as an uninterrupted one.
 
-    A data set that takes a batch at once (:class:`StagedDataset`) is seeded by the
-    first key of the batch. Asked by a plain index, the data set answers as without this.
+    A data set that takes whole batches (:class:`StagedDataset`) is seeded by the first key of the
+    batch. Plain indices are passed on unseeded.
 
-    In the main process the streams of training are given back as they were. A worker
-    keeps those of its last sample, for a collate function that draws.
+    In the main process the random streams of training are restored afterwards. Workers keep
+    those of their last sample, for collate functions that draw.
 
     Args:
         dataset: The data set, or its config.
     """
 
     def __getitem__(self, key: int) -> Any:
-        """One sample.
-
-        Args:
-            key: Of the sampler, or a plain index.
-        """
-        with _streams_of_training():
+        """Return one sample by its key or plain index."""
+        with _preserved_streams():
             return self._sample(key)
 
     def __getitems__(self, keys: Sequence[int]) -> list:
-        """Samples of a batch, in order.
-
-        Args:
-            keys: Of the sampler, or plain indices.
-        """
-        with _streams_of_training():
+        """Return the samples of a batch, in order."""
+        with _preserved_streams():
             if not hasattr(self.dataset, '__getitems__'):
                 return [self._sample(key) for key in keys]
             _seed(keys[0])
@@ -75,7 +66,7 @@ class SeededSamples(DatasetWrapper):
         return self.dataset[int(key)]
 
 
-def _streams_of_training() -> Any:
+def _preserved_streams() -> Any:
     return nullcontext() if get_worker_info() else kept_cpu_streams()
 
 

@@ -1,4 +1,4 @@
-"""Samplers that seed samples, and that begin in the middle without loading what lies before."""
+"""Samplers that seed samples, and that start mid-epoch without loading what comes before."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ from amt_mm.random_streams import SAMPLES, seed_sequence
 
 from .seeded import SampleKey
 
-# Seeds that are drawn at once.
+# Number of seeds drawn at once.
 _BLOCK = 1024
 
 
 class SeededSampler(Sampler):
-    """A sampler's indices in its order, as keys that carry a seed each.
+    """A sampler's indices in its order, as keys with a seed each.
 
-    The seed follows from (seed of the run, pass over the data, rank, position in the
-    pass). So each pass has crops of its own, with any kind of workers.
+    The seed is a function of (seed of the run, pass over the data, rank, position in the pass),
+    so each pass has new crops, whatever the workers.
 
     Args:
-        sampler: The sampler, or its config. Whatever else is read from this object is
-            read from the sampler.
+        sampler: The sampler, or its config. Other attributes are delegated to it.
         dataset: For the sampler.
-        seed: Of the run. Defaults to None, as the runner gives it with
-            ``diff_rank_seed``: then the sampler's own, which all processes share.
+        seed: Of the run. Defaults to None, as the runner passes it with ``diff_rank_seed``: the
+            sampler's own, which all processes share.
     """
 
     def __init__(self, sampler: Iterable[int] | dict, dataset: Dataset, seed: int | None = None
@@ -41,50 +40,46 @@ class SeededSampler(Sampler):
         self.begin(0, 0)
 
     def begin(self, number: int, skipped: int) -> None:
-        """Say where the next iteration begins.
+        """Set where the next iteration begins.
 
         Args:
-            number: Of the pass over the data, for the seeds alone.
-            skipped: Indices of the pass that are left out; nothing is loaded of them.
+            number: Of the pass over the data, used for the seeds only.
+            skipped: Number of indices of the pass to skip without loading.
         """
         self._number, self._skipped, self._begun = number, skipped, False
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin a pass, in the sampler's order for this epoch.
-
-        Args:
-            epoch: Number of the pass.
-        """
+        """Begin a pass, in the sampler's order for this epoch."""
         if hasattr(self.sampler, 'set_epoch'):
             self.sampler.set_epoch(epoch)
         self.begin(epoch, 0)
 
     def __len__(self) -> int:
-        """Of the sampler."""
+        """Length of the sampler."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[SampleKey]:
-        """The keys of one pass."""
+        """Yield the keys of one pass."""
         if self._begun:
-            # A loop that does not say which pass this is: never the same seeds again.
+            # The loop does not set the pass: never repeat seeds.
             self.begin(self._number + 1, 0)
         self._begun = True
         bits = np.random.PCG64(seed_sequence(self.seed, self._number, SAMPLES))
         bits.advance(self._skipped)
         indices = itertools.islice(iter(self.sampler), self._skipped, None)
-        # Lists, because numpy's integers are slower to use and to pickle.
+        # Lists, because numpy integers are slower to use and to pickle.
         blocks = iter(lambda: bits.random_raw(_BLOCK).tolist(), None)
         yield from map(SampleKey, indices, itertools.chain.from_iterable(blocks))
 
     def __getattr__(self, name: str) -> Any:
-        """What the sampler has beyond its indices."""
+        """Delegate to the sampler."""
         if name == 'sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.sampler, name)
 
 
 class SkippingBatchSampler(Sampler):
-    """A batch sampler of the config's choice, which can leave out first batches.
+    """A batch sampler from the config that can skip the first batches.
 
     Args:
         batch_sampler: Its config.
@@ -99,23 +94,23 @@ class SkippingBatchSampler(Sampler):
         self.skipped = 0
 
     def __len__(self) -> int:
-        """Of the batch sampler."""
+        """Length of the batch sampler."""
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
-        """The batches of one pass."""
+        """Yield the batches of one pass."""
         skipped, self.skipped = self.skipped, 0
         yield from itertools.islice(iter(self.batch_sampler), skipped, None)
 
     def __getattr__(self, name: str) -> Any:
-        """What the batch sampler has beyond its batches."""
+        """Delegate to the batch sampler."""
         if name == 'batch_sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)
 
 
 def seeded_sampler(loader: DataLoader) -> SeededSampler | None:
-    """The sampler that seeds a loader's samples; None where nothing does."""
+    """Return the sampler that seeds a loader's samples, None without one."""
     for sampler in (loader.sampler, getattr(loader.batch_sampler, 'sampler', None)):
         if isinstance(sampler, SeededSampler):
             return sampler
@@ -123,15 +118,15 @@ def seeded_sampler(loader: DataLoader) -> SeededSampler | None:
 
 
 def begin_pass(loader: DataLoader, number: int, batch: int) -> None:
-    """Let a loader's next iteration begin with a certain batch.
+    """Start the next iteration of a loader at a given batch.
 
     Args:
         loader: With a :class:`SeededSampler`.
-        number: Of the pass over the data, for the seeds alone.
-        batch: The first one, counted from 0.
+        number: Of the pass over the data, used for the seeds only.
+        batch: Index of the first batch.
     """
     if isinstance(loader.batch_sampler, SkippingBatchSampler):
-        # How many indices the first batches take is known to it alone.
+        # Only it knows how many indices the first batches take.
         loader.batch_sampler.skipped = batch
         seeded_sampler(loader).begin(number, 0)
     else:

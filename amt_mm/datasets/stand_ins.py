@@ -1,4 +1,4 @@
-"""Whole images for a pass that must give one answer a sample, readable or not."""
+"""Whole images for passes that need one result per sample, readable or not."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from .worker_watch import WorkerWatch
 
 
 class StandIns(Dataset):
-    """A view of whole images; for one that cannot be read stands the next, marked as such.
+    """A view of whole images in which the next image stands in for an unreadable one.
 
-    Its data sample has the index of the image that is bad, and ``unreadable=True``: what is
-    computed of it is to be thrown away.
+    Its data sample has the index of the unreadable image and ``unreadable=True``: discard what is
+    computed from it.
 
     Args:
         view: Of :func:`whole_image_view`.
-        bad: The run's list, to which bad images are added.
-        watch: For the loading workers.
+        bad: List of unreadable images of the run, which is extended.
+        watch: For the loader workers.
     """
 
     def __init__(self, view: Dataset, bad: BadImages, watch: WorkerWatch) -> None:
         self.view, self.bad, self.watch = view, bad, watch
 
     def __len__(self) -> int:
-        """Of the view."""
+        """Length of the view."""
         return len(self.view)
 
     def __getitem__(self, index: int) -> dict:
-        """Sample ``index``, or one marked."""
+        """Return sample ``index``, or a marked stand-in."""
         for step in range(len(self)):
             place = (index + step) % len(self)
             if place in self.bad:
@@ -53,15 +53,15 @@ class StandIns(Dataset):
 
 
 def with_stand_ins(view: Dataset, training: Dataset, workers: int) -> Dataset:
-    """Let a view of a training set replace bad images where the training set does.
+    """Let a view of a training set replace unreadable images if the training set does.
 
     Args:
         view: Of :func:`whole_image_view`.
-        training: The training set, with all that is around it.
-        workers: Number of loading processes.
+        training: The training set with its wrappers.
+        workers: Number of loader workers.
 
     Returns:
-        The view itself where training stops at a bad image, so that it does here too.
+        The view itself if training stops at unreadable images.
     """
     while not isinstance(training, ReplacingDataset):
         if not hasattr(training, 'dataset'):

@@ -1,4 +1,4 @@
-"""STL-10 from its binary files, read image by image."""
+"""STL-10, read image by image from its binary files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mmpretrain.datasets import BaseDataset
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
-from .presence import archived_file, damaged
+from .download import archived_file, damaged
 
 _SIDE = 96
 _IMAGE_BYTES = 3 * _SIDE * _SIDE
-# Files of images of each split, and whether labels belong to them.
+# Image files of each split, and whether they have labels.
 _SPLITS = {
     'train': (('train', ), True),
     'test': (('test', ), True),
@@ -27,24 +27,23 @@ _SPLITS = {
 class STL10(BaseDataset):
     """STL-10: 5,000 training, 8,000 test and 100,000 unlabelled images of 96 x 96 pixels.
 
-    Of the image files, up to 2.7 GB, each sample reads its own 27 kB and no
-    more: nothing is held, and nothing travels to loader workers but names.
+    Each sample reads its 27 kB of the image files, up to 2.7 GB: nothing is kept in memory, and
+    only names are sent to loader workers.
 
-    A sample has ``img`` (``uint8`` BGR of shape ``(96, 96, 3)``, as an image
-    loader gives it), ``img_shape``, ``ori_shape``, ``sample_idx``,
-    ``img_path`` (a name such as ``'train_X.bin[12]'``) and, in the splits
-    ``'train'`` and ``'test'``, ``gt_label``.
+    A sample has ``img`` (``uint8`` BGR of shape ``(96, 96, 3)``, as image loaders return it),
+    ``img_shape``, ``ori_shape``, ``sample_idx``, ``img_path`` (a name such as
+    ``'train_X.bin[12]'``) and, in the splits ``'train'`` and ``'test'``, ``gt_label``.
 
     Args:
         data_root: The archive's folder, ``stl10_binary``.
         split: ``'train'``, ``'test'``, or for pre-training ``'unlabeled'`` or
             ``'train+unlabeled'``, which have no labels. Defaults to ``'train'``.
-        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``,
-            ``indices``, ``test_mode``, ``lazy_init``, ...
+        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``, ``indices``,
+            ``test_mode``, ``lazy_init``, ...
 
     Raises:
-        InputError: A file is missing, is no whole number of images, has not as
-            many labels as images, or a label out of its range.
+        InputError: A file is missing, is not a whole number of images, has not one label per
+            image, or a label is out of range.
     """
 
     # In the order of class_names.txt.
@@ -53,14 +52,14 @@ class STL10(BaseDataset):
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
         if split not in _SPLITS:
-            raise InputError(f'split={split!r}: give one of {", ".join(map(repr, _SPLITS))}.')
+            raise InputError(f'split={split!r}: use one of {", ".join(map(repr, _SPLITS))}.')
         if not data_root:
-            raise InputError('data_root is empty: give the folder of train_X.bin and the others.')
+            raise InputError('data_root is empty: set it to the folder of train_X.bin.')
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Name the images of the split, with their labels."""
+        """List names and labels of the split."""
         parts, labelled = _SPLITS[self.split]
         data_list = []
         for part in parts:
@@ -75,10 +74,9 @@ class STL10(BaseDataset):
         return data_list
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Read one image and send it through the pipeline.
+        """Read one image and pass it through the pipeline.
 
-        Here and not in ``get_data_info``, which others call for all names or
-        labels: they would read all images.
+        Not in ``get_data_info``, which is called for all names or labels and would read all images.
         """
         info = self.get_data_info(idx)
         path = archived_file('stl10', self.data_root, info.pop('file'))
@@ -94,12 +92,12 @@ class STL10(BaseDataset):
         size = osp.getsize(path)
         if size == 0 or size % _IMAGE_BYTES:
             raise damaged('stl10', self.data_root,
-                          f'{path}: {size} bytes are no whole number of images of '
-                          f'{_IMAGE_BYTES} bytes')
+                          f'{path}: {size} bytes are not a multiple of the {_IMAGE_BYTES} '
+                          'bytes of an image')
         return size // _IMAGE_BYTES
 
     def _read_labels(self, file: str, images: int) -> list[int]:
-        """Labels from 0, where the file counts from 1."""
+        """Read the labels, which the file counts from 1, as counted from 0."""
         path = archived_file('stl10', self.data_root, file)
         labels = np.fromfile(path, np.uint8)
         if len(labels) != images:
@@ -113,5 +111,5 @@ class STL10(BaseDataset):
         return (labels.astype(int) - 1).tolist()
 
     def extra_repr(self) -> list[str]:
-        """Say which images these are, in place of the parent's files."""
+        """Describe the split in place of the parent's files."""
         return [f'Split: \t{self.split}', f'Root of dataset: \t{self.data_root}']

@@ -10,49 +10,47 @@ from mmpretrain.datasets import BaseDataset
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
-from .presence import archived_file, damaged
+from .download import archived_file, damaged
 
 
 @DATASETS.register_module()
 class TinyImageNet(BaseDataset):
     """Tiny ImageNet: 100,000 training and 10,000 validation images of 64 x 64, 200 classes.
 
-    The archive's own layout, where validation images lie in one folder and
-    their classes in a text file::
+    In the layout of the archive, with all validation images in one folder and their classes in a
+    text file::
 
         data_root/wnids.txt  words.txt
                   train/<wnid>/images/*.JPEG
                   val/val_annotations.txt  val/images/*.JPEG
 
-    Labels are the places of the sorted WordNet ids, not those of the lines of
-    ``wnids.txt``: so loaders of one folder a class (torchvision, timm,
-    :class:`amt_mm.datasets.ImageFolder`) number them, and heads and labels
-    made with those fit. Class names are those of ``words.txt`` if it is there,
-    else the WordNet ids.
+    Labels are places of the sorted WordNet ids, not lines of ``wnids.txt``, and thus equal those
+    of loaders of class folders (torchvision, timm, :class:`amt_mm.datasets.ImageFolder`). Class
+    names are those of ``words.txt`` if it exists, else the WordNet ids.
 
     Args:
         data_root: The archive's folder, ``tiny-imagenet-200``.
-        split: ``'train'`` or ``'val'`` (the test images have no labels).
-            Defaults to ``'train'``.
-        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``,
-            ``indices``, ``test_mode``, ``lazy_init``, ...
+        split: ``'train'`` or ``'val'`` (the test images have no labels). Defaults to
+            ``'train'``.
+        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`: ``pipeline``, ``indices``,
+            ``test_mode``, ``lazy_init``, ...
 
     Raises:
-        InputError: A file or folder is missing, or a line of the annotations
-            is malformed, of an unknown class, or of an image that is not there.
+        InputError: A file or folder is missing, or an annotation is malformed, has an unknown
+            class or a missing image.
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
         if split not in ('train', 'val'):
-            raise InputError(f"split={split!r}: give 'train' or 'val' (the test images of Tiny "
+            raise InputError(f"split={split!r}: use 'train' or 'val' (the test images of Tiny "
                              'ImageNet have no labels).')
         if not data_root:
-            raise InputError('data_root is empty: give the folder that holds wnids.txt.')
+            raise InputError('data_root is empty: set it to the folder of wnids.txt.')
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the paths and labels of the split's images."""
+        """List paths and labels of the split."""
         with open(self._path('wnids.txt'), encoding='utf-8') as file:
             wnids = sorted(filter(None, map(str.strip, file)))
         self._metainfo.setdefault('classes', self._read_names(wnids))
@@ -73,23 +71,23 @@ class TinyImageNet(BaseDataset):
         return tuple(names.get(wnid, wnid) for wnid in wnids)
 
     def _find_train(self, wnids: list[str]) -> list[tuple[str, str]]:
-        """Path and class of each training image, sorted."""
+        """Find path and class of each training image, sorted."""
         found = []
         for wnid in wnids:
             folder = self._path('train', wnid, 'images')
             images = sorted(_images(folder))
             if not images:
-                raise damaged('tiny-imagenet', self.data_root, f'{folder}: holds no image')
+                raise damaged('tiny-imagenet', self.data_root, f'{folder}: has no images')
             found += [(osp.join(folder, name), wnid) for name in images]
         return found
 
     def _find_val(self, wnids: list[str]) -> list[tuple[str, str]]:
-        """Path and class of each validation image, in the order of the annotations."""
+        """Find path and class of each validation image, in the order of the annotations."""
         annotations, folder = self._path('val', 'val_annotations.txt'), self._path('val', 'images')
         images, known, found = _images(folder), set(wnids), {}
         with open(annotations, encoding='utf-8') as file:
             for number, line in enumerate(file, 1):
-                # Behind the two stands a box, which is not used here.
+                # An unused box follows the class.
                 name, _, rest = line.rstrip('\n').partition('\t')
                 wnid = rest.partition('\t')[0]
                 if not name or not wnid:
@@ -97,7 +95,7 @@ class TinyImageNet(BaseDataset):
                 elif wnid not in known:
                     fault = f'class {wnid} is not in wnids.txt'
                 elif name in found:
-                    fault = f'{name} stands in an earlier line too'
+                    fault = f'{name} is in an earlier line, too'
                 elif name not in images:
                     fault = f'{name} is not in {folder}'
                 else:
@@ -112,7 +110,7 @@ class TinyImageNet(BaseDataset):
         return [(osp.join(folder, name), wnid) for name, wnid in found.items()]
 
     def extra_repr(self) -> list[str]:
-        """Say which images these are, in place of the parent's files."""
+        """Describe the split in place of the parent's files."""
         return [f'Split: \t{self.split}', f'Root of dataset: \t{self.data_root}']
 
 

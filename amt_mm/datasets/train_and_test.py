@@ -1,7 +1,8 @@
-"""What training and test images must have in common, their classes, and what not: images."""
+"""Training and test set must share their classes, but no images."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -16,11 +17,7 @@ _SHOWN = 3
 
 
 def class_names(dataset: Dataset) -> tuple[str, ...] | None:
-    """Names of a data set's classes, in the order of their labels, where it tells them.
-
-    Args:
-        dataset: A data set, or a part of one.
-    """
+    """Return the class names of a data set or subset in label order, None if unknown."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     names = getattr(dataset, 'metainfo', {}).get('classes')
@@ -28,20 +25,20 @@ def class_names(dataset: Dataset) -> tuple[str, ...] | None:
 
 
 def check_train_and_test(train: Dataset, test: Dataset, where: str) -> None:
-    """Refuse to measure by labels that mean different classes, or on images learnt from.
+    """Refuse to evaluate with labels of different classes, or on training images.
 
-    Labels of folders are numbers of their sorted names: with a folder fewer among the test
-    images all behind it are counted wrong, without a word. Images are told apart by their
-    paths; those in memory, which have none, are not compared.
+    Labels of class folders are places of their sorted names: without one of them in the test
+    set all later ones would be silently wrong. Images are identified by path; those in memory
+    are not compared.
 
     Args:
-        train: What is learnt from.
-        test: What is judged by.
-        where: Of whom, for the message.
+        train: Training set.
+        test: Test set.
+        where: Prefix of the message.
 
     Raises:
-        InputError: Both name their classes, and not the same or not in the same order; or an
-            image is in both.
+        InputError: Both sets name their classes, but not the same or not in the same order, or
+            they share an image.
     """
     _check_classes(class_names(train), class_names(test), where)
     _check_images(train, test, where)
@@ -51,34 +48,35 @@ def _check_classes(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None,
                    ) -> None:
     if None in (ours, theirs) or ours == theirs:
         return
-    way_out = ('if they are the same by other names, give one of the data sets '
-               'metainfo=dict(classes=[...])')
+    advice = ('if only their names differ, set metainfo=dict(classes=[...]) in one of the data '
+              'sets')
     if sorted(ours) == sorted(theirs):
-        raise InputError(f'{where}: training and test images have the same classes in another '
-                         f'order; {way_out}')
-    apart = [f'{", ".join(names[:_SHOWN])}{", ..." * (len(names) > _SHOWN)} only among the '
-             f'{part} images'
-             for part, names in (('training', [name for name in ours if name not in theirs]),
-                                 ('test', [name for name in theirs if name not in ours])) if names]
-    raise InputError(f'{where}: training and test images are of different classes ('
-                     f'{"; ".join(apart)}): labels would be mistaken for each other; make their '
-                     f'class folders the same, or, {way_out}')
+        raise InputError(f'{where}: training and test set have the same classes in another '
+                         f'order; {advice}')
+    differences = [
+        f'{", ".join(names[:_SHOWN])}{", ..." * (len(names) > _SHOWN)} only in the {part} set'
+        for part, names in (('training', [name for name in ours if name not in theirs]),
+                            ('test', [name for name in theirs if name not in ours])) if names]
+    raise InputError(f'{where}: training and test set have different classes '
+                     f'({"; ".join(differences)}), so their labels do not match; use the same '
+                     f'class folders, or, {advice}')
 
 
 def _check_images(train: Dataset, test: Dataset, where: str) -> None:
-    # Naming a million images takes half a minute: not where folders lie apart.
-    if not any(_one_holds_the_other(a, b) for a in _folders(train) for b in _folders(test)):
+    # Listing a million images takes half a minute: skip it if the folders are disjoint.
+    pairs = itertools.product(_folders(train), _folders(test))
+    if not any(os.path.commonpath(pair) in pair for pair in pairs):
         return
-    learnt = {os.path.abspath(path) for path in _paths(train)}
-    shared = [path for path in _paths(test) if os.path.abspath(path) in learnt]
+    trained = {os.path.abspath(path) for path in _paths(train)}
+    shared = [path for path in _paths(test) if os.path.abspath(path) in trained]
     if shared:
-        raise InputError(f'{where}: {len(shared)} of the {len(test)} test images are training '
-                         f'images, too, such as {shared[0]}: give both parts their `split`, or a '
-                         'data_prefix each')
+        raise InputError(f'{where}: {len(shared)} of the {len(test)} test images are also '
+                         f'training images, such as {shared[0]}: set `split` or data_prefix of '
+                         'both')
 
 
 def _folders(dataset: Dataset) -> Iterator[str]:
-    """Folders that hold the images of a data set."""
+    """Yield the folders that contain the images of a data set."""
     if isinstance(dataset, Subset):
         yield from _folders(dataset.dataset)
     elif isinstance(dataset, ConcatDataset):
@@ -86,10 +84,6 @@ def _folders(dataset: Dataset) -> Iterator[str]:
             yield from _folders(child)
     else:
         yield os.path.abspath(_root(dataset) or getattr(dataset, 'img_prefix', None) or '')
-
-
-def _one_holds_the_other(one: str, other: str) -> bool:
-    return os.path.commonpath([one, other]) in (one, other)
 
 
 def _paths(dataset: Dataset) -> Iterator[str]:
@@ -106,5 +100,5 @@ def _paths(dataset: Dataset) -> Iterator[str]:
 
 
 def _root(dataset: Dataset) -> str:
-    """What the names of images count from: a packed file is a folder of its own."""
+    """Return what image names are relative to: a packed file acts as a folder."""
     return str(dataset.path) if isinstance(dataset, PackedImages) else ''

@@ -1,4 +1,4 @@
-"""The training set seen whole: every image once, in order, uncropped."""
+"""The training set as whole images: each once, in order, uncropped."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _MOVE_PIXELS = {
 
 
 def base_dataset(dataset: Dataset) -> Dataset:
-    """The data set under wrappers that repeat or reorder its samples.
+    """Return the data set under wrappers that repeat or reorder its samples.
 
     Raises:
-        InputError: A concatenation whose samples share indices.
+        InputError: The samples of a concatenation share indices.
     """
-    # MMEngine's wrapper for `num_batch_per_epoch` has it under another name.
+    # MMEngine's wrapper for `num_batch_per_epoch` calls it `_dataset`.
     while (name := next((n for n in ('dataset', '_dataset') if hasattr(dataset, n)), None)):
         dataset = getattr(dataset, name)
     if isinstance(dataset, _AnyConcat) and not isinstance(dataset, ConcatDataset):
@@ -44,88 +44,87 @@ def base_dataset(dataset: Dataset) -> Dataset:
 
 
 def whole_image_view(dataset: Dataset, size: tuple[int, int] | None = None) -> Dataset:
-    """A copy of a training set whose samples are whole images, always the same.
+    """Return a view of a training set whose samples are deterministic whole images.
 
-    The pipeline is the training one up to its crop (loading and the like), then a
-    plain resize.
+    Its pipeline is the training pipeline up to the crop, then a plain resize.
 
     Args:
         dataset: Training set with ``RandomResizedCropWithBox`` in its pipeline.
-        size: Height and width of the whole images. Defaults to the crop's output size,
-            so that the map's grid is the model's.
+        size: Height and width of the whole images. Defaults to the output size of the crop, so
+            that the grid of the map is the model's.
 
     Returns:
         A view that shares the data; item i is sample i.
 
     Raises:
-        InputError: No recording crop in the pipeline, chance before it, or a
-            transform after it that moves pixels: then map and crop would not match.
+        InputError: No recording crop in the pipeline, a random transform before it, or one that
+            moves pixels after it, so that map and crop would not match.
     """
     dataset = base_dataset(dataset)
     view = copy.copy(dataset)
     if isinstance(view, ConcatDataset):
         view.datasets = [whole_image_view(child, size) for child in view.datasets]
         return view
-    transforms = _in_line(dataset.pipeline.transforms)
+    transforms = _flatten_repeats(dataset.pipeline.transforms)
     crops = [i for i, t in enumerate(transforms) if isinstance(t, RandomResizedCropWithBox)]
     if not crops:
         raise InputError(
-            "the training pipeline has no 'amt_mm.RandomResizedCropWithBox': guided masking must "
-            'know where each crop was cut (the overlays under configs/_base_/amt put it there)')
-    _check_still(transforms[:crops[0]])
-    _check_in_place(transforms[crops[0] + 1:])
+            "the training pipeline has no 'amt_mm.RandomResizedCropWithBox': guided masking needs "
+            'the box of each crop (the overlays in configs/_base_/amt add it)')
+    _check_deterministic(transforms[:crops[0]])
+    _check_pixels_stay(transforms[crops[0] + 1:])
     view.pipeline = Compose([
         *transforms[:crops[0]],
         *transforms[crops[0]].whole_image(size),
         PackInputs(meta_keys=('sample_idx', )),
     ])
-    view.test_mode = True  # a broken image stops instead of becoming another sample
+    view.test_mode = True  # stop at unreadable images instead of replacing them
     return view
 
 
-def _in_line(transforms: list) -> list:
-    """The transforms that one crop passes, with those under :class:`RepeatedCrops`."""
+def _flatten_repeats(transforms: list) -> list:
+    """Return the transforms of one crop, including those of :class:`RepeatedCrops`."""
     return [inner for transform in transforms
             for inner in (transform.transforms if isinstance(transform, RepeatedCrops)
                           else [transform])]
 
 
-def _check_still(transforms: list) -> None:
+def _check_deterministic(transforms: list) -> None:
     for transform in transforms:
         if getattr(transform, '_methods_with_randomness', None):
-            raise InputError(f'{type(transform).__name__} stands before RandomResizedCropWithBox '
-                             'in the training pipeline: saliency is that of the image as it is, so '
-                             'put what changes it by chance after the crop')
+            raise InputError(f'{type(transform).__name__} comes before RandomResizedCropWithBox '
+                             'in the training pipeline: saliency is computed on the original '
+                             'image, so move random transforms behind the crop')
 
 
-def _check_in_place(transforms: list) -> None:
-    names = [type(transform).__name__ for transform in _unwrapped(transforms)]
+def _check_pixels_stay(transforms: list) -> None:
+    names = [type(transform).__name__ for transform in _flatten(transforms)]
     for name in names:
         if name in _MOVE_PIXELS:
-            raise InputError(f'{name} stands after RandomResizedCropWithBox in the training '
-                             'pipeline and moves pixels, which the crop box does not tell: only '
-                             'RandomFlip may')
+            raise InputError(f'{name} comes after RandomResizedCropWithBox in the training '
+                             'pipeline and moves pixels, which the crop box does not record: '
+                             'remove it (only RandomFlip is supported)')
     if names.count('RandomFlip') > 1:
-        raise InputError('the training pipeline flips twice, and a sample tells its last flip '
-                         "only: use one RandomFlip with prob=[.25, .25, .25] and direction="
+        raise InputError('the training pipeline flips twice, but samples record their last '
+                         "flip only: use one RandomFlip with prob=[.25, .25, .25] and direction="
                          "['horizontal', 'vertical', 'diagonal']")
 
 
-def _unwrapped(transforms: Iterable) -> Iterator:
-    """All transforms, with those in wrappers such as RandomApply and RandomChoice."""
+def _flatten(transforms: Iterable) -> Iterator:
+    """Yield all transforms, including those in wrappers such as RandomApply and RandomChoice."""
     for transform in transforms:
         if not isinstance(transform, (list, tuple, Compose)):
             yield transform
         inner = getattr(transform, 'transforms', transform)
         if isinstance(inner, (list, tuple, Compose)):
-            yield from _unwrapped(inner)
+            yield from _flatten(inner)
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """Identity of a data set: number, names and order of its samples.
+    """Return the identity of a data set: number, names and order of its samples.
 
-    Names are paths relative to the data root, so that a moved data set stays
-    itself; samples without a path count by their pixels. A packed data set carries it.
+    Names are paths relative to the data root, so moving a data set does not change it; samples
+    without a path count by their pixels. Packed data sets store it.
     """
     dataset = base_dataset(dataset)
     if isinstance(dataset, PackedImages):
@@ -134,13 +133,9 @@ def dataset_fingerprint(dataset: Dataset) -> str:
 
 
 def sample_names(dataset: Dataset) -> Iterator[str]:
-    """Names of the samples, in order, as :func:`dataset_fingerprint` counts them.
-
-    Args:
-        dataset: As :func:`base_dataset` gives it.
-    """
+    """Yield the sample names that :func:`dataset_fingerprint` uses, of a :func:`base_dataset`."""
     if isinstance(dataset, ConcatDataset):
-        # Two folders may hold the same names: where they lie beside each other tells them apart.
+        # Folders may contain equal names: their relative places distinguish them.
         children = [base_dataset(child) for child in dataset.datasets]
         roots = [os.path.abspath(getattr(child, 'data_root', None) or '') for child in children]
         common = os.path.commonpath(roots)
@@ -161,9 +156,9 @@ def sample_names(dataset: Dataset) -> Iterator[str]:
 
 
 def _inside(path: str, root: str) -> str:
-    """``os.path.relpath(path, root)`` of a path that begins with ``root``."""
+    """Return ``os.path.relpath(path, root)`` of a path that starts with ``root``."""
     name = path.removeprefix(root.rstrip('/') + '/')
-    # relpath takes three times as long as all else for a sample; few paths need it.
+    # relpath takes three times as long as everything else per sample; few paths need it.
     if name != path and name[:1] != '/' and os.path.normpath(name) == name:
         return name
     return os.path.relpath(path, root)

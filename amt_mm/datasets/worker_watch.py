@@ -1,4 +1,4 @@
-"""What each loading process is reading, for the line that names one which died or hangs."""
+"""What each loader worker is reading, to name the sample when one dies or hangs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import get_worker_info
 
-# Of a batch that is read at once, so many samples are named.
+# Number of samples named of a batch that is read at once.
 _MOST = 3
 _live: weakref.WeakSet[WorkerWatch] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a worker is doing.
+    """What a worker is reading.
 
     Attributes:
         worker: Its number.
         pid: Its process.
-        seconds: For how long.
+        seconds: Since it started reading.
         names: Of the samples, the first ones of a batch.
-        samples: How many there are.
+        samples: Number of samples.
     """
 
     worker: int
@@ -37,17 +37,17 @@ class Reading:
 
 
 class WorkerWatch:
-    """A table in shared memory, one row a worker: process, since when, which samples.
+    """A table in shared memory with one row per worker: process, start, samples.
 
-    A row costs two microseconds a sample to keep.
+    Updating a row takes two microseconds per sample.
 
     Args:
-        workers: Number of loading processes.
-        names: Name of a sample by its index.
+        workers: Number of loader workers.
+        names: Maps a sample index to its name.
     """
 
     def __init__(self, workers: int, names: Callable[[int], str | None]) -> None:
-        # Columns: process, begin in ns (0: idle), number of samples, the first ones.
+        # Columns: process, start in ns (0: idle), number of samples, the first ones.
         self._rows = torch.zeros(workers, 3 + _MOST, dtype=torch.int64).share_memory_()
         self._names = names
         self._pid = os.getpid()
@@ -55,11 +55,7 @@ class WorkerWatch:
 
     @contextmanager
     def reading(self, *keys: int) -> Iterator[None]:
-        """Keep note of what this worker reads; nothing outside of workers.
-
-        Args:
-            *keys: Indices of the samples.
-        """
+        """Record that this worker reads the samples; no effect outside workers."""
         info = get_worker_info()
         if info is None or info.id >= len(self._rows):
             yield
@@ -73,20 +69,20 @@ class WorkerWatch:
             row[1] = 0
 
     def of(self, pid: int) -> Reading | None:
-        """What a process is reading, None if it is none of ours or idle."""
+        """Return what a process is reading, None if it is unknown or idle."""
         return next((reading for reading in self.all() if reading.pid == pid), None)
 
     def pids(self) -> list[int]:
-        """Of the workers that have begun to read."""
+        """Return the processes of the workers that have started to read."""
         return [pid for pid in self._rows[:, 0].tolist() if pid]
 
     def number(self, pid: int) -> int | None:
-        """Number of a worker by its process, None if it is none of ours."""
+        """Return the number of a worker by its process, None if unknown."""
         found = (self._rows[:, 0] == pid).nonzero() if len(self._rows) else ()
         return int(found[0]) if len(found) else None
 
     def all(self) -> list[Reading]:
-        """What the workers that are not idle are reading, the longest first."""
+        """Return what the busy workers are reading, the longest first."""
         readings = []
         for worker, (pid, begin, count, *first) in enumerate(self._rows.tolist()):
             if begin:
@@ -97,5 +93,5 @@ class WorkerWatch:
 
 
 def live_watches() -> list[WorkerWatch]:
-    """All that this process has made and not yet given up."""
+    """Return all watches that this process has created and that still exist."""
     return [watch for watch in _live if watch._pid == os.getpid()]

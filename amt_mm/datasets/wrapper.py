@@ -1,4 +1,4 @@
-"""The base of data sets that stand around another one."""
+"""Base class of data set wrappers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from amt_mm.registry import DATASETS
 
 
 class DatasetWrapper(Dataset):
-    """A data set around another: of the same length, and in all but its samples that one.
+    """A data set around another, of equal length, that changes only its samples.
 
-    Whatever else is read from this object or set on it is read from and set on the data
-    set, so that hooks which change its pipeline need not know of the wrapper. What a
-    subclass keeps for itself it enters in ``self.__dict__``.
+    All other attributes are read from and set on the inner data set, so hooks that change its
+    pipeline need not know the wrapper. Subclasses keep their own attributes in ``self.__dict__``.
 
     Args:
         dataset: The data set, or its config.
@@ -25,16 +24,16 @@ class DatasetWrapper(Dataset):
             DATASETS.build(dataset) if isinstance(dataset, dict) else dataset)
 
     def __len__(self) -> int:
-        """Of the data set."""
+        """Length of the data set."""
         return len(self.dataset)
 
     def __getattr__(self, name: str) -> Any:
-        """What the data set has beyond its samples."""
-        # A copy in the making has no data set yet, and is not to be made by the data set's rules.
+        """Delegate to the data set."""
+        # During copying there is no data set yet, and its rules for copies must not apply.
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Hooks that change a pipeline mean the data set's."""
+        """Delegate to the data set."""
         setattr(self.dataset, name, value)

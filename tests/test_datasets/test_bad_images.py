@@ -1,4 +1,4 @@
-"""The list of bad images: each once, whoever finds it, and a limit."""
+"""The list of unreadable images: each once, whoever finds it, and the limit."""
 
 import multiprocessing
 
@@ -21,7 +21,7 @@ def make(folder, rank=0, max_bad=.5, names=name_of, samples=200):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(bad_images, '_LOOK', 0)
+    monkeypatch.setattr(bad_images, '_INTERVAL', 0)
 
 
 def test_each_image_has_one_line_with_its_reason(tmp_path):
@@ -35,7 +35,7 @@ def test_each_image_has_one_line_with_its_reason(tmp_path):
     assert len(bad) == 2 and 5 in bad and 6 not in bad
 
 
-def test_a_resumed_run_knows_them_and_counts_none_twice(tmp_path):
+def test_a_resumed_run_reads_the_list_and_counts_none_twice(tmp_path):
     make(tmp_path).add(5, 'empty')
     again = make(tmp_path)
     assert 5 in again
@@ -52,25 +52,25 @@ def test_other_ranks_count_too(tmp_path, at_once):
     assert (tmp_path / 'bad_images_rank1.txt').read_text() == '6\tfolder/6.jpg\tempty\n'
 
 
-def test_others_are_looked_at_now_and_then_only(tmp_path):
+def test_other_files_are_read_at_intervals(tmp_path):
     first, second = make(tmp_path, 0), make(tmp_path, 1)
     assert 6 not in first
     second.add(6, 'empty')
     assert 6 not in first
-    first.look()
+    first.read_new()
     assert 6 in first
 
 
-def test_the_limit_is_a_share(tmp_path):
+def test_the_limit_is_a_fraction(tmp_path):
     bad = make(tmp_path, max_bad=.01)
     bad.add(5, 'empty')
     bad.add(6, 'empty')
     with pytest.raises(InputError, match=r'3 of 200 images cannot be read, more than max_bad=0.01 '
                        r'allows: folder/5.jpg, folder/6.jpg, folder/7.jpg \(reasons in'):
         bad.add(7, 'empty')
-    # As the next run sees it.
+    # In the next run.
     again = make(tmp_path, max_bad=.01)
-    again.look()
+    again.read_new()
     with pytest.raises(InputError, match='3 of 200'):
         again.check()
 
@@ -83,23 +83,23 @@ def test_an_image_under_several_indices_counts_once(tmp_path):
 
 
 @pytest.mark.parametrize('max_bad', [-.1, 1.5])
-def test_no_share(tmp_path, max_bad):
+def test_refuses_an_invalid_fraction(tmp_path, max_bad):
     with pytest.raises(InputError, match='max_bad='):
         make(tmp_path, max_bad=max_bad)
 
 
-def test_lines_of_another_data_set_do_not_count(tmp_path):
+def test_ignores_lines_of_another_data_set(tmp_path):
     make(tmp_path).add(5, 'empty')
     make(tmp_path).add(199, 'empty')
     other = make(tmp_path, names=lambda index: f'other/{index}.jpg')
-    other.look()
+    other.read_new()
     smaller = make(tmp_path, names=lambda index: name_of(index) if index < 100 else None)
-    smaller.look()
+    smaller.read_new()
     assert len(other) == 0 and smaller.names() == ['folder/5.jpg']
 
 
 @pytest.mark.parametrize('cut', range(1, 25))
-def test_a_half_written_line_spoils_no_other(tmp_path, cut):
+def test_an_incomplete_line_affects_no_other(tmp_path, cut):
     make(tmp_path).add(5, 'empty')
     make(tmp_path).add(16, 'is empty')
     path = tmp_path / 'bad_images_rank0.txt'
@@ -107,7 +107,7 @@ def test_a_half_written_line_spoils_no_other(tmp_path, cut):
     bad = make(tmp_path)
     bad.add(17, 'empty')
     again = make(tmp_path)
-    again.look()
+    again.read_new()
     assert set(again.names()) - {'folder/16.jpg'} == {'folder/5.jpg', 'folder/17.jpg'}
 
 
@@ -119,7 +119,7 @@ def test_names_of_any_kind(tmp_path, name):
     assert 5 in again and (tmp_path / 'bad_images_rank0.txt').read_bytes().count(b'\n') == 1
 
 
-def test_a_list_that_was_removed_is_begun_anew(tmp_path):
+def test_a_deleted_list_starts_over(tmp_path):
     bad = make(tmp_path)
     bad.add(5, 'empty')
     bad.path.unlink()

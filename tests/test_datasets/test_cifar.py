@@ -24,7 +24,7 @@ def test_images_are_bgr_in_the_order_of_the_batches(tmp_path, monkeypatch, cls, 
         assert info['sample_idx'] == index and info['gt_label'] == labels[index]
 
 
-def test_only_the_order_of_colours_differs_from_mmpretrains(tmp_path, monkeypatch):
+def test_only_the_channel_order_differs_from_mmpretrain(tmp_path, monkeypatch):
     write_cifar(monkeypatch, tmp_path, noise(5, 32), [1, 2, 3, 4, 5], 'train')
     write_cifar(monkeypatch, tmp_path, noise(2, 32, seed=1), [6, 7], 'test')
     monkeypatch.setattr(TheirCIFAR10, 'train_list', CIFAR10.train_list)
@@ -38,12 +38,12 @@ def test_only_the_order_of_colours_differs_from_mmpretrains(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(('cls', 'name'), [(CIFAR10, 'cifar10'), (CIFAR100, 'cifar100')])
-def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch, cls, name):
+def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch, cls, name):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         cls(data_root=f'data/{name}')
     assert str(caught.value) == (
-        f'data/{name}/{cls.base_folder}: there is no such folder; get the data set by: '
+        f'data/{name}/{cls.base_folder}: does not exist; get the data set by: '
         f'python tools/dataset_tools/download_dataset.py {name} --root data')
     assert not (tmp_path / 'data').exists(), 'nothing is downloaded'
 

@@ -19,7 +19,7 @@ from amt_mm.errors import InputError
 
 @ROOT_DATASETS.register_module(name='ShadesOfGrey')
 class Shades(BaseDataset):
-    """Flat images; the grey of each says which image it truly is."""
+    """Flat images whose grey identifies them."""
 
     def __init__(self, shades, broken=(), **kwargs):
         self.shades, self.broken = shades, broken
@@ -32,7 +32,7 @@ class Shades(BaseDataset):
 
     def paint(self, results):
         if results['shade'] in self.broken:
-            return None  # as a loader gives an image that it cannot read
+            return None  # as loaders do for unreadable images
         results['img'] = np.full((20, 30, 3), results['shade'], np.uint8)
         return results
 
@@ -47,7 +47,7 @@ def shade(data):
 
 
 def show(dataset):
-    """True image and recorded index of every item."""
+    """Identity of the image and recorded index of every item."""
     items = [dataset[index] for index in range(len(dataset))]
     return [(shade(data), data['data_samples'].sample_idx) for data in items]
 
@@ -56,8 +56,8 @@ def three_children(**kwargs):
     return ConcatDataset([Shades([10, 11]), Shades([20], **kwargs), Shades([30, 31, 32])])
 
 
-def test_counts_samples_over_the_whole():
-    # Trap 2: no two samples share an index, so none share a map.
+def test_indices_are_unique_across_children():
+    # Samples that share an index would share a saliency map.
     whole, shades = three_children(), [10, 11, 20, 30, 31, 32]
     assert len(whole) == 6
     for index, wanted in enumerate(shades):
@@ -76,14 +76,14 @@ def test_negative_indices_mean_the_same_sample():
         assert whole.get_data_info(index - 6)['sample_idx'] == index
 
 
-def test_mmengines_own_would_share_indices():
-    # What the class is for; if this changes upstream, the class may go.
+def test_mmengines_class_shares_indices():
+    # The reason for our class, which may be removed if this changes upstream.
     plain = PlainConcatDataset([Shades([10, 11]), Shades([20])])
     assert plain[0]['data_samples'].sample_idx == plain[2]['data_samples'].sample_idx == 0
 
 
 def test_a_replaced_image_keeps_the_index_of_the_one_shown():
-    # Trap 2: the child shows another image instead of a broken one.
+    # The child replaces an unreadable image by another one.
     whole = ConcatDataset([Shades([10, 11]), Shades([20, 21, 22, 23], broken=(21, ))])
     shades = [10, 11, 20, 21, 22, 23]
     seen = set()
@@ -114,8 +114,8 @@ def test_a_repeated_child_is_refused(lazy):
     assert '\n' not in str(caught.value)
 
 
-def test_a_child_that_oversamples_is_refused_or_served():
-    # ClassBalancedDataset repeats samples of rare classes, as RepeatDataset repeats all.
+def test_an_oversampling_child_is_refused_or_supported():
+    # ClassBalancedDataset repeats samples of rare classes.
     child = dict(type='ClassBalancedDataset', oversample_thr=.9,
                  dataset=dict(type='ShadesOfGrey', shades=[1, 2]))
     assert len(ClassBalancedDataset(Shades([1, 2]), .9)) > 2
@@ -137,20 +137,20 @@ def test_repeating_the_whole_is_fine():
 
 
 @pytest.mark.parametrize('use', [base_dataset, whole_image_view, dataset_fingerprint])
-def test_mmengines_own_is_refused(use):
+def test_mmengines_class_is_refused(use):
     with pytest.raises(InputError, match='amt_mm.ConcatDataset') as caught:
         use(PlainConcatDataset([Shades([10]), Shades([20])]))
     assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('use', [whole_image_view, dataset_fingerprint])
-def test_mmengines_own_is_refused_inside_ours(use):
+def test_mmengines_class_is_refused_inside_ours(use):
     plain = dict(type='ConcatDataset', datasets=[Shades([10]), Shades([20])])
     with pytest.raises(InputError, match='amt_mm.ConcatDataset'):
         use(ConcatDataset([plain, Shades([30])]))
 
 
-def test_mmengines_own_is_refused_inside_a_repetition():
+def test_mmengines_class_is_refused_inside_a_repetition():
     plain = RepeatDataset(dict(type='ConcatDataset', datasets=[Shades([10]), Shades([20])]), 2)
     with pytest.raises(InputError, match='amt_mm.ConcatDataset'):
         whole_image_view(plain)

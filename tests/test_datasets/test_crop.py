@@ -22,14 +22,14 @@ def picture(height, width, channels=3, seed=0):
 CROPS = [
     dict(scale=16), dict(scale=(24, 40)), dict(scale=16, crop_ratio_range=(.2, 1.0)),
     dict(scale=(16, 8), interpolation='bicubic', backend='pillow'),
-    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # gives up: centre
+    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # falls back to the centre
     dict(scale=16, max_attempts=0)]
 
 
 @pytest.mark.parametrize('size', [(37, 61), (61, 37), (48, 48), (20, 90), (1, 3)])
 @pytest.mark.parametrize('kwargs', CROPS)
-def test_draws_and_cuts_what_mmpretrain_does(kwargs, size):
-    # Trap 1: the recorded box is no second draw; pixels and the stream of chance are the same.
+def test_crops_as_mmpretrain_does(kwargs, size):
+    # Recording the box draws nothing: pixels and random stream stay the same.
     ours, theirs = RandomResizedCropWithBox(**kwargs), RandomResizedCrop(**kwargs)
     image = picture(*size)
     for seed in range(8):
@@ -68,7 +68,7 @@ def test_the_box_is_where_the_pixels_come_from(kwargs, channels):
         assert len(boxes) > 8
 
 
-def test_the_box_counts_from_the_image_that_the_crop_found():
+def test_the_box_is_relative_to_the_input_of_the_crop():
     crop = RandomResizedCropWithBox(scale=16, crop_ratio_range=(1., 1.),
                                     aspect_ratio_range=(2., 2.))
     results = Resize(scale=(40, 20))({'img': picture(37, 61)})
@@ -95,7 +95,7 @@ PATCH, CROP = 8, (40, 48)  # a crop of 5 x 6 patches
 
 @pytest.fixture
 def preprocessor(tmp_path):
-    """Maps of 35 samples; sample k attends to cell k alone."""
+    """Maps of 35 samples; sample k attends to cell k only."""
     writer = SaliencyWriter(tmp_path / 'maps', 35, MAP_GRID, 'f')
     writer.write(torch.arange(35), torch.eye(35))
     preprocessor = AMTDataPreprocessor(dict(type='amt_mm.AMTMaskGenerator'))
@@ -104,7 +104,7 @@ def preprocessor(tmp_path):
 
 
 def crop_of_bright_block(cell, flip, seed):
-    """The real transforms on a black image with one bright block, the cell of the map."""
+    """Apply the transforms to a black image with one bright block, a cell of the map."""
     row, column = divmod(cell, MAP_GRID[1])
     image = np.zeros((MAP_GRID[0] * CELL, MAP_GRID[1] * CELL, 3), np.uint8)
     image[row * CELL:(row + 1) * CELL, column * CELL:(column + 1) * CELL] = 255
@@ -122,8 +122,8 @@ def crop_of_bright_block(cell, flip, seed):
     dict(prob=[.25, .25, .25], direction=['horizontal', 'vertical', 'diagonal'])],
     ids=['none', 'horizontal', 'vertical', 'diagonal', 'any'])
 def test_the_brightest_patch_has_the_largest_weight(preprocessor, flip):
-    # Trap 1: image and map share one draw, on an image that is not square. Trap 2: and sample k
-    # finds row k of the maps.
+    # Image and map share one crop, on an image that is not square, and sample k uses row k of the
+    # maps.
     flip, clear, draws = RandomFlip(**flip), 0, 0
     rows, columns = CROP[0] // PATCH, CROP[1] // PATCH
     for cell in range(35):
@@ -134,7 +134,7 @@ def test_the_brightest_patch_has_the_largest_weight(preprocessor, flip):
             light = light.reshape(rows, PATCH, columns, PATCH).mean(dim=(1, 3)).flatten()
             draws += 1
             if light.max() == 0:
-                # Outside the crop: at most the slope of the cell reaches in.
+                # Outside the crop: at most the slope of the cell reaches into it.
                 assert row.max() < .51
                 continue
             first, second = light.topk(2).values
@@ -142,14 +142,14 @@ def test_the_brightest_patch_has_the_largest_weight(preprocessor, flip):
                 clear += 1
                 assert row.argmax() == light.argmax()
             else:
-                # Two patches share the block, or only its rim is in the crop.
+                # Two patches share the block, or only its edge is in the crop.
                 assert light[row.argmax()] > .5 * first
             assert torch.corrcoef(torch.stack([light, row]))[0, 1] > .7
     assert draws == 140
     assert clear > 30, 'too few draws that can tell'
 
 
-def test_weights_ask_for_what_the_transforms_record(preprocessor):
+def test_weights_require_what_the_transforms_record(preprocessor):
     data = crop_of_bright_block(3, RandomFlip(prob=1.), seed=0)
     del data['data_samples'].crop_box
     with pytest.raises(InputError, match='crop_box'):

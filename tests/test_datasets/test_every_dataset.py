@@ -1,4 +1,4 @@
-"""What holds for every data set alike: colours, pipelines, pre-training."""
+"""What holds for every data set: colours, pipelines, pre-training."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from amt_mm.registry import DATASETS
 NAMES = ['cifar10', 'cifar100', 'stl10', 'stl10 unlabeled', 'tiny-imagenet', 'imagenet', 'folder',
          'scenes']
 CROP = dict(type='amt_mm.RandomResizedCropWithBox', scale=(16, 24), crop_ratio_range=(.2, 1.))
-# One for file data sets and those that hold their images.
+# For file data sets and those with images in memory.
 PRETRAIN = [dict(type='amt_mm.LoadImage'), CROP, dict(type='RandomFlip', prob=.5),
             dict(type='amt_mm.PackInputsWithBox')]
 PROBE = [dict(type='amt_mm.LoadImage'), dict(type='ResizeEdge', scale=36, edge='short'),

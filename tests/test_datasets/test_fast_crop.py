@@ -25,14 +25,14 @@ from amt_mm.registry import TRANSFORMS
 
 
 def photograph(height, width, seed=0):
-    """Colours whose power falls with the square of frequency, as in photographs."""
+    """Colours whose power decreases with the square of frequency, as in photographs."""
     chance = np.random.RandomState(seed)
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)
     amplitude = 1 / np.maximum(np.hypot(rows, columns), 1 / max(height, width))
     planes = [np.fft.ifft2(np.fft.fft2(chance.randn(height, width)) * amplitude).real
               for _ in range(3)]
     image = np.stack(planes, -1)
-    # Channels of a photograph resemble each other.
+    # Channels of photographs are correlated.
     image = image + 2 * image.mean(-1, keepdims=True)
     return np.clip(128 + 45 * image / image.std(), 0, 255).astype(np.uint8)
 
@@ -49,7 +49,7 @@ def crops(path, load, crop, seeds=range(8)):
 
 
 def same(found, wanted):
-    """Within 1, but for one value in 200, which rounding in between may move a little further."""
+    """Within 1, except one value in 200 because of intermediate rounding."""
     difference = np.abs(found.astype(int) - wanted)
     return (difference > 1).mean() < .005 and difference.max() < 10
 
@@ -61,7 +61,7 @@ FORMATS = {
 
 @pytest.fixture(params=['libturbojpeg', 'opencv'])
 def decoder(request, monkeypatch):
-    """With and without the library that decodes parts."""
+    """With and without libturbojpeg."""
     if request.param == 'opencv':
         monkeypatch.setattr(encoded_module, 'decode_part', lambda *args: None)
     elif encoded_module.decode_part.__globals__['libturbojpeg']() is None:
@@ -71,14 +71,14 @@ def decoder(request, monkeypatch):
 @pytest.mark.parametrize('name', FORMATS)
 @pytest.mark.parametrize('size', [(113, 150), (150, 67), (375, 500)], ids=str)
 def test_equals_mmpretrain_with_pillow(tmp_path, decoder, name, size):
-    # Same draws, same stream of chance afterwards, same box, same pixels within 1.
+    # Same draws, same random stream afterwards, same box, same pixels within 1.
     path = save(tmp_path / name, photograph(*size), **FORMATS[name])
     options = dict(scale=(96, 80), crop_ratio_range=(.2, 1.), interpolation='bicubic',
                    backend='pillow')
     wanted = crops(path, LoadImage(), RandomResizedCropWithBox(**options))
     stock = crops(path, LoadImage(), RandomResizedCrop(**options))
     found = crops(path, ReadImage(), DecodeRandomResizedCrop(**options))
-    reduced = min(size) >= 200  # then some crops are decoded at half the size
+    reduced = min(size) >= 200  # some crops are then decoded at half the size
     for (a, after_a), (b, after_b), (c, after_c) in zip(wanted, found, stock, strict=True):
         assert after_a == after_b == after_c
         assert a['crop_box'] == b['crop_box']
@@ -89,7 +89,7 @@ def test_equals_mmpretrain_with_pillow(tmp_path, decoder, name, size):
 
 @pytest.mark.parametrize('interpolation', ['bicubic', 'bilinear'])
 @pytest.mark.parametrize('part', [(0, 0, 40, 30), (17, 32, 60, 64), (90, 121, 1, 1)])
-def test_parts_are_those_of_the_whole_image(tmp_path, decoder, part, interpolation):
+def test_parts_equal_those_of_the_whole_image(tmp_path, decoder, part, interpolation):
     path = save(tmp_path / 'a.jpg', photograph(113, 150), subsampling=2)
     top, left, height, width = part
     image = ReadImage()({'img_path': path})['img']
@@ -108,7 +108,7 @@ def test_parts_are_those_of_the_whole_image(tmp_path, decoder, part, interpolati
 
 
 def power(images):
-    """Power in rings of spatial frequency, the mean colour left out."""
+    """Power in rings of spatial frequency, without the mean colour."""
     grey = np.stack(images).astype(float).mean(-1)
     side = grey.shape[-1]
     window = np.hanning(side)
@@ -134,7 +134,7 @@ def test_reduced_decoding_keeps_the_statistics(tmp_path, decoder, monkeypatch, s
         theirs += [r['img'] for r, _ in crops(path, LoadImage(), stock, [seed])]
     assert set(seen) == {reduction}
     a, b = np.stack(ours).astype(float), np.stack(theirs).astype(float)
-    assert np.abs(a - b).mean() < 5  # most of it is the shift by part of a pixel
+    assert np.abs(a - b).mean() < 5  # mostly a subpixel shift
     assert abs(a.mean() - b.mean()) < .2
     assert a.std() / b.std() == pytest.approx(1, abs=.02)
     ratio = power(ours) / power(theirs)
@@ -143,7 +143,7 @@ def test_reduced_decoding_keeps_the_statistics(tmp_path, decoder, monkeypatch, s
 
 
 def test_shrinking_does_not_alias():
-    # Stripes one pixel wide are grey from afar; unfiltered sampling would show false stripes.
+    # One-pixel stripes average to grey; unfiltered sampling would alias.
     stripes = np.zeros((300, 300, 3), np.uint8)
     stripes[:, ::2] = 255
     crop = DecodeRandomResizedCrop(scale=100, crop_ratio_range=(1., 1.),
@@ -216,7 +216,7 @@ FAST = ('amt_mm.ReadImage', 'amt_mm.DecodeRandomResizedCrop')
 
 
 @pytest.mark.parametrize('size', [None, (24, 16)])
-def test_whole_images_are_those_of_the_usual_pipeline(folder, size):
+def test_whole_images_equal_those_of_the_regular_pipeline(folder, size):
     slow, fast = (ImageFolder(str(folder), pipeline=pipeline(*names)) for names in (SLOW, FAST))
     assert dataset_fingerprint(slow) == dataset_fingerprint(fast)
     for a, b in zip(whole_image_view(slow, size), whole_image_view(fast, size), strict=True):
@@ -225,8 +225,8 @@ def test_whole_images_are_those_of_the_usual_pipeline(folder, size):
         assert a['data_samples'].sample_idx == b['data_samples'].sample_idx
 
 
-def test_in_stages_each_sample_is_itself(folder):
-    # Without chance (whole crop, no flip) the order of the work cannot show.
+def test_staged_samples_equal_single_ones(folder):
+    # Deterministic (whole crop, no flip), so the order does not matter.
     still = pipeline(*FAST)
     still[1].update(crop_ratio_range=(1., 1.), max_attempts=0)
     still[2].update(prob=0.)
@@ -241,7 +241,7 @@ def test_in_stages_each_sample_is_itself(folder):
     assert dataset_fingerprint(staged) == dataset_fingerprint(dataset)
 
 
-def test_in_stages_pixels_still_come_from_the_box(folder):
+def test_staged_pixels_come_from_the_box(folder):
     staged = StagedDataset(ImageFolder(str(folder), pipeline=pipeline(*FAST)))
     np.random.seed(0)
     samples = staged.__getitems__(list(range(5)))
@@ -258,7 +258,7 @@ def test_in_stages_pixels_still_come_from_the_box(folder):
         assert same(sample['inputs'].permute(1, 2, 0).numpy(), wanted)
 
 
-def test_in_stages_a_broken_image_is_replaced_by_the_data_sets_rule(folder):
+def test_staged_unreadable_images_are_replaced_by_the_data_set(folder):
     (folder / '2.jpg').write_bytes(b'')
     still = pipeline(*FAST)
     still[0]['ignore_empty'] = True

@@ -29,7 +29,7 @@ def test_the_overlay_makes_a_baseline_fast(tmp_path, baseline):
     assert built(cfg.train_dataloader.dataset.pipeline) == FAST
 
 
-def test_an_overlay_of_amt_takes_the_same_entries(tmp_path):
+def test_an_amt_overlay_accepts_the_same_entries(tmp_path):
     leaf = tmp_path / 'leaf.py'
     fragment = Config.fromfile(CONFIGS / '_base_/datasets/fast_input.py')
     leaf.write_text(

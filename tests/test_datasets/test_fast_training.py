@@ -1,4 +1,4 @@
-"""The parts of the fast pipeline in a guided training, with a refresh before each epoch."""
+"""Guided training with the fast pipeline, with a refresh before each epoch."""
 
 import numpy as np
 import pytest

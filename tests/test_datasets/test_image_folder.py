@@ -12,7 +12,7 @@ from amt_mm.registry import DATASETS
 
 
 def make(root, names):
-    """Write a small image under each name, of the kind that its extension says."""
+    """Write a small image under each name, in the format of its extension."""
     for number, name in enumerate(names):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
 
 def test_mixed_layout_names_an_example(tmp_path):
     make(tmp_path, ['cat/a.png', 'loose.png'])
-    with pytest.raises(InputError, match='loose.png lies beside') as error:
+    with pytest.raises(InputError, match='loose.png is not in a class subfolder') as error:
         ImageFolder(data_root=str(tmp_path))
     assert '\n' not in str(error.value)
     dataset = ImageFolder(data_root=str(tmp_path), with_label=False)
@@ -63,7 +63,7 @@ def test_mixed_layout_names_an_example(tmp_path):
     assert 'gt_label' not in dataset.get_data_info(0)
 
 
-def test_labels_required_of_a_flat_folder(tmp_path):
+def test_a_flat_folder_cannot_have_labels(tmp_path):
     make(tmp_path, ['a.png'])
     with pytest.raises(InputError, match='class subfolders'):
         ImageFolder(data_root=str(tmp_path), with_label=True)
@@ -91,7 +91,7 @@ def test_arguments_out_of_range(tmp_path, argument):
 def test_classes_given(tmp_path):
     make(tmp_path, ['n01/a.png', 'n02/b.png'])
     assert ImageFolder(data_root=str(tmp_path), classes=['cat', 'dog']).CLASSES == ('cat', 'dog')
-    with pytest.raises(InputError, match='2 class subfolders, but 3 classes'):
+    with pytest.raises(InputError, match='2 class subfolders, but 3 classes are configured'):
         ImageFolder(data_root=str(tmp_path), classes=['cat', 'dog', 'ant'])
 
 
@@ -113,7 +113,7 @@ def test_hashed_split_partitions_and_is_stable(tmp_path):
 
 
 def test_labels_agree_between_splits(tmp_path):
-    # Of the single image of the first class only one split can hold it.
+    # Only one split contains the single image of the first class.
     make(tmp_path, ['ant/0.png', *(f'{c}/{i}.png' for c in ('cat', 'dog') for i in range(30))])
     for split in ('train', 'val'):
         dataset = ImageFolder(data_root=str(tmp_path), split=split)
@@ -129,7 +129,7 @@ def test_empty_split(tmp_path):
         try:
             outcomes.append(len(ImageFolder(data_root=str(tmp_path), split=split)))
         except InputError as error:
-            assert 'none of its 1 images falls into split=' in str(error)
+            assert 'none of its 1 images is in split=' in str(error)
             outcomes.append(0)
     assert sum(outcomes) == 1
 
@@ -139,7 +139,7 @@ def test_split_folders_decide(tmp_path, val):
     make(tmp_path, ['train/cat/a.png', 'train/dog/b.png', f'{val}/dog/c.png', 'test/dog/d.png'])
 
     def read(split):
-        # Serialising collects garbage, which is what takes the time here.
+        # Serialising collects garbage, which dominates the duration.
         dataset = ImageFolder(data_root=str(tmp_path), split=split, serialize_data=False)
         assert dataset.CLASSES == ('cat', 'dog')
         return list(zip(names(dataset), dataset.get_gt_labels(), strict=True))
@@ -157,37 +157,37 @@ def test_split_folders_without_classes(tmp_path):
 
 
 @pytest.mark.parametrize(('train', 'test'), [('train', 'test'), ('Train', 'Testing')])
-def test_with_no_val_folder_test_is_the_held_out_split(tmp_path, train, test):
+def test_without_a_val_folder_test_is_the_held_out_split(tmp_path, train, test):
     make(tmp_path, [f'{train}/cat/a.png', f'{train}/dog/b.png', f'{test}/dog/c.png'])
     found = {split: ImageFolder(data_root=str(tmp_path), split=split)
              for split in ('train', 'val', 'all')}
     assert {dataset.CLASSES for dataset in found.values()} == {('cat', 'dog')}
     assert names(found['val']) == [f'{test}/dog/c.png'] and found['val'].get_gt_labels() == [1]
-    # What one tests on is never trained on.
+    # Test images are never trained on.
     for split in ('train', 'all'):
         assert names(found[split]) == [f'{train}/cat/a.png', f'{train}/dog/b.png']
 
 
-def test_capitals_change_nothing(tmp_path):
+def test_case_is_ignored(tmp_path):
     make(tmp_path, ['Train/cat/a.png', 'VAL/cat/b.png', 'Test/cat/c.png'])
     assert names(ImageFolder(data_root=str(tmp_path))) == ['Train/cat/a.png', 'VAL/cat/b.png']
 
 
-def test_class_named_train_is_no_split(tmp_path):
+def test_a_class_named_train_is_not_a_split(tmp_path):
     make(tmp_path, ['train/a.png', 'bus/b.png', 'car/c.png'])
     assert ImageFolder(data_root=str(tmp_path)).CLASSES == ('bus', 'car', 'train')
 
 
 def test_a_folder_beside_splits_is_named(tmp_path):
     make(tmp_path, ['train/cat/a.png', 'extra/cat/b.png', 'val/cat/c.png'])
-    with pytest.raises(InputError, match='extra stands beside train and val, .* no classes'):
+    with pytest.raises(InputError, match='extra is beside the splits train and val: move'):
         ImageFolder(data_root=str(tmp_path))
-    # Without labels all images below the folder are asked for.
+    # Without labels all images below the folder are used.
     assert len(ImageFolder(data_root=str(tmp_path), with_label=False)) == 3
 
 
 class Lines(logging.Handler):
-    """Collects what is logged; MMLogger does not propagate to pytest's own handler."""
+    """Collect log records; MMLogger does not propagate to pytest's handler."""
 
     def __init__(self):
         super().__init__()
@@ -252,7 +252,7 @@ def test_builds_from_config_and_takes_subsets(tmp_path, monkeypatch):
 
 
 def test_the_first_files_of_each_class(tmp_path):
-    """Of the split alone, sorted by name; a short class is taken whole."""
+    """Of the split only, sorted by name; small classes are complete."""
     make(tmp_path, ['train/b/9.png', 'train/b/1.png', 'train/b/5.png', 'train/a/7.png',
                     'val/a/1.png', 'val/a/2.png', 'val/a/3.png', 'val/b/0.png'])
     found = {split: names(ImageFolder(data_root=str(tmp_path), split=split, first_of_class=2))
@@ -261,9 +261,9 @@ def test_the_first_files_of_each_class(tmp_path):
                      'val': ['val/a/1.png', 'val/a/2.png', 'val/b/0.png']}
 
 
-def test_first_of_class_needs_classes(tmp_path):
+def test_first_of_class_requires_classes(tmp_path):
     make(tmp_path, ['a.png', 'b.png'])
-    with pytest.raises(InputError, match='first_of_class needs class labels'):
+    with pytest.raises(InputError, match='first_of_class requires class labels'):
         ImageFolder(data_root=str(tmp_path), first_of_class=1)
     with pytest.raises(InputError, match='first_of_class=0 must be at least 1'):
         ImageFolder(data_root=str(tmp_path), first_of_class=0)

@@ -43,24 +43,24 @@ def test_the_test_split_has_no_labels(tmp_path):
         ('a.JPEG', None), ('b.JPEG', None)]
 
 
-def test_missing_says_the_path_and_what_to_do(tmp_path, monkeypatch):
+def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         ImageNet(data_root='data/imagenet', split='val')
     assert str(caught.value) == (
-        'data/imagenet/val: there is no such folder; ImageNet needs an account, and its archives '
-        'are unpacked here by: python tools/dataset_tools/download_dataset.py imagenet '
+        'data/imagenet/val: does not exist; download the archives of ImageNet with an account of '
+        'yours, and unpack them by: python tools/dataset_tools/download_dataset.py imagenet '
         '--root data --archive FILE FILE FILE')
 
 
-def test_wrong_folders_are_told(tmp_path):
+def test_refuses_wrong_folders(tmp_path):
     touch(tmp_path, ['train/n01440764/a.JPEG', 'train/n01443537/a.JPEG', 'val/a.JPEG'])
     (tmp_path / 'test').mkdir()
-    with pytest.raises(InputError, match='train: has 2 class folders, where 1000 are expected'):
+    with pytest.raises(InputError, match='train: has 2 class folders instead of 1000'):
         ImageNet(data_root=str(tmp_path), split='train')
     with pytest.raises(InputError, match='val: has no class folders; .*meta/val.txt'):
         ImageNet(data_root=str(tmp_path), split='val')
-    with pytest.raises(InputError, match='test: holds no image'):
+    with pytest.raises(InputError, match='test: has no images'):
         ImageNet(data_root=str(tmp_path), split='test')
 
 
@@ -73,9 +73,9 @@ def test_a_wrong_line_is_named(tmp_path, line):
         ImageNet(data_root=str(tmp_path), split='val')
 
 
-def test_a_list_that_is_not_there(tmp_path):
+def test_a_missing_list_is_named(tmp_path):
     touch(tmp_path, ['val/b.JPEG'])
-    with pytest.raises(InputError, match='meta/mine.txt: there is no such file'):
+    with pytest.raises(InputError, match='meta/mine.txt: does not exist'):
         ImageNet(data_root=str(tmp_path), split='val', ann_file='meta/mine.txt')
 
 
@@ -86,7 +86,7 @@ def test_arguments(arguments):
 
 
 def test_the_first_files_of_each_class(tmp_path):
-    """Sorted by name, however the list or the disk has them; a short class is taken whole."""
+    """Sorted by name, whatever the order on disk or in the list; small classes are complete."""
     files = {WNIDS[0]: ['b', 'a', 'c'], WNIDS[1]: ['z'], WNIDS[2]: ['m', 'k', 'l']}
     touch(tmp_path, [f'train/{wnid}/{name}.JPEG' for wnid, names in files.items()
                      for name in names])
@@ -95,9 +95,9 @@ def test_the_first_files_of_each_class(tmp_path):
                               ('l.JPEG', 2)]
 
 
-def test_first_of_class_needs_classes(tmp_path):
+def test_first_of_class_requires_classes(tmp_path):
     touch(tmp_path, ['test/b.JPEG'])
-    with pytest.raises(InputError, match='first_of_class needs class labels'):
+    with pytest.raises(InputError, match='first_of_class requires class labels'):
         ImageNet(data_root=str(tmp_path), split='test', first_of_class=2)
     with pytest.raises(InputError, match='must be at least 1'):
         ImageNet(data_root=str(tmp_path), split='train', first_of_class=0)

@@ -24,7 +24,7 @@ def test_size_and_unit(subsampling, unit, progressive, kind):
 
 @pytest.mark.parametrize(('place', 'value'), [
     (1, b'\0\0'), (3, b'\0\0'), (7, b'\0'), (7, b'\x02'), (7, b'\x51')])
-def test_a_frame_that_makes_no_sense_is_left_to_the_decoder(place, value):
+def test_an_invalid_frame_is_left_to_the_decoder(place, value):
     content = bytearray(jpeg())
     start = content.index(b'\xff\xc0') + 4 + place
     content[start:start + len(value)] = value
@@ -47,7 +47,7 @@ def test_orientation(orientation):
     assert (header.height, header.width) == (37, 53)
 
 
-def test_a_thumbnail_in_the_exif_data_is_not_taken_for_the_image():
+def test_a_thumbnail_in_the_exif_data_is_ignored():
     exif = Image.Exif()
     exif[0x010E] = jpeg(size=(8, 8)).decode('latin1')
     assert read_jpeg_header(jpeg(exif=exif)).width == 53

@@ -22,7 +22,7 @@ def bgr(image):
 
 
 def on_white(rgba):
-    """Composition written out: colour * alpha + 255 * (1 - alpha), as BGR."""
+    """Reference composition: colour * alpha + 255 * (1 - alpha), as BGR."""
     rgba = np.asarray(rgba, dtype=np.float64)
     alpha = rgba[:, :, 3:] / 255
     return (rgba[:, :, :3] * alpha + 255 * (1 - alpha))[:, :, ::-1]
@@ -223,7 +223,7 @@ def test_truncated_file_is_refused(tmp_path, name, share):
     with pytest.raises(InputError) as error:
         load(tmp_path / name)
     message = str(error.value)
-    assert message.startswith(f'{tmp_path / name}: not readable as an image: ')
+    assert message.startswith(f'{tmp_path / name}: cannot be read as an image: ')
     assert '\n' not in message and 'BytesIO' not in message
 
 
@@ -271,13 +271,13 @@ def test_damaged_png_is_refused(tmp_path, photo):
 
 @pytest.mark.parametrize('content, reason', [
     (b'', 'the file is empty'),
-    (b'no image at all', 'of no known image format'),
-    (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'of no known image format'),
-    (b'\xff\xd8\xff', 'of no known image format'),
+    (b'no image at all', 'an unknown image format'),
+    (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'an unknown image format'),
+    (b'\xff\xd8\xff', 'an unknown image format'),
     (b'\x89PNG\r\n\x1a\n', ''),
-    (b'II*\x00', 'not supported'),
+    (b'II*\x00', 'an unsupported kind of TIFF'),
 ])
-def test_no_image_is_refused(tmp_path, content, reason):
+def test_other_files_are_refused(tmp_path, content, reason):
     (tmp_path / 'a.jpg').write_bytes(content)
     with pytest.raises(InputError, match=reason) as error:
         load(tmp_path / 'a.jpg')
@@ -285,7 +285,7 @@ def test_no_image_is_refused(tmp_path, content, reason):
 
 
 def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(InputError, match='there is no such file'):
+    with pytest.raises(InputError, match='the file does not exist'):
         load(tmp_path / 'none.jpg')
     with pytest.raises(InputError, match='it is a folder'):
         load(tmp_path)

@@ -142,7 +142,7 @@ def test_missing_file_and_empty_image(folder, tmp_path):
     (folder / 'cat/a.jpg').write_bytes(b'')
     with pytest.raises(InputError, match=r'a\.jpg.*empty'):
         pack(ImageFolder(str(folder)), tmp_path / 'b.amtpack')
-    assert not os.path.exists(tmp_path / 'b.amtpack') and not list(tmp_path.glob('*.tmp'))
+    assert not os.path.exists(tmp_path / 'b.amtpack') and not list(tmp_path.glob('.b.amtpack*'))
 
 
 def test_a_crash_leaves_the_old_file(folder, packed):

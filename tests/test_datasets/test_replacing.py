@@ -85,7 +85,7 @@ def test_a_file_that_is_deleted_while_training(tmp_path):
     made = replacing(images_of(folder), tmp_path / 'run')
     (folder / 'good_2.jpg').unlink()
     assert made[2]['data_samples'].sample_idx != 2 and made[1]['data_samples'].sample_idx == 1
-    assert 'there is no such file' in made.bad.path.read_text()
+    assert 'the file does not exist' in made.bad.path.read_text()
 
 
 def test_sound_samples_are_what_they_were(tmp_path):
@@ -242,7 +242,7 @@ def test_the_limit_stops_training(tmp_path):
 
 def test_nothing_readable_ends(tmp_path):
     folder = write_folder(tmp_path / 'images', good=0, bad=list(BAD))
-    with pytest.raises(InputError, match='neither are 20 others'):
+    with pytest.raises(InputError, match='nor can 20 others'):
         replacing(images_of(folder), tmp_path / 'run')[0]
 
 

@@ -1,4 +1,4 @@
-"""Samples seeded by their keys: what each draws, and what passes through the wrapper."""
+"""Samples seeded by their keys, and the wrapper."""
 
 import copy
 import itertools
@@ -19,7 +19,7 @@ from amt_mm.datasets.whole_image import whole_image_view
 
 
 class Draws(Dataset):
-    """What each sample draws from the three streams."""
+    """Samples made of draws from the three streams."""
 
     metainfo = {'classes': ('a', 'b')}
 
@@ -37,12 +37,12 @@ def keys(number=0, skipped=0, seed=3, sampler=None):
     return keyed
 
 
-def test_a_key_is_an_index_that_survives_the_way_to_a_worker():
+def test_a_key_is_an_index_that_can_be_pickled():
     key = pickle.loads(pickle.dumps(SampleKey(7, 2**64 - 1)))
     assert key == 7 and [*range(9)][key] == 7 and key.seed == 2**64 - 1
 
 
-def test_a_sample_depends_on_its_key_alone():
+def test_a_sample_depends_on_its_key_only():
     samples, drawn = SeededSamples(Draws()), list(keys())
     one_by_one = [samples[key] for key in drawn]
     random.random(), np.random.rand(3), torch.rand(3)
@@ -61,12 +61,12 @@ def test_seeds_are_unique_over_passes_ranks_and_runs(monkeypatch):
 
 
 @pytest.mark.parametrize('skipped', [1, 49, 50])
-def test_skipping_leaves_the_rest_as_it_is(skipped):
+def test_skipping_does_not_change_the_rest(skipped):
     whole = [(key, key.seed) for key in keys(2)]
     assert [(key, key.seed) for key in keys(2, skipped)] == whole[skipped:]
 
 
-def test_positions_go_on_over_blocks_of_seeds():
+def test_seeds_continue_across_blocks():
     def take(start, stop):
         endless = InfiniteSampler(Draws(), seed=1)
         return [(key, key.seed) for key in itertools.islice(
@@ -77,12 +77,12 @@ def test_positions_go_on_over_blocks_of_seeds():
     assert take(1020, 2100) == whole[1020:]
 
 
-def test_a_loop_that_names_no_pass_gets_other_seeds_each_time():
+def test_a_loop_that_sets_no_pass_gets_new_seeds_each_time():
     sampler = keys()
     assert not {key.seed for key in sampler} & {key.seed for key in sampler}
 
 
-def test_training_keeps_its_streams_in_the_main_process():
+def test_streams_of_the_main_process_are_restored():
     def draw():
         return random.random(), np.random.rand(), torch.rand(()).item()
 
@@ -104,7 +104,7 @@ def test_a_plain_index_draws_from_the_streams_in_use():
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-def test_what_a_collate_function_draws_in_a_worker_is_repeated(workers):
+def test_draws_of_a_collate_function_in_a_worker_are_repeatable(workers):
     def load(workers):
         loader = DataLoader(SeededSamples(Draws()), 4, sampler=keys(), num_workers=workers,
                             collate_fn=lambda batch: np.random.rand())
@@ -113,7 +113,7 @@ def test_what_a_collate_function_draws_in_a_worker_is_repeated(workers):
     assert load(1) == load(workers)
 
 
-def test_a_loader_begins_with_any_batch():
+def test_a_loader_can_begin_with_any_batch():
     loader = DataLoader(SeededSamples(Draws()), 4, sampler=keys(), collate_fn=list)
     whole = list(loader)
     begin_pass(loader, 0, 9)
@@ -123,7 +123,7 @@ def test_a_loader_begins_with_any_batch():
 
 
 class Unreadable(BaseDataset):
-    """Every other sample is None, so another one is drawn in its place."""
+    """Every other sample is None, and replaced by a random one."""
 
     def __init__(self):
         super().__init__(pipeline=[lambda info: info['index'] if info['index'] % 2 else None],
@@ -134,7 +134,7 @@ class Unreadable(BaseDataset):
 
 
 @pytest.mark.parametrize('staged', [False, True])
-def test_the_sample_in_place_of_an_unreadable_one_is_repeated(staged):
+def test_replacements_of_unreadable_samples_are_repeatable(staged):
     def load(draws):
         np.random.rand(draws)
         dataset = StagedDataset(Unreadable()) if staged else Unreadable()
@@ -145,7 +145,7 @@ def test_the_sample_in_place_of_an_unreadable_one_is_repeated(staged):
     assert load(9) == first
 
 
-def test_the_data_set_is_seen_through_the_wrapper(toy_images):
+def test_the_wrapper_delegates_to_the_data_set(toy_images):
     dataset = toy_images(7)
     samples = SeededSamples(StagedDataset(dataset))
     assert base_dataset(samples) is dataset
@@ -155,7 +155,7 @@ def test_the_data_set_is_seen_through_the_wrapper(toy_images):
     assert not hasattr(SeededSamples(Draws()), 'pipeline')
 
 
-def test_a_hook_that_sets_the_pipeline_sets_the_data_sets(toy_images):
+def test_setting_the_pipeline_sets_that_of_the_data_set(toy_images):
     dataset = toy_images(7)
     samples = SeededSamples(dataset)
     samples.pipeline = lambda info: 'switched'
@@ -171,13 +171,13 @@ def test_it_can_be_copied(copied):
 
 
 class Stubborn(Draws):
-    """A data set with a rule of its own for copies, as from Python 3.11 on all have for state."""
+    """A data set with its own rule for copies, as all have for state since Python 3.11."""
 
     def __deepcopy__(self, memo):
         return Stubborn()
 
 
-def test_a_copy_is_not_made_by_the_rules_of_what_is_inside():
+def test_copying_ignores_the_rules_of_the_data_set():
     class StubbornSampler(DefaultSampler):
         def __deepcopy__(self, memo):
             return self

@@ -49,7 +49,7 @@ def test_equals_torchvision(root, monkeypatch):
 
 
 def test_names_and_labels_are_read_without_images(root, monkeypatch):
-    # As the fingerprint does: over all of 2.7 GB it would otherwise take as long as an epoch.
+    # As the fingerprint needs: reading all 2.7 GB would take as long as an epoch.
     dataset = STL10(data_root=str(root))
     monkeypatch.setattr(np, 'fromfile', None)
     assert [dataset.get_data_info(i)['img_path'] for i in range(3)] == [
@@ -57,7 +57,7 @@ def test_names_and_labels_are_read_without_images(root, monkeypatch):
     assert dataset.get_cat_ids(0) == [9]
 
 
-def test_workers_are_sent_names_and_no_images(root):
+def test_workers_receive_names_but_no_images(root):
     dataset = STL10(data_root=str(root), split='train+unlabeled')
     dataset[0]
     assert len(pickle.dumps(dataset)) < 96 * 96, 'less than one colour of one image'
@@ -76,12 +76,12 @@ def test_subsets_keep_their_images(root):
     np.testing.assert_array_equal(subset[0]['img'], images[1][:, :, ::-1])
 
 
-def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch):
+def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         STL10(data_root='data/stl10_binary/', split='test')
     assert str(caught.value) == (
-        'data/stl10_binary/: there is no such folder; get the data set by: '
+        'data/stl10_binary/: does not exist; get the data set by: '
         'python tools/dataset_tools/download_dataset.py stl10 --root data')
 
 
@@ -100,8 +100,8 @@ def damage(folder, kind):
 
 
 @pytest.mark.parametrize(('kind', 'message'), [
-    ('truncated', r'train_X.bin: 82939 bytes are no whole number of images of 27648 bytes'),
-    ('empty', r'train_X.bin: 0 bytes are no whole number .*'),
+    ('truncated', r'train_X.bin: 82939 bytes are not a multiple of the 27648 bytes of an image'),
+    ('empty', r'train_X.bin: 0 bytes are not a multiple .*'),
     ('no labels', r'train_y.bin: is missing'),
     ('fewer labels', r'train_y.bin: 2 labels for 3 images'),
     ('wrong label', r'train_y.bin: label 11 at position 1 is not in 1..10')])

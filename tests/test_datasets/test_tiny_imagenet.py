@@ -14,7 +14,7 @@ def folder(tmp_path):
     return write_tiny_imagenet(tmp_path / 'tiny-imagenet-200', WNIDS, train=3, val=6)
 
 
-def test_training_labels_are_those_of_class_folder_loaders(folder):
+def test_training_labels_equal_those_of_class_folder_loaders(folder):
     dataset = TinyImageNet(data_root=str(folder))
     theirs = torchvision.datasets.ImageFolder(str(folder / 'train'))
     found = [(info['img_path'], info['gt_label'])
@@ -24,7 +24,7 @@ def test_training_labels_are_those_of_class_folder_loaders(folder):
 
 def test_validation_labels_are_those_of_the_annotations(folder):
     dataset = TinyImageNet(data_root=str(folder), split='val')
-    # Line i is of class WNIDS[i % 4], whose place in sorted order is:
+    # Line i has class WNIDS[i % 4], whose place in sorted order is:
     place = {'n02124075': 1, 'n04067472': 3, 'n01443537': 0, 'n03970156': 2}
     assert dataset.get_gt_labels().tolist() == [place[WNIDS[i % 4]] for i in range(6)]
     assert [dataset.get_data_info(i)['img_path'] for i in range(6)] == [
@@ -41,12 +41,12 @@ def test_class_names(folder):
     assert names(split='val') == tuple(sorted(WNIDS))
 
 
-def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch):
+def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         TinyImageNet(data_root='data/tiny-imagenet-200')
     assert str(caught.value) == (
-        'data/tiny-imagenet-200: there is no such folder; get the data set by: '
+        'data/tiny-imagenet-200: does not exist; get the data set by: '
         'python tools/dataset_tools/download_dataset.py tiny-imagenet --root data')
 
 
@@ -55,7 +55,7 @@ def test_missing_says_the_path_and_the_command(tmp_path, monkeypatch):
     (3, 'val_9.JPEG\tn01443537\t0\t1\t2\t3', r'val_9.JPEG is not in .*val/images'),
     (4, 'val_3.JPEG n03970156', "'val_3.JPEG n03970156' is not an image, a tab and a class"),
     (4, '', "'' is not an image, a tab and a class"),
-    (6, 'val_0.JPEG\tn02124075', 'val_0.JPEG stands in an earlier line too')])
+    (6, 'val_0.JPEG\tn02124075', 'val_0.JPEG is in an earlier line, too')])
 def test_a_wrong_line_is_named(folder, number, line, message):
     annotations = folder / 'val' / 'val_annotations.txt'
     lines = annotations.read_text().splitlines()
@@ -76,7 +76,7 @@ def test_images_and_lines_must_match(folder):
 def test_missing_parts_are_named(folder):
     for image in (folder / 'train' / WNIDS[2] / 'images').iterdir():
         image.unlink()
-    with pytest.raises(InputError, match='n01443537/images: holds no image; move'):
+    with pytest.raises(InputError, match='n01443537/images: has no images; move'):
         TinyImageNet(data_root=str(folder))
     (folder / 'train' / WNIDS[2] / 'images').rmdir()
     with pytest.raises(InputError, match='n01443537/images: is missing'):

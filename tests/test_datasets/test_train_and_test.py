@@ -1,4 +1,4 @@
-"""Training and test images share their classes, and no image."""
+"""Training and test set share their classes, but no images."""
 
 import re
 
@@ -17,38 +17,38 @@ def named(*names):
     return LabelledImages([0], metainfo=dict(classes=list(names)))
 
 
-def test_names_of_a_data_set_a_part_of_it_and_of_what_has_none(toy_images):
+def test_class_names_of_data_sets_and_subsets(toy_images):
     assert class_names(toy_images(3)) is None and class_names([1]) is None
     assert class_names(named('a', 'b')) == ('a', 'b')
     assert class_names(Subset(Subset(named('a', 'b'), [0]), [0])) == ('a', 'b')
 
 
-def test_the_same_classes_and_unnamed_ones_pass(toy_images):
+def test_equal_and_unnamed_classes_pass(toy_images):
     check_train_and_test(named('a', 'b'), Subset(named('a', 'b'), [0]), 'probe')
     check_train_and_test(named('a', 'b'), toy_images(2), 'probe')
     check_train_and_test(toy_images(2), named('a', 'b'), 'probe')
 
 
 @pytest.mark.parametrize(('train', 'test', 'message'), [
-    ('abcdef', 'adef', 'b, c only among the training images'),
-    ('abcdef', 'f', 'a, b, c, ... only among the training images'),
-    ('ab', 'acb', 'c only among the test images'),
-    ('ab', 'ac', 'b only among the training images; c only among the test images'),
+    ('abcdef', 'adef', 'b, c only in the training set'),
+    ('abcdef', 'f', 'a, b, c, ... only in the training set'),
+    ('ab', 'acb', 'c only in the test set'),
+    ('ab', 'ac', 'b only in the training set; c only in the test set'),
     ('ab', 'ba', 'the same classes in another order')])
-def test_others_are_named(train, test, message):
-    with pytest.raises(InputError, match=rf'probe: training and test.*{re.escape(message)}'):
+def test_differences_are_named(train, test, message):
+    with pytest.raises(InputError, match=rf'probe: training and test set.*{re.escape(message)}'):
         check_train_and_test(named(*train), named(*test), 'probe')
 
 
-def test_a_test_folder_that_lacks_a_class_is_found_out(tmp_path):
-    """Its labels would be 0, 1 for shirts and trousers, which are 1, 2 in training."""
+def test_a_test_folder_without_a_class_is_refused(tmp_path):
+    """Its shirts and trousers would be labelled 0, 1 instead of 1, 2."""
     for name in ('train/hats', 'train/shirts', 'train/trousers', 'test/shirts', 'test/trousers'):
         (tmp_path / name).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / name / 'a.png'), np.zeros((8, 8, 3), np.uint8))
     train, test = (ImageFolder(data_root=str(tmp_path), data_prefix=part)
                    for part in ('train', 'test'))
     assert (train.get_gt_labels()[1], test.get_gt_labels()[0]) == (1, 0)
-    with pytest.raises(InputError, match='hats only among the training images'):
+    with pytest.raises(InputError, match='hats only in the training set'):
         check_train_and_test(train, test, 'probe')
 
 
@@ -82,7 +82,7 @@ def test_parts_that_share_a_folder_but_no_image_pass(root):
 
 
 def test_packed_images_are_those_of_their_file(root, tmp_path):
-    """Names in it count from the root of what was packed, so other files may have the same."""
+    """Names in it are relative to the root of what was packed, so others may be equal."""
     packed = []
     for name in ('one', 'two'):
         pack(images(root), tmp_path / f'{name}.pack')

@@ -21,7 +21,7 @@ PIPELINE = [dict(type='LoadImageFromFile'), CROP, FLIP, PACK]
 
 
 def paint(folder, greys, size=(20, 30)):
-    """Flat images whose grey says which image it is."""
+    """Flat images whose grey identifies them."""
     for grey in greys:
         path = folder / f'{grey:03d}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def paint(folder, greys, size=(20, 30)):
 
 
 def custom(folder, pipeline=PIPELINE, **kwargs):
-    # Serializing would collect garbage each time, which takes longer than all the rest.
+    # Serialising collects garbage, which dominates the duration.
     return CustomDataset(data_root=str(folder), with_label=False, pipeline=pipeline,
                          serialize_data=False, **kwargs)
 
@@ -80,7 +80,7 @@ def test_another_size_than_the_crops(tmp_path, joined):
     assert dataset[0]['inputs'].shape == (3, 16, 24)
 
 
-def test_the_training_set_stays_as_it_was(tmp_path):
+def test_the_training_set_is_unchanged(tmp_path):
     dataset = custom(paint(tmp_path, range(1, 4)))
     before = list(dataset.pipeline.transforms)
     view = whole_image_view(dataset)
@@ -93,7 +93,7 @@ def test_the_training_set_stays_as_it_was(tmp_path):
 
 
 def test_transforms_before_the_crop_are_kept(tmp_path):
-    # The crop's box counts from what they leave.
+    # The box of the crop is relative to their result.
     image = np.zeros((20, 40, 3), np.uint8)
     image[:, 10:30] = 255
     cv2.imwrite(str(tmp_path / 'a.png'), image)
@@ -109,14 +109,14 @@ TURN = dict(type='Rotate', angle=90., prob=1.)
     TURN, dict(type='RandomApply', transforms=[TURN], prob=.5),
     dict(type='RandomChoice', transforms=[[], [dict(type='ColorTransform', magnitude=.1), TURN]]),
     dict(type='RandomApply', transforms=[dict(type='RandomChoice', transforms=[[TURN], []])])])
-def test_what_turns_the_crop_is_found_in_its_wrappers(tmp_path, late):
+def test_finds_transforms_in_wrappers(tmp_path, late):
     dataset = custom(paint(tmp_path, [1]), [PIPELINE[0], CROP, FLIP, late, PACK])
-    with pytest.raises(InputError, match='Rotate stands after RandomResizedCropWithBox'):
+    with pytest.raises(InputError, match='Rotate comes after RandomResizedCropWithBox'):
         whole_image_view(dataset)
 
 
-def test_a_second_flip_is_refused_and_colours_are_not(tmp_path):
-    """A sample tells its last flip alone."""
+def test_a_second_flip_is_refused(tmp_path):
+    """Samples record their last flip only."""
     colours = dict(type='RandomApply', transforms=[dict(type='ColorTransform', magnitude=.1)])
     whole_image_view(custom(paint(tmp_path, [1]), [PIPELINE[0], CROP, FLIP, colours, PACK]))
     twice = [PIPELINE[0], CROP, FLIP, dict(type='RandomFlip', prob=.5, direction='vertical'), PACK]
@@ -134,7 +134,7 @@ def test_a_pipeline_without_the_recording_crop_is_refused(tmp_path):
 
 
 def test_an_unreadable_image_stops_and_is_not_replaced(tmp_path):
-    # Trap 2: the map of another image must not be written in its row.
+    # Its row must not receive the map of another image.
 
     def give_up(results):
         return None if results['img'].max() == 2 else results
@@ -168,8 +168,8 @@ def wrap(kind, tmp_path):
 @pytest.mark.parametrize(('kind', 'workers'), [
     ('plain', 0), ('subset', 2), ('first few', 0), ('get_subset', 0), ('repeated', 0),
     ('joined', 0), ('joined and repeated', 2)])
-def test_sample_idx_of_a_crop_names_its_own_whole_image(tmp_path, kind, workers):
-    # Trap 2: under shuffling, subsets, repetition and concatenation, with a last partial batch.
+def test_sample_idx_of_a_crop_is_that_of_its_whole_image(tmp_path, kind, workers):
+    # With shuffling, subsets, repetition and concatenation, and a partial last batch.
     dataset = wrap(kind, tmp_path)
     view = whole_image_view(dataset)
     whole = [grey(view[index]) for index in range(len(view))]
@@ -202,7 +202,7 @@ def test_fingerprint_changes_with_names_order_and_count(tmp_path):
     assert len(set(prints.values())) == len(prints), prints
 
 
-def test_fingerprint_stays_when_the_root_folder_moves(tmp_path, monkeypatch):
+def test_fingerprint_does_not_change_when_the_root_folder_moves(tmp_path, monkeypatch):
     folder = paint(tmp_path / 'here', range(1, 6))
     before = dataset_fingerprint(custom(folder))
     assert dataset_fingerprint(custom(folder)) == before
@@ -224,7 +224,7 @@ def test_fingerprint_does_not_depend_on_pipeline_or_repetition(tmp_path):
 
 
 def test_fingerprint_sees_the_order_of_joined_folders_with_equal_names(tmp_path):
-    # Cameras and exports number their files alike: 001.png is in both.
+    # Both folders have 001.png, as numbered exports do.
     one, two = custom(paint(tmp_path / 'one', range(1, 5))), custom(
         paint(tmp_path / 'two', range(1, 5)))
     assert (dataset_fingerprint(ConcatDataset([one, two]))
@@ -253,7 +253,7 @@ def test_names_are_paths_relative_to_the_root(root, rest):
 
 
 class InMemory(BaseDataset):
-    """Samples without a path, as CIFAR's."""
+    """Samples without a path, such as CIFAR's."""
 
     def __init__(self, greys, **kwargs):
         self.greys = greys
@@ -279,17 +279,17 @@ def test_samples_without_a_path_have_a_view():
 @pytest.mark.parametrize('transform', [
     dict(type='ColorJitter', brightness=.4), dict(type='RandomGrayscale'), FLIP,
     dict(type='RandomCrop', crop_size=8)])
-def test_chance_before_the_crop_is_refused(tmp_path, transform):
+def test_random_transforms_before_the_crop_are_refused(tmp_path, transform):
     dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], transform, CROP, PACK])
-    with pytest.raises(InputError, match=f'{transform["type"]} stands before'):
+    with pytest.raises(InputError, match=f'{transform["type"]} comes before'):
         whole_image_view(dataset)
 
 
 @pytest.mark.parametrize('transform', [
     dict(type='Resize', scale=8), dict(type='Rotate', magnitude_range=(0, 9)), CROP])
-def test_what_moves_pixels_after_the_crop_is_refused(tmp_path, transform):
+def test_transforms_that_move_pixels_after_the_crop_are_refused(tmp_path, transform):
     dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], CROP, transform, FLIP, PACK])
-    with pytest.raises(InputError, match='stands after'):
+    with pytest.raises(InputError, match='comes after'):
         whole_image_view(dataset)
 
 

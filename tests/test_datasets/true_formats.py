@@ -1,4 +1,4 @@
-"""Small data sets written in the formats of their archives, pixel by pixel where that matters."""
+"""Small data sets in the formats of their archives."""
 
 import pickle
 from hashlib import md5
@@ -18,7 +18,7 @@ def noise(count, size, seed=0):
 
 
 def write_cifar(monkeypatch, root, images, labels, split, cls=CIFAR10, files=None):
-    """Batches of CIFAR's pickles: rows of 1,024 reds, 1,024 greens, 1,024 blues."""
+    """CIFAR's pickled batches: rows of 1,024 reds, 1,024 greens, 1,024 blues."""
     folder = root / cls.base_folder
     folder.mkdir(parents=True, exist_ok=True)
     files = files or [name for name, _ in getattr(cls, f'{split}_list')]
@@ -37,7 +37,7 @@ def write_cifar(monkeypatch, root, images, labels, split, cls=CIFAR10, files=Non
 
 
 def write_stl10(root, images, part, labels=None):
-    """STL-10's binary files: per image red, green, blue; per colour column by column."""
+    """STL-10's binary files: per image red, green, blue planes in column-major order."""
     root.mkdir(parents=True, exist_ok=True)
     with open(root / f'{part}_X.bin', 'wb') as file:
         for image in images:
@@ -49,7 +49,7 @@ def write_stl10(root, images, part, labels=None):
 
 
 def write_tiny_imagenet(folder, wnids, train=2, val=3, images=None):
-    """Tiny ImageNet's folders; the validation images go round the classes as listed."""
+    """Tiny ImageNet's folders; the validation images cycle through the classes as listed."""
     (folder / 'val' / 'images').mkdir(parents=True)
     (folder / 'wnids.txt').write_text(''.join(f'{wnid}\n' for wnid in wnids))
     (folder / 'words.txt').write_text('n00000001\tentity\n' + ''.join(
@@ -69,7 +69,7 @@ def write_tiny_imagenet(folder, wnids, train=2, val=3, images=None):
 
 
 def write_rgb(path, image):
-    """A JPEG without loss worth mentioning."""
+    """A nearly lossless JPEG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = cv2.imencode('.jpg', image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
     path.write_bytes(content.tobytes())

@@ -76,7 +76,7 @@ def test_the_next_run_is_refused_at_its_start(toy_runner, folder, tmp_path):
 
 
 def test_without_the_hook_a_bad_image_stops_the_run(toy_runner, folder):
-    with pytest.raises(InputError, match=r'(empty\.jpg|half\.png): not readable as an image'):
+    with pytest.raises(InputError, match=r'(empty\.jpg|half\.png): cannot be read as an image'):
         trained(toy_runner, folder, default_hooks=dict(bad_images=None))
 
 

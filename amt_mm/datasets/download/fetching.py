@@ -1,4 +1,4 @@
-"""Fetching a large file over HTTP: resumed where it stopped, and verified."""
+"""Resumable, verified HTTP download of large files."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rich.progress import (
 from amt_mm.errors import InputError
 
 _BLOCK = 1 << 20
-# Seconds without a byte until a connection counts as lost.
+# Seconds without data after which a connection counts as lost.
 _TIMEOUT = 60
 
 
 def byte_progress() -> Progress:
-    """A bar on standard error with amount, speed and time left; silent where it is a file."""
+    """Progress bar on standard error with amount, speed and time left; silent if not a terminal."""
     return Progress(
         TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
         TimeRemainingColumn(), console=Console(stderr=True), transient=True,
@@ -36,55 +36,54 @@ def byte_progress() -> Progress:
 
 
 def fetch(url: str, path: Path, size: int, md5: str) -> None:
-    """Fetch a file, going on from ``<path>.part`` where an earlier call stopped.
+    """Download a file, resuming from ``<path>.part`` of an earlier call.
 
-    ``path`` appears only when its content is verified. A server that ignores
-    ranges is read from the start again.
+    ``path`` appears only after verification. If the server does not support ranges, the download
+    starts over.
 
     Args:
         url: ``http://`` or ``https://`` address.
-        path: Where the file is to be.
-        size: Its size in bytes.
-        md5: Its checksum.
+        path: Destination.
+        size: Expected size in bytes.
+        md5: Expected checksum.
 
     Raises:
-        InputError: No connection, an answer other than the file, a connection
-            lost on the way (what has come is kept), or a wrong checksum (what
-            has come is deleted).
+        InputError: No connection, an unexpected response, a lost connection (what was received
+            is kept), or a wrong checksum (what was received is deleted).
     """
     if not url.startswith(('http://', 'https://')):
-        raise InputError(f'{url}: give an address that starts with http:// or https://, or a file '
-                         'by --archive')
+        raise InputError(f'{url}: the address must start with http:// or https://; pass files by '
+                         '--archive')
     part = path.with_name(f'{path.name}.part')
     there = part.stat().st_size if part.exists() else 0
-    # A part that is too long is of another file: start over.
+    # A partial file that is too long belongs to another file: start over.
     if there != size:
         _receive(url, part, there if there < size else 0, size)
     try:
         verify(part, md5)
     except InputError as error:
         part.unlink()
-        raise InputError(f'{url}: {error}; it was deleted, run the same command again or give '
+        raise InputError(f'{url}: {error}; it was deleted, run the command again or pass '
                          'another address by --url') from error
     part.replace(path)
 
 
 def _receive(url: str, part: Path, there: int, size: int) -> None:
-    """Append what is missing of ``part``, from byte ``there`` on."""
+    """Append what ``part`` lacks, from byte ``there`` on."""
     headers = {'User-Agent': 'amt_mm', 'Accept-Encoding': 'identity'}
     if there:
         headers['Range'] = f'bytes={there}-'
     with _open(Request(url, headers=headers)) as response:
         if response.status == 206 and not _starts_at(response, there):
-            raise InputError(f'{url}: the server answers with another part of the file than was '
-                             f'asked for; delete {part} and run the same command again')
+            raise InputError(f'{url}: the server sent a byte range that was not requested; '
+                             f'delete {part} and run the command again')
         if response.status != 206:
             there = 0
         offered = there + int(response.headers.get('Content-Length', size - there))
         if offered != size:
-            raise InputError(f'{url}: has {offered} bytes, where {size} are expected: it is '
-                             'another file; give another address by --url')
-        # Nothing of an earlier attempt is lost before the server has answered.
+            raise InputError(f'{url}: has {offered} bytes instead of {size}, so it is another '
+                             'file; pass another address by --url')
+        # Opened after the response, which keeps an earlier part if the request fails.
         with part.open('ab' if there else 'wb') as file, byte_progress() as progress:
             task = progress.add_task(f'Fetching {part.stem}', total=size, completed=there)
             while there <= size and (block := _read(response)):
@@ -92,23 +91,23 @@ def _receive(url: str, part: Path, there: int, size: int) -> None:
                 there += len(block)
                 progress.update(task, completed=there)
     if there > size:
-        raise InputError(f'{url}: goes on after the {size} bytes expected: it is another file; '
-                         'give another address by --url')
+        raise InputError(f'{url}: has more than {size} bytes, so it is another file; pass another '
+                         'address by --url')
     if there < size:
         raise InputError(f'{url}: the connection was lost after {there} of {size} bytes; run the '
-                         'same command again, it goes on from there')
+                         'command again to resume')
 
 
 def _open(request: Request) -> HTTPResponse:
     try:
         return urlopen(request, timeout=_TIMEOUT)
     except HTTPError as error:
-        raise InputError(f'{request.full_url}: the server answers {error.code} {error.reason}; try '
-                         'again later, or give another address by --url') from error
+        raise InputError(f'{request.full_url}: the server responds {error.code} {error.reason}; '
+                         'try again later, or pass another address by --url') from error
     except (URLError, HTTPException, OSError) as error:
         reason = getattr(error, 'reason', error)
         raise InputError(f'{request.full_url}: no connection ({reason}); check the network, or '
-                         'fetch the file elsewhere and give it by --archive') from error
+                         'download the file elsewhere and pass it by --archive') from error
 
 
 def _starts_at(response: HTTPResponse, start: int) -> bool:
@@ -117,26 +116,22 @@ def _starts_at(response: HTTPResponse, start: int) -> bool:
 
 
 def _read(response: HTTPResponse) -> bytes:
-    """The next block; empty at the end, and where the connection is lost."""
+    """Read the next block; empty at the end and when the connection is lost."""
     try:
-        # `read` would hold back what has come until the whole block has.
+        # `read` would wait for the whole block.
         return response.read1(_BLOCK)
     except (HTTPException, OSError):
         return b''
 
 
 def verify(path: Path, md5: str) -> None:
-    """Compare a file's checksum.
-
-    Args:
-        path: The file.
-        md5: The checksum expected, in hexadecimal digits.
+    """Verify the md5 checksum of a file, given in hexadecimal digits.
 
     Raises:
-        InputError: The file is missing, or another one.
+        InputError: The file is missing, or its checksum differs.
     """
     if not path.is_file():
-        raise InputError(f'{path}: there is no such file')
+        raise InputError(f'{path}: does not exist')
     digest = hashlib.md5(usedforsecurity=False)
     with path.open('rb') as file, byte_progress() as progress:
         task = progress.add_task(f'Checking {path.name}', total=path.stat().st_size)
@@ -144,5 +139,5 @@ def verify(path: Path, md5: str) -> None:
             digest.update(block)
             progress.advance(task, len(block))
     if digest.hexdigest() != md5:
-        raise InputError(f'{path}: its md5 is {digest.hexdigest()}, where {md5} is expected: '
-                         'damaged, or another file')
+        raise InputError(f'{path}: its md5 is {digest.hexdigest()} instead of {md5}: it is '
+                         'damaged or another file')

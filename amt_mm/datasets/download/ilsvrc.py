@@ -1,4 +1,4 @@
-"""From the three archives of ImageNet-1K to one folder a class."""
+"""Unpack the three archives of ImageNet-1K to one folder per class."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .unpacking import open_archive, staging, tar_members, write_member
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that one fetches oneself.
+    """An archive that users download themselves.
 
     Attributes:
-        filename: Its name on the page.
-        md5: As the page gives it.
-        size: In words.
+        filename: As on the download page.
+        md5: As on the download page.
+        size: For humans.
     """
 
     filename: str
@@ -60,19 +60,19 @@ def unpack_train(archive: Path, root: Path) -> int:
 
 
 def unpack_val(archive: Path, devkit: Path, root: Path) -> int:
-    """Sort the validation images by class, to ``root/val/<wnid>/*.JPEG``.
+    """Unpack the validation images by class, to ``root/val/<wnid>/*.JPEG``.
 
     Args:
         archive: ``ILSVRC2012_img_val.tar``.
-        devkit: ``ILSVRC2012_devkit_t12.tar.gz``, which knows the labels.
+        devkit: ``ILSVRC2012_devkit_t12.tar.gz``, which has the labels.
         root: Data root of :class:`amt_mm.datasets.ImageNet`.
 
     Returns:
         Number of images.
 
     Raises:
-        InputError: An archive is damaged or another one, or the numbers of
-            images and labels differ.
+        InputError: An archive is damaged or another one, or the numbers of images and labels
+            differ.
     """
     wnids = read_val_wnids(devkit)
     count = 0
@@ -91,21 +91,15 @@ def unpack_val(archive: Path, devkit: Path, root: Path) -> int:
 def _match(pattern: str, name: str, archive: Path) -> str:
     found = re.fullmatch(pattern, name)
     if found is None:
-        raise InputError(f'{archive}: member {name!r} is not what it should hold: another file')
+        raise InputError(f'{archive}: unexpected member {name!r}: it is another archive')
     return found[1]
 
 
 def read_val_wnids(devkit: Path) -> list[str]:
-    """Class folder of each validation image, by its number.
+    """Read the WordNet id of each validation image, by number, from the devkit.
 
-    The labels are numbers of the challenge's own, which ``meta.mat`` translates;
-    they are not the places of the sorted folder names.
-
-    Args:
-        devkit: ``ILSVRC2012_devkit_t12.tar.gz``.
-
-    Returns:
-        One WordNet id an image.
+    Labels are the challenge's own numbers, not places of the sorted folder names; ``meta.mat``
+    translates them.
 
     Raises:
         InputError: The archive is damaged or lacks the two files.
@@ -116,19 +110,18 @@ def read_val_wnids(devkit: Path) -> list[str]:
             if content is not None:
                 found[Path(name).name] = content.read()
     if not found.keys() >= {_TRUTH, _META}:
-        raise InputError(f'{devkit}: {_TRUTH} or {_META} is missing in it: it is another file')
+        raise InputError(f'{devkit}: it lacks {_TRUTH} or {_META}: it is another archive')
     wnids = _read_meta(found[_META], devkit)
     return [wnids[int(number)] for number in found[_TRUTH].split()]
 
 
 def _read_meta(content: bytes, devkit: Path) -> dict[int, str]:
-    """WordNet id of each of the challenge's numbers."""
-    # A requirement of mmpretrain; scipy, which also reads such files, is none of ours.
+    """Map the numbers of the challenge to WordNet ids."""
+    # A dependency of mmpretrain, unlike scipy.
     from mat4py import loadmat
-    # On a kind of content that it does not know it fails in ways of its own.
-    try:
+    try:  # mat4py raises anything on unknown content
         synsets = loadmat(io.BytesIO(content))['synsets']
         return dict(zip(synsets['ILSVRC2012_ID'], synsets['WNID'], strict=True))
     except Exception as error:
-        raise InputError(f'{devkit}: its {_META} cannot be read '
+        raise InputError(f'{devkit}: {_META} cannot be read '
                          f'({type(error).__name__}: {error})') from error

@@ -1,9 +1,11 @@
-"""Where the public data sets are, and how to tell that a file is the true one."""
+"""Locations and checksums of the public data sets, and errors that say how to get them."""
 
 from __future__ import annotations
 
 import os.path as osp
 from dataclasses import dataclass
+
+from amt_mm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -13,9 +15,9 @@ class Source:
     Attributes:
         url: Official address.
         size: In bytes.
-        md5: Of the archive, as its publisher or the field records it.
-        folder: The folder that the archive holds.
-        holder: Folder below ``root`` that ``folder`` is unpacked in, which is the
+        md5: Of the archive.
+        folder: Top-level folder in the archive.
+        holder: Folder below ``root`` that ``folder`` is unpacked in and that is the
             ``data_root`` then. Defaults to '': ``root/folder`` is the ``data_root``.
     """
 
@@ -31,42 +33,32 @@ class Source:
         return self.url.rpartition('/')[2]
 
 
-# md5: CIFAR as on its page; STL-10 as torchvision has it; Tiny ImageNet has none from its
-# publisher, this one is what libraries of continual learning (avalanche and others) check.
+# md5: of CIFAR from its page, of STL-10 from torchvision, of Tiny ImageNet from avalanche and other
+# continual learning libraries, as its publisher gives none.
 SOURCES = {
     'cifar10': Source(
-        url='https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz',
-        size=170_498_071,
-        md5='c58f30108f718f92721af3b95e74349a',
-        folder='cifar-10-batches-py',
-        holder='cifar10'),
+        'https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz', 170_498_071,
+        'c58f30108f718f92721af3b95e74349a', 'cifar-10-batches-py', holder='cifar10'),
     'cifar100': Source(
-        url='https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz',
-        size=169_001_437,
-        md5='eb9058c3a382ffc7106e4002c42a8d85',
-        folder='cifar-100-python',
-        holder='cifar100'),
+        'https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz', 169_001_437,
+        'eb9058c3a382ffc7106e4002c42a8d85', 'cifar-100-python', holder='cifar100'),
     'tiny-imagenet': Source(
-        url='http://cs231n.stanford.edu/tiny-imagenet-200.zip',
-        size=248_100_043,
-        md5='90528d7ca1a48142e341f4ef8d21d0de',
-        folder='tiny-imagenet-200'),
+        'http://cs231n.stanford.edu/tiny-imagenet-200.zip', 248_100_043,
+        '90528d7ca1a48142e341f4ef8d21d0de', 'tiny-imagenet-200'),
     'stl10': Source(
-        url='http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz',
-        size=2_640_397_119,
-        md5='91f7769df0f17e558f3565bffb0c7dfb',
-        folder='stl10_binary'),
+        'http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz', 2_640_397_119,
+        '91f7769df0f17e558f3565bffb0c7dfb', 'stl10_binary'),
 }
 
 
 def download_command(name: str, data_root: str, archives: str = '') -> str:
-    """The command line that puts a data set where ``data_root`` looks for it.
+    """Return the command that puts a data set where ``data_root`` looks for it.
 
     Args:
-        name: Of the data set, as ``tools/dataset_tools/download_dataset.py`` knows it.
-        data_root: Of the config. Where its last folder is not the one that the
-            tool makes, the text says what to set it to.
-        archives: Arguments to add. Defaults to none.
+        name: Of the data set in ``tools/dataset_tools/download_dataset.py``.
+        data_root: Of the config. If its last folder is not the one that the tool creates, the
+            text says what to set it to.
+        archives: Additional arguments. Defaults to none.
     """
     source = SOURCES.get(name)
     made = (source.holder or source.folder) if source else name
@@ -76,3 +68,29 @@ def download_command(name: str, data_root: str, archives: str = '') -> str:
         root, after = data_root, f', and set data_root to {osp.join(data_root, made)}'
     return (f'python tools/dataset_tools/download_dataset.py {name} --root {root or "."}'
             f'{archives}{after}')
+
+
+def archived_file(name: str, data_root: str, *parts: str) -> str:
+    """Return the path of ``parts`` below the archive's folder.
+
+    Raises:
+        InputError: The data set or this part of it is missing; the message has the command
+            to get it.
+    """
+    folder = _archived_folder(name, data_root)
+    path = osp.join(folder, *parts)
+    if not osp.exists(path):
+        fault = f'{path}: is missing' if osp.isdir(folder) else f'{folder}: does not exist'
+        raise InputError(f'{fault}; get the data set by: {download_command(name, data_root)}')
+    return path
+
+
+def damaged(name: str, data_root: str, fault: str) -> InputError:
+    """Return the error for a data set that differs from its archive as ``fault`` says."""
+    return InputError(f'{fault}; move {_archived_folder(name, data_root)} away and get the data '
+                      f'set again by: {download_command(name, data_root)}')
+
+
+def _archived_folder(name: str, data_root: str) -> str:
+    source = SOURCES[name]
+    return osp.join(data_root, source.folder) if source.holder else data_root

@@ -1,4 +1,4 @@
-"""Unpacking an archive: nothing outside its folder, and the whole of it or nothing."""
+"""Unpack archives completely or not at all, and never outside the target folder."""
 
 from __future__ import annotations
 
@@ -18,31 +18,30 @@ from amt_mm.errors import InputError
 
 from .fetching import byte_progress
 
-# What a sound archive unpacks to: so many times its size, on top of a small one's worth. Images
-# hardly shrink; a bomb of zeros unpacks to a thousand times.
+# Limit of the unpacked size: a multiple of the archive's, plus an allowance for small ones. Images
+# barely compress, whereas a bomb of zeros expands a thousandfold.
 _TIMES = 100
 _SMALL = 1 << 26
-# As what a member counts besides its bytes: each is a file, or a folder, on the disk.
+# Bytes counted per member besides its content: each is a file or folder on the disk.
 _MEMBER = 1 << 10
-# What the readers raise on damaged bytes.
+# Raised by the readers on damaged data.
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError)
 
 
 def unpack(archive: Path, folder: str, root: Path) -> None:
     """Unpack one folder of a tar or zip archive to ``root/folder``.
 
-    Every member is written by its bytes alone: no links, devices, owners or
-    permissions. What lies in the archive beside ``folder`` is left out.
+    Only the bytes of members are written: no links, devices, owners or permissions. Members
+    outside ``folder`` are skipped.
 
     Args:
-        archive: A ``.zip``, or a ``.tar`` with whatever compression.
-        folder: Name of the archive's folder; must not be in ``root`` yet.
-        root: Where the folder is to be.
+        archive: ``.zip``, or ``.tar`` with any compression.
+        folder: Name of the folder in the archive; must not exist in ``root``.
+        root: Parent of the new folder.
 
     Raises:
-        InputError: The archive is damaged, has no such folder, or a member of
-            it is a link or device, would be written elsewhere, or over one that is
-            there; or it unpacks to more than 100 times its size.
+        InputError: The archive is damaged, has no such folder, unpacks to more than 100 times
+            its size, or a member is a link or device, lies outside or collides with another.
     """
     left = _TIMES * archive.stat().st_size + _SMALL
     with staging(root / folder) as target, open_archive(archive) as file:
@@ -52,17 +51,17 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
             if parts[0] == folder:
                 left -= _MEMBER + write_member(target.joinpath(*parts[1:]), content, left)
             if left < 0:
-                raise InputError(f'{archive}: unpacks to more than {_TIMES} times its size: it is '
-                                 'no archive of images, and not unpacked')
+                raise InputError(f'{archive}: unpacks to more than {_TIMES} times its size, so it '
+                                 'is not an archive of images: not unpacked')
         if not any(target.iterdir()):
-            raise InputError(f'{archive}: has no folder {folder}: it is another file')
+            raise InputError(f'{archive}: has no folder {folder}: it is another archive')
 
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` that takes its place when all has gone well.
+    """Yield a folder beside ``folder`` that replaces it on success.
 
-    What an interrupted run has left of it is removed.
+    Leftovers of an interrupted run are removed.
     """
     partial = folder.with_name(f'.{folder.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -76,20 +75,20 @@ def staging(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_archive(archive: Path) -> Iterator[BinaryIO]:
-    """Open an archive with a bar that follows the reading; damage is an :class:`InputError`."""
+    """Open an archive with a progress bar; damage is an :class:`InputError`."""
     with byte_progress() as progress:
         try:
             with progress.open(archive, 'rb', description=f'Unpacking {archive.name}') as file:
                 yield file
         except _DAMAGE as error:
-            # tarfile lists, line by line, what else the file is not.
+            # tarfile lists one line per format that it tried.
             reason = str(error).partition('\n')[0].rstrip(':')
             raise InputError(f'{archive}: damaged ({reason or type(error).__name__}); delete it '
-                             'and fetch it again') from error
+                             'and download it again') from error
 
 
 def tar_members(file: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
-    """Names and contents of a tar archive in their order; the content of a folder is None."""
+    """Yield names and contents of a tar archive in order; the content of a folder is None."""
     with tarfile.open(fileobj=file, mode='r:*') as tar:
         for member in tar:
             if not member.isfile() and not member.isdir():
@@ -112,12 +111,12 @@ def _zip_members(file: BinaryIO) -> Iterator[tuple[str, BinaryIO | None]]:
 
 
 def member_parts(name: str) -> tuple[str, ...]:
-    """Parts of a member's relative path.
+    """Split the relative path of a member into parts.
 
     Raises:
-        InputError: The path is absolute or leaves its folder, read as on any system.
+        InputError: The path is absolute or leaves the folder on any operating system.
     """
-    # Windows' reading is the strictest: both slashes, drives, hosts.
+    # Windows rules are the strictest: both slashes, drives, hosts.
     path = PureWindowsPath(name)
     if path.anchor or '..' in path.parts or not path.parts:
         raise InputError(f'member {name!r} of the archive lies outside its folder: it is not '
@@ -126,18 +125,18 @@ def member_parts(name: str) -> tuple[str, ...]:
 
 
 def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -> int:
-    """Write a file, or make a folder where ``content`` is None.
+    """Write a file, or create a folder if ``content`` is None.
 
     Args:
-        path: Where to.
+        path: Destination.
         content: Of the file.
-        most: Bytes after which writing stops; a little more is written then.
+        most: Number of bytes after which writing stops, rounded up to a block.
 
     Returns:
-        Bytes written.
+        Number of bytes written.
 
     Raises:
-        InputError: A file stands where a folder is to be, or a folder for a file.
+        InputError: A file and a folder have the same path.
     """
     written = 0
     try:

@@ -14,7 +14,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT in the manner that the server's attributes say."""
+    """Serve CONTENT as the attributes of the server say."""
 
     def do_GET(self):
         server = self.server
@@ -50,7 +50,7 @@ def server():
     server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.manner, server.body, server.ranges = 'ranges', CONTENT, []
     server.url = f'http://127.0.0.1:{server.server_port}/data.bin'
-    # Shutting down waits for one poll.
+    # Shutting down takes one poll.
     threading.Thread(target=server.serve_forever, args=(.01, ), daemon=True).start()
     yield server
     server.shutdown()
@@ -80,7 +80,7 @@ def fails(server, path, message):
 @pytest.mark.parametrize('manner', ['ranges', 'no ranges', 'no length'])
 @pytest.mark.parametrize('there', [None, 0, 1, 5000, len(CONTENT) - 1, len(CONTENT),
                                    len(CONTENT) + 7])
-def test_whatever_is_there_the_file_arrives_whole(server, path, manner, there):
+def test_the_file_is_complete_whatever_was_there(server, path, manner, there):
     server.manner = manner
     if there is not None:
         part_of(path).write_bytes((CONTENT + b'further')[:there])
@@ -94,24 +94,24 @@ def test_whatever_is_there_the_file_arrives_whole(server, path, manner, there):
         assert server.ranges == [f'bytes={there}-' if resumes else None]
 
 
-def test_a_lost_connection_keeps_what_has_come(server, path):
+def test_a_lost_connection_keeps_what_was_received(server, path):
     server.manner = 'breaks off'
-    fails(server, path, 'the connection was lost after 3000 of 10240 bytes; run the same command')
+    fails(server, path, 'the connection was lost after 3000 of 10240 bytes; run the command again')
     assert part_of(path).read_bytes() == CONTENT[:3000]
     get(server, path)
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, 'bytes=3000-']
 
 
-def test_a_wrong_checksum_deletes_what_has_come(server, path):
+def test_a_wrong_checksum_deletes_what_was_received(server, path):
     server.body = CONTENT[:-1] + b'!'
-    fails(server, path, rf'data.bin: .*its md5 is \w+, where {MD5} is expected.*; it was deleted')
+    fails(server, path, rf'data.bin: .*its md5 is \w+ instead of {MD5}.*; it was deleted')
     assert not part_of(path).exists()
     server.body = CONTENT
     get(server, path)
 
 
-def test_a_part_of_another_file_does_not_stay(server, path):
+def test_a_part_of_another_file_is_deleted(server, path):
     part_of(path).write_bytes(b'x' * 100)
     fails(server, path, 'md5')
     get(server, path)
@@ -122,30 +122,30 @@ def test_a_part_of_another_file_does_not_stay(server, path):
 def test_another_length_stops_before_anything_is_written(server, path, body):
     server.body = body
     part_of(path).write_bytes(CONTENT[:8])
-    fails(server, path, f'has {len(body)} bytes, where {len(CONTENT)} are expected')
+    fails(server, path, f'has {len(body)} bytes instead of {len(CONTENT)},')
     assert part_of(path).read_bytes() == CONTENT[:8]
 
 
-def test_too_much_without_a_length(server, path):
+def test_too_many_bytes_without_a_length(server, path):
     server.body, server.manner = CONTENT + b'more', 'no length'
-    fails(server, path, 'goes on after the 10240 bytes expected')
+    fails(server, path, 'has more than 10240 bytes')
 
 
-def test_another_range_than_asked_for(server, path):
+def test_another_range_than_requested(server, path):
     server.manner = 'wrong range'
     part_of(path).write_bytes(CONTENT[:8])
-    fails(server, path, 'another part of the file than was asked for')
+    fails(server, path, 'sent a byte range that was not requested')
 
 
-def test_a_file_on_the_server_that_is_shorter_than_what_is_there(server, path):
+def test_a_file_on_the_server_that_is_shorter_than_the_part(server, path):
     server.body = CONTENT[:50]
     part_of(path).write_bytes(CONTENT[:80])
-    fails(server, path, 'the server answers 416')
+    fails(server, path, 'the server responds 416')
 
 
 def test_no_such_address(server, path):
     server.url += 'x'
-    fails(server, path, 'data.binx: the server answers 404 Not Found; .*--url')
+    fails(server, path, 'data.binx: the server responds 404 Not Found; .*--url')
 
 
 def test_no_connection(path):
@@ -160,15 +160,15 @@ def test_no_connection(path):
 
 @pytest.mark.parametrize('url', ['file:///etc/hosts', 'ftp://host/data.bin', 'data.bin'])
 def test_other_kinds_of_address(path, url):
-    with pytest.raises(InputError, match='starts with http:// or https://'):
+    with pytest.raises(InputError, match='must start with http:// or https://'):
         fetch(url, path, 1, MD5)
 
 
 def test_verify(path):
-    with pytest.raises(InputError, match='data.bin: there is no such file'):
+    with pytest.raises(InputError, match='data.bin: does not exist'):
         verify(path, MD5)
     path.write_bytes(CONTENT)
     verify(path, MD5)
     path.write_bytes(CONTENT[1:])
-    with pytest.raises(InputError, match='damaged, or another file'):
+    with pytest.raises(InputError, match='it is damaged or another file'):
         verify(path, MD5)

@@ -9,7 +9,7 @@ TOOL = 'python tools/dataset_tools/download_dataset.py'
 
 @pytest.mark.parametrize(('name', 'cls'), [('cifar10', CIFAR10), ('cifar100', CIFAR100),
                                            ('stl10', STL10)])
-def test_addresses_and_checksums_are_those_of_other_libraries(name, cls):
+def test_addresses_and_checksums_match_other_libraries(name, cls):
     source = SOURCES[name]
     assert (source.url, source.filename, source.md5, source.folder) == (
         cls.url, cls.filename, cls.tgz_md5, cls.base_folder)
@@ -22,10 +22,10 @@ def test_addresses_and_checksums_are_those_of_other_libraries(name, cls):
     ('imagenet', 'data/imagenet', 'imagenet --root data'),
     ('stl10', 'data/stl', 'stl10 --root data/stl, and set data_root to data/stl/stl10_binary'),
     ('cifar10', 'data', 'cifar10 --root data, and set data_root to data/cifar10')])
-def test_the_command_puts_it_where_it_is_looked_for(name, data_root, wanted):
+def test_the_command_matches_the_data_root(name, data_root, wanted):
     assert download_command(name, data_root) == f'{TOOL} {wanted}'
 
 
-def test_arguments_stand_before_the_advice():
+def test_arguments_come_before_the_advice():
     assert download_command('imagenet', 'x', ' --archive A') == (
         f'{TOOL} imagenet --root x --archive A, and set data_root to x/imagenet')

@@ -45,7 +45,7 @@ def contents(folder):
 
 
 @pytest.mark.parametrize('kind', ['tar', 'tar.gz', 'tar.xz', 'zip'])
-def test_the_folder_arrives_whole(tmp_path, kind):
+def test_unpacks_the_whole_folder(tmp_path, kind):
     archive = write(tmp_path, kind, {**FILES, 'README': b'beside the folder'})
     root = tmp_path / 'deep' / 'root'
     unpack(archive, 'set', root)
@@ -99,7 +99,7 @@ def test_a_damaged_archive_leaves_nothing(tmp_path, kind):
     assert list((tmp_path / 'root').iterdir()) == []
 
 
-def test_a_flipped_byte_in_a_zip_is_seen(tmp_path):
+def test_a_flipped_byte_in_a_zip_is_detected(tmp_path):
     archive = write(tmp_path, 'zip')
     content = bytearray(archive.read_bytes())
     content[content.index(b'set/a.bin') + 14] ^= 255
@@ -109,7 +109,7 @@ def test_a_flipped_byte_in_a_zip_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>Sign in</html>' * 50])
-def test_what_is_no_archive(tmp_path, content):
+def test_refuses_other_files(tmp_path, content):
     (tmp_path / 'a.tar.gz').write_bytes(content)
     with pytest.raises(InputError, match='a.tar.gz: '):
         unpack(tmp_path / 'a.tar.gz', 'set', tmp_path / 'root')
@@ -121,7 +121,7 @@ def test_an_archive_without_the_folder(tmp_path):
         unpack(archive, 'other', tmp_path)
 
 
-def test_what_an_interrupted_run_left_is_cleared(tmp_path):
+def test_leftovers_of_an_interrupted_run_are_removed(tmp_path):
     left = tmp_path / 'root' / '.set.partial'
     left.mkdir(parents=True)
     (left / 'half').write_bytes(b'half')
@@ -165,7 +165,7 @@ def test_a_bomb_of_empty_files(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('kind', ['tar', 'zip'])
 @pytest.mark.parametrize('names', [('set/a', 'set/a/b'), ('set/a/b', 'set/a')])
-def test_a_file_where_a_folder_is(tmp_path, kind, names):
+def test_refuses_a_file_and_a_folder_of_one_name(tmp_path, kind, names):
     archive = write(tmp_path, kind, dict.fromkeys(names, b'x'))
     with pytest.raises(InputError, match='a file and a folder of this name'):
         unpack(archive, 'set', tmp_path / 'root')
