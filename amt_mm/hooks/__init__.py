@@ -17,6 +17,7 @@ from .rank_result_hook import RankResultHook
 from .ranks_agree_hook import RanksAgreeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .saliency_update_hook import SaliencyUpdateHook
+from .schedule_hook import ScheduleHook
 from .sharded_state_hook import ShardedStateHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
@@ -28,7 +29,7 @@ __all__ = [
     'BadImagesHook', 'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FiniteGuardHook',
     'FrozenLastLayerHook', 'GuidanceHook', 'KNNProbeHook', 'LastBatchHook', 'MaskProgressHook',
     'PositionHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
-    'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'ShardedStateHook',
-    'StepSeedHook', 'StopSignalHook', 'TeacherTemperatureHook', 'TeacherUpdateHook',
-    'TokenLossHook'
+    'RanksAgreeHook', 'SafeCheckpointHook', 'SaliencyUpdateHook', 'ScheduleHook',
+    'ShardedStateHook', 'StepSeedHook', 'StopSignalHook', 'TeacherTemperatureHook',
+    'TeacherUpdateHook', 'TokenLossHook'
 ]
