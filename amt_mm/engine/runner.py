@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
@@ -85,6 +86,47 @@ class OverlayRunner(Runner):
             if line is None:
                 raise
             raise InputError(line) from error
+
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
+
+        Unlike MMEngine's, it counts the batches whose gradients are accumulated. Where
+        nothing is scaled and the two differ by more than a factor of 2, it says so.
+
+        Args:
+            optim_wrapper: Just built.
+            auto_scale_lr: ``base_batch_size``, and whether to ``enable`` scaling.
+
+        Raises:
+            InputError: ``base_batch_size`` is no positive number, or it shall be scaled and
+                the batch sampler does not say its ``batch_size``.
+        """
+        base = (auto_scale_lr or {}).get('base_batch_size')
+        if base is None:
+            return
+        if not isinstance(base, int) or base < 1:
+            raise InputError(f'auto_scale_lr.base_batch_size={base!r} must be a positive number')
+        loader = self.train_dataloader
+        size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+        if size is None:
+            if auto_scale_lr.get('enable'):
+                raise InputError('--auto-scale-lr: the batch sampler of train_dataloader does not '
+                                 'say its batch_size: set optim_wrapper.optimizer.lr yourself')
+            return
+        for wrapper in (optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict)
+                        else [optim_wrapper]):
+            counts = wrapper._accumulative_counts
+            ratio = self.world_size * size * counts / base
+            step = (f'a step is of {self.world_size * size * counts} samples ({self.world_size} '
+                    f'processes x batch_size {size} x accumulative_counts {counts}), and the '
+                    f'learning rate is meant for {base} (auto_scale_lr.base_batch_size)')
+            if auto_scale_lr.get('enable'):
+                self.logger.info(f'{step}: it is multiplied by {ratio:g}')
+                for group in wrapper.param_groups:
+                    group['lr'] *= ratio
+            elif not 1 / 2 <= ratio <= 2:
+                self.logger.warning(f'{step}: add --auto-scale-lr (auto_scale_lr.enable=True) to '
+                                    f'multiply it by {ratio:g}')
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes.
