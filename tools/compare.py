@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
-    with launch.one_line_errors(), stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), stopping_children():
         for config in args.configs:
             launch.require_file(config, 'config')
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))

@@ -23,7 +23,7 @@ except ImportError as missing:
 from tqdm import tqdm
 
 from amt_mm.engine import launch, protocols
-from amt_mm.engine.jobs import RunError, stopping_children
+from amt_mm.engine.jobs import stopping_children
 from amt_mm.engine.pretraining import Pretraining, describe
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
@@ -166,7 +166,7 @@ def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
     results: list[dict] = []
-    with launch.one_line_errors(), stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), stopping_children():
         runs = plan(args)
 
         def one(run: dict) -> None:
@@ -180,8 +180,6 @@ def main() -> None:
         try:
             with ThreadPoolExecutor(args.jobs) as pool:
                 list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
-        except RunError as error:
-            sys.exit(f'error: {error}')
         finally:
             # What is finished is shown, also when the rest failed.
             if results:

@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Train, judge, show."""
     args = parse_args()
-    with launch.one_line_errors(), jobs.stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), jobs.stopping_children():
         quickstart(args)
 
 

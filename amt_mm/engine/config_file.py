@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from importlib.util import find_spec
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
@@ -47,9 +46,14 @@ def read_config(path: str | os.PathLike) -> Config:
         if 'Duplicate key' not in str(error):
             raise
         raise InputError(f'config {path}: {error.args[0]}') from error
+    except Exception as error:
+        # A config is a program, and the user's.
+        reason = str(error).strip().partition('\n')[0]
+        raise InputError(f'config {path}: {type(error).__name__}: {reason}') from error
 
 
 def require_file(path: str, role: str) -> None:
     """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass."""
-    if '://' not in path and not Path(path).is_file():
+    # os.path's says no to what the system does not take as a name; Path's raises.
+    if '://' not in path and not os.path.isfile(path):
         raise InputError(f'{role} {path}: there is no such file')

@@ -16,7 +16,7 @@ from pathlib import Path
 from mmengine.config import Config
 from tqdm import tqdm
 
-from amt_mm.errors import REQUEUE_STATUS, InputError
+from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError
 
 from .safe_save import write_text
 
@@ -91,16 +91,32 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
 
 @contextmanager
 def stopping_children() -> Iterator[None]:
-    """End the tools that run when this process is told to end: none trains on unseen."""
+    """End the tools that run when this process is told to end: none trains on unseen.
+
+    They save, and this process waits for that; a second Ctrl-C ends all at once.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when they have ended.
+    """
+    told = []
+
     def end(number: int, _) -> None:
+        again = told.count(signal.SIGINT) and number == signal.SIGINT
+        told.append(number)
         _stopping.set()
         for process in list(_running):
-            process.terminate()
+            process.kill() if again else process.terminate()
+        # Unlike KeyboardInterrupt, it lets `Popen` wait for its process.
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)
+              if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
+    except SystemExit:
+        if told and told[-1] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -152,7 +168,7 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     if status == 2:
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
                          f'{where if quiet else ", see the line above"}')
-    if status == REQUEUE_STATUS:
+    if status in (REQUEUE_STATUS, INTERRUPTED_STATUS, -signal.SIGINT):
         raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved: the same command '
                        'goes on from there')
     if status:
@@ -191,8 +207,10 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
     """Run a command; what it says goes to ``log``, errors and some lines to ours too."""
     # On a terminal its bar should know that there is one; elsewhere errors belong in the log, too.
     errors = None if sys.stderr.isatty() else subprocess.PIPE
+    # Names of files, which it may say, need not be UTF-8.
     with open(log, 'a') as file, _started(
-            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True,
+            errors='backslashreplace') as process:
 
         def copy_errors() -> None:
             for line in process.stderr or ():

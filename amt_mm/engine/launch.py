@@ -21,9 +21,15 @@ from .. import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` know
 from ..checkpoints import ENCODERS, trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
+from .check_settings import check_settings
 from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
 from .house_hooks import HOUSE_HOOKS
-from .messages import one_line_errors, warn  # noqa: F401  (tools end by it)
+from .messages import (  # noqa: F401  (tools end by it)
+    GOES_ON,
+    end_interrupted,
+    one_line_errors,
+    warn,
+)
 from .options import did_you_mean
 from .overlay import SPECIAL
 
@@ -114,6 +120,7 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
     """
     cfg = read_config(path)
     _merge_options(cfg, args.cfg_options or {})
+    check_settings(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

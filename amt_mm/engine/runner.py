@@ -21,6 +21,7 @@ from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
 from amt_mm.together import decided_by_first, together
 
+from .check_settings import check_settings
 from .compiling import compile_host
 from .find_checkpoint import check_checkpoint, newest_whole
 from .house_hooks import with_house_hooks
@@ -51,6 +52,7 @@ class OverlayRunner(Runner):
         A config that asks for guided masks must say where their maps come from.
         """
         cfg = apply_overlay(cfg)
+        check_settings(cfg)
         # None leaves it out, as with other hooks.
         cfg['default_hooks'] = {'guidance': dict(type='amt_mm.GuidanceHook'),
                                 **(cfg.get('default_hooks') or {})}
@@ -98,14 +100,12 @@ class OverlayRunner(Runner):
             auto_scale_lr: ``base_batch_size``, and whether to ``enable`` scaling.
 
         Raises:
-            InputError: ``base_batch_size`` is no positive number, or it shall be scaled and
-                the batch sampler does not say its ``batch_size``.
+            InputError: It shall be scaled, and the batch sampler does not say its
+                ``batch_size``.
         """
         base = (auto_scale_lr or {}).get('base_batch_size')
         if base is None:
             return
-        if not isinstance(base, int) or base < 1:
-            raise InputError(f'auto_scale_lr.base_batch_size={base!r} must be a positive number')
         loader = self.train_dataloader
         size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
         if size is None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..masking.plan import MASKED, THROWN, VISIBLE
+from ..printable import printable
 from .colours import colour_table
 from .curves import CurvePlot, render_plot
 from .pictures import plan_picture
@@ -102,7 +103,7 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
     Pictures are JPEG, at the best of five qualities that keeps the page small.
 
     Args:
-        report: The content; all text is escaped.
+        report: The content; all text is escaped, what controls a terminal too.
         max_bytes: Upper limit of the page in UTF-8. Default 2 MB, which mails and
             phones take.
 
@@ -110,7 +111,7 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
         InputError: If the page is too large at the lowest quality.
     """
     for quality in _QUALITIES:
-        page = _page(report, quality)
+        page = printable(_page(report, quality))
         size = len(page.encode())
         if size <= max_bytes:
             return page

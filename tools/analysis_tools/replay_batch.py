@@ -31,6 +31,7 @@ from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.engine.replay import Replay, check_types, replay_step
 from amt_mm.engine.step_record import read_step
 from amt_mm.errors import InputError
+from amt_mm.printable import printable
 from amt_mm.visualization.tables import markdown_table
 
 EXAMPLE = """
@@ -136,7 +137,7 @@ def main(argv: list[str] | None = None) -> None:
         content = read_step(args.file)
         cfg = config_of(content, args)
         fit_precision_to_cpu(cfg)
-        print(report(content, replay_step(content, cfg, get_device()), args.rows))
+        print(printable(report(content, replay_step(content, cfg, get_device()), args.rows)))
 
 
 if __name__ == '__main__':
