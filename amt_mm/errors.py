@@ -5,6 +5,8 @@ from __future__ import annotations
 # EX_TEMPFAIL of sysexits.h, "try again later": below 126, so that no shell takes it for a signal
 # or a missing command; neither Python's 1 nor our 2 for bad input; srun and torchrun pass it on.
 REQUEUE_STATUS = 75
+# What shells give for SIGINT, Ctrl-C: a person has ended the run, and no scheduler shall go on.
+INTERRUPTED_STATUS = 130
 
 
 class InputError(ValueError):
@@ -19,10 +21,15 @@ class UnreadableImage(InputError):
     """An image that is missing, damaged or none at all; training may take another one."""
 
 
+class RunError(RuntimeError):
+    """A tool failed that this process started; the message names its log."""
+
+
 class TrainingStopped(SystemExit):
     """Training ended early because a signal asked for it; all that a resumed run needs is saved.
 
-    Left alone, it ends the process with :data:`REQUEUE_STATUS`.
+    Left alone, it ends the process with :data:`REQUEUE_STATUS`; after Ctrl-C, with
+    :data:`INTERRUPTED_STATUS`.
 
     Args:
         line: What was saved, and how to go on.

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
 
-from mmengine.registry import build_functions
+import mmengine
 
-from .errors import InputError
+from .errors import InputError, RunError
+from .printable import printable
+
+# What a tool that keeps finished work says after Ctrl-C.
+GOES_ON = 'the same command continues where it stopped'
+_MMENGINE, _OURS = Path(mmengine.__file__).parent, Path(__file__).parent
 
 
 def say(kind: str, text: str) -> None:
@@ -22,7 +33,8 @@ def say(kind: str, text: str) -> None:
         text: One line.
     """
     rank = os.environ.get('RANK', '0')
-    print(kind if rank == '0' else f'{kind} (rank {rank})', text, sep=': ', file=sys.stderr)
+    line = printable(text).replace('\n', '\\n')
+    print(kind if rank == '0' else f'{kind} (rank {rank})', line, sep=': ', file=sys.stderr)
 
 
 def warn(text: str) -> None:
@@ -38,25 +50,49 @@ def lost_connection(error: BaseException) -> bool:
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(interrupted: str = 'the same command begins anew') -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
 
-    So does a setting that a class of the config does not have; so does, with status 1, a
-    connection that another process has closed by ending: that one says why. Everything else
-    is a fault of the program and keeps its traceback.
+    So does what the system refuses (a full disk, a folder that is gone), and a setting that
+    a class of the config does not have or take; so does, with status 1, a tool that this one
+    has started and that failed, and a connection that another process has closed by ending:
+    they say why themselves. Everything else is a fault of the program and keeps its
+    traceback.
+
+    Ctrl-C is one line, too; then the process ends by the signal, as shells expect.
+
+    Args:
+        interrupted: What to say after Ctrl-C.
     """
     try:
-        yield
+        with _printable_output():
+            yield
+    except KeyboardInterrupt:
+        if os.environ.get('RANK', '0') == '0':
+            say('interrupted', interrupted)
+        sys.excepthook = _without_interrupts
+        raise
     except InputError as error:
         # From a worker of a data loader the message arrives with the worker's traceback in front.
         line = re.sub(r'^amt_mm\.errors\.\w+: ', '', str(error).strip().splitlines()[-1])
         say('error', line)
         sys.exit(2)
-    except TypeError as error:
-        # Raised by the very call in which a registry hands a config's settings to its class.
-        if traceback.extract_tb(error.__traceback__)[-1].filename != build_functions.__file__:
+    except RunError as error:
+        say('error', str(error))
+        sys.exit(1)
+    except BrokenPipeError:
+        if not _reader_has_gone():
             raise
-        say('error', f'config: {error}')
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:
+        say('error', _refused(error))
+        sys.exit(2)
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        if not _of_the_config(error):
+            raise
+        text = str(error.args[0] if error.args else type(error).__name__)
+        # MMEngine's of a name that is not registered goes on for several sentences.
+        say('error', f'config: {text.split(". Please check")[0].splitlines()[0]}')
         sys.exit(2)
     except RuntimeError as error:
         if not lost_connection(error):
@@ -64,3 +100,83 @@ def one_line_errors() -> Iterator[None]:
         say('error', 'another process of this run has ended or cannot be reached, see its own '
                      f'message ({str(error).splitlines()[0]})')
         sys.exit(1)
+
+
+def end_interrupted() -> NoReturn:
+    """End this process by SIGINT, so that a loop of a shell script ends with it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+    raise KeyboardInterrupt
+
+
+def _without_interrupts(kind: type[BaseException], error: BaseException,
+                        trace: TracebackType | None) -> None:
+    # Python ends a process that it reaches by the signal itself.
+    if kind is not KeyboardInterrupt:
+        sys.__excepthook__(kind, error, trace)
+
+
+@contextmanager
+def _printable_output() -> Iterator[None]:
+    """Whatever names of files hold, print and log it; a log that cannot be written ends all."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors='backslashreplace')
+    before = logging.getLogRecordFactory(), logging.Handler.handleError
+    logging.setLogRecordFactory(_PrintableRecord)
+    logging.Handler.handleError = _raise_again
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(before[0])
+        logging.Handler.handleError = before[1]
+
+
+class _PrintableRecord(logging.LogRecord):
+    """A line of a log, fit for a terminal."""
+
+    def getMessage(self) -> str:  # noqa: N802
+        """The line."""
+        return printable(super().getMessage())
+
+
+def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoReturn:
+    # In place of a traceback for each line.
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = getattr(handler, 'baseFilename', None)
+    raise error
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads what we print, as after `head`; then nothing more is."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _refused(error: OSError) -> str:
+    """What the system says, and of which file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = 'the disk is full: make room and run the same command again'
+    else:
+        # From a worker of a data loader, too, the reason stands last.
+        reason = error.strerror or (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    return f'{os.fsdecode(error.filename)}: {reason}' if error.filename else reason
+
+
+def _of_the_config(error: Exception) -> bool:
+    """Whether a library refuses what a config gives it to build.
+
+    A fault of our own classes, or of the user's, is none.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    builds = any(frame.name.startswith('build') and Path(frame.filename).is_relative_to(_MMENGINE)
+                 for frame in frames)
+    last = Path(frames[-1].filename)
+    return builds and not last.is_relative_to(_OURS) and any(
+        part in ('site-packages', 'dist-packages') for part in last.parts)

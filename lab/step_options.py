@@ -86,6 +86,7 @@ def main() -> None:
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
         if args.processor_time:
             check_processor_time()
+        launch.require_writable(args.out)
         scratch = Path(temporary)
         if '::' not in args.config:
             launch.require_file(args.config, 'config')
@@ -97,9 +98,9 @@ def main() -> None:
         markdown, data = write_race(args.out, rows, outcome, memory, dict(
             config=args.config, batch_size=args.batch_size, rounds=args.rounds,
             processor_time=args.processor_time))
-    print(markdown.read_text())
-    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {rows[0].device.type}, '
-          f'{torch.get_num_threads()} threads. Also in {markdown}; every round in {data}')
+        print(markdown.read_text())
+        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {rows[0].device.type}, '
+              f'{torch.get_num_threads()} threads. Also in {markdown}; every round in {data}')
 
 
 if __name__ == '__main__':

@@ -34,7 +34,10 @@ def parse_args() -> argparse.Namespace:
     arguments.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all configs')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error('--jobs must be at least 1')
+    return args
 
 
 if __name__ == '__main__':
@@ -50,10 +53,11 @@ from amt_mm.visualization import write_table
 def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
-    with launch.one_line_errors(), stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), stopping_children():
         for config in args.configs:
             launch.require_file(config, 'config')
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))
+        launch.require_writable(args.work_dir / 'table.md')
         jobs = [(config, seed) for seed in args.seeds for config in args.configs]
 
         def one(job: tuple[str, int]) -> dict:

@@ -9,7 +9,8 @@
 #   PYTHON                              interpreter (default: the active environment's, or .venv's)
 #
 # SIGTERM and SIGUSR1 to this process reach the training ones: they save after the step at hand and
-# end, and so does this one, with status 75. The same command with --resume goes on from there.
+# end, and so does this one, with status 75. So does Ctrl-C (SIGINT), with status 130; a second one
+# ends all at once. The same command with --resume goes on from there.
 set -euo pipefail
 
 if [ $# -lt 2 ]; then

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -72,6 +71,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='settings for every run whose config has them')
     arguments.add_trust_argument(parser)
     args = parser.parse_args(argv)
+    if args.jobs < 1 or args.processes < 1:
+        parser.error('--jobs and --processes must be at least 1')
     if bool(args.data) == bool(args.configs):
         parser.error('give either --data or --configs')
     if args.labels and len(args.labels) != len(args.checkpoints):
@@ -85,7 +86,7 @@ if __name__ == '__main__':
 from tqdm import tqdm
 
 from amt_mm.apis import launch, protocols
-from amt_mm.apis.jobs import RunError, stopping_children
+from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
@@ -167,8 +168,9 @@ def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
     results: list[dict] = []
-    with launch.one_line_errors(), stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), stopping_children():
         runs = plan(args)
+        launch.require_writable(args.work_dir / 'table.md')
 
         def one(run: dict) -> None:
             metrics = protocols.evaluate(
@@ -181,8 +183,6 @@ def main() -> None:
         try:
             with ThreadPoolExecutor(args.jobs) as pool:
                 list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
-        except RunError as error:
-            sys.exit(f'error: {error}')
         finally:
             # Finished runs are shown even if others failed.
             if results:

@@ -1,8 +1,9 @@
 """torchrun that passes signals on and ends as its processes did; dist_*.sh start it.
 
-torchrun itself answers SIGTERM by ending its processes within 30 s, with all that they have
-started, passes SIGUSR1 on to none, restarts processes that were told to stop or refused their
-input, and ends with status 1 whatever theirs is.
+torchrun itself answers SIGTERM and SIGINT by ending its processes within 30 s, with all that
+they have started, passes SIGUSR1 on to none, restarts processes that were told to stop or refused
+their input, and ends with status 1 whatever theirs is. The processes lead sessions of their own, so
+Ctrl-C in a terminal reaches this one alone.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import RendezvousError
 
-PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)
-# What the processes have said of themselves in one line: bad input, and what is to be resumed.
+PASSED_ON = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# What the processes have said of themselves in one line: bad input, Ctrl-C, a stop to be resumed.
 BAD_INPUT = 2
+INTERRUPTED = 128 + signal.SIGINT
 REQUEUE = 75
-EXPLAINED = (BAD_INPUT, REQUEUE)
+EXPLAINED = (BAD_INPUT, INTERRUPTED, REQUEUE)
 # Seconds for which machines wait for each other, at the start and when one is lost.
 PATIENCE = 600
 LOOK = 5
@@ -81,8 +83,10 @@ def status_of(error: ChildFailedError) -> int:
     codes = [failure.exitcode for failure in
              sorted(error.failures.values(), key=lambda failure: failure.timestamp)]
     # Times are whole seconds, and others soon find their connection to a failed one closed.
-    if BAD_INPUT in codes:
-        return BAD_INPUT
+    for cause, code in ((BAD_INPUT, BAD_INPUT), (INTERRUPTED, INTERRUPTED),
+                        (-signal.SIGINT, INTERRUPTED)):
+        if cause in codes:
+            return code
     return next((code for code in codes if code > 0), 128 - codes[0])
 
 
@@ -120,10 +124,12 @@ def main() -> None:
     os.environ['AMT_MM_LAUNCHER'] = str(os.getpid())
     launcher.api.LocalElasticAgent = Agent
     for number in PASSED_ON:
-        signal.signal(number, pass_on)
+        # A job in the background of a shell ignores SIGINT: Ctrl-C is not for it.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, pass_on)
     # Before torch 2.9 it cannot be kept from SIGTERM: that is answered in its own way then.
     known = '--signals-to-handle' in run.get_args_parser().format_help()
-    leave = ['--signals-to-handle', 'SIGINT,SIGHUP,SIGQUIT'] if known else []
+    leave = ['--signals-to-handle', 'SIGHUP,SIGQUIT'] if known else []
     arguments = run.parse_args([*leave, *sys.argv[1:]])
     threading.Thread(target=give_up_waiting, daemon=True).start()
     try:
@@ -141,6 +147,10 @@ def main() -> None:
                   file=sys.stderr)
         elif status not in EXPLAINED:
             print(error, file=sys.stderr)
+        if status == INTERRUPTED:
+            # Ended by the signal itself, so that the loop of a shell script ends, too.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         sys.exit(status)
     except (DistError, RendezvousError, OSError) as error:
         reason = str(error).partition('\n')[0] or type(error).__name__

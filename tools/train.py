@@ -16,7 +16,8 @@ examples:
   tools/dist_train.sh CONFIG 8 --amp bf16
 
 Bad input ends in one line and exit status 2. SIGTERM and SIGUSR1 save after the step at hand
-and end with status 75: the same command with --resume goes on from there.
+and end with status 75, Ctrl-C (SIGINT) with 130; a second Ctrl-C ends at once. The same command
+with --resume goes on from there.
 """
 
 
@@ -54,7 +55,7 @@ from mmengine.config import Config
 
 from amt_mm.apis import launch
 from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
-from amt_mm.errors import InputError, TrainingStopped
+from amt_mm.errors import INTERRUPTED_STATUS, InputError, TrainingStopped
 
 
 def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -117,5 +118,7 @@ if __name__ == '__main__':
         main()
     except SystemExit as ended:
         launch.exit_after_gloo(ended.code)
+        if ended.code == INTERRUPTED_STATUS:
+            launch.end_interrupted()
         raise
     launch.exit_after_gloo()

@@ -18,9 +18,10 @@ from torch import nn
 
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.checkpoints.newest import has_begun
+from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
-from amt_mm.config.reading import read_config
+from amt_mm.config.reading import merge_options, read_config
 from amt_mm.errors import InputError
 from amt_mm.models.token_counts import tokens_per_image
 
@@ -126,14 +127,20 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
     """
     cfg = read_config(config)
     check_options(cfg, options or (), 'option')
-    cfg.merge_from_dict(dict(options or {}))
+    merge_options(cfg, options or {})
     return finished(cfg)
 
 
 def finished(cfg: Config) -> Config:
-    """Enter the scope of a config and apply its overlay, in place."""
+    """Enter the scope of a config and apply its overlay, in place.
+
+    Raises:
+        InputError: An overlay that does not fit, or a setting that cannot be.
+    """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    return apply_overlay(cfg)
+    cfg = apply_overlay(cfg)
+    check_settings(cfg)
+    return cfg
 
 
 def build_model(cfg: Config, seed: int = 0) -> nn.Module:

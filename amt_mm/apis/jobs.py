@@ -16,7 +16,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from amt_mm.checkpoints.safe_save import write_text
-from amt_mm.errors import REQUEUE_STATUS, InputError
+from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
 
 _running: set[subprocess.Popen] = set()
@@ -41,10 +41,6 @@ def _folder_beside_package(name: str) -> Path:
             return folder
     raise InputError(f'{name}/ is neither in the clone nor in the installed package: '
                      'reinstall amt_mm')
-
-
-class RunError(RuntimeError):
-    """A tool failed; the message names its log."""
 
 
 def claim(work_dir: Path, cfg: Config) -> Path:
@@ -89,16 +85,32 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
 
 @contextmanager
 def stopping_children() -> Iterator[None]:
-    """Terminate the running tools if this process is told to terminate."""
+    """Terminate the running tools if this process is told to terminate.
+
+    They save, and this process waits for that; a second Ctrl-C ends all at once.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, when they have ended.
+    """
+    told = []
+
     def end(number: int, _) -> None:
+        again = told.count(signal.SIGINT) and number == signal.SIGINT
+        told.append(number)
         _stopping.set()
         for process in list(_running):
-            process.terminate()
+            process.kill() if again else process.terminate()
+        # Unlike KeyboardInterrupt, it lets `Popen` wait for its process.
         sys.exit(128 + number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)
+              if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
+    except SystemExit:
+        if told and told[-1] == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -150,7 +162,7 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     if status == 2:
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
                          f'{where if quiet else ", see the line above"}')
-    if status == REQUEUE_STATUS:
+    if status in (REQUEUE_STATUS, INTERRUPTED_STATUS, -signal.SIGINT):
         raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved a checkpoint: '
                        'run the same command to continue')
     if status:
@@ -161,12 +173,14 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
 def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
     if _stopping.is_set():
         raise RunError('the series was stopped before this run started')
-    with subprocess.Popen(command, **options) as process:
-        _running.add(process)
-        try:
+    process = subprocess.Popen(command, **options)
+    # Until it has ended, not only while it is attended to: it may have to be killed.
+    _running.add(process)
+    try:
+        with process:
             yield process
-        finally:
-            _running.discard(process)
+    finally:
+        _running.discard(process)
 
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,
@@ -174,8 +188,10 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
     """Run a command and log its output; errors and selected lines are printed too."""
     # A progress bar needs the terminal itself; elsewhere errors go to the log too.
     errors = None if sys.stderr.isatty() else subprocess.PIPE
+    # Names of files, which it may say, need not be UTF-8.
     with open(log, 'a') as file, _started(
-            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True,
+            errors='backslashreplace') as process:
 
         def copy_errors() -> None:
             for line in process.stderr or ():

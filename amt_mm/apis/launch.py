@@ -17,13 +17,24 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
+from amt_mm.checkpoints.output import require_writable  # noqa: F401  (tools that measure begin by it)
+from amt_mm.config.check_settings import check_settings
 from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.config.options import did_you_mean
 from amt_mm.config.overlay import SPECIAL
-from amt_mm.config.reading import read_config, require_file  # noqa: F401  (tools check their files by it)
+from amt_mm.config.reading import (  # noqa: F401  (tools check their files by it)
+    merge_options,
+    read_config,
+    require_file,
+)
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
-from amt_mm.messages import one_line_errors, warn  # noqa: F401  (tools end by it)
+from amt_mm.messages import (  # noqa: F401  (tools end by it)
+    GOES_ON,
+    end_interrupted,
+    one_line_errors,
+    warn,
+)
 from amt_mm.reliability.peers import exchange_timeout
 from amt_mm.reliability.watchdog import End, parent_watch, watchdog
 
@@ -65,6 +76,7 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
     """
     cfg = read_config(path)
     _merge_options(cfg, args.cfg_options or {})
+    check_settings(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -81,12 +93,7 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
             part, known = _unknown_part(cfg, key)
             warn(f'--cfg-options {key}: the config has no {part} there, it is added'
                  + did_you_mean(part, known))
-    try:
-        cfg.merge_from_dict(dict(options))
-    except (KeyError, TypeError, AssertionError, AttributeError) as error:
-        # The last is how mmengine says that one number of a list cannot be replaced.
-        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
-                         'of numbers as a whole)') from error
+    merge_options(cfg, options)
 
 
 def knows(cfg: Config, key: str) -> bool:

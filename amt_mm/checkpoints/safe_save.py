@@ -54,9 +54,9 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a small text file with :func:`atomic_file`."""
+    """Write a small text file with :func:`atomic_file`; paths in it may be any bytes."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, errors='surrogateescape')
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:

@@ -12,6 +12,7 @@ DEFAULT_HOOKS = {
     'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
     'position': dict(type='amt_mm.PositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
+    'schedule': dict(type='amt_mm.ScheduleHook'),
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
     'summary': dict(type='amt_mm.RunSummaryHook'),

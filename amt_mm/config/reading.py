@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
@@ -46,9 +46,28 @@ def read_config(path: str | os.PathLike) -> Config:
         if 'Duplicate key' not in str(error):
             raise
         raise InputError(f'config {path}: {error.args[0]}') from error
+    except Exception as error:
+        # A config is a program, and the user's.
+        reason = str(error).strip().partition('\n')[0]
+        raise InputError(f'config {path}: {type(error).__name__}: {reason}') from error
+
+
+def merge_options(cfg: Config, options: Mapping) -> None:
+    """Enter options of a command line in a config.
+
+    Raises:
+        InputError: They do not fit it.
+    """
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        # The last is how mmengine says that one number of a list cannot be replaced.
+        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
+                         'of numbers as a whole)') from error
 
 
 def require_file(path: str, role: str) -> None:
     """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass."""
-    if '://' not in path and not Path(path).is_file():
+    # os.path's says no to what the system does not take as a name; Path's raises.
+    if '://' not in path and not os.path.isfile(path):
         raise InputError(f'{role} {path}: there is no such file')

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from mmengine.fileio import get_file_backend
+from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
 from rich.console import Console
@@ -134,8 +135,9 @@ class ImageFolder(CustomDataset):
         if not backend.isdir(self._folder):
             what = 'is not a folder' if backend.exists(self._folder) else 'does not exist'
             raise InputError(f'{self._folder}: {what}; set data_root to the folder of the images.')
-        files = (tuple(file.replace('\\', '/').split('/')) for file in backend.list_dir_or_file(
-            self.img_prefix, list_dir=False, list_file=True, recursive=True))
+        files = (_files_below(self._folder) if isinstance(backend, LocalBackend) else (
+            tuple(file.split('/')) for file in backend.list_dir_or_file(
+                self.img_prefix, list_dir=False, list_file=True, recursive=True)))
         paths = sorted(parts for parts in files if self.is_valid_file(parts[-1])
                        and not any(part.startswith('.') for part in parts))
         if not paths:
@@ -233,3 +235,24 @@ class ImageFolder(CustomDataset):
         logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
                     f'{len(samples) - len(readable)} left out.')
         return readable
+
+
+def _files_below(folder: str) -> Iterator[tuple[str, ...]]:
+    """Relative paths, in parts, of the files in a folder and below, through links too.
+
+    Raises:
+        InputError: A link leads to a folder that it lies in: its files would be found
+            again and again.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield (entry.name, )
+            elif entry.is_dir() and not entry.name.startswith('.'):
+                if entry.is_symlink():
+                    target = osp.realpath(entry.path)
+                    if osp.commonpath([target, osp.realpath(folder)]) == target:
+                        raise InputError(f'{entry.path}: this link leads back to {target}, which '
+                                         'it lies in, so images would be found without end: '
+                                         'remove it')
+                yield from ((entry.name, *parts) for parts in _files_below(entry.path))

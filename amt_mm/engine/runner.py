@@ -10,12 +10,14 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from amt_mm.checkpoints.newest import check_checkpoint, newest_whole
 from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
+from amt_mm.config.check_settings import check_settings
 from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.distributed import from_rank0, run_on_all_ranks
@@ -64,6 +66,7 @@ class OverlayRunner(Runner):
         A config that asks for guided masks must say where their maps come from.
         """
         cfg = apply_overlay(cfg)
+        check_settings(cfg)
         # None leaves it out, as with other hooks.
         cfg['default_hooks'] = {'guidance': dict(type='amt_mm.GuidanceHook'),
                                 **(cfg.get('default_hooks') or {})}
@@ -138,6 +141,44 @@ class OverlayRunner(Runner):
         """Write the config to the work folder, for training once the folder is this run's."""
         if self._owns_folder or self._train_loop is None:
             super().dump_config()
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
+
+        Unlike MMEngine's, it counts the batches whose gradients are accumulated. Where
+        nothing is scaled and the two differ by more than a factor of 2, it says so.
+
+        Args:
+            optim_wrapper: Just built.
+            auto_scale_lr: ``base_batch_size``, and whether to ``enable`` scaling.
+
+        Raises:
+            InputError: It shall be scaled, and the batch sampler does not say its
+                ``batch_size``.
+        """
+        base = (auto_scale_lr or {}).get('base_batch_size')
+        if base is None:
+            return
+        loader = self.train_dataloader
+        size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+        if size is None:
+            if auto_scale_lr.get('enable'):
+                raise InputError('--auto-scale-lr: the batch sampler of train_dataloader does not '
+                                 'say its batch_size: set optim_wrapper.optimizer.lr yourself')
+            return
+        for wrapper in (optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict)
+                        else [optim_wrapper]):
+            counts = wrapper._accumulative_counts
+            ratio = self.world_size * size * counts / base
+            step = (f'a step is of {self.world_size * size * counts} samples ({self.world_size} '
+                    f'processes x batch_size {size} x accumulative_counts {counts}), and the '
+                    f'learning rate is meant for {base} (auto_scale_lr.base_batch_size)')
+            if auto_scale_lr.get('enable'):
+                self.logger.info(f'{step}: it is multiplied by {ratio:g}')
+                for group in wrapper.param_groups:
+                    group['lr'] *= ratio
+            elif not 1 / 2 <= ratio <= 2:
+                self.logger.warning(f'{step}: add --auto-scale-lr (auto_scale_lr.enable=True) to '
+                                    f'multiply it by {ratio:g}')
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes.

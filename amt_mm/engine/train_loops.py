@@ -46,9 +46,15 @@ def resumable_loop(loop: Mapping) -> dict:
 
     Args:
         loop: ``train_cfg``, with ``type`` or ``by_epoch``. Another type stays.
+
+    Raises:
+        InputError: It has both.
     """
     loop = dict(loop)
-    if 'type' not in loop and 'by_epoch' in loop:
+    if 'type' in loop and 'by_epoch' in loop:
+        raise InputError(f'train_cfg has both type={loop["type"]} and by_epoch={loop["by_epoch"]}: '
+                         'leave one out')
+    if 'by_epoch' in loop:
         loop['type'] = EpochBasedTrainLoop if loop.pop('by_epoch') else IterBasedTrainLoop
     kind = loop.get('type')
     kind = ALL_LOOPS.get(kind) if isinstance(kind, str) else kind
@@ -107,6 +113,10 @@ class _Resumable:
                 sampler.sampler.seed = position['order seed']
         self._go_to(position['number'], position['batch'])
 
+    def _no_batch(self) -> InputError:
+        return InputError(f'train_dataloader gives no batch: {len(self.dataloader.dataset)} '
+                          'samples fill none (batch_size, drop_last)')
+
     def _order(self) -> dict:
         loader, sampler = self.dataloader, seeded_sampler(self.dataloader)
         return {'batches': len(loader), 'batch size': loader.batch_size,
@@ -145,6 +155,8 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        if len(self.dataloader) == 0:
+            raise self._no_batch()
         # Batches of the epoch that lie behind, and the iteration at which it began.
         self._behind = self._begun = 0
 
@@ -248,7 +260,5 @@ class _EndlessBatches:
                 self.batch += 1
                 return data_batch
             if self.batch == 0:
-                raise InputError(f'train_dataloader gives no batch: '
-                                 f'{len(self._loop.dataloader.dataset)} samples fill none '
-                                 '(batch_size, drop_last)')
+                raise self._loop._no_batch()
             self.go_to(self.number + 1, 0)

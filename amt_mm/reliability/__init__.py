@@ -5,10 +5,11 @@ from .finite_guard_hook import FiniteGuardHook
 from .position_hook import PositionHook
 from .ranks_agree_hook import RanksAgreeHook
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .schedule_hook import ScheduleHook
 from .step_seed_hook import StepSeedHook
 from .stop_signal_hook import StopSignalHook
 
 __all__ = [
     'BadImagesHook', 'FiniteGuardHook', 'PositionHook', 'RanksAgreeHook', 'SafeCheckpointHook',
-    'StepSeedHook', 'StopSignalHook'
+    'ScheduleHook', 'StepSeedHook', 'StopSignalHook'
 ]

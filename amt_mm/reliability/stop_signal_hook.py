@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from amt_mm.errors import TrainingStopped
+from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, TrainingStopped
 from amt_mm.registry import HOOKS
 
 from .peers import exchange_timeout
@@ -18,32 +19,35 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 from .stop_agreement import StopAgreement
 from .worker_signals import shield_forked
 
-# SIGTERM: preemption, or the end of a job. SIGUSR1: what Slurm's --signal is asked for.
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+# SIGTERM: preemption, or the end of a job. SIGUSR1: what Slurm's --signal is asked for. SIGINT:
+# Ctrl-C.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+_STDERR = 2
 
 
 @HOOKS.register_module()
 class StopSignalHook(Hook):
-    """On SIGTERM or SIGUSR1, save after the step at hand and end, to be resumed.
+    """On SIGTERM, SIGUSR1 or SIGINT, save after the step at hand and end, to be resumed.
 
     All processes stop at the same step: any one of them may have got the signal, and one
     flag is exchanged beside each step, so it takes one or two steps. The checkpoint is an
     ordinary one, inside an epoch named ``iter_<n>.pth``, which ``--resume`` finds. Then
     :class:`amt_mm.errors.TrainingStopped` is raised, which ends the process with status
-    75 (``REQUEUE_STATUS``).
+    75 (``REQUEUE_STATUS``), after SIGINT 130: a person has ended the run, and no scheduler
+    shall start it again. A second SIGINT ends the process at once, without saving.
 
     With gradient accumulation, the step at hand ends with the optimiser's. A refresh or a
     validation is given up between two batches, and what was trained until then is saved;
     the resumed run refreshes then, while a validation is not made up for. A checkpoint
     that is being written, and a k-NN probe, are finished. A signal before training
-    has begun ends the process as usual; further ones while it stops change nothing. A
+    has begun ends the process as usual; other ones while it stops change nothing. A
     run that has made its last step ends as if nothing had been said.
 
     Loading processes outlive the signal, see :mod:`amt_mm.reliability.worker_signals`. After
     training, what signals did before is restored.
 
     Without a :class:`amt_mm.SafeCheckpointHook` nothing is saved, and the status is that
-    of SIGTERM, 143.
+    of SIGTERM, 143, or of SIGINT.
     """
 
     # After CheckpointHook, so that what it saves at this step is not saved again.
@@ -63,7 +67,10 @@ class StopSignalHook(Hook):
         self._told, self._process = None, os.getpid()
         # Python hears signals in the main thread alone.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            # A run in the background of a shell ignores SIGINT: Ctrl-C is not for it.
+            self._before = {
+                number: signal.signal(number, self._note) for number in SIGNALS
+                if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
             shield_forked(True)
 
     def after_train(self, runner: Runner) -> None:
@@ -124,20 +131,32 @@ class StopSignalHook(Hook):
 
     def _note(self, number: int, _) -> None:
         # A forked process has this handler too, and nothing to stop.
-        if os.getpid() == self._process and self._told is None:
+        if os.getpid() != self._process:
+            return
+        if number == signal.SIGINT:
+            # The next one ends the process even where Python would not come to hear it.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            if is_main_process():
+                # `print` may be what was interrupted, and cannot be entered twice.
+                os.write(_STDERR, b'interrupted: saves after the step at hand and ends; once more '
+                         b'ends it at once, without saving\n')
+        if self._told is None or number == signal.SIGINT:
             self._told = number
 
     def _stop(self, runner: Runner, epoch: int, iteration: int) -> None:
         reason = signal.Signals(self._told).name if self._told else 'a signal to another process'
         hook = next((hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook)), None)
+        interrupted = self._told == signal.SIGINT
         if hook is None:
             stopped = TrainingStopped(
                 f'stopped by {reason} after iteration {iteration}; nothing was saved, as the run '
-                'has no SafeCheckpointHook', 128 + signal.SIGTERM)
+                'has no SafeCheckpointHook',
+                INTERRUPTED_STATUS if interrupted else 128 + signal.SIGTERM)
         else:
             path = hook.save_between(runner, epoch, iteration, self._inside)
+            status = INTERRUPTED_STATUS if interrupted else REQUEUE_STATUS
             stopped = TrainingStopped(f'stopped by {reason} after iteration {iteration}, saved in '
-                                      f'{path}; go on with --resume')
+                                      f'{path}; go on with --resume', status)
         # None may end before the one that saves has done so: torchrun would end that, too.
         self._agreement.close()
         runner.logger.info(stopped.line)

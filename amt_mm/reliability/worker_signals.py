@@ -1,4 +1,4 @@
-"""Loading processes outlive a signal that a scheduler sends to every process of a job."""
+"""Loading processes outlive a signal that goes to every process of a job or a terminal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _shielding = False
 def shield_forked(shield: bool) -> None:
     """Whether processes forked from now on outlive signals to end.
 
-    Slurm and others signal all processes of a job. If loading ended at once, training could not
-    make the step or two until all ranks have agreed to stop and saved.
+    Slurm and others signal all processes of a job, Ctrl-C all of a terminal. If loading ended at
+    once, training could not make the step or two until all ranks have agreed to stop and saved.
 
-    SIGUSR1 is ignored. SIGTERM of the parent ends a process at once, as torch and
+    SIGUSR1 and SIGINT are ignored. SIGTERM of the parent ends a process at once, as torch and
     multiprocessing mean it; that of anyone else, after :data:`GRACE` seconds. Workers end
     with their parent in any case, as torch sees to. Processes that are started in another
     way, by ``spawn`` or as a program, are not concerned.
@@ -33,7 +33,8 @@ def shield_forked(shield: bool) -> None:
 def _after_fork() -> None:
     if not _shielding:
         return
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     # Blocked, so that it waits for the thread, which is told who sent it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_in_time, args=(os.getppid(),), daemon=True).start()

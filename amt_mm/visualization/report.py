@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..masking.plan import MASKED, THROWN, VISIBLE
+from ..printable import printable
 from .colours import colour_table
 from .curves import CurvePlot, render_plot
 from .pictures import plan_picture
@@ -100,7 +101,7 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
     Pictures are JPEG, at the highest of five qualities that keeps the page within the limit.
 
     Args:
-        report: The content; all text is escaped.
+        report: The content; all text is escaped, terminal control characters too.
         max_bytes: Upper limit of the page in UTF-8. Defaults to 2 MB, suitable for mail and
             phones.
 
@@ -108,7 +109,7 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
         InputError: The page exceeds the limit even at the lowest quality.
     """
     for quality in _QUALITIES:
-        page = _page(report, quality)
+        page = printable(_page(report, quality))
         size = len(page.encode())
         if size <= max_bytes:
             return page

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..printable import printable
 
 MISSING = '–'
 
@@ -46,7 +47,8 @@ def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]
     if not columns:
         raise InputError('a table needs at least one column')
     lines = [list(columns.values()), *table_cells(rows, columns, formats)]
-    lines = [[text.replace('|', '\\|').replace('\n', ' ') for text in line] for line in lines]
+    lines = [[printable(text.replace('|', '\\|').replace('\n', ' ')) for text in line]
+             for line in lines]
     # Markdown requires at least three dashes.
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns))]
     rule = ['-' * widths[0]] + ['-' * (width - 1) + ':' for width in widths[1:]]
@@ -80,7 +82,8 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Ma
         {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     markdown.write_text(text, encoding='utf-8')
-    data.write_text(content + '\n', encoding='utf-8')
+    # What stands in a name for a byte that is no UTF-8, JSON has an escape for.
+    data.write_text(content + '\n', encoding='utf-8', errors='backslashreplace')
     return markdown, data
 
 

@@ -84,7 +84,7 @@ from lab.study.tables import write_tables
 def main() -> None:
     """Plan, run, and write the results."""
     args = parse_args()
-    with launch.one_line_errors(), stopping_children():
+    with launch.one_line_errors(launch.GOES_ON), stopping_children():
         study = read_study(args.study)
         work_dir = args.work_dir or Path('work_dirs/studies', study.name)
         every = grid(plan_study(study), study.seeds)

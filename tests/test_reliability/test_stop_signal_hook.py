@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.registry import METRICS
 
 from amt_mm.engine import OverlayRunner
-from amt_mm.errors import REQUEUE_STATUS, TrainingStopped
+from amt_mm.errors import TrainingStopped
 from amt_mm.guidance import SaliencyUpdateHook, refresh
 from amt_mm.models import AMTMAE
 from amt_mm.reliability import StopSignalHook, worker_signals
@@ -38,7 +38,8 @@ class Tell(Hook):
 @pytest.fixture(autouse=True)
 def handlers():
     """Those of pytest, whatever a test leaves."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.getsignal(number)
+              for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)}
     yield before
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -62,10 +63,10 @@ def names(runner):
     return sorted(path.name for path in Path(runner.work_dir).glob('*.pth'))
 
 
-def stopped(runner):
+def stopped(runner, status=75):
     with pytest.raises(TrainingStopped) as caught:
         runner.train()
-    assert caught.value.code == REQUEUE_STATUS == 75
+    assert caught.value.code == status
     return str(caught.value)
 
 
@@ -263,8 +264,47 @@ def test_without_a_checkpoint_hook_it_says_that_nothing_was_saved(toy_runner):
     assert caught.value.code == 143
 
 
+def test_ctrl_c_saves_and_says_so_at_once(guided, capfd):
+    class Hear(Hook):
+        def after_train_iter(self, runner, **kwargs):
+            if runner.iter == 4:
+                assert 'once more ends it at once' in capfd.readouterr().err
+
+    runner = guided(hooks=[Tell('before_train_iter', 4, signal.SIGINT), Hear()])
+    assert 'stopped by SIGINT after iteration 5' in stopped(runner, status=130)
+    assert meta(runner, 'iter_5.pth') == (1, 5)
+    # Whoever stops it otherwise, a person has told it, too.
+    runner = guided('both', hooks=[Tell('before_train_iter', 4), Tell('after_train_iter', 4,
+                                                                     signal.SIGINT)])
+    assert 'iter_5.pth' in stopped(runner, status=130)
+
+
+def test_a_second_ctrl_c_ends_at_once(guided):
+    class Twice(Hook):
+        def before_train_iter(self, runner, **kwargs):
+            for _ in range(2 * (runner.iter == 4)):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    runner = guided(hooks=[Twice()])
+    child = os.fork()
+    if child == 0:
+        try:
+            runner.train()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGINT
+    assert names(runner) == ['epoch_1.pth']
+
+
+def test_a_run_in_the_background_does_not_hear_ctrl_c(guided):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts it there
+    runner = guided(epochs=1, hooks=[Tell('before_train_iter', 1, signal.SIGINT)])
+    runner.train()
+    assert names(runner) == ['epoch_1.pth']
+
+
 @pytest.mark.parametrize('persistent', [False, True])
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_loading_processes_outlive_the_signal_and_end_with_training(guided, number, persistent):
     """As Slurm does it: every process of the job is told, by someone else."""
     # Loaders of earlier tests may not have been collected yet.
@@ -293,7 +333,8 @@ def test_loading_processes_outlive_the_signal_and_end_with_training(guided, numb
 
     runner = guided(hooks=[TellAll(), Watch()], epochs=4, loader=dict(
         num_workers=2, persistent_workers=persistent))
-    assert 'after iteration 4' in stopped(runner) and len(workers) >= 2
+    status = 130 if number == signal.SIGINT else 75
+    assert 'after iteration 4' in stopped(runner, status) and len(workers) >= 2
     if persistent:
         runner.train_dataloader._iterator._shutdown_workers()
     del runner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -67,6 +68,30 @@ def test_auto_scale_lr(task):
         expected_slopes(lr=.005)[1], rel=1e-5)
 
 
+def test_auto_scale_lr_counts_accumulated_batches(task):
+    load_tool('train')([str(task / 'line.py'), '--auto-scale-lr', '--cfg-options',
+                        'optim_wrapper.accumulative_counts=2'])
+    # A step is of the 8 samples that the rate is meant for.
+    assert slope_of('work_dirs/line/epoch_2.pth') == pytest.approx(
+        expected_slopes(batch=8)[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(('base', 'options', 'said'), [
+    (8, (), None), (9, (), 'of 4 samples .* is meant for 9 .*multiply it by 0.444444'),
+    (2, (), None), (1, (), 'multiply it by 4'),
+    (9, ('optim_wrapper.accumulative_counts=2', ), None),
+    (32, ('optim_wrapper.accumulative_counts=2', ), 'of 8 samples .*multiply it by 0.25')])
+def test_a_learning_rate_for_another_batch_is_said_to_be(task, in_folder, base, options, said):
+    load_tool('train')([str(task / 'line.py'), '--cfg-options', 'train_cfg.max_epochs=1',
+                        # Runs of one second would share a logger.
+                        f'experiment_name={base}-{len(options)}',
+                        f'auto_scale_lr.base_batch_size={base}', *options])
+    log, = in_folder.glob('work_dirs/line/*/*.log')
+    lines = [line for line in log.read_text().splitlines() if 'add --auto-scale-lr' in line]
+    assert len(lines) == (said is not None)
+    assert said is None or re.search(said, lines[0])
+
+
 def test_bf16_trains_here(task, in_folder):
     load_tool('train')([str(task / 'line.py'), '--amp', 'bf16'])
     merged = Config.fromfile(in_folder / 'work_dirs/line/line.py')
@@ -113,6 +138,8 @@ def test_train_refuses(task, in_folder, capsys):
                                          'optim_wrapper=None')
     assert 'base_batch_size' in refused(capsys, train, line, '--auto-scale-lr', '--cfg-options',
                                         'auto_scale_lr=None')
+    assert 'base_batch_size=0 must be' in refused(
+        capsys, train, line, '--auto-scale-lr', '--cfg-options', 'auto_scale_lr.base_batch_size=0')
     torch.save({'state_dict': {'encoder.weight': torch.ones(1)}}, 'foreign.pth')
     message = refused(capsys, train, line, '--cfg-options', 'load_from=foreign.pth')
     assert 'foreign.pth: fills 0 of 1 entries of the model' in message

@@ -54,3 +54,10 @@ def test_non_finite_values_are_null_in_json_and_shown_in_text(tmp_path):
 def test_refuses_an_unknown_column(call):
     with pytest.raises(InputError):
         call()
+
+
+def test_names_that_are_no_text_are_escaped_for_the_terminal_and_kept_for_programs(tmp_path):
+    name = 'caf\udce9 \x1b[31m\x85'  # a byte that is no UTF-8, and controls of a terminal
+    markdown, data = write_table(tmp_path / 'table', [{'model': name}], COLUMNS)
+    assert 'caf\\udce9 \\x1b[31m\\x85' in markdown.read_text(encoding='utf-8')
+    assert json.loads(data.read_text(encoding='utf-8'))['rows'][0]['model'] == name

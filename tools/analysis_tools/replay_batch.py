@@ -44,6 +44,7 @@ from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
+from amt_mm.printable import printable
 from amt_mm.reliability.replay import Replay, check_types, replay_step
 from amt_mm.reliability.step_record import read_step
 from amt_mm.visualization.tables import markdown_table
@@ -134,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
         content = read_step(args.file)
         cfg = config_of(content, args)
         fit_precision_to_cpu(cfg)
-        print(report(content, replay_step(content, cfg, get_device()), args.rows))
+        print(printable(report(content, replay_step(content, cfg, get_device()), args.rows)))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,6 @@ ImageNet-1K needs an account: fetch its three archives and give them by --archiv
 from __future__ import annotations
 
 import argparse
-import errno
 from pathlib import Path
 
 from amt_mm.cli import parse_first
@@ -49,7 +48,7 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from amt_mm.apis.launch import one_line_errors
+from amt_mm.apis.launch import GOES_ON, one_line_errors
 from amt_mm.datasets import download
 from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
 from amt_mm.errors import InputError
@@ -116,21 +115,13 @@ def checked(given: dict[str, Path], archive: download.Archive) -> Path:
 def main() -> None:
     """Get each data set in turn."""
     args = parse_args()
-    with one_line_errors():
-        try:
-            if args.names == ['imagenet']:
-                get_imagenet(args.root / 'imagenet', args.archive or [])
-            else:
-                for name in args.names:
-                    archive = args.archive[0] if args.archive else None
-                    get_archived(name, args.root, args.url, archive)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise InputError('the disk is full: make room and run the same command again, it '
-                                 'goes on with what has come') from error
-            raise InputError(f'{error.filename}: {error.strerror}') from error
-        except KeyboardInterrupt:
-            raise InputError('interrupted; the same command goes on with what has come') from None
+    with one_line_errors(GOES_ON):
+        if args.names == ['imagenet']:
+            get_imagenet(args.root / 'imagenet', args.archive or [])
+        else:
+            for name in args.names:
+                archive = args.archive[0] if args.archive else None
+                get_archived(name, args.root, args.url, archive)
 
 
 if __name__ == '__main__':

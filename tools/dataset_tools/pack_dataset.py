@@ -9,7 +9,6 @@ The file appears under its name only when it is complete.
 from __future__ import annotations
 
 import argparse
-import errno
 from functools import partial
 from pathlib import Path
 
@@ -67,13 +66,8 @@ def main() -> None:
         if args.out.exists() and not args.overwrite:
             raise InputError(f'{args.out} is there already; --overwrite replaces it')
         source = training_set(args.config) if args.config else ImageFolder(args.source)
-        try:
-            samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
-                                                           disable=None))
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise InputError(f'{args.out}: the disk is full') from error
-            raise
+        samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
+                                                       disable=None))
         packed = PackedImages(str(args.out))
         print(f'{args.out}: {samples} images, {size / 1e6:.1f} MB, identity {packed.fingerprint}')
 

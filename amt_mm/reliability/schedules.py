@@ -1,0 +1,75 @@
+"""Schedules of the optimiser's settings: where one stands at a step, and how two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mmengine.optim import _ParamScheduler
+
+# Of a scheduler's state, what counts steps or metrics, or follows from what is compared.
+_NOT_COMPARED = {'last_step', '_global_step', '_last_value', 'verbose', 'base_values',
+                 'total_iters', 'best', 'num_bad_epochs', 'cooldown_counter'}
+
+
+def play(schedulers: Iterable[_ParamScheduler], epochs: int, iterations: int, length: int) -> None:
+    """Take schedulers from the first step of training to a later one.
+
+    MMEngine's schedulers compute each value from the one before, in the order of their
+    list. So they make all the steps of an unbroken run, which gives its values bit for bit.
+
+    Args:
+        schedulers: Just built.
+        epochs: Epochs that are complete; 0 where training counts none.
+        iterations: Iterations that are complete.
+        length: Iterations of an epoch.
+    """
+    by_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
+    by_iteration = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
+    for scheduler in (*by_epoch, *by_iteration):
+        # Else they warn of being stepped before the optimiser is.
+        scheduler.optimizer._global_step = iterations
+    for epoch in range(epochs + 1):
+        for _ in range(length if epoch < epochs else iterations - epochs * length):
+            for scheduler in by_iteration:
+                scheduler.step()
+        for scheduler in by_epoch if epoch < epochs else ():
+            scheduler.step()
+
+
+def settings(group: Mapping[str, Any]) -> dict[str, float | tuple]:
+    """The numbers of an optimiser's group of parameters: learning rate, betas and the like."""
+    return {name: value for name, value in group.items() if name != 'params' and all(
+        isinstance(part, (int, float)) and not isinstance(part, bool)
+        for part in (value if isinstance(value, (list, tuple)) else [value]))}
+
+
+def differences(schedulers: Sequence[_ParamScheduler], groups: Sequence[Mapping],
+                states: Sequence[Mapping], saved_groups: Sequence[Mapping]) -> list[str]:
+    """How schedules differ from saved ones, wherever the two stand.
+
+    Args:
+        schedulers: As built from a config.
+        groups: The optimiser's groups of parameters.
+        states: States of the saved schedulers.
+        saved_groups: The saved groups, as many.
+
+    Returns:
+        Such as ``'param_scheduler.1.end 24 -> 48'``; empty if nothing differs.
+    """
+    found = []
+    if len(states) != len(schedulers):
+        found.append(f'schedulers {len(states)} -> {len(schedulers)}')
+    for i, (scheduler, saved) in enumerate(zip(schedulers, states, strict=False)):
+        own = scheduler.state_dict()
+        found += [f'param_scheduler.{i}.{name} {saved.get(name)} -> {own.get(name)}'
+                  for name in sorted((own.keys() | saved.keys()) - _NOT_COMPARED)
+                  if own.get(name) != saved.get(name)]
+    moved = {scheduler.param_name for scheduler in schedulers}
+    if 'momentum' in moved:
+        moved.add('betas')  # where it is Adam's
+    for group, saved in zip(groups, saved_groups, strict=True):
+        found += [f'{name.removeprefix("initial_")} {saved.get(name)} -> {value}'
+                  for name, value in settings(group).items()
+                  if name not in moved and value != saved.get(name)]
+    return list(dict.fromkeys(found))
