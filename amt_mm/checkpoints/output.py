@@ -19,7 +19,7 @@ def require_writable(out: Path) -> None:
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out.parent, prefix=out.name) as file:
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=out.name) as file:
             file.write(bytes(4096))
     except OSError as error:
         raise InputError(f'{out}: cannot be written: {error.strerror}') from error

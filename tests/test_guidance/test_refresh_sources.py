@@ -120,14 +120,14 @@ def test_samples_of_the_means_are_spread_and_bounded(toy_runner, monkeypatch):
 
 
 def test_maps_without_preference_have_no_part_in_the_mean(toy_runner, monkeypatch):
-    look = SaliencySource._before_debias
+    look = SaliencySource._raw_maps
 
     def one_flat(self, values, means):
         maps = look(self, values, means)
         maps[0] = 0  # samples 0, 3 and 6
         return maps
 
-    monkeypatch.setattr(SaliencySource, '_before_debias', one_flat)
+    monkeypatch.setattr(SaliencySource, '_raw_maps', one_flat)
     runner = toy_runner(hooks=[SaliencyUpdateHook(0, 9, debias=True)], epochs=1,
                         optim_wrapper=STILL)
     runner.train()

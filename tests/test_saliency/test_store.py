@@ -154,15 +154,15 @@ def test_verified_rows_equal_those_looked_up(tmp_path, small_blocks):
 
 def test_file_truncated_while_being_read_is_reported(tmp_path, monkeypatch):
     path = write(tmp_path / 'maps', random_maps())
-    read_front = map_file.read_front
+    read_preamble = map_file.read_preamble
 
     def cut(file, name):
-        found = read_front(file, name)
+        found = read_preamble(file, name)
         with open(path, 'r+b') as other:
             other.truncate(path.stat().st_size - 1)
         return found
 
-    monkeypatch.setattr('amt_mm.saliency.store.read_front', cut)
+    monkeypatch.setattr('amt_mm.saliency.store.read_preamble', cut)
     with pytest.raises(InputError, match='samples 0 to 10 disappeared'):
         SaliencyStore(path)
 

@@ -11,7 +11,7 @@ import torch
 from amt_mm.apis import comparison
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-TOY = Path(__file__).with_name('toy_training.py')
+TOY = Path(__file__).parents[1] / 'test_lab/toy_training.py'
 # What stands for an argument; the rest is given as it is.
 CONFIG, CHECKPOINT, FILE, FOLDER, OUT = '<config>', '<checkpoint>', '<file>', '<folder>', '<out>'
 CALLS = {
