@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import traceback
@@ -150,13 +151,13 @@ def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoRetur
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads what we print, as after `head`; then nothing more is."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
+    """Whether nobody reads what we print, as after `head`; then nothing more is printed."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return gone
 
 
 def _refused(error: OSError) -> str:

@@ -15,7 +15,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from amt_mm.checkpoints.safe_save import atomic_file
-from amt_mm.checkpoints.seal import seal
+from amt_mm.checkpoints.seal import check_seal, seal
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 
@@ -106,6 +106,7 @@ def read_step(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise InputError(f'{path}: no such file')
+    check_seal(path)
     try:
         content = torch.load(path, map_location='cpu', weights_only=True)
     # Torch has no class of its own for a file that is cut short or of another kind.

@@ -23,6 +23,6 @@ def test_what_the_system_refuses_is_named(tmp_path, name):
 
 def test_a_full_disk(tmp_path, monkeypatch):
     full = open('/dev/full', 'wb')  # noqa: SIM115
-    monkeypatch.setattr('tempfile.TemporaryFile', lambda **_: full)
+    monkeypatch.setattr('tempfile.NamedTemporaryFile', lambda **_: full)
     with pytest.raises(InputError, match='table: cannot be written: No space left on device'):
         require_writable(tmp_path / 'table')

@@ -73,7 +73,7 @@ def test_shares_are_put_together_part_by_part(monkeypatch, rows):
 
     def run(rank, gather):
         monkeypatch.setattr(dataset_features, 'all_gather', gather)
-        return dataset_features._gathered(orders[rank], values[orders[rank]], 11)
+        return dataset_features._gather_in_order(orders[rank], values[orders[rank]], 11)
 
     for rank in range(3):
         def note(tensor, rank=rank):

@@ -126,7 +126,7 @@ def test_full_disk_is_reported_in_one_line_and_leaves_the_old_file(tmp_path, mon
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(os, 'posix_fallocate', full)
-    with pytest.raises(InputError, match=rf'maps: no space for 27 maps: {len(before)} bytes'):
+    with pytest.raises(InputError, match=rf'maps: no space for 27 maps; {len(before)} bytes'):
         SaliencyWriter(path, NUMBER, GRID, IDENTITY)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['maps']

@@ -10,36 +10,36 @@ import torch
 
 from amt_mm.apis import comparison
 
-TOOLS = Path(__file__).parents[2] / 'tools'
+ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parents[1] / 'test_lab/toy_training.py'
 # What stands for an argument; the rest is given as it is.
 CONFIG, CHECKPOINT, FILE, FOLDER, OUT = '<config>', '<checkpoint>', '<file>', '<folder>', '<out>'
 CALLS = {
-    'train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
-    'test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
-    'judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
-    'evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
-    'compare.py': [CONFIG, '--work-dir', OUT],
-    'study.py': [FILE, '--work-dir', OUT],
-    'quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
-    'dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
-    'dataset_tools/pack_dataset.py': [FOLDER, OUT],
-    'model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
-    'analysis_tools/benchmark.py': [CONFIG, '--out', OUT],
-    'analysis_tools/benchmark_data_set.py': ['--samples', '9', '--out', OUT],
-    'analysis_tools/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
-    'analysis_tools/benchmark_store.py': ['--samples', '9', '--out', OUT],
-    'analysis_tools/cost_table.py': [CONFIG, '--out', OUT],
-    'analysis_tools/detection_table.py': [FILE, '--out', OUT],
-    'analysis_tools/distillation_step.py': [CONFIG, '--out', OUT],
-    'analysis_tools/kill_and_resume.py': [CONFIG, '--work-dir', OUT],
-    'analysis_tools/map_statistics.py': [FOLDER, '--out', OUT],
-    'analysis_tools/masked_accuracy.py': [CONFIG, CHECKPOINT, '--out', OUT],
-    'analysis_tools/memory_table.py': [CONFIG],
-    'analysis_tools/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
-    'analysis_tools/replay_batch.py': [FILE, '--config', CONFIG],
-    'analysis_tools/sinks.py': [CONFIG, CHECKPOINT, '--out', OUT],
-    'analysis_tools/step_options.py': [CONFIG, '--out', OUT],
+    'tools/train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
+    'tools/test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
+    'tools/judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
+    'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
+    'tools/compare.py': [CONFIG, '--work-dir', OUT],
+    'lab/study/__main__.py': [FILE, '--work-dir', OUT],
+    'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
+    'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
+    'tools/dataset_tools/pack_dataset.py': [FOLDER, OUT],
+    'tools/model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
+    'lab/benchmark/__main__.py': [CONFIG, '--out', OUT],
+    'lab/benchmark_data_set.py': ['--samples', '9', '--out', OUT],
+    'lab/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
+    'lab/benchmark_store.py': ['--samples', '9', '--out', OUT],
+    'lab/cost_table.py': [CONFIG, '--out', OUT],
+    'tools/analysis_tools/detection_table.py': [FILE, '--out', OUT],
+    'lab/distillation_step.py': [CONFIG, '--out', OUT],
+    'lab/kill_and_resume.py': [CONFIG, '--work-dir', OUT],
+    'tools/analysis_tools/map_statistics.py': [FOLDER, '--out', OUT],
+    'tools/analysis_tools/masked_accuracy.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'lab/memory_table.py': [CONFIG],
+    'lab/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'tools/analysis_tools/replay_batch.py': [FILE, '--config', CONFIG],
+    'tools/analysis_tools/sinks.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'lab/step_options.py': [CONFIG, '--out', OUT],
 }
 WRONG = {
     CONFIG: ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300],
@@ -56,7 +56,7 @@ def cases():
             kind = next((kind for kind in WRONG if part.startswith(kind)), None)
             for wrong in WRONG.get(kind, ()):
                 yield pytest.param(tool, i, part.replace(kind, wrong),
-                                   id=f'{tool}-{kind}-{wrong}'[:60])
+                                   id=f'{tool}-{kind}-{wrong[:20]}')
 
 
 @pytest.fixture(scope='module')
@@ -90,7 +90,7 @@ def test_it_is_one_line_and_status_2(tool, at, wrong, checkpoint, monkeypatch, c
     call[at] = wrong
     monkeypatch.setattr(sys, 'argv', [tool, *call])
     with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(TOOLS / tool), run_name='__main__')
+        runpy.run_path(str(ROOT / tool), run_name='__main__')
     said = capsys.readouterr()
     assert stop.value.code == 2, said.err
     assert [line.startswith('error: ') for line in said.err.splitlines()].count(True) == 1
@@ -98,5 +98,7 @@ def test_it_is_one_line_and_status_2(tool, at, wrong, checkpoint, monkeypatch, c
 
 
 def test_no_tool_is_left_out():
-    tools = {str(path.relative_to(TOOLS)) for path in TOOLS.rglob('*.py')}
-    assert tools - set(CALLS) == {'launch_processes.py'}  # which is torch's
+    tools = {str(path.relative_to(ROOT)) for pattern in (
+        'tools/**/*.py', 'lab/*.py', 'lab/*/__main__.py') for path in ROOT.glob(pattern)}
+    # That of the processes is torch's.
+    assert tools - set(CALLS) == {'tools/launch_processes.py', 'lab/__init__.py'}

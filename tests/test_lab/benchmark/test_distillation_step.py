@@ -51,11 +51,12 @@ def test_every_step_masks_the_mean_of_training(step_of):
     step, counts = step_of(), {}
     for work in [*step.steps(['random', 'block', 'high', 'hint']), *step.masks(['low'])]:
         made = []
-        mask = step.model.mask
-        step.model.mask = lambda *args, made=made, mask=mask: made.append(mask(*args)) or made[-1]
+        mask = step.model.make_mask
+        step.model.make_mask = lambda *args, made=made, mask=mask: (
+            made.append(mask(*args)) or made[-1])
         for _ in range(2):
             work.step(CPUClock())
-        step.model.mask = mask
+        step.model.make_mask = mask
         counts[work.name] = [each.counts.tolist() for each in made]
     # .3 of the tokens of half of the crops: 5 of 36; of a hint's top 3, floor(.15 * 3) are shown.
     assert all(each == [[5] * 6] * 2 for each in counts.values()), counts
