@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 
 def test_a_run_that_waits_for_maps_in_vain_does_not_begin(toy_runner):
     runner = toy_runner(hooks=[GuidanceHook()])
-    with pytest.raises(InputError, match='AMTMaskGenerator waits for maps.* would be random'):
+    with pytest.raises(InputError, match='AMTMaskGenerator needs maps.* would be random'):
         runner.train()
     assert runner.iter == 0 and not runner.recorder.steps
 

@@ -43,5 +43,5 @@ def test_a_single_iteration_has_a_progress_too(toy_runner, toy_mae):
 
 
 def test_a_generator_that_does_not_listen_is_named(toy_runner):
-    with pytest.raises(InputError, match='AMTMaskGenerator changes nothing with progress'):
+    with pytest.raises(InputError, match='AMTMaskGenerator does not use progress'):
         toy_runner(hooks=[MaskProgressHook()]).train()

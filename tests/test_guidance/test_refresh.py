@@ -153,7 +153,7 @@ def test_a_batch_sampler_that_does_not_say_is_refused_at_the_start(toy_runner, b
 def test_a_model_made_for_another_size_than_the_crops_is_refused(toy_runner, toy_mae):
     model = toy_mae(build=False, backbone=dict(img_size=(40, 48)))
     runner = toy_runner(hooks=[SaliencyUpdateHook(0)], model=model)
-    with pytest.raises(InputError, match='5x7 patches.*for 5x6: set model.backbone.img_size'):
+    with pytest.raises(InputError, match='5x7 patches.*built for 5x6: set model.backbone.img_size'):
         runner.train()
 
 

@@ -110,7 +110,7 @@ def test_maps_of_another_grid_are_all_renewed_and_told(toy_runner, monkeypatch):
         1, 1, parts=2, image_size=(24, 40))], epochs=4, resume=True)
     said = warnings_of(runner, monkeypatch)
     runner.train()
-    assert sum('5x7 cells, those of this refresh 3x5: all are renewed' in text
+    assert sum('5x7 cells, those of this refresh 3x5: all are refreshed' in text
                for text in said) == 1
     assert stored(runner.work_dir, 2).shape == (7, 15)
     same = (stored(runner.work_dir, 2) == stored(runner.work_dir, 3)).all(dim=1)

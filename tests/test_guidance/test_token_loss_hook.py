@@ -179,13 +179,13 @@ def test_a_missing_or_foreign_map_file_is_named_on_resume(toy_runner):
         toy_runner('run', hooks(), epochs=3, resume=True, load_from=named).train()
 
 
-def test_a_checkpoint_without_maps_of_losses_is_said(toy_runner, monkeypatch):
+def test_a_checkpoint_without_loss_maps_is_warned_of(toy_runner, monkeypatch):
     toy_runner('run', [StepSeedHook()], epochs=1).train()
     runner = toy_runner('run', hooks(0), epochs=2, resume=True)
     said = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: said.append(text))
     runner.train()
-    assert sum('names no maps of losses' in text for text in said) == 1
+    assert sum('has no loss maps' in text for text in said) == 1
     assert [step['map_step'] for step in runner.recorder.steps] == [0, 1, 2]
 
 
