@@ -96,7 +96,7 @@ class SaliencyUpdateHook(ScheduledHook):
         self._seconds = 0.0
 
     def rows(self, step: int, samples: int) -> range:
-        """Return the samples of ``samples`` whose maps are refreshed at ``step``.
+        """Return which of ``samples`` samples are refreshed at ``step``.
 
         This depends only on the step, so a resumed run continues the rotation. A part is every
         ``parts``-th sample, so that classes sorted by folder are spread evenly.

@@ -76,7 +76,7 @@ def test_each_node_verifies_what_it_sees(tmp_path, ranks, compared, monkeypatch)
     assert sorted(compared) == sorted([0, 1, 2, 3, 4] * 2)
 
 
-def test_after_the_own_commit_no_map_is_read(tmp_path, ranks, compared):
+def test_a_file_just_written_is_not_verified(tmp_path, ranks, compared):
     path = write(tmp_path / 'maps')
     ranks(2, lambda rank: open_maps(path, 'f', verify=False))
     assert not compared
@@ -127,7 +127,7 @@ def test_maps_beside_the_checkpoint_are_copied_once_and_verified(tmp_path, ranks
 @pytest.mark.parametrize(('case', 'line'), [
     ('gone', 'which are not in'), ('other', 'not the saliency maps that'),
     ('damaged', 'samples 16 to 23 are damaged'), ('data set', 'another data set')])
-def test_maps_that_cannot_be_taken_up_stop_all(tmp_path, ranks, case, line):
+def test_maps_that_cannot_be_restored_stop_all(tmp_path, ranks, case, line):
     path = write(tmp_path / 'saliency/epoch_3.amtmap')
     reference = map_record(SaliencyStore(path))
     if case == 'gone':

@@ -34,7 +34,7 @@ def test_a_data_preprocessor_that_cannot_guide_is_named(toy_runner, toy_mae):
         toy_runner(hooks=[SaliencyUpdateHook(1)], model=model).train()
 
 
-def test_masks_that_use_no_maps_are_not_paid_for(toy_runner, toy_mae):
+def test_a_generator_that_uses_no_maps_is_refused(toy_runner, toy_mae):
     model = toy_mae(build=False, data_preprocessor=dict(
         mask_generator=dict(type='amt_mm.RandomMaskGenerator')))
     runner = toy_runner(hooks=[SaliencyUpdateHook(1)], model=model)
@@ -59,14 +59,14 @@ def test_epochs_in_a_loop_that_counts_iterations_are_refused(toy_runner):
         runner.train()
 
 
-def test_a_beginning_after_the_end_of_training_is_warned_of(toy_runner, monkeypatch):
+def test_a_begin_after_the_end_of_training_gives_a_warning(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=1)], epochs=1)
     said = warnings_of(runner, monkeypatch)
     runner.train()
     assert any('masks stay random' in text for text in said)
 
 
-def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
+def test_fallbacks_after_the_last_refresh_give_a_warning(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9, max_flat=1)],
                         epochs=1)
     monkeypatch.setattr(SaliencySource, 'maps', lambda source, vit, images, means: torch.zeros(
