@@ -69,7 +69,7 @@ def labelled_features(model: nn.Module, loader: DataLoader,
 
     def batches() -> Iterator[Tensor]:
         for batch in loader:
-            labels.extend(_label(sample) for sample in batch['data_samples'])
+            labels.extend(class_label(sample) for sample in batch['data_samples'])
             yield model.data_preprocessor(batch)['inputs']
 
     features = extract_features(model, batches(),
@@ -122,7 +122,8 @@ def dataset_labels(dataset: Dataset) -> Tensor | None:
     return None if None in labels else torch.tensor([int(label) for label in labels])
 
 
-def _label(sample: object) -> int:
+def class_label(sample: object) -> int:
+    """Return the one class label of a packed sample; raise InputError if it has none or several."""
     label = sample.get('gt_label')
     if label is None or label.numel() != 1:
         what = 'no class label' if label is None else f'{label.numel()} class labels'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,20 @@ from ..errors import InputError
 
 # Tokens (B, 1 + N, D) -> one feature per image.
 _POOLINGS = {'cls': lambda tokens: tokens[:, 0], 'mean': lambda tokens: tokens[:, 1:].mean(dim=1)}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Run in evaluation mode without gradients, then restore the mode of every module."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        # Not inference_mode: training could not use what a module caches here.
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def extract_features(model: nn.Module, batches: Iterable[Tensor],
@@ -48,25 +63,18 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
         batches = tqdm(batches, desc=progress, disable=None)
 
     parts: dict[str, list[Tensor]] = {name: [] for name in pooling}
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        # Not inference_mode: training could not use what a module caches here.
-        with torch.no_grad():
-            for images in batches:
-                tokens = forward(images.to(device))  # (B, 1 + N, D)
-                if tokens.ndim != 3 or tokens.shape[1] < 2:
-                    raise InputError(
-                        f'the encoder returns {tuple(tokens.shape)} for images '
-                        f'{tuple(images.shape)}; features need tokens (B, 1 + N, D), [CLS] first '
-                        "(mmpretrain's transformers: model.backbone.out_type='raw')")
-                # A half-precision mean over many tokens loses digits.
-                tokens = tokens.float()
-                for name, part in parts.items():
-                    part.append(_POOLINGS[name](tokens).cpu())
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model):
+        for images in batches:
+            tokens = forward(images.to(device))  # (B, 1 + N, D)
+            if tokens.ndim != 3 or tokens.shape[1] < 2:
+                raise InputError(
+                    f'the encoder returns {tuple(tokens.shape)} for images '
+                    f'{tuple(images.shape)}; features need tokens (B, 1 + N, D), [CLS] first '
+                    "(mmpretrain's transformers: model.backbone.out_type='raw')")
+            # A half-precision mean over many tokens loses digits.
+            tokens = tokens.float()
+            for name, part in parts.items():
+                part.append(_POOLINGS[name](tokens).cpu())
     if not all(parts.values()):
         raise InputError('no batch of images to take features from; is the data set empty?')
     return {name: torch.cat(part) for name, part in parts.items()}

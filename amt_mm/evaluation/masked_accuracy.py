@@ -15,6 +15,9 @@ from amt_mm.errors import InputError
 from amt_mm.names import ORDERS
 from amt_mm.saliency import cls_attention
 
+from .dataset_features import class_label
+from .features import evaluating
+
 
 def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[float],
                       orders: Sequence[str] = tuple(ORDERS), seed: int = 0,
@@ -54,28 +57,21 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
         loader = tqdm(loader, desc=progress, disable=None)
     hits = {order: [0] * len(ratios) for order in orders}
     seen = 0
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad():
-            for batch in loader:
-                labels = torch.tensor([_label(sample) for sample in batch['data_samples']])
-                images = model.data_preprocessor(batch)['inputs']  # (B, 3, H, W)
-                scores = cls_attention(model.backbone, images).mean(dim=1)  # (B, N)
-                for order in orders:
-                    ranks = _order(order, scores, seed, seen)
-                    for i, ratio in enumerate(ratios):
-                        count = math.floor(scores.shape[1] * Fraction(str(ratio)))
-                        painted = paint_patches(
-                            images, ranks[:, :count],
-                            tuple(model.backbone.patch_embed.projection.kernel_size),
-                            black_pixel(model.data_preprocessor, images))
-                        found = model(painted).argmax(dim=1).cpu()
-                        hits[order][i] += int((found == labels).sum())
-                seen += len(labels)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    patch_size = tuple(model.backbone.patch_embed.projection.kernel_size)
+    with evaluating(model):
+        for batch in loader:
+            labels = torch.tensor([class_label(sample) for sample in batch['data_samples']])
+            images = model.data_preprocessor(batch)['inputs']  # (B, 3, H, W)
+            colour = black_pixel(model.data_preprocessor, images)
+            attention = cls_attention(model.backbone, images).mean(dim=1)  # (B, N)
+            for order in orders:
+                ranks = _order(order, attention, seed, seen)
+                for i, ratio in enumerate(ratios):
+                    count = math.floor(attention.shape[1] * Fraction(str(ratio)))
+                    painted = paint_patches(images, ranks[:, :count], patch_size, colour)
+                    found = model(painted).argmax(dim=1).cpu()
+                    hits[order][i] += int((found == labels).sum())
+            seen += len(labels)
     if not seen:
         raise InputError('no images to classify; is the data set empty?')
     return {order: [100 * hit / seen for hit in found] for order, found in hits.items()}
@@ -120,11 +116,3 @@ def _order(order: str, scores: Tensor, seed: int, first: int) -> Tensor:
                  for i in range(len(scores))]
         return torch.from_numpy(np.stack(drawn)).to(scores.device)
     return scores.argsort(dim=1, descending=order == 'high', stable=True)
-
-
-def _label(sample: object) -> int:
-    label = sample.get('gt_label')
-    if label is None or label.numel() != 1:
-        raise InputError(f'{sample.get("img_path", "an image")} does not have exactly one class '
-                         'label')
-    return int(label)

@@ -1,4 +1,4 @@
-"""How maps guide training: renew them, keep them beside checkpoints, follow what they do."""
+"""Guidance of masks during training: maps, their refresh and their place beside checkpoints."""
 
 from .guidance_hook import GuidanceHook
 from .mask_progress_hook import MaskProgressHook

@@ -1,4 +1,4 @@
-"""GuidanceHook: masks that shall be guided are given maps."""
+"""GuidanceHook: refuse guided masking without maps."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from .token_loss_hook import TokenLossHook
 
 @HOOKS.register_module()
 class GuidanceHook(Hook):
-    """Stop a run whose masks wait for maps that nobody makes.
+    """Stop a run whose mask generator needs maps that no hook makes.
 
-    A mask generator without maps masks by chance, as in the warm-up: such a run would go
-    through to its end as random masking, under the name of another method. Runs by
-    config have this hook. One of one's own that brings maps takes its place:
-    ``default_hooks.guidance=None``.
+    Without maps it masks at random, as in the warm-up, so the run would silently be another
+    method. Every run from a config has this hook; ``default_hooks.guidance=None`` removes it for
+    a hook of your own that makes maps.
 
     Raises:
-        InputError: The generator uses weights, and no hook makes any.
+        InputError: The generator uses weights, and no hook makes maps.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -36,8 +35,8 @@ class GuidanceHook(Hook):
         makers = (SaliencyUpdateHook, TokenLossHook)
         if generator.needs_weights and not any(isinstance(hook, makers) for hook in runner.hooks):
             raise InputError(
-                f'{type(generator).__name__} waits for maps, and no hook makes any: all masks '
+                f'{type(generator).__name__} needs maps, and no hook makes any: all masks '
                 "would be random. Add dict(type='amt_mm.SaliencyUpdateHook') to custom_hooks (the "
                 "overlay _base_/amt/mae-amt.py has it), or set mask_generator.type="
-                "'amt_mm.RandomMaskGenerator'; with a hook of your own that brings maps, set "
+                "'amt_mm.RandomMaskGenerator'; with a hook of your own that makes maps, set "
                 'default_hooks.guidance=None')

@@ -1,4 +1,4 @@
-"""What a hook that makes maps asks of the masks."""
+"""Check that masks follow the maps that a hook makes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from amt_mm.masking.generators import MaskGenerator
 
 
 def check_uses_weights(generator: MaskGenerator, hook: str) -> None:
-    """Refuse to make maps that no mask will follow.
-
-    Args:
-        generator: Of the data preprocessor.
-        hook: Name of the hook, for the message.
-
-    Raises:
-        InputError: The generator uses no weights.
-    """
+    """Raise InputError, naming the hook, if a mask generator uses no weights."""
     if not generator.needs_weights:
         raise InputError(f'{hook}: {type(generator).__name__} uses no weights; set mask_generator.'
                          "type='amt_mm.AMTMaskGenerator', or leave the hook out "

@@ -1,4 +1,4 @@
-"""What a checkpoint says of the maps it was trained with, and how all processes open them."""
+"""How a checkpoint refers to its maps, and how all processes open them."""
 
 from __future__ import annotations
 
@@ -20,41 +20,38 @@ from amt_mm.saliency.map_file import replace_durably
 
 
 def maps_folder(runner: Runner) -> Path:
-    """Where a run keeps its maps."""
+    """Return the folder of a run's maps."""
     return Path(runner.work_dir) / 'saliency'
 
 
-def refer_to(store: SaliencyStore) -> dict:
-    """What a checkpoint keeps of a map file: enough to know the very same one again."""
+def map_record(store: SaliencyStore) -> dict:
+    """Return what a checkpoint saves to identify its map file."""
     return {'file': store.path.name, 'step': store.step, 'fingerprint': store.fingerprint,
             'crc32': store.crc32}
 
 
-def reference_in(checkpoint: Mapping, key: str) -> dict | None:
-    """What a checkpoint says of its maps under ``key``; None where it names none.
+def read_map_record(checkpoint: Mapping, key: str) -> dict | None:
+    """Return the :func:`map_record` of a checkpoint; None if it has none.
 
     Raises:
-        InputError: It is not what :func:`refer_to` gives, such as a path to elsewhere.
+        InputError: It is not such a record, for example because it leads to another folder.
     """
     record = checkpoint.get(key)
     return check_map_record(record, f'{key} of the checkpoint') if record else None
 
 
 def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:
-    """Open one map file in all processes.
-
-    All processes must call it, and all stop where one of them fails.
+    """Open one map file in all processes; if one fails, all stop.
 
     Args:
         path: The file.
         fingerprint: Identity of this run's data set.
-        verify: Whether to compare the maps with their checksums, each of the processes
-            that see the same file a part. On resume; a file that this run has just
-            written needs none.
+        verify: Compare the maps with their checksums, shared by the processes that see the same
+            file. For resuming; a file just written by this run needs no check.
 
     Raises:
-        InputError: The file is gone, damaged or of another data set in some process, or
-            another file for some.
+        InputError: In some process the file is missing, damaged, of another data set, or differs
+            from that of the others.
     """
     share = _share(path) if verify else None
     store = run_on_all_ranks(lambda: SaliencyStore(path, fingerprint, share))
@@ -64,25 +61,23 @@ def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:
     return store
 
 
-def take_up_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyStore:
-    """The maps that the checkpoint was trained with, verified, in this run's own folder.
+def restore_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyStore:
+    """Open and verify the maps of the loaded checkpoint, in all processes.
 
-    They lie there already, or beside the checkpoint that was named: then they
-    are copied, so that the checkpoints of this run find them too. All processes
-    must call it.
+    Maps that lie only beside the checkpoint are copied to this run's folder, where its own
+    checkpoints will look for them.
 
     Args:
         runner: A runner that has loaded its checkpoint.
-        reference: What :func:`refer_to` gave when that was saved.
+        reference: The checkpoint's :func:`map_record`.
         fingerprint: Identity of this run's data set.
 
     Raises:
-        InputError: The file is gone, damaged, of another data set or of another run, or it
-            cannot be copied.
+        InputError: The file is missing, damaged, of another data set or run, or cannot be copied.
     """
     own = maps_folder(runner) / reference['file']
     found = run_on_all_ranks(lambda: _find(runner, own, reference['crc32'], fingerprint))
-    # Outside the condition: all processes must call it.
+    # The condition is inside, because all processes must take part.
     run_on_all_ranks(lambda: _copy(found, own) if found != own and is_main_process() else None)
     return open_maps(own, fingerprint, verify=True)
 
@@ -99,8 +94,8 @@ def _find(runner: Runner, own: Path, crc32: int, fingerprint: str) -> Path:
     for place in found:
         if SaliencyStore(place, fingerprint, share=None).crc32 == crc32:
             return place
-    raise InputError(f'{found[0]}: these are not the saliency maps that the checkpoint was '
-                     'trained with; another run has written to this folder')
+    raise InputError(f'{found[0]}: these are not the saliency maps of the checkpoint; '
+                     'another run has written to this folder')
 
 
 def _copy(found: Path, own: Path) -> None:
@@ -117,15 +112,15 @@ def _copy(found: Path, own: Path) -> None:
 
 
 def _share(path: Path) -> tuple[int, int]:
-    """Which part of a file this process verifies, of how many.
+    """Return which part of a file this process verifies, and of how many.
 
-    Processes of one node that see the same file divide it, so that each node reads, once,
-    what its own memory will serve from then on.
+    The processes of a node that see the same file share it, so that each node reads it once, into
+    its own page cache.
     """
     try:
         status = path.stat()
         seen = (socket.gethostname(), status.st_dev, status.st_ino)
     except OSError:
-        seen = None  # opening it says why
+        seen = None  # opening the file raises the error
     all_seen = all_gather_object(seen)
     return all_seen[:get_rank()].count(seen), all_seen.count(seen)

@@ -1,4 +1,4 @@
-"""MaskProgressHook: tell the mask generator how far training is."""
+"""MaskProgressHook: pass the progress of training to the mask generator."""
 
 from __future__ import annotations
 
@@ -14,30 +14,26 @@ from amt_mm.registry import HOOKS
 class MaskProgressHook(Hook):
     """Set ``progress`` of the mask generator before each iteration.
 
-    It is 0 in the first iteration of training and 1 in the last. It follows from
-    the iteration alone, so a resumed run has that of an unbroken one. Guidance
-    by attention begins at the first refresh, wherever progress is by then (.2
-    at epoch 40 of 200).
+    It rises from 0 in the first iteration of training to 1 in the last and depends only on the
+    iteration, so a resumed run continues it. Guidance by attention begins at the first refresh,
+    whatever the progress is then (.2 at epoch 40 of 200).
 
     Raises:
-        InputError: At the start of training, a generator that knows no progress.
+        InputError: The generator has no ``progress``.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Check that somebody listens."""
+        """Check the generator."""
         generator = _generator(runner)
         if not hasattr(generator, 'progress'):
-            raise InputError(f'MaskProgressHook has nobody to tell: {type(generator).__name__} '
-                             "changes nothing with progress; use 'amt_mm.AnnealedMaskGenerator' or "
-                             'leave the hook out')
+            raise InputError(f'MaskProgressHook: {type(generator).__name__} does not use progress; '
+                             "use 'amt_mm.AnnealedMaskGenerator' or leave the hook out")
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
                           ) -> None:
-        """Set the progress of this iteration, whose batch is planned after this."""
-        last = max(runner.max_iters - 1, 1)
-        _generator(runner).progress = runner.iter / last
+        """Set the progress of this iteration, before its masks are planned."""
+        _generator(runner).progress = runner.iter / max(runner.max_iters - 1, 1)
 
 
 def _generator(runner: Runner) -> object:
-    model = unwrapped(runner)
-    return getattr(model.data_preprocessor, 'mask_generator', None)
+    return getattr(unwrapped(runner).data_preprocessor, 'mask_generator', None)

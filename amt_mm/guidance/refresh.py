@@ -1,4 +1,4 @@
-"""One pass over whole images: what the encoder attends to in each, from all processes."""
+"""One pass of all processes over whole images, which computes their saliency maps."""
 
 from __future__ import annotations
 
@@ -23,29 +23,22 @@ from amt_mm.models.unwrapped import whole_model
 from amt_mm.reliability.stop_signal_hook import stop_point
 from amt_mm.saliency import SaliencySource
 
-# As what a map in [0, 1] crosses between processes: what the file keeps of it, and no more.
+# Type and scale in which processes exchange maps in [0, 1]: exactly what the file stores.
 _CROSSING = {'float16': (torch.float16, 1), 'uint8': (torch.uint8, 255)}
-# Means over the data set are taken of so many samples, spread evenly: their standard error is a
-# thirty-second of the spread, at a thousandth of the cost of looking at ImageNet-1K once more.
+# Number of evenly spaced samples for means over the data set: a standard error of 1/32 of the
+# standard deviation, at a thousandth of the cost of a pass over ImageNet-1K.
 AVERAGED = 1024
 
 
 @dataclass(frozen=True)
 class Refresh:
-    """How a pass over whole images is made; the defaults are the paper's.
+    """Settings of a pass over whole images; the defaults are the paper's.
 
-    Args:
-        source: What of the encoder becomes a map.
-        dtype: Type of the stored maps, ``'float16'`` or ``'uint8'``.
-        image_size: Height and width of the whole images, one number for a square. Defaults
-            to None: as the crops.
-        precision: ``'fp32'``, ``'bf16'`` (autocast; the softmax stays fp32) or, by default,
-            None: as training.
-        batch_size: Images a forward pass and process. Defaults to the training loader's.
-        num_workers: Loading processes. Defaults to the training loader's.
+    The arguments are those of :class:`~amt_mm.guidance.SaliencyUpdateHook`, of which ``source``
+    gathers several.
 
     Raises:
-        InputError: A value that is none of these.
+        InputError: An invalid value.
     """
 
     source: SaliencySource = SaliencySource()
@@ -63,40 +56,36 @@ class Refresh:
         for name, least in (('batch_size', 1), ('num_workers', 0)):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
-                raise InputError(f'{name}={value!r}: give a whole number from {least} on, or None '
+                raise InputError(f'{name}={value!r} must be an integer, at least {least}, or None '
                                  'for that of the training loader')
         if self.size is not None and (len(self.size) != 2 or any(
                 type(side) is not int or side < 1 for side in self.size)):
-            raise InputError(f'image_size={self.image_size!r}: give one number for a square, '
+            raise InputError(f'image_size={self.image_size!r} must be an integer for a square, '
                              '(height, width), or None for the size of the crops')
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of the whole images, None for those of the crops."""
-        given = self.image_size
-        return given if given is None else tuple(given) if isinstance(given, Sequence) else (
-            given, given)
+        if self.image_size is None:
+            return None
+        return (tuple(self.image_size) if isinstance(self.image_size, Sequence)
+                else (self.image_size, self.image_size))
 
     def grid(self, backbone: nn.Module) -> tuple[int, int]:
-        """Rows and columns of the maps of an encoder.
+        """Return rows and columns of an encoder's maps.
 
         Raises:
-            InputError: Its patch does not divide ``image_size``.
+            InputError: ``image_size`` is not a multiple of its patch size.
         """
         if self.size is None:
             return tuple(backbone.grid)
         if any(side % backbone.patch_size for side in self.size):
-            raise InputError(f'image_size={self.image_size!r} of the refresh is no multiple of '
-                             f'the patch of {backbone.patch_size} pixels')
+            raise InputError(f'image_size={self.image_size!r} of the refresh is not a multiple '
+                             f'of the patch of {backbone.patch_size} pixels')
         return patch_grid(*self.size, backbone.patch_size)
 
     def check(self, model: nn.Module, training: DataLoader) -> None:
-        """Refuse at the start of training what would fail at the first refresh.
-
-        Raises:
-            InputError: An image size, a source or a precision that the model or its device
-                cannot do; no batch size.
-        """
+        """Raise InputError at the start of training for what would fail at the first refresh."""
         self.grid(model.backbone)
         self.source.check(model.backbone)
         self.images(training)
@@ -107,74 +96,67 @@ class Refresh:
                              "'fp32' or None, as training")
 
     def images(self, training: DataLoader) -> int:
-        """Images a forward pass and process.
-
-        Args:
-            training: The training loader, which decides where nothing else is said.
+        """Return the images per forward pass and process, by default the training loader's.
 
         Raises:
-            InputError: Nothing is said, and its batch sampler knows no ``batch_size``.
+            InputError: Its batch sampler has no ``batch_size``.
         """
-        # A loader with a batch sampler of its own has none.
+        # A loader with a custom batch sampler has no batch_size itself.
         found = (self.batch_size or training.batch_size
                  or getattr(training.batch_sampler, 'batch_size', None))
         if not found:
-            raise InputError('the batch sampler of the training loader does not say how many '
-                             'images a refresh should take at once: set batch_size of the '
-                             'SaliencyUpdateHook (overlay.hooks.saliency.batch_size)')
+            raise InputError('the batch sampler of the training loader has no batch_size for the '
+                             'refresh: set batch_size of the SaliencyUpdateHook '
+                             '(overlay.hooks.saliency.batch_size)')
         return found
 
     def view(self, dataset: Dataset) -> Dataset:
-        """The training set seen whole, see :func:`amt_mm.datasets.whole_image_view`."""
+        """Return the training set as whole images, see :func:`amt_mm.datasets.whole_image_view`."""
         return whole_image_view(dataset, self.size)
 
     def of_batch(self, model: nn.Module, batch: dict,
                  training: AbstractContextManager | None = None,
                  means: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Maps of some whole images.
+        """Compute the maps of a batch of whole images.
 
         Args:
-            model: A host; its ``data_preprocessor`` brings the batch to the device.
+            model: A host; its ``data_preprocessor`` moves the batch to the device.
             batch: Collated items of :meth:`view`.
-            training: Autocast of training, for a ``precision`` of None.
-            means: See :meth:`means`; needed where ``source`` has any.
+            training: Autocast of training, used if ``precision`` is None.
+            means: See :meth:`means`; needed if ``source.needs`` has any.
 
         Returns:
             ``(B, N)`` fp32 in [0, 1], on the device, without gradient.
 
         Raises:
-            InputError: The crops are of another size than the model was made for.
+            InputError: The images do not match the size that the model was built for.
         """
-        return self._look(partial(self.source.maps, means=means), model, batch, training)
+        return self._apply(partial(self.source.maps, means=means), model, batch, training)
 
     def means(self, runner: Runner, view: Dataset) -> dict[str, Tensor]:
-        """Means over the data set that maps need, from at most 1,024 samples spread evenly.
+        """Compute the means over the data set that ``source`` needs.
 
-        A pass for each, all processes together, before that of :meth:`maps`. The samples are
-        those of the whole data set also where only a part of it is renewed.
-
-        Args:
-            runner: See :meth:`maps`.
-            view: See :meth:`view`.
+        Each takes one pass of all processes over at most 1,024 evenly spaced samples of the whole
+        data set, even if only a part of it is refreshed.
 
         Returns:
-            By their names in ``required_means``, ``(N, D)`` features or ``(N,)`` maps, fp32, on
-            the device, the same in all processes.
+            Name in ``source.required_means`` -> ``(N, D)`` features or ``(N,)`` map, fp32, on the
+            device, the same in all processes.
         """
         means = {}
         rows = range(0, len(view), -(-len(view) // AVERAGED))
         for name in self.source.required_means:
             total, count, place = 0.0, 0, get_rank()
-            look = partial(self.source.values_to_average, name, means=means)
+            values_of = partial(self.source.values_to_average, name, means=means)
             for model, batch in self._batches(runner, view, rows):
-                values, counts = self._look(look, model, batch, _autocast(runner))
+                values, counts = self._apply(values_of, model, batch, _autocast(runner))
                 for row, sample in enumerate(batch['data_samples']):
-                    # What fills the last shares has been counted by another process.
+                    # Samples that pad the last shares are counted by another process.
                     if place >= len(rows) or sample.get('unreadable'):
                         counts[row] = False
                     place += get_world_size()
                 mask = counts.view(-1, *(1, ) * (values.dim() - 1))
-                # In fp64, so that it does not tell how many processes there are.
+                # In fp64, so that the result does not depend on the number of processes.
                 total += torch.where(mask, values, 0).sum(dim=0, dtype=torch.float64)
                 count += counts.sum()
             all_reduce(total)
@@ -183,37 +165,36 @@ class Refresh:
         return means
 
     def maps(self, runner: Runner, view: Dataset, rows: range) -> Iterator[tuple[Tensor, Tensor]]:
-        """Look at some samples, all processes together, and draw from no random stream.
+        """Compute maps of some samples with all processes, without drawing random numbers.
 
         Args:
-            runner: Whose model looks, and whose training loader and precision hold where
-                nothing else is said.
+            runner: Provides the model and the defaults of the training loader and precision.
             view: See :meth:`view`.
             rows: The samples.
 
         Yields:
-            Indices ``(n,)`` int64 and maps ``(n, N)`` fp32 of a batch, on the CPU, the same
-            in all processes; each sample comes once.
+            Indices ``(n,)`` int64 and maps ``(n, N)`` fp32 of a batch, on the CPU, the same in all
+            processes; each sample once.
         """
         means = self.means(runner, view)
         kind, scale = _CROSSING[self.dtype]
         left = len(rows)
         for model, batch in self._batches(runner, view, rows):
             maps = self.of_batch(model, batch, _autocast(runner), means)
-            # What cannot be looked at has no preference.
+            # Unreadable images get flat maps.
             for row, sample in enumerate(batch['data_samples']):
                 if sample.get('unreadable'):
                     maps[row] = 0
             maps = (maps * scale).round().to(kind) if scale != 1 else maps.to(kind)
             index = torch.tensor([sample.sample_idx for sample in batch['data_samples']],
                                  device=maps.device)
-            index, maps = _gathered(index)[:left], _gathered(maps)[:left]
+            index, maps = _gather_rows(index)[:left], _gather_rows(maps)[:left]
             left -= len(index)
             yield index, maps.float() / scale
 
-    def _look(self, look: Callable, model: nn.Module, batch: dict,
+    def _apply(self, function: Callable, model: nn.Module, batch: dict,
               training: AbstractContextManager | None) -> Tensor:
-        """What ``look(vit, images)`` gives of a batch, in the precision of this pass."""
+        """Return ``function(vit, images)`` of a batch, in the precision of this pass."""
         precision = training or nullcontext()
         if self.precision is not None:
             device = torch.device(model.data_preprocessor.device).type
@@ -222,14 +203,15 @@ class Refresh:
             inputs = model.data_preprocessor(batch)['inputs']
             found = patch_grid(*inputs.shape[-2:], model.backbone.patch_size)
             if found != self.grid(model.backbone):
+                built = model.backbone.grid
                 raise InputError(f'the whole images have {found[0]}x{found[1]} patches, the model '
-                                 f'was made for {model.backbone.grid[0]}x{model.backbone.grid[1]}: '
+                                 f'was built for {built[0]}x{built[1]}: '
                                  'set model.backbone.img_size to the size of the crops')
-            return look(model.backbone, inputs)
+            return function(model.backbone, inputs)
 
     def _batches(self, runner: Runner, view: Dataset, rows: range
                  ) -> Iterator[tuple[nn.Module, dict]]:
-        """The model to look with and this process's batches of some samples."""
+        """Yield the model and this process's batches of some samples."""
         training = runner.train_dataloader
         workers = training.num_workers if self.num_workers is None else self.num_workers
         loader = DataLoader(
@@ -237,7 +219,7 @@ class Refresh:
             batch_size=self.images(training), num_workers=workers,
             timeout=training.timeout if workers else 0, collate_fn=default_collate,
             pin_memory=training.pin_memory,
-            # Else the loader would draw its base seed from the stream that training goes on with.
+            # Without it the loader would draw its base seed from training's random stream.
             generator=torch.Generator())
         left = len(rows)
         with whole_model(runner) as model, tqdm(
@@ -252,7 +234,7 @@ class Refresh:
 
 
 class _Share(Sampler):
-    """Every k-th of some samples for each of k processes; equal shares, so the last begin anew."""
+    """Every k-th sample for each of k processes; the first ones pad the last shares."""
 
     def __init__(self, rows: range) -> None:
         self.rows = rows
@@ -265,11 +247,11 @@ class _Share(Sampler):
             yield self.rows[(turn * get_world_size() + get_rank()) % len(self.rows)]
 
 
-def _gathered(part: Tensor) -> Tensor:
-    """Rows of all processes in the order of the samples, what fills the last shares at the end."""
+def _gather_rows(part: Tensor) -> Tensor:
+    """Return the rows of all processes in the order of the samples, padding last."""
     return torch.stack(all_gather(part.contiguous()), dim=1).flatten(0, 1).cpu()
 
 
 def _autocast(runner: Runner) -> AbstractContextManager:
-    """The precision of training."""
+    """Return the autocast context of training."""
     return runner.optim_wrapper.optim_context(runner.model)

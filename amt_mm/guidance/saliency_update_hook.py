@@ -1,4 +1,4 @@
-"""SaliencyUpdateHook: renew every map of the training set, every so many epochs."""
+"""SaliencyUpdateHook: refresh the saliency maps of the training set every few epochs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from contextlib import nullcontext
 
 import torch
 from mmengine.dist import all_reduce, is_main_process
-from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.distributed import run_on_all_ranks
@@ -18,72 +17,63 @@ from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
+from amt_mm.scheduled_hook import ScheduledHook
 
 from .guided_masks import check_uses_weights
-from .map_reference import maps_folder, open_maps, refer_to, reference_in, take_up_maps
+from .map_reference import map_record, maps_folder, open_maps, read_map_record, restore_maps
 from .refresh import Refresh
 
 _CHECKPOINT_KEY = 'amt_saliency'
 
 
 @HOOKS.register_module()
-class SaliencyUpdateHook(Hook):
-    """Let the encoder being trained look at every whole image, and keep what it attends to.
+class SaliencyUpdateHook(ScheduledHook):
+    """Refresh the saliency of all training images with the encoder being trained.
 
-    Training masks at random until ``begin``; there, and every ``interval`` after
-    it, the last-block [CLS] attention of all training images, or another ``source``,
-    becomes the new saliency (AMT, AAAI 2023, section "attention-driven masking"). The very next
-    batch is planned with it. Each refresh leaves a versioned file in
-    ``<work_dir>/saliency``; a checkpoint names the one it was trained with, so a
-    resumed run goes on with the same maps as an unbroken one. The refresh draws
-    no random number that training would miss.
+    Masks are random until ``begin``; then and every ``interval`` after it, the last-block [CLS]
+    attention on all whole images, or another ``source``, becomes the new saliency (AMT, AAAI 2023,
+    section "attention-driven masking"), which the next batch already uses. Each refresh writes a
+    file to ``<work_dir>/saliency``. A checkpoint refers to its file, so a resumed run continues
+    with the same maps. The refresh consumes no random numbers of training.
 
     Args:
-        begin: First refresh, after this many epochs (or iterations). Defaults to
-            40, the paper's for MAE (10 % of 400).
-        interval: From one refresh to the next. Defaults to 40, the paper's.
-        end: No refresh from here on; guidance goes on with the last maps.
-            Defaults to None: to the end of training.
+        begin: Epochs (or iterations) before the first refresh. Defaults to 40, as in the paper for
+            MAE (10 % of 400).
+        interval: Epochs (or iterations) between refreshes. Defaults to 40, as in the paper.
+        end: Epoch (or iteration) from which maps are no longer refreshed; the last ones stay in
+            use. Defaults to None: the end of training.
         by_epoch: Count epochs; False counts iterations, for iteration-based loops.
-        source: What becomes a map: ``'cls'``, the attention of [CLS] (paper); ``'all'``, that
-            received from all tokens; ``'feature'``, the deviation of features. This and the
-            next three: see :class:`~amt_mm.saliency.SaliencySource`.
-        layers: Blocks whose attention counts: ``'last'`` (paper), ``'mean'`` over all, or the
-            index of one.
+        source: What becomes a map: ``'cls'``, the attention of [CLS] (paper); ``'all'``, that of
+            all tokens; ``'feature'``, the deviation of features. For this and the next three see
+            :class:`~amt_mm.saliency.SaliencySource`.
+        layers: Blocks whose attention is used: ``'last'`` (paper), ``'mean'`` over all, or an
+            index.
         normalize: ``'map'`` (paper) or ``'head'`` (authors' release).
-        debias: Divide each map by the mean map of the data set. Defaults to False. This and
-            ``source='feature'`` need means over the data set, each from one more pass over
-            at most 1,024 samples, spread evenly.
-        batch_size: Images a forward pass and process. Defaults to the training
-            batch size: whole images without a gradient take less memory than
-            crops with one, unless training recomputes its activations. Raise
-            it where training's is small; nothing catches a lack of memory.
+        debias: Divide each map by the data set's mean map. Defaults to False. This and
+            ``source='feature'`` each need one more pass over at most 1,024 evenly spaced samples.
+        batch_size: Images per forward pass and process. Defaults to the training batch size:
+            unless training recomputes activations, whole images without gradients need less memory
+            than crops with gradients. Raise it if training's is small.
         num_workers: Loading processes. Defaults to the training loader's.
-        dtype: Type of the stored maps, ``'float16'`` or, for half the size,
-            ``'uint8'``.
-        image_size: Height and width of the whole images, one number for a
-            square, multiples of the patch. A smaller image costs less and gives
-            a coarser map; position embeddings are interpolated. Defaults to
-            None, the size of the crops, as in the paper.
-        parts: Renew one ``parts``-th of the maps at each refresh, in turn;
-            the others stay as they are. The first refresh is always whole.
-            Defaults to 1: all, as in the paper.
-        precision: ``'bf16'`` or ``'fp32'`` for the refresh alone (the softmax
-            is fp32 anyway). Defaults to None: as training.
-        max_flat: Share of flat or non-finite maps in a refresh past which the run
-            stops, the maps before still in use. Single ones are harmless (their
-            samples are masked by chance); most of them mean an encoder whose
-            attention has collapsed or is not finite. Defaults to .5.
+        dtype: Type of the stored maps, ``'float16'`` or, for half the size, ``'uint8'``.
+        image_size: Height and width of the whole images, or one number for a square; multiples of
+            the patch size. Smaller images are cheaper and give coarser maps; position embeddings
+            are interpolated. Defaults to None: the size of the crops, as in the paper.
+        parts: Refresh one ``parts``-th of the maps each time, in turn, after a complete first
+            refresh. Defaults to 1: all, as in the paper.
+        precision: ``'bf16'`` or ``'fp32'`` for the refresh only (the softmax is always fp32).
+            Defaults to None: as in training.
+        max_flat: Share of flat or non-finite maps above which a refresh stops the run. A few are
+            harmless (their samples are masked at random); many mean that attention has collapsed
+            or is not finite. Defaults to .5.
 
     Raises:
-        InputError: Impossible calendar or option; at the start of training, a
-            data preprocessor or pipeline that guided masking cannot use, or an
-            image size, source or precision that the model cannot; on resume, a map
-            file that is gone, damaged, or of another data set; at a refresh, more
-            flat maps than ``max_flat`` allows.
+        InputError: An invalid schedule or option; a data preprocessor, pipeline, image size, source
+            or precision that cannot be used; on resume, a map file that is missing, damaged or of
+            another data set; at a refresh, more flat maps than ``max_flat`` allows.
     """
 
-    # After StepSeedHook, before whatever reads the plan.
+    # After StepSeedHook, before hooks that read the plan.
     priority = 'NORMAL'
 
     def __init__(self, begin: int = 40, interval: int = 40, end: int | None = None,
@@ -92,23 +82,12 @@ class SaliencyUpdateHook(Hook):
                  num_workers: int | None = None, dtype: str = 'float16',
                  image_size: int | Sequence[int] | None = None, parts: int = 1,
                  precision: str | None = None, max_flat: float = 0.5) -> None:
-        whole = {type(step) for step in (begin, interval, end) if step is not None} == {int}
-        if (not whole or None in (begin, interval) or begin < 0 or interval < 1
-                or (end is not None and end <= begin)):
-            raise InputError(f'begin={begin!r}, interval={interval!r}, end={end!r} is no calendar: '
-                             'whole numbers, begin at least 0, interval at least 1, end after '
-                             'begin')
-        if type(by_epoch) is not bool:
-            raise InputError(f'by_epoch={by_epoch!r} must be True or False')
+        super().__init__(begin, interval, end, by_epoch)
         if type(parts) is not int or parts < 1:
-            raise InputError(f'parts={parts!r}: give a whole number from 1 (all maps at each '
-                             'refresh) on')
+            raise InputError(f'parts={parts!r} must be an integer, at least 1 (all maps at each '
+                             'refresh)')
         if type(max_flat) not in (int, float) or not 0 <= max_flat <= 1:
             raise InputError(f'max_flat={max_flat!r} must be a share of the maps, from 0 to 1')
-        self.begin = begin
-        self.interval = interval
-        self.end = end
-        self.by_epoch = by_epoch
         self.parts = parts
         self.max_flat = max_flat
         self.settings = Refresh(SaliencySource(source, layers, normalize, debias), dtype,
@@ -116,20 +95,11 @@ class SaliencyUpdateHook(Hook):
         self._reference: dict | None = None
         self._seconds = 0.0
 
-    def is_due(self, step: int) -> bool:
-        """Whether a refresh belongs before epoch (or iteration) ``step``, counted from 0."""
-        return (step >= self.begin and (self.end is None or step < self.end)
-                and (step - self.begin) % self.interval == 0)
-
     def rows(self, step: int, samples: int) -> range:
-        """The samples whose maps the calendar wants renewed at ``step``.
+        """Return which of ``samples`` samples are refreshed at ``step``.
 
-        A function of the step alone, so a resumed run goes on with the rotation. A part is
-        every ``parts``-th sample, so that classes in the order of folders have equal shares.
-
-        Args:
-            step: Epoch or iteration.
-            samples: Size of the data set.
+        This depends only on the step, so a resumed run continues the rotation. A part is every
+        ``parts``-th sample, so that classes sorted by folder are spread evenly.
         """
         turn = (step - self.begin) // self.interval - 1
         if self.parts == 1 or turn < 0 or not self.is_due(step):
@@ -137,19 +107,16 @@ class SaliencyUpdateHook(Hook):
         return range(turn % self.parts, samples, self.parts)
 
     def before_train(self, runner: Runner) -> None:
-        """Check what guidance needs; on resume, take up the checkpoint's maps."""
+        """Check the set-up; on resume, restore the checkpoint's maps."""
         preprocessor = unwrapped(runner).data_preprocessor
         if not isinstance(preprocessor, AMTDataPreprocessor):
             raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
                              f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
         check_uses_weights(preprocessor.mask_generator, 'SaliencyUpdateHook')
-        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
-                             'and interval in iterations, in SaliencyUpdateHook '
-                             '(overlay.hooks.saliency)')
+        self.check_loop(runner)
         dataset = runner.train_dataloader.dataset
         self.settings.check(unwrapped(runner), runner.train_dataloader)
-        self.settings.view(dataset)  # tells at once if the pipeline cannot serve
+        self.settings.view(dataset)  # raises if the pipeline is not suitable
         self._fingerprint = dataset_fingerprint(dataset)
         self._start = time.perf_counter()
         last = runner.max_epochs if self.by_epoch else runner.max_iters
@@ -159,60 +126,59 @@ class SaliencyUpdateHook(Hook):
         self._check_parts(runner, len(base_dataset(dataset)), last)
         if runner.iter == 0:
             return
-        step = runner.epoch if self.by_epoch else runner.iter
+        step = self.steps_done(runner)
         if self._reference:
-            store = take_up_maps(runner, self._reference, self._fingerprint)
+            store = restore_maps(runner, self._reference, self._fingerprint)
             preprocessor.store = store
-            runner.logger.info(f'Saliency of step {store.step} taken up from {store.path}')
+            runner.logger.info(f'Restored saliency of step {store.step} from {store.path}')
         elif step > self.begin and not self.is_due(step):
-            runner.logger.warning('The checkpoint names no saliency maps although guidance has '
-                                  'begun: they are made now, with its weights')
+            runner.logger.warning('The checkpoint has no saliency maps although guidance has '
+                                  'begun: they are computed now, with its weights')
             self.refresh(runner, step)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Refresh if this epoch begins with one."""
+        """Refresh if due before this epoch."""
         store = unwrapped(runner).data_preprocessor.store
-        # Resumed in the middle of this epoch: its maps are in use, made before it began.
+        # After resuming within this epoch, its maps are already in use.
         made = store is not None and store.step == runner.epoch
         if self.by_epoch and self.is_due(runner.epoch) and not made:
             self.refresh(runner, runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
                           ) -> None:
-        """Refresh if this iteration begins with one."""
+        """Refresh if due before this iteration."""
         if not self.by_epoch and self.is_due(runner.iter):
             self.refresh(runner, runner.iter)
 
     def after_train(self, runner: Runner) -> None:
-        """Say how many crops fell back to chance after the last refresh."""
-        fallbacks = _take_fallbacks(runner)
-        if fallbacks:
-            runner.logger.warning(f'{fallbacks} crops were planned by chance since the last '
+        """Warn of crops masked at random since the last refresh."""
+        if fallbacks := _pop_fallbacks(runner):
+            runner.logger.warning(f'{fallbacks} crops were masked at random since the last '
                                   'refresh: their maps are flat or not finite')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Name the maps in use."""
+        """Save a reference to the maps in use."""
         store = unwrapped(runner).data_preprocessor.store
-        checkpoint[_CHECKPOINT_KEY] = store and refer_to(store)
+        checkpoint[_CHECKPOINT_KEY] = store and map_record(store)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember which maps the checkpoint was trained with."""
-        self._reference = reference_in(checkpoint, _CHECKPOINT_KEY)
+        """Read which maps the checkpoint was trained with."""
+        self._reference = read_map_record(checkpoint, _CHECKPOINT_KEY)
 
     def refresh(self, runner: Runner, step: int) -> None:
-        """Make new maps of all training images and hand them to the preprocessor."""
+        """Compute, write and open new maps, and log their statistics."""
         start = time.perf_counter()
         preprocessor = unwrapped(runner).data_preprocessor
         view = self.settings.view(runner.train_dataloader.dataset)
         grid = self.settings.grid(unwrapped(runner).backbone)
-        rows, base = self._renewed(runner, step, len(view), grid)
+        rows, base = self._rows_and_base(runner, step, len(view), grid)
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
-        # One process writes; where it cannot, all stop.
+        # One process writes; if it fails, all stop.
         writer = run_on_all_ranks(lambda: SaliencyWriter(
             path, len(view), grid, self._fingerprint, step, self.settings.dtype, base, rows)
             if is_main_process() else None)
         evenness, flat = 0.0, 0
-        with writer or nullcontext():  # a refresh that stops leaves no half file
+        with writer or nullcontext():  # removes the unfinished file after an error
             for sample_idx, maps in self.settings.maps(runner, view, rows):
                 if writer:
                     writer.write(sample_idx, maps)
@@ -220,7 +186,7 @@ class SaliencyUpdateHook(Hook):
                     flat += int((maps.amax(dim=1) <= 0).sum())
             run_on_all_ranks(lambda: writer and self._publish(writer, flat, len(rows)))
         preprocessor.store = open_maps(path, self._fingerprint, verify=False)
-        fallbacks = _take_fallbacks(runner)
+        fallbacks = _pop_fallbacks(runner)
         if writer:
             self._report(runner, step, len(rows), time.perf_counter() - start,
                          evenness / len(rows), flat, fallbacks)
@@ -230,32 +196,33 @@ class SaliencyUpdateHook(Hook):
             raise InputError(
                 f'{flat} of {renewed} saliency maps are flat or not finite, more than '
                 f'max_flat={self.max_flat} allows: attention has collapsed or the weights are not '
-                'finite. The maps before stay in use: go on from an earlier checkpoint, with a '
+                'finite. The previous maps stay in use: resume from an earlier checkpoint, with a '
                 'lower learning rate or in fp32')
         writer.commit()
 
-    def _renewed(self, runner: Runner, step: int, samples: int, grid: tuple[int, int]
+    def _rows_and_base(self, runner: Runner, step: int, samples: int, grid: tuple[int, int]
                  ) -> tuple[range, SaliencyStore | None]:
-        """The samples to renew, and the maps that the others keep, None if there are no others."""
+        """Return the samples to refresh, and the store of the others' maps, None without others."""
         rows, store = self.rows(step, samples), unwrapped(runner).data_preprocessor.store
         if len(rows) == samples or store is None:
             return range(samples), None
         if store.grid != grid:
-            runner.logger.warning(f'The maps so far have {store.grid[0]}x{store.grid[1]} cells, '
-                                  f'those of this refresh {grid[0]}x{grid[1]}: all are renewed')
+            runner.logger.warning(
+                f'The previous maps have {store.grid[0]}x{store.grid[1]} cells, those of this '
+                f'refresh {grid[0]}x{grid[1]}: all are refreshed')
             return range(samples), None
         return rows, store
 
     def _check_parts(self, runner: Runner, samples: int, last: int) -> None:
         if self.parts > samples:
             raise InputError(f'SaliencyUpdateHook(parts={self.parts}): the data set has only '
-                             f'{samples} samples to part')
+                             f'{samples} samples')
         stop = last if self.end is None else min(last, self.end)
         later = len(range(self.begin, stop, self.interval)) - 1
         if self.parts > 1 and later < self.parts:
             runner.logger.warning(
                 f'SaliencyUpdateHook(parts={self.parts}): {max(later, 0)} refreshes follow the '
-                f'first, so {self.parts - max(later, 0)} of {self.parts} parts are never renewed')
+                f'first, so {self.parts - max(later, 0)} of {self.parts} parts are never refreshed')
 
     def _report(self, runner: Runner, step: int, images: int, seconds: float, evenness: float,
                 flat: int, fallbacks: int) -> None:
@@ -265,14 +232,14 @@ class SaliencyUpdateHook(Hook):
             f'Saliency refreshed before {"epoch" if self.by_epoch else "iteration"} {step + 1}: '
             f'{images} images in {seconds:.1f} s ({share:.1%} of training so far), '
             f'mean entropy {evenness:.3f} of uniform, {flat} flat or non-finite maps, '
-            f'{fallbacks} crops planned by chance since the last refresh')
+            f'{fallbacks} crops masked at random since the last refresh')
         runner.visualizer.add_scalars(
             {'saliency/entropy': evenness, 'saliency/flat_maps': flat,
              'saliency/fallbacks': fallbacks, 'saliency/seconds': seconds}, step=runner.iter)
 
 
-def _take_fallbacks(runner: Runner) -> int:
-    """Number of crops planned by chance in all processes; counting starts anew."""
+def _pop_fallbacks(runner: Runner) -> int:
+    """Return the number of crops masked at random in all processes, and reset it."""
     preprocessor = unwrapped(runner).data_preprocessor
     total = preprocessor.fallbacks.to(preprocessor.device, copy=True)
     all_reduce(total)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from mmengine.hooks import Hook
-from mmengine.runner import IterBasedTrainLoop, Runner
+from mmengine.runner import Runner
 from torch.utils.data import Dataset, Subset
 
 from amt_mm.checkpoints import check_encoder
@@ -23,12 +22,13 @@ from amt_mm.evaluation.drawing import draw_evenly
 from amt_mm.models.unwrapped import unwrapped, whole_model
 from amt_mm.random_streams import kept_random_streams
 from amt_mm.registry import DATASETS, HOOKS
+from amt_mm.scheduled_hook import ScheduledHook
 
 _POOLINGS = ('cls', 'mean')
 
 
 @HOOKS.register_module()
-class KNNProbeHook(Hook):
+class KNNProbeHook(ScheduledHook):
     """Measure the encoder's k-NN accuracy on a labelled subset every few epochs and at the end.
 
     Features of whole images, [CLS] and the mean of the patch tokens, are classified by k-NN with
@@ -72,10 +72,7 @@ class KNNProbeHook(Hook):
                  batch_size: int | None = None, num_workers: int | None = None,
                  encoder: str | None = None) -> None:
         check_encoder(encoder, 'KNNProbeHook.encoder')
-        begin = interval if begin is None else begin
-        if interval < 1 or begin < 0:
-            raise InputError(f'KNNProbeHook: interval={interval}, begin={begin} is an '
-                             'invalid schedule: interval must be at least 1, begin at least 0')
+        super().__init__(interval if begin is None else begin, interval, by_epoch=by_epoch)
         if not ks or min(ks) < 1:
             raise InputError(f'KNNProbeHook: ks={ks}: give at least one number, each 1 or more')
         for name, count in (('max_train', max_train), ('max_test', max_test)):
@@ -84,9 +81,6 @@ class KNNProbeHook(Hook):
                                  'all images')
         self.train = train
         self.test = test
-        self.interval = interval
-        self.begin = begin
-        self.by_epoch = by_epoch
         self.ks = tuple(ks)
         self.max_train = max_train
         self.max_test = max_test
@@ -96,15 +90,9 @@ class KNNProbeHook(Hook):
         self.encoder = encoder
         self._probed: int | None = None
 
-    def is_due(self, done: int) -> bool:
-        """Return whether to probe after ``done`` epochs (or iterations)."""
-        return done >= self.begin and (done - self.begin) % self.interval == 0
-
     def before_train(self, runner: Runner) -> None:
         """Build the data sets; with ``begin=0``, probe the initial weights."""
-        if self.by_epoch and isinstance(runner.train_loop, IterBasedTrainLoop):
-            raise InputError('this training loop counts iterations: set by_epoch=False, and begin '
-                             'and interval in iterations, in KNNProbeHook')
+        self.check_loop(runner)
         model = unwrapped(runner)
         if self.encoder == 'teacher' and not hasattr(model, 'teacher'):
             raise InputError(f'KNNProbeHook.encoder=teacher: {type(model).__name__} has no '
@@ -129,9 +117,8 @@ class KNNProbeHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Probe at the end, unless just done."""
-        done = runner.epoch if self.by_epoch else runner.iter
-        if done != self._probed:
-            self.probe(runner, done, runner.iter)
+        if self.steps_done(runner) != self._probed:
+            self.probe(runner, self.steps_done(runner), runner.iter)
 
     def probe(self, runner: Runner, done: int, step: int = 0) -> dict[str, float]:
         """Measure the encoder and log the result.

@@ -47,7 +47,7 @@ def test_a_data_set_without_labels_has_none(toy_images):
     assert dataset_labels(toy_images(3)) is None
 
 
-def test_a_neck_has_no_part_in_it():
+def test_a_neck_is_not_applied():
     """A linear-probing model, whose neck normalises over the batch."""
     plain = MODELS.build(VIT)
     necked = MODELS.build({**VIT, 'neck': dict(type='ClsBatchNormNeck', input_features=24)})
@@ -64,7 +64,7 @@ def test_a_loader_that_leaves_images_out_is_refused(toy_mae):
 
 
 @pytest.mark.parametrize('rows', [3, 4096])
-def test_shares_are_put_together_part_by_part(monkeypatch, rows):
+def test_shares_are_gathered_in_chunks(monkeypatch, rows):
     """Three processes of 4, 4 and 3 rows; the exchange is replaced by what each would send."""
     monkeypatch.setattr(dataset_features, '_ROWS', rows)
     orders = [torch.tensor([10, 0, 3, 6]), torch.tensor([1, 4, 7, 9]), torch.tensor([2, 5, 8])]

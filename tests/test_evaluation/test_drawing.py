@@ -14,7 +14,7 @@ def test_number_in_class_counts():
 
 
 @pytest.mark.parametrize('shots', [1, 4, 10])
-def test_each_class_gives_as_many_and_no_image_twice(shots):
+def test_each_class_gives_the_same_number_and_no_image_twice(shots):
     drawn = draw_of_each_class(LABELS, shots, [0, 3])
     assert torch.bincount(LABELS[drawn]).tolist() == [shots] * 3
     assert drawn.tolist() == sorted(set(drawn.tolist()))
@@ -24,7 +24,7 @@ def test_each_class_gives_as_many_and_no_image_twice(shots):
     assert set(draw_of_each_class(LABELS, 1, [0, 3]).tolist()) <= set(drawn.tolist())
 
 
-def test_every_image_of_a_class_is_as_likely():
+def test_every_image_of_a_class_is_equally_likely():
     counts = torch.zeros(len(LABELS))
     for seed in range(600):
         counts[draw_of_each_class(LABELS, 3, [seed])] += 1
@@ -56,6 +56,6 @@ def test_an_even_draw_fills_classes_in_turn(count, wanted):
         assert sizes.tolist() == wanted
 
 
-def test_who_gets_one_more_is_chance():
+def test_classes_that_get_one_more_are_random():
     lucky = {int(LABELS[draw_evenly(LABELS, 1, [seed])]) for seed in range(40)}
     assert lucky == {0, 1, 2}

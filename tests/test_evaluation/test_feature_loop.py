@@ -77,7 +77,7 @@ def test_a_host_is_measured_as_a_classifier_is(run, toy_mae):
     assert set(runner.test()) == {'knn/top1_k3'}
 
 
-def test_more_voters_than_images_are_all_images_and_few_classes_have_no_top5(run):
+def test_k_above_the_number_of_images_uses_all_and_few_classes_have_no_top5(run):
     with pytest.warns(UserWarning, match='all 9 training images'):
         metrics = run('KNNTestLoop', train=[0, 1, 2] * 3, test=[2, 0, 1], name='few').test()
     assert set(metrics) == {f'knn/top1_k{k}' for k in (10, 20, 100, 200)}
@@ -121,7 +121,7 @@ def raw(runner, part):
     return runner.model.backbone(batch)[-1][:, 0].double().numpy()
 
 
-def test_draws_do_not_follow_the_seed_of_the_run(run):
+def test_draws_do_not_depend_on_the_seed_of_the_run(run):
     """The same images for every checkpoint."""
     same = [run('LowShotTestLoop', name=f'seed{seed}', loop=dict(shots=(2, ), draws=4),
                 randomness=dict(seed=seed)) for seed in (1, 2)]

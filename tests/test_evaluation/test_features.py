@@ -33,7 +33,7 @@ def test_cls_and_mean_in_order_with_a_last_partial_batch():
     assert not found['cls'].requires_grad and found['mean'].shape == (7, 5)
 
 
-def test_every_module_gets_its_own_mode_back_and_no_statistics_move():
+def test_the_mode_of_each_module_is_restored_and_no_statistics_change():
     model = nn.Sequential(Encoder())
     model.train()
     model[0].norm.eval()
@@ -57,7 +57,7 @@ def test_one_pooling_alone(pooling):
     assert torch.equal(found[pooling], extract_features(model, [images])[pooling])
 
 
-def test_training_can_use_what_a_module_keeps():
+def test_training_can_use_what_a_module_caches():
     class Caching(Encoder):
         kept = None
 
@@ -94,7 +94,7 @@ def test_the_bar_is_optional():
     assert extract_features(Encoder(), [torch.randn(2, 3, 4, 6)], progress='x')['cls'].shape[0] == 2
 
 
-def test_nothing_to_do_and_wrong_tokens_are_said():
+def test_missing_images_and_wrong_tokens_are_refused():
     with pytest.raises(InputError, match='no batch'):
         extract_features(Encoder(), [])
     with pytest.raises(InputError, match="pooling is .*'max'"):

@@ -1,4 +1,4 @@
-"""judge: an encoder that sees the answer is judged perfect, a blind one at chance."""
+"""judge: an encoder that knows the labels is perfect, one without information at chance."""
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_cross_validation_judges_every_image_once(cfg, folds):
 
 
 @pytest.mark.parametrize('folds', [1, 2.0, 1000])
-def test_folds_that_cannot_be_are_refused(cfg, folds):
+def test_impossible_folds_are_refused(cfg, folds):
     cfg.probe.folds = folds
     with pytest.raises(InputError, match='probe.folds=.* must be an integer from 2 to'):
         judge(Oracle(knows=False), cfg)
@@ -109,7 +109,7 @@ def test_test_images_of_other_classes_are_refused(cfg):
         judge(Oracle(knows=False), cfg)
 
 
-def test_labels_of_one_part_alone_are_refused(cfg, monkeypatch):
+def test_labels_of_only_one_part_are_refused(cfg, monkeypatch):
     monkeypatch.setitem(DATASETS.module_dict, 'NoLabels', lambda: ToyImages(
         [np.zeros((9, 9, 3), np.uint8)], [], serialize_data=False))
     for part, other in (('train', 'test'), ('test', 'train')):

@@ -78,7 +78,7 @@ def test_equal_neighbours_and_equal_votes_go_to_the_first():
     assert knn_classify(train, labels, test, 30).tolist() == [1] * 5
 
 
-def test_k_above_the_number_of_images_uses_all_and_says_so():
+def test_k_above_the_number_of_images_uses_all_with_a_warning():
     train, labels = clusters(9, 4, 2, 1.0, seed=4)
     test, _ = clusters(6, 4, 2, 1.0, seed=5)
     with pytest.warns(UserWarning, match='all 9 training images'):
@@ -126,7 +126,7 @@ def test_classes_are_ranked_by_votes_and_those_without_are_left_out(chunk):
     assert wide.shape == (17, 12) and (wide[:, 9:] == -1).all()
 
 
-def test_many_classes_and_voters_do_not_overflow():
+def test_many_classes_and_neighbours_do_not_overflow():
     """2^17 classes and as many voters: 40 bits of votes would not fit above the class."""
     classes = 2**17
     labels = torch.arange(classes)

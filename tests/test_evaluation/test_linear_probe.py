@@ -92,7 +92,7 @@ def test_of_equally_good_strengths_the_strongest_is_kept():
     assert fit_linear_probe(train, labels, [1e-3, 1e-1, 1e-2], train, labels).l2 == 1e-1
 
 
-def test_a_constant_feature_does_no_harm():
+def test_a_constant_feature_is_harmless():
     train, labels = features_of(80, seed=5)
     test, _ = features_of(20, seed=6)
     with_constant = fit_linear_probe(torch.cat([train, torch.full((80, 1), 4.7)], 1), labels)
@@ -120,7 +120,7 @@ def test_classes_that_no_image_shows_are_kept():
     assert fit_linear_probe(train, labels, num_classes=8).weight.shape == (8, 24)
 
 
-def test_stopping_early_is_said():
+def test_stopping_early_gives_a_warning():
     train, labels = features_of(50, seed=11)
     with pytest.warns(UserWarning, match='after 2 iterations'):
         fit_linear_probe(train, labels, max_iterations=2)

@@ -9,7 +9,7 @@ from amt_mm.evaluation.low_shot_loop import low_shot_accuracy
 
 
 @pytest.mark.parametrize(('classes', 'shots', 'k'), [(4, 4, 16), (9, 8, 20)])
-def test_the_number_of_voters(classes, shots, k):
+def test_the_number_of_neighbours(classes, shots, k):
     chance = torch.Generator().manual_seed(0)
     labels = torch.arange(40 * classes) % classes
     centres = torch.randn(classes, 6, generator=chance)

@@ -94,7 +94,7 @@ def test_batches_do_not_matter(model):
     assert runs[0] == runs[1] == runs[2]
 
 
-def test_paint_fills_whole_patches_and_leaves_the_rest():
+def test_paint_patches_fills_whole_patches_only():
     images, colour = torch.rand(2, 3, 4, 6), torch.tensor([-1., -2, -3])
     found = paint_patches(images, torch.tensor([[0, 5], [1, 2]]), (2, 2), colour)
     wanted = images.clone()

@@ -12,7 +12,7 @@ def run(pretraining, data, protocol, paper=None, **metrics):
                 metrics={k.replace('__', '/'): v for k, v in metrics.items()})
 
 
-def test_rows_average_runs_and_quote_the_paper():
+def test_rows_average_runs_and_show_the_papers_figures():
     rows, columns = table_rows([
         run('ours', 'stl10', 'linear', 'MAE + AMT', accuracy__top1=80.0, accuracy__top5=99.0),
         run('ours', 'stl10', 'linear', 'MAE + AMT', accuracy__top1=83.0),

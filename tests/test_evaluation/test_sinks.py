@@ -1,4 +1,4 @@
-"""sink_measures, against loops over images and patches and against made-up sinks."""
+"""sink_measures, against loops over images and patches and on synthetic sinks."""
 
 import statistics
 
@@ -39,7 +39,7 @@ def test_a_sink_is_found():
                                    'peak': 5000 / 99})
 
 
-def test_the_scale_of_attention_has_no_say():
+def test_the_scale_of_attention_does_not_matter():
     norms, attention = toys(3, 20)
     assert sink_measures(norms, attention) == pytest.approx(sink_measures(norms, 7 * attention))
 
@@ -51,6 +51,6 @@ def test_the_scale_of_attention_has_no_say():
     (torch.zeros(1, 4), torch.ones(1, 4), '^image 0 has'),
     (torch.tensor([[1., float('nan')]]), torch.ones(1, 2), '^image 0 has'),
 ])
-def test_what_cannot_be_measured_is_refused(norms, attention, words):
+def test_unmeasurable_input_is_refused(norms, attention, words):
     with pytest.raises(InputError, match=words):
         sink_measures(norms, attention)

@@ -1,4 +1,4 @@
-"""GuidanceHook: no run under the name of guidance whose masks are all random."""
+"""GuidanceHook: refuse guided runs whose masks would all be random."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from amt_mm.guidance import GuidanceHook, SaliencyUpdateHook, TokenLossHook
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
-def test_a_run_that_waits_for_maps_in_vain_does_not_begin(toy_runner):
+def test_a_run_without_a_hook_that_makes_maps_is_refused(toy_runner):
     runner = toy_runner(hooks=[GuidanceHook()])
-    with pytest.raises(InputError, match='AMTMaskGenerator waits for maps.* would be random'):
+    with pytest.raises(InputError, match='AMTMaskGenerator needs maps.* would be random'):
         runner.train()
     assert runner.iter == 0 and not runner.recorder.steps
 
@@ -23,7 +23,7 @@ def test_a_run_that_waits_for_maps_in_vain_does_not_begin(toy_runner):
 @pytest.mark.parametrize('hook', [
     dict(type=SaliencyUpdateHook, begin=0, interval=1), dict(type=TokenLossHook, begin=0)],
     ids=lambda hook: hook['type'].__name__)
-def test_each_that_makes_maps_will_do(toy_runner, hook):
+def test_every_hook_that_makes_maps_is_accepted(toy_runner, hook):
     runner = toy_runner(hooks=[hook])
     GuidanceHook().before_train(runner)
 

@@ -13,7 +13,7 @@ from torchrun import in_two_real_processes
 from amt_mm import distributed
 from amt_mm.errors import InputError
 from amt_mm.guidance import map_reference
-from amt_mm.guidance.map_reference import open_maps, refer_to, take_up_maps
+from amt_mm.guidance.map_reference import map_record, open_maps, restore_maps
 from amt_mm.saliency import SaliencyStore, SaliencyWriter, map_file
 
 NUMBER = 33
@@ -76,7 +76,7 @@ def test_each_node_verifies_what_it_sees(tmp_path, ranks, compared, monkeypatch)
     assert sorted(compared) == sorted([0, 1, 2, 3, 4] * 2)
 
 
-def test_after_the_own_commit_no_map_is_read(tmp_path, ranks, compared):
+def test_a_file_just_written_is_not_verified(tmp_path, ranks, compared):
     path = write(tmp_path / 'maps')
     ranks(2, lambda rank: open_maps(path, 'f', verify=False))
     assert not compared
@@ -113,11 +113,11 @@ def test_processes_that_see_different_files_stop(tmp_path, ranks):
 
 def test_maps_beside_the_checkpoint_are_copied_once_and_verified(tmp_path, ranks, compared):
     path = write(tmp_path / 'old/saliency/epoch_3.amtmap')
-    reference = refer_to(SaliencyStore(path, share=None))
+    reference = map_record(SaliencyStore(path, share=None))
     assert reference == dict(file='epoch_3.amtmap', step=3, fingerprint='f',
                              crc32=SaliencyStore(path, share=None).crc32)
     here = runner(tmp_path / 'new', str(tmp_path / 'old/epoch_3.pth'))
-    stores = ranks(2, lambda rank: take_up_maps(here, reference, 'f'))
+    stores = ranks(2, lambda rank: restore_maps(here, reference, 'f'))
     assert {store.path for store in stores} == {tmp_path / 'new/saliency/epoch_3.amtmap'}
     assert stores[0].path.read_bytes() == path.read_bytes()
     assert sorted(compared) == [0, 1, 2, 3, 4]
@@ -127,9 +127,9 @@ def test_maps_beside_the_checkpoint_are_copied_once_and_verified(tmp_path, ranks
 @pytest.mark.parametrize(('case', 'line'), [
     ('gone', 'which are not in'), ('other', 'not the saliency maps that'),
     ('damaged', 'samples 16 to 23 are damaged'), ('data set', 'another data set')])
-def test_maps_that_cannot_be_taken_up_stop_all(tmp_path, ranks, case, line):
+def test_maps_that_cannot_be_restored_stop_all(tmp_path, ranks, case, line):
     path = write(tmp_path / 'saliency/epoch_3.amtmap')
-    reference = refer_to(SaliencyStore(path))
+    reference = map_record(SaliencyStore(path))
     if case == 'gone':
         path.unlink()
     elif case == 'other':
@@ -137,7 +137,7 @@ def test_maps_that_cannot_be_taken_up_stop_all(tmp_path, ranks, case, line):
     elif case == 'damaged':
         damage(path, 20)
     identity = 'g' if case == 'data set' else 'f'
-    for error in ranks(2, lambda rank: take_up_maps(runner(tmp_path), reference, identity)):
+    for error in ranks(2, lambda rank: restore_maps(runner(tmp_path), reference, identity)):
         assert isinstance(error, InputError)
         assert 'epoch_3.amtmap' in str(error) and line in str(error)
 
@@ -151,8 +151,8 @@ def test_maps_that_cannot_be_copied_stop_all(tmp_path, ranks, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(shutil, 'copyfile', full)
-    reference = refer_to(SaliencyStore(path))
-    for error in ranks(2, lambda rank: take_up_maps(here, reference, 'f')):
+    reference = map_record(SaliencyStore(path))
+    for error in ranks(2, lambda rank: restore_maps(here, reference, 'f')):
         assert isinstance(error, InputError)
         assert f'copied there from {path.parent} (No space left on device)' in str(error)
     assert not list((tmp_path / 'new/saliency').iterdir())
@@ -160,7 +160,7 @@ def test_maps_that_cannot_be_copied_stop_all(tmp_path, ranks, monkeypatch):
 
 def test_one_process_alone_needs_no_group(tmp_path):
     path = write(Path(tmp_path) / 'saliency/epoch_3.amtmap')
-    store = take_up_maps(runner(tmp_path), refer_to(SaliencyStore(path)), 'f')
+    store = restore_maps(runner(tmp_path), map_record(SaliencyStore(path)), 'f')
     assert store.path == path
 
 

@@ -42,6 +42,6 @@ def test_a_single_iteration_has_a_progress_too(toy_runner, toy_mae):
     assert seen == [0]
 
 
-def test_a_generator_that_does_not_listen_is_named(toy_runner):
-    with pytest.raises(InputError, match='AMTMaskGenerator changes nothing with progress'):
+def test_a_generator_without_progress_is_named(toy_runner):
+    with pytest.raises(InputError, match='AMTMaskGenerator does not use progress'):
         toy_runner(hooks=[MaskProgressHook()]).train()

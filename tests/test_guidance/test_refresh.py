@@ -143,7 +143,7 @@ def test_images_at_once_with_a_batch_sampler(toy_runner, monkeypatch, batch_samp
     assert sizes == wanted
 
 
-def test_a_batch_sampler_that_does_not_say_is_refused_at_the_start(toy_runner, batch_sampler):
+def test_a_batch_sampler_without_a_batch_size_is_refused_at_the_start(toy_runner, batch_sampler):
     runner = toy_runner(hooks=[SaliencyUpdateHook(1)], loader=dict(batch_sampler=batch_sampler))
     with pytest.raises(InputError, match='set batch_size of the SaliencyUpdateHook'):
         runner.train()
@@ -153,7 +153,7 @@ def test_a_batch_sampler_that_does_not_say_is_refused_at_the_start(toy_runner, b
 def test_a_model_made_for_another_size_than_the_crops_is_refused(toy_runner, toy_mae):
     model = toy_mae(build=False, backbone=dict(img_size=(40, 48)))
     runner = toy_runner(hooks=[SaliencyUpdateHook(0)], model=model)
-    with pytest.raises(InputError, match='5x7 patches.*for 5x6: set model.backbone.img_size'):
+    with pytest.raises(InputError, match='5x7 patches.*built for 5x6: set model.backbone.img_size'):
         runner.train()
 
 
@@ -224,7 +224,7 @@ def test_maps_cross_between_processes_as_they_are_stored(toy_runner, tmp_path, m
 @pytest.mark.parametrize('processes', [1, 2, 3, 5])
 @pytest.mark.parametrize('rows', [range(7), range(1, 12, 5), range(1), range(3, 40, 4)])
 @pytest.mark.parametrize('batch_size', [1, 2, 3])
-def test_shares_put_together_are_every_sample_once(monkeypatch, processes, rows, batch_size):
+def test_gathered_shares_hold_every_sample_once(monkeypatch, processes, rows, batch_size):
     """Also where there are fewer samples than processes, or a last batch that is not full."""
     monkeypatch.setattr(refresh, 'get_world_size', lambda: processes)
     shares = []
@@ -238,5 +238,5 @@ def test_shares_put_together_are_every_sample_once(monkeypatch, processes, rows,
     for start in range(0, len(shares[0]), batch_size):
         parts = [torch.tensor(share[start:start + batch_size]) for share in shares]
         monkeypatch.setattr(refresh, 'all_gather', lambda part, parts=parts: parts)
-        found += refresh._gathered(parts[0]).tolist()
+        found += refresh._gather_rows(parts[0]).tolist()
     assert found[:len(rows)] == list(rows)

@@ -46,7 +46,7 @@ def warnings_of(runner, monkeypatch):
     return said
 
 
-def test_parts_are_renewed_in_turn_and_the_others_kept(toy_runner):
+def test_parts_are_refreshed_in_turn_and_the_others_kept(toy_runner):
     hook = SaliencyUpdateHook(1, 1, parts=3)
     watch = Watch(lambda runner: hook.settings.view(runner.train_dataloader.dataset))
     runner = toy_runner(hooks=[watch, hook], epochs=7, optim_wrapper=FAST)
@@ -75,7 +75,7 @@ def test_the_rotation_follows_begin_and_interval():
 
 
 @pytest.mark.parametrize('start', [1, 2, 3, 4])
-def test_a_resumed_run_goes_on_with_the_rotation(toy_runner, start):
+def test_a_resumed_run_continues_the_rotation(toy_runner, start):
     def run(work_dir, **changes):
         runner = toy_runner(work_dir, [StepSeedHook(), SaliencyUpdateHook(1, 1, parts=3)],
                             epochs=6, **changes)
@@ -92,8 +92,8 @@ def test_a_resumed_run_goes_on_with_the_rotation(toy_runner, start):
         assert file.read_bytes() == (Path(whole.work_dir) / 'saliency' / file.name).read_bytes()
 
 
-def test_without_maps_so_far_all_are_made(toy_runner):
-    """A plain checkpoint resumed into guidance, off the calendar: no maps to keep."""
+def test_without_previous_maps_all_are_computed(toy_runner):
+    """A plain checkpoint is resumed into guidance, off the schedule: no maps to keep."""
     toy_runner('run', [StepSeedHook()], epochs=4).train()
     hook = SaliencyUpdateHook(1, 2, parts=2)
     runner = toy_runner('run', [StepSeedHook(), hook], epochs=7, resume=True)
@@ -104,13 +104,13 @@ def test_without_maps_so_far_all_are_made(toy_runner):
     assert changed == [sample in hook.rows(5, 7) for sample in range(7)]
 
 
-def test_maps_of_another_grid_are_all_renewed_and_told(toy_runner, monkeypatch):
+def test_maps_of_another_grid_are_all_refreshed_with_a_warning(toy_runner, monkeypatch):
     toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(1, 1)], epochs=2).train()
     runner = toy_runner('run', [StepSeedHook(), SaliencyUpdateHook(
         1, 1, parts=2, image_size=(24, 40))], epochs=4, resume=True)
     said = warnings_of(runner, monkeypatch)
     runner.train()
-    assert sum('5x7 cells, those of this refresh 3x5: all are renewed' in text
+    assert sum('5x7 cells, those of this refresh 3x5: all are refreshed' in text
                for text in said) == 1
     assert stored(runner.work_dir, 2).shape == (7, 15)
     same = (stored(runner.work_dir, 2) == stored(runner.work_dir, 3)).all(dim=1)
@@ -131,7 +131,7 @@ def test_maps_of_another_type_are_kept_in_the_new_one(toy_runner):
     (dict(begin=1, interval=1, parts=3), 4, '2 refreshes follow the first, so 1 of 3 parts'),
     (dict(begin=1, interval=1, end=2, parts=2), 4, '0 refreshes follow the first, so 2 of 2'),
     (dict(begin=2, interval=9, parts=1), 4, None)])
-def test_parts_whose_turn_never_comes_are_told(toy_runner, monkeypatch, settings, epochs, told):
+def test_parts_never_refreshed_give_a_warning(toy_runner, monkeypatch, settings, epochs, told):
     runner = toy_runner(hooks=[SaliencyUpdateHook(**settings)], epochs=epochs, kind=Runner)
     said = warnings_of(runner, monkeypatch)
     runner.call_hook('before_train')
@@ -145,8 +145,8 @@ def test_more_parts_than_samples_are_refused_at_the_start(toy_runner):
 
 
 @pytest.mark.slow
-def test_two_processes_renew_the_part_that_one_renews(toy_runner, tmp_path):
-    """Parts of 4 and 3 samples: one is filled up for the second process."""
+def test_two_processes_refresh_the_part_that_one_refreshes(toy_runner, tmp_path):
+    """Parts of 4 and 3 samples: the smaller one is padded for the second process."""
     settings = dict(begin=0, interval=1, parts=2, image_size=[24, 40], dtype='uint8', batch_size=1)
     one = toy_runner('one', [SaliencyUpdateHook(**settings)], epochs=3,
                      optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.)))

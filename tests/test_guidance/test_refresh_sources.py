@@ -88,8 +88,8 @@ def test_maps_on_disk_are_those_by_hand(toy_runner, settings):
     assert runner.recorder.steps[0]['map_step'] == 0
 
 
-def test_means_are_those_of_all_samples_whatever_part_is_renewed(toy_runner):
-    """The renewed third is that of a whole refresh at the same weights; the others stay."""
+def test_means_are_those_of_all_samples_whatever_part_is_refreshed(toy_runner):
+    """The refreshed third equals that of a whole refresh with the same weights."""
     runs = []
     for parts in (1, 3):
         hook = SaliencyUpdateHook(1, 1, parts=parts, debias=True)
@@ -119,7 +119,7 @@ def test_samples_of_the_means_are_spread_and_bounded(toy_runner, monkeypatch):
                                scaled(maps / (mean + .1 * mean.mean())), rtol=0, atol=2e-3)
 
 
-def test_maps_without_preference_have_no_part_in_the_mean(toy_runner, monkeypatch):
+def test_flat_maps_do_not_count_in_the_mean(toy_runner, monkeypatch):
     look = SaliencySource._raw_maps
 
     def one_flat(self, values, means):
@@ -158,7 +158,7 @@ def test_a_resumed_run_equals_the_unbroken_one(toy_runner, settings):
 
 @pytest.mark.slow
 def test_two_processes_give_the_maps_of_one(toy_runner, tmp_path):
-    """7 samples for 2 processes: one is filled up, and must not count twice in the means."""
+    """7 samples for 2 processes: one share is padded, which must not count twice in the means."""
     settings = dict(begin=0, interval=9, batch_size=2, source='feature', debias=True)
     one = toy_runner('one', [SaliencyUpdateHook(**settings)], epochs=1)
     one.train()

@@ -1,4 +1,4 @@
-"""SaliencyUpdateHook: when maps are made, and from what (traps 9, 10)."""
+"""SaliencyUpdateHook: when maps are made, and from what."""
 
 import random
 from pathlib import Path
@@ -47,7 +47,7 @@ def slow_maps(runner):
 @pytest.mark.parametrize(('begin', 'interval', 'end', 'refreshed'), [
     (0, 2, None, [0, 2, 4]), (1, 1, None, [1, 2, 3, 4]), (2, 2, None, [2, 4]), (1, 2, 3, [1]),
     (1, 2, 4, [1, 3]), (4, 1, None, [4])])
-def test_trap_9_first_guided_epoch_interval_and_end(toy_runner, begin, interval, end, refreshed):
+def test_first_guided_epoch_interval_and_end(toy_runner, begin, interval, end, refreshed):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin, interval, end)], epochs=5)
     runner.train()
     assert len(runner.recorder.steps) == 5 * 3
@@ -60,7 +60,7 @@ def test_trap_9_first_guided_epoch_interval_and_end(toy_runner, begin, interval,
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_trap_9_iterations_count_in_an_iteration_based_loop(toy_runner, workers):
+def test_iterations_count_in_an_iteration_based_loop(toy_runner, workers):
     runner = toy_runner(
         hooks=[SaliencyUpdateHook(begin=2, interval=3, end=7, by_epoch=False)],
         loader=dict(sampler=dict(type='InfiniteSampler', shuffle=True), num_workers=workers,
@@ -94,7 +94,7 @@ def test_maps_are_the_explicit_softmax_of_each_whole_image(toy_runner, dtype, ba
     assert not torch.equal(found[0], found[1])
 
 
-def test_maps_are_made_with_the_weights_of_that_moment(toy_runner):
+def test_maps_are_computed_with_the_current_weights(toy_runner):
     wanted = {}
 
     class Watch(Hook):
@@ -115,8 +115,8 @@ def test_maps_are_made_with_the_weights_of_that_moment(toy_runner):
 @pytest.mark.parametrize('loader', [
     dict(num_workers=0), dict(num_workers=1, persistent_workers=True),
     dict(num_workers=1, persistent_workers=False)], ids=['0', 'persistent', 'not persistent'])
-def test_trap_9_a_refresh_reaches_the_very_next_batch(toy_runner, toy_images, monkeypatch, loader):
-    """Maps that shout: from each refresh on, all attention is on another token."""
+def test_the_batch_after_a_refresh_uses_its_maps(toy_runner, toy_images, monkeypatch, loader):
+    """After each refresh all attention is on another token."""
     hot = {1: (1, 1), 2: (1, 5), 3: (3, 1), 4: (3, 5)}
 
     def shout(source, vit, images, means):
@@ -149,7 +149,7 @@ def test_trap_9_a_refresh_reaches_the_very_next_batch(toy_runner, toy_images, mo
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_trap_9_a_refresh_draws_no_random_number_of_training(toy_runner, toy_mae, workers):
+def test_a_refresh_consumes_no_random_number_of_training(toy_runner, toy_mae, workers):
     """Two runs, one of which makes maps that its plans never use: the same to the last bit."""
     runs = []
     for name, extra in (('plain', []), ('refreshing', [SaliencyUpdateHook(1, 1)])):
@@ -170,7 +170,7 @@ def test_trap_9_a_refresh_draws_no_random_number_of_training(toy_runner, toy_mae
         assert torch.equal(value, states(refreshing.model)[name]), name
 
 
-def test_trap_9_a_refresh_leaves_all_three_random_streams_where_they_were(toy_runner):
+def test_a_refresh_leaves_all_three_random_streams_unchanged(toy_runner):
     hook = SaliencyUpdateHook(3, 1)
     runner = toy_runner(hooks=[hook], epochs=1)
     runner.train()
@@ -229,8 +229,8 @@ def test_concatenated_data_sets_get_one_map_a_sample(toy_runner, toy_images):
 
 
 @pytest.mark.slow
-def test_trap_10_two_processes_give_the_map_of_one(toy_runner, tmp_path):
-    """7 samples for 2 processes: one is filled up. Each still gets its own map, once."""
+def test_two_processes_give_the_maps_of_one(toy_runner, tmp_path):
+    """7 samples for 2 processes: one share is padded, and each sample gets its own map once."""
     hook = SaliencyUpdateHook(0, 9, batch_size=2)
     one = toy_runner('one', [hook], epochs=1)
     one.train()

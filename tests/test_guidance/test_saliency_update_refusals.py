@@ -14,8 +14,8 @@ from amt_mm.saliency import SaliencySource
 @pytest.mark.parametrize('settings', [
     dict(begin=-1), dict(interval=0), dict(begin=3, end=3), dict(begin=2.5), dict(begin=None),
     dict(interval='40'), dict(interval=None), dict(end=41.5), dict(interval=True)])
-def test_an_impossible_calendar_is_refused(settings):
-    with pytest.raises(InputError, match='is no calendar'):
+def test_an_invalid_schedule_is_refused(settings):
+    with pytest.raises(InputError, match='is an invalid schedule'):
         SaliencyUpdateHook(**settings)
 
 
@@ -34,7 +34,7 @@ def test_a_data_preprocessor_that_cannot_guide_is_named(toy_runner, toy_mae):
         toy_runner(hooks=[SaliencyUpdateHook(1)], model=model).train()
 
 
-def test_masks_that_use_no_maps_are_not_paid_for(toy_runner, toy_mae):
+def test_a_generator_that_uses_no_maps_is_refused(toy_runner, toy_mae):
     model = toy_mae(build=False, data_preprocessor=dict(
         mask_generator=dict(type='amt_mm.RandomMaskGenerator')))
     runner = toy_runner(hooks=[SaliencyUpdateHook(1)], model=model)
@@ -52,21 +52,21 @@ def test_a_pipeline_without_a_box_is_refused_before_the_first_epoch(toy_runner, 
 
 
 def test_epochs_in_a_loop_that_counts_iterations_are_refused(toy_runner):
-    """Else the calendar would never come round, and masks stay random to the end."""
+    """Otherwise no refresh would ever be due, and masks would stay random to the end."""
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=2)],
                         train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))
     with pytest.raises(InputError, match='by_epoch=False'):
         runner.train()
 
 
-def test_a_beginning_after_the_end_of_training_is_warned_of(toy_runner, monkeypatch):
+def test_a_begin_after_the_end_of_training_gives_a_warning(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=1)], epochs=1)
     said = warnings_of(runner, monkeypatch)
     runner.train()
     assert any('masks stay random' in text for text in said)
 
 
-def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
+def test_fallbacks_after_the_last_refresh_give_a_warning(toy_runner, monkeypatch):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=9, max_flat=1)],
                         epochs=1)
     monkeypatch.setattr(SaliencySource, 'maps', lambda source, vit, images, means: torch.zeros(
@@ -74,7 +74,7 @@ def test_fallbacks_after_the_last_refresh_are_told(toy_runner, monkeypatch):
     texts = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: texts.append(text))
     runner.train()
-    assert sum(text.startswith('7 crops were planned by chance') for text in texts) == 1
+    assert sum(text.startswith('7 crops were masked at random') for text in texts) == 1
 
 
 @pytest.mark.parametrize(('flat', 'stops'), [(3, False), (4, True)])

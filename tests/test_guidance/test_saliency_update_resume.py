@@ -1,4 +1,4 @@
-"""SaliencyUpdateHook: what a resumed run does, and whose maps it takes (trap 9)."""
+"""SaliencyUpdateHook: what a resumed run does, and which maps it uses."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def hooks():
 
 
 @pytest.mark.parametrize(('workers', 'starts'), [(0, (1, 2, 3, 4)), (1, (2, 3))])
-def test_trap_9_a_resumed_run_equals_the_unbroken_one(toy_runner, workers, starts):
+def test_a_resumed_run_equals_an_uninterrupted_one(toy_runner, workers, starts):
     """Refreshes before epochs 2 and 4 (from 0): resume before, at and after each."""
     loader = dict(num_workers=workers)
     whole = toy_runner('whole', hooks(), loader=loader, epochs=5)
@@ -48,7 +48,7 @@ def test_trap_9_a_resumed_run_equals_the_unbroken_one(toy_runner, workers, start
         check_same(resumed, whole)
 
 
-def test_trap_9_a_run_that_stopped_goes_on_in_its_own_folder(toy_runner):
+def test_a_stopped_run_continues_in_its_own_folder(toy_runner):
     whole = toy_runner('whole', hooks(), epochs=5)
     whole.train()
     for stop in (2, 3):
@@ -60,7 +60,7 @@ def test_trap_9_a_run_that_stopped_goes_on_in_its_own_folder(toy_runner):
 
 
 @pytest.mark.parametrize('start', [1, 2, 3, 5, 6])
-def test_trap_9_an_iteration_based_run_resumed_equals_the_unbroken_one(toy_runner, start):
+def test_a_resumed_iteration_based_run_equals_an_uninterrupted_one(toy_runner, start):
     def run(work_dir, **changes):
         runner = toy_runner(
             work_dir, [StepSeedHook(), SaliencyUpdateHook(2, 3, by_epoch=False)],
@@ -117,8 +117,8 @@ def test_maps_of_another_data_set_are_refused_on_resume(toy_runner, toy_images, 
                    load_from=str(folder / 'epoch_3.pth')).train()
 
 
-def test_maps_are_those_of_the_checkpoint_not_of_a_namesake_in_the_work_dir(toy_runner):
-    """Another run has left an epoch_2.amtmap in the folder that this one goes on in."""
+def test_maps_are_those_of_the_checkpoint_not_of_the_same_name_in_the_work_dir(toy_runner):
+    """Another run has left an epoch_2.amtmap in the folder in which this one continues."""
     whole = toy_runner('whole', hooks(), epochs=4)
     whole.train()
     stranger = toy_runner('stranger', hooks(), epochs=3, seed=1)
@@ -183,14 +183,14 @@ def test_a_plain_mae_checkpoint_resumed_before_guidance_waits(toy_runner, monkey
     assert not any('saliency' in text for text in said)
 
 
-def test_weights_loaded_to_start_anew_bring_no_maps(toy_runner):
+def test_load_from_restores_no_maps(toy_runner):
     folder = broken_run(toy_runner)
     runner = toy_runner('new', hooks(), epochs=1, load_from=str(folder / 'epoch_3.pth'))
     runner.train()
     assert [counts(step) for step in runner.recorder.steps] == [WARMUP] * 3
 
 
-def test_the_checkpoint_names_the_maps_in_use(toy_runner):
+def test_the_checkpoint_refers_to_the_maps_in_use(toy_runner):
     folder = broken_run(toy_runner)
     saved = [torch.load(folder / f'epoch_{epoch}.pth', weights_only=False)['amt_saliency']
              for epoch in (1, 2, 3)]

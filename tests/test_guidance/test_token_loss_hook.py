@@ -26,7 +26,7 @@ def hooks(begin=2):
 
 
 class Losses(Hook):
-    """The losses of each token, worked out from what the decoder predicts."""
+    """The losses of each token, computed from the predictions of the decoder."""
 
     def __init__(self):
         self.steps = []
@@ -84,7 +84,7 @@ def test_masks_are_random_before_the_beginning_and_follow_the_maps_after(toy_run
         assert step['map_step'] == (step['iter'] if step['epoch'] >= begin else None)
 
 
-def test_losses_cost_no_draw_and_change_no_step_before_they_guide(toy_runner):
+def test_losses_draw_nothing_and_change_no_step_before_they_guide(toy_runner):
     plain = toy_runner('plain', [StepSeedHook()], epochs=2)
     plain.train()
     noting = toy_runner('noting', hooks(9), epochs=2)
@@ -129,8 +129,8 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize('at', [4, 5])
-def test_every_checkpoint_has_its_maps_however_it_came_to_be(toy_runner, monkeypatch, at):
-    """One beside the calendar is there too, and the run dies before each save is complete."""
+def test_every_checkpoint_has_its_maps_however_it_was_saved(toy_runner, monkeypatch, at):
+    """One is off the schedule, and the run dies before each save is complete."""
     from amt_mm.engine import runner as of_runner
 
     checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
@@ -179,13 +179,13 @@ def test_a_missing_or_foreign_map_file_is_named_on_resume(toy_runner):
         toy_runner('run', hooks(), epochs=3, resume=True, load_from=named).train()
 
 
-def test_a_checkpoint_without_maps_of_losses_is_said(toy_runner, monkeypatch):
+def test_a_checkpoint_without_loss_maps_is_warned_of(toy_runner, monkeypatch):
     toy_runner('run', [StepSeedHook()], epochs=1).train()
     runner = toy_runner('run', hooks(0), epochs=2, resume=True)
     said = []
     monkeypatch.setattr(runner.logger, 'warning', lambda text, *args: said.append(text))
     runner.train()
-    assert sum('names no maps of losses' in text for text in said) == 1
+    assert sum('has no loss maps' in text for text in said) == 1
     assert [step['map_step'] for step in runner.recorder.steps] == [0, 1, 2]
 
 
@@ -193,7 +193,7 @@ def test_a_checkpoint_without_maps_of_losses_is_said(toy_runner, monkeypatch):
     (dict(mask_generator=dict(type='amt_mm.RandomMaskGenerator')), [], 'uses no weights'),
     (dict(), [SaliencyUpdateHook(1)], 'both guide'),
     (dict(_delete_=True), [], 'not AMTMAE with SelfSup')])
-def test_a_set_up_that_has_no_use_for_it_is_named(toy_runner, toy_mae, preprocessor, extra,
+def test_an_unsuitable_set_up_is_named(toy_runner, toy_mae, preprocessor, extra,
                                                   message):
     model = toy_mae(build=False, data_preprocessor=preprocessor)
     if '_delete_' in preprocessor:

@@ -1,4 +1,4 @@
-"""CheckpointKeysHook: a checkpoint that fills nothing stops the run before it starts."""
+"""CheckpointKeysHook: a checkpoint that does not fit stops the run before it starts."""
 
 import pytest
 import torch

@@ -22,14 +22,14 @@ def runner(classes, head_classes):
 
 
 @pytest.mark.parametrize('part', ['train', 'val', 'test'])
-def test_another_number_is_refused(part):
+def test_another_number_of_classes_is_refused(part):
     message = f'{part}_dataloader.dataset has 3 classes, the head 10: .*num_classes=3'
     with pytest.raises(InputError, match=message):
         getattr(ClassCountHook(), f'before_{part}')(runner(3, 10))
 
 
 @pytest.mark.parametrize('classes, head', [(3, 3), (None, 10), (3, None)])
-def test_agreement_and_silence_pass(classes, head):
+def test_equal_or_unknown_classes_pass(classes, head):
     for part in ('train', 'val', 'test'):
         getattr(ClassCountHook(), f'before_{part}')(runner(classes, head))
 

@@ -74,7 +74,7 @@ def test_the_teacher_follows_after_each_step(distil):
         assert moved > 10
 
 
-def test_while_gradients_are_accumulated_the_teacher_waits(distil):
+def test_the_teacher_is_not_updated_while_gradients_are_accumulated(distil):
     steps = distil(TeacherUpdateHook(.5), epochs=2, optim_wrapper=dict(
         type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-2), accumulative_counts=2))
     name = 'teacher.backbone.layers.0.attn.qkv.weight'
@@ -91,7 +91,7 @@ def test_the_temperature_rises_by_numpys_linspace(distil, epochs):
         assert step['temperature'] == pytest.approx(wanted[step['epoch']])
 
 
-def test_the_last_layer_stays_for_an_epoch(distil):
+def test_the_last_layer_is_frozen_for_an_epoch(distil):
     steps = distil(FrozenLastLayerHook(1), epochs=2)
     for step in steps:
         for name, old in step['before'].items():
@@ -102,7 +102,7 @@ def test_the_last_layer_stays_for_an_epoch(distil):
                 assert moved
 
 
-def test_each_gradient_is_clipped_by_itself():
+def test_each_gradient_is_clipped_separately():
     torch.manual_seed(0)
     parameters = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.zeros(4)),
                   torch.nn.Parameter(torch.zeros(1))]

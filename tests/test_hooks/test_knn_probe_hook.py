@@ -1,4 +1,4 @@
-"""KNNProbeHook: when it measures, what, where the curve goes, and that training never notices."""
+"""KNNProbeHook: when and what it measures, where it logs, and that training is not affected."""
 
 import json
 import sys
@@ -105,7 +105,7 @@ def test_it_agrees_with_scikit_learn_on_the_weights_of_that_epoch(toy_runner, to
 
 
 @pytest.mark.parametrize('encoder', [None, 'teacher', 'student'])
-def test_of_teacher_and_student_it_measures_the_teacher_or_the_chosen_one(
+def test_it_measures_the_teacher_or_the_chosen_encoder(
         toy_runner, toy_images, monkeypatch, encoder):
     # PlanRecorder reads a plan, which iBOT has not.
     monkeypatch.setattr('conftest.PlanRecorder.before_train', lambda *args: None)
@@ -137,7 +137,7 @@ def test_of_teacher_and_student_it_measures_the_teacher_or_the_chosen_one(
     assert scalars['knn/cls_top1_k5'] == pytest.approx(100 * np.mean(answer == TEST))
 
 
-def test_a_teacher_must_be_there(toy_runner):
+def test_a_missing_teacher_is_refused(toy_runner):
     with pytest.raises(InputError, match='AMTMAE has no teacher'):
         toy_runner('run', [probe(encoder='teacher')]).train()
     with pytest.raises(InputError, match="KNNProbeHook.encoder='ema' is unknown"):
@@ -161,7 +161,7 @@ class Nosy(Hook):
         self.modes = {name: module.training for name, module in runner.model.named_modules()}
 
 
-def test_training_takes_no_notice(toy_runner, monkeypatch):
+def test_training_is_not_affected(toy_runner, monkeypatch):
     """Bit for bit, although the probe's pipeline draws, and with random streams never reset."""
     pipeline = [dict(type='Resize', scale=(56, 40)), dict(type='RandomFlip', prob=0.5),
                 dict(type='ColorJitter', brightness=0.5), dict(type='PackInputs')]

@@ -14,7 +14,7 @@ def start(images, **options):
         train_dataloader=DataLoader(range(images), **options)))
 
 
-def test_a_lone_image_is_refused():
+def test_a_last_batch_of_one_image_is_refused():
     with pytest.raises(InputError, match='2049 training images .* batches of 2048 .*=2047'):
         start(2049, batch_size=2048)
 

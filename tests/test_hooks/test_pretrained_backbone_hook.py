@@ -1,4 +1,4 @@
-"""PretrainedBackboneHook: the encoder comes from the file, once, and never by omission."""
+"""PretrainedBackboneHook: the encoder is loaded once, and never left random by mistake."""
 
 import logging
 
@@ -90,12 +90,12 @@ def test_resuming_with_nothing_to_resume_starts_pretrained(start, pretrained):
     assert same_encoder(start(path, resume=True)[0], encoder)
 
 
-def test_nothing_is_random_by_omission(start):
+def test_an_empty_checkpoint_is_refused(start):
     with pytest.raises(InputError, match='--pretrained FILE, or --pretrained none'):
         start('')
 
 
-def test_random_weights_are_said(start):
+def test_random_weights_are_logged(start):
     _, logged = start('none')
     assert any('its weights are random' in line for line in logged)
 

@@ -1,4 +1,4 @@
-"""ProgressBarHook: where the run stands, on a terminal only."""
+"""ProgressBarHook: progress on a terminal only."""
 
 import re
 import sys
@@ -38,7 +38,7 @@ def test_a_resumed_run_starts_where_it_stopped(train):
     assert steps[0] == 3 and steps[-1] == 6
 
 
-def test_nothing_is_drawn_where_output_is_no_terminal(train):
+def test_nothing_is_drawn_without_a_terminal(train):
     assert '/3' not in train(terminal=False, epochs=1).err
 
 

@@ -1,4 +1,4 @@
-"""RankResultHook: one file of metrics a process."""
+"""RankResultHook: one file of metrics per process."""
 
 from types import SimpleNamespace
 

@@ -64,7 +64,7 @@ def test_the_same_checkpoint(folder, name):
             torch.testing.assert_close(got, value, rtol=1e-2, atol=1e-5, msg=f'{index} {key}')
 
 
-def test_resumed_equals_unbroken(folder):
+def test_a_resumed_run_equals_an_uninterrupted_one(folder):
     unbroken, resumed = (load(folder / run / 'epoch_3.pth') for run in ('divided', 'resumed'))
     assert all(torch.equal(resumed['state_dict'][key], value)
                for key, value in unbroken['state_dict'].items())
@@ -90,7 +90,7 @@ def test_a_step_that_is_not_finite_stops_all_with_whole_weights_in_the_file(tmp_
     assert all(value.isfinite().all() for value in state.values())
 
 
-def test_a_step_that_may_be_left_out_is(tmp_path):
+def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
     def work(rank):
         images = [image.astype(np.float32) for image in noise_images(8)]
         images[5][:] = np.nan
@@ -109,7 +109,7 @@ def test_a_step_that_may_be_left_out_is(tmp_path):
     (dict(optimizer=dict(ADAMW, type='amt_mm.ShardedOptimizer', optimizer_type='AdamW')),
      "already shards the optimiser state"),
 ], ids=['accumulation', 'compile', 'optimizer'])
-def test_what_does_not_go_with_it(tmp_path, changes, line):
+def test_unsupported_options_are_refused(tmp_path, changes, line):
     def work(rank):
         with pytest.raises(InputError, match=line):
             trained(tmp_path, 'run', **changes)
@@ -118,7 +118,7 @@ def test_what_does_not_go_with_it(tmp_path, changes, line):
     assert not list(Path(tmp_path).rglob('*.pth'))
 
 
-def test_a_scaled_loss_does_not_go_with_it():
+def test_loss_scaling_is_refused():
     wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=1))
     wrapper.loss_scaler = object()  # MMEngine's wrapper of fp16 refuses to be made on a CPU
     with pytest.raises(InputError, match='fp16.*bf16'):

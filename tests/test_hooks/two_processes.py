@@ -1,4 +1,4 @@
-"""One epoch, or as the second argument says, on the CPU in each process of torchrun; trap 10."""
+"""One epoch, or as the second argument says, on the CPU in each process of torchrun."""
 
 import json
 import sys

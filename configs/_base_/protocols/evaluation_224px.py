@@ -1,9 +1,9 @@
-# What all protocols on a pre-trained encoder share: ViT-B/16 on images of 224 pixels, a batch of
-# the test set, the loading of the checkpoint. A file of _base_/datasets/labelled says which images.
+# Settings of all protocols: ViT-B/16 on images of 224 pixels, loading of the checkpoint and of the
+# test images, which a file of _base_/datasets/labelled selects.
 #
-# Another transformer: model.backbone.arch=deit-small (deit-tiny, large, huge or a dict) and
-# model.backbone.patch_size; neck and head follow. Another size: overlay.image_size=32, which
-# sets the pipelines and the position embeddings alike.
+# Other architectures: model.backbone.arch=deit-small (deit-tiny, large, huge or a dict) and
+# model.backbone.patch_size; neck and head follow. Other image sizes: overlay.image_size=32;
+# pipelines and position embeddings follow.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
 
 model = dict(

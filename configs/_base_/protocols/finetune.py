@@ -1,7 +1,7 @@
-# Fine-tuning as MAE's code does it for ViT-B (its paper, table 9, has learning rate 1e-3 and layer
-# decay .75), on [CLS] as AMT does (section 4.1): AdamW, learning rate 5e-4 per 256 images, layer
+# Fine-tuning as in MAE's code for ViT-B (table 9 of its paper has learning rate 1e-3 and layer
+# decay .75), on [CLS] as in AMT (section 4.1): AdamW, learning rate 5e-4 per 256 images, layer
 # decay .65, drop path .1, RandAugment(9, .5), random erasing, mixup .8, cutmix 1, label smoothing
-# .1, 100 epochs of which 5 warm up.
+# .1, 100 epochs including 5 of warm-up.
 # Average pooling instead of [CLS]: model.backbone.out_type=avg_featmap
 _base_ = './training_224px.py'
 protocol = 'finetune'

@@ -1,6 +1,5 @@
-# Fine-tuning as SimMIM's code does it for ViT-B: as MAE's, with learning rate 1.25e-3 per 512
-# images, batch 2048, 20 warm-up epochs, gradients clipped at 5; and with the LayerScale that it is
-# pre-trained with.
+# Fine-tuning as in SimMIM's code for ViT-B: MAE's recipe with learning rate 1.25e-3 per 512 images,
+# batch size 2048, 20 warm-up epochs, gradients clipped at 5, and the LayerScale of pre-training.
 _base_ = './finetune.py'
 
 model = dict(backbone=dict(layer_scale_init_value=0.1))

@@ -1,4 +1,4 @@
-# k-NN on frozen features as DINO and AttMask do it: [CLS] after the final norm, L2-normalised, the
+# k-NN on frozen features as in DINO and AttMask: [CLS] after the final norm, L2-normalised; the
 # nearest 10, 20, 100 and 200 training images vote with weight exp(cosine / .07).
 # Mean of the patch tokens instead: test_cfg.pooling=mean
 _base_ = './evaluation_224px.py'
@@ -12,5 +12,5 @@ test_cfg = dict(
     temperature=0.07,
     pooling='cls',
     train_dataloader=dict(dataset=dict(pipeline=_base_.test_pipeline)))
-# The loop measures by itself.
+# The loop measures by itself, without metrics.
 test_evaluator = []

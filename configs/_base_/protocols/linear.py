@@ -1,6 +1,6 @@
-# Linear probing as AMT and MAE do it (AMT, section 4.1; MAE, table 10): a linear head on [CLS]
-# behind a batch norm without affine, the backbone frozen; LARS, learning rate .1 per 256 images,
-# 90 epochs of which 10 warm up, no weight decay, crops and flips only.
+# Linear probing as in AMT and MAE (AMT, section 4.1; MAE, table 10): frozen backbone, batch norm
+# without affine parameters and a linear head on [CLS]; LARS, learning rate .1 per 256 images, 90
+# epochs including 10 of warm-up, no weight decay, crops and flips only.
 _base_ = './training_224px.py'
 protocol = 'linear'
 
@@ -23,13 +23,13 @@ train_dataloader = dict(batch_size=2048, dataset=dict(pipeline=train_pipeline))
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(type='LARS', lr=6.4, weight_decay=0.0, momentum=0.9),
-    # As in MAE: the trust ratio is for matrices.
+    # As in MAE, the trust ratio applies to matrices only.
     paramwise_cfg=dict(custom_keys={'bias': dict(lars_exclude=True)}))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, end=10, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=80, begin=10, end=90, convert_to_iter_based=True)
 ]
-# Each process has batch statistics of its own; validation and checkpoint need one of all.
+# Each process has its own batch statistics; validation and checkpoints need common ones.
 custom_hooks = [
     *_base_.custom_hooks,
     dict(type='SyncBuffersHook'),

@@ -1,7 +1,7 @@
-# Linear evaluation as DINO, iBOT and AttMask do it for ViT-S: a linear head on [CLS] of the last 4
-# blocks, each behind the final norm, concatenated; the backbone frozen; SGD with momentum .9,
-# learning rate .005 per 256 images (AttMask's; DINO's is .001), no weight decay, cosine from epoch
-# to epoch, 100 epochs, crops (bilinear) and flips only, full precision.
+# Linear evaluation as in DINO, iBOT and AttMask for ViT-S: frozen backbone, a linear head on the
+# concatenated [CLS] tokens of the last 4 blocks, each after the final norm; SGD with momentum .9,
+# learning rate .005 per 256 images (AttMask's; DINO's is .001), no weight decay, cosine schedule
+# per epoch, 100 epochs, crops (bilinear) and flips only, full precision.
 # Another number of blocks: model.backbone.last_blocks=1
 _base_ = './training_224px.py'
 protocol = 'linear4'

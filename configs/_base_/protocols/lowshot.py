@@ -1,5 +1,5 @@
-# Low-shot classification as AttMask does it: 1, 5, 10 and 20 training images a class, drawn 5
-# times, classified by k-NN (1 voter for 1 image, else 20); features as for k-NN on all images.
+# Low-shot classification as in AttMask: 1, 5, 10 and 20 training images per class, 5 draws, k-NN
+# with 1 neighbour for 1 image, otherwise 20, on the features of the k-NN protocol.
 # Logistic regression on the same images instead: test_cfg.classifier=linear
 _base_ = './knn.py'
 protocol = 'lowshot'

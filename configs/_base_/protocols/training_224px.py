@@ -1,4 +1,4 @@
-# What the protocols that train share.
+# Settings of the protocols that train.
 _base_ = './evaluation_224px.py'
 
 data_preprocessor = dict(type='ClsDataPreprocessor')

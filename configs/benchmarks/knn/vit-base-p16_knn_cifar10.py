@@ -1,4 +1,4 @@
-# k-NN on CIFAR-10. The paper has no figure.
+# k-NN on CIFAR-10. The paper reports no figure.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/knn.py',

@@ -1,4 +1,4 @@
-# k-NN on ImageNet-1K. The paper has no figure.
+# k-NN on ImageNet-1K. The paper reports no figure.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/knn.py',

@@ -1,5 +1,5 @@
-# Linear evaluation on your own class folders, by [CLS] of the last 4 blocks. Some thousands of
-# images make 1 % of ImageNet's steps: hence a higher learning rate.
+# Linear evaluation on your own class folders on [CLS] of the last 4 blocks. A few thousand
+# images give 1 % of ImageNet's steps, hence the higher learning rate.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear_last4.py',

@@ -1,4 +1,4 @@
-# Linear probing on your own class folders, with a learning rate for some thousands of images: see
+# Linear probing on your own class folders, with a learning rate for a few thousand images: see
 # "Linear probing of small data sets" in docs/evaluation.md.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [

@@ -1,4 +1,4 @@
-# Linear evaluation on STL-10, by [CLS] of the last 4 blocks.
+# Linear evaluation on STL-10 on [CLS] of the last 4 blocks.
 #   bash tools/dist_train.sh THIS_CONFIG 8 --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear_last4.py',

@@ -1,4 +1,5 @@
-# Linear evaluation of the encoders of configs/clothing by [CLS] of the last 4 of their 6 blocks.
+# Linear evaluation of the encoders of configs/clothing on [CLS] of the last 4 of their 6
+# blocks.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear_last4.py',

@@ -1,5 +1,5 @@
 # Linear probing of the encoders of configs/clothing, docs/results.md. How far LARS moves the head
-# depends on the number of steps, here 720, and not on the batch: hence a higher learning rate.
+# depends on the number of steps (here 720), not on the batch size, hence the higher learning rate.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear.py',

@@ -1,4 +1,4 @@
-# Low-shot on CIFAR-100. The paper has no figure.
+# Low-shot on CIFAR-100. The paper reports no figure.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/lowshot.py',

@@ -1,4 +1,4 @@
-# Low-shot on STL-10. The paper has no figure.
+# Low-shot on STL-10. The paper reports no figure.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/lowshot.py',
