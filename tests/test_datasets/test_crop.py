@@ -22,7 +22,7 @@ def picture(height, width, channels=3, seed=0):
 CROPS = [
     dict(scale=16), dict(scale=(24, 40)), dict(scale=16, crop_ratio_range=(.2, 1.0)),
     dict(scale=(16, 8), interpolation='bicubic', backend='pillow'),
-    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # falls back to the centre
+    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # centred
     dict(scale=16, max_attempts=0)]
 
 
