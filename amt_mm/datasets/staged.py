@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.dataset import BaseDataset
-from torch.utils.data import Dataset
 
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
+
+from .wrapper import DatasetWrapper
 
 # Samples per stage: enough to keep code in the caches, few enough to keep pixels there.
 _CHUNK = 16
 
 
 @DATASETS.register_module()
-class StagedDataset(Dataset):
+class StagedDataset(DatasetWrapper):
     """Same samples and pipeline, in a cache-friendlier order.
 
     Sample by sample, each transform finds its code and tables evicted by the one before. Here 16
@@ -33,27 +34,10 @@ class StagedDataset(Dataset):
     """
 
     def __init__(self, dataset: BaseDataset | dict) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        super().__init__(dataset)
         if not hasattr(self.dataset, 'pipeline'):
             raise InputError(f'StagedDataset of a {type(self.dataset).__name__}, which has no '
                              'pipeline: wrap its children in StagedDataset, or leave it out')
-
-    @property
-    def metainfo(self) -> dict:
-        """Meta information of the data set."""
-        return self.dataset.metainfo
-
-    def full_init(self) -> None:
-        """Initialise the data set."""
-        self.dataset.full_init()
-
-    def get_data_info(self, idx: int) -> dict:
-        """Return the data information of a sample."""
-        return self.dataset.get_data_info(idx)
-
-    def __len__(self) -> int:
-        """Length of the data set."""
-        return len(self.dataset)
 
     def __getitem__(self, idx: int) -> dict:
         """Return one sample, as the data set does."""

@@ -59,7 +59,7 @@ class BadImagesHook(Hook):
         """Refuse at the start what is too much already."""
         bad = _bad_images(runner)
         if bad is not None:
-            bad.look()
+            bad.read_new()
             bad.check()
             self._say(runner, bad)
 
@@ -76,7 +76,7 @@ class BadImagesHook(Hook):
     def _look(self, runner: Runner) -> None:
         bad = _bad_images(runner)
         if bad is not None and is_main_process():
-            bad.look()
+            bad.read_new()
             self._say(runner, bad)
 
     def _say(self, runner: Runner, bad: BadImages) -> None:
