@@ -254,7 +254,7 @@ def test_workers(tmp_path, staged):
     loader = DataLoader(made, 4, num_workers=2, collate_fn=pseudo_collate)
     seen = [sample.sample_idx for batch in loader for sample in batch['data_samples']]
     assert len(seen) == 33 and len(set(seen)) == 20
-    made.bad.look()
+    made.bad.read_new()
     assert len(made.bad) == 13
     assert len(made.bad.path.read_text().splitlines()) == 13
 
