@@ -1,4 +1,4 @@
-"""Folders of images of which some cannot be read, in every usual way, as true files."""
+"""Folders of images of which some are unreadable, in every common way."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def encoded(kind, side=(30, 45), seed=0):
-    """The bytes of a sound image file."""
+    """The bytes of a valid image file."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*side, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind)
@@ -30,7 +30,7 @@ def png_header(height, width):
 
 
 def jpeg_of_size(height, width):
-    """A JPEG whose header says another size than its data have."""
+    """A JPEG whose header has another size than its data."""
     content = bytearray(encoded('JPEG'))
     frame = content.index(b'\xff\xc0')
     content[frame + 5:frame + 9] = struct.pack('>HH', height, width)
@@ -53,7 +53,7 @@ BAD = {
     'bomb.jpg': jpeg_of_size(65000, 65000),
     'other.gif': b'GIF89a' + bytes(40),
 }
-# What is no file at all: name -> how it is made.
+# Names that are not files -> how they are made.
 ODD = {
     'gone.jpg': lambda path: None,
     'link.jpg': lambda path: os.symlink('nowhere', path),
@@ -63,7 +63,7 @@ ODD = {
 
 
 def write_folder(folder, good=4, bad=()):
-    """Sound images ``good_0.jpg``, ... and bad ones of these names; returns the folder."""
+    """Write valid images ``good_0.jpg``, ... and bad ones of these names; return the folder."""
     folder.mkdir(parents=True)
     for i in range(good):
         (folder / f'good_{i}.jpg').write_bytes(encoded('JPEG', (30 + i, 45), seed=i))
@@ -73,7 +73,7 @@ def write_folder(folder, good=4, bad=()):
 
 
 def write_bad(path):
-    """The bad file, or whatever it is, of this name."""
+    """Make the bad file, or what stands for it, of this name."""
     if path.name in BAD:
         path.write_bytes(BAD[path.name])
     else:

@@ -22,7 +22,7 @@ def picture(height, width, channels=3, seed=0):
 CROPS = [
     dict(scale=16), dict(scale=(24, 40)), dict(scale=16, crop_ratio_range=(.2, 1.0)),
     dict(scale=(16, 8), interpolation='bicubic', backend='pillow'),
-    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # to the centre
+    dict(scale=16, crop_ratio_range=(.9, 1.0), aspect_ratio_range=(3., 4.)),  # centred
     dict(scale=16, max_attempts=0)]
 
 
@@ -128,7 +128,7 @@ def test_the_brightest_patch_has_the_largest_weight(preprocessor, flip):
     rows, columns = CROP[0] // PATCH, CROP[1] // PATCH
     for cell in range(35):
         packed = [crop_of_bright_block(cell, flip, seed) for seed in range(4)]
-        weights = preprocessor.look_up_weights([p['data_samples'] for p in packed], (rows, columns))
+        weights = preprocessor.weights([p['data_samples'] for p in packed], (rows, columns))
         for data, row in zip(packed, weights, strict=True):
             light = data['inputs'].float().mean(dim=0)
             light = light.reshape(rows, PATCH, columns, PATCH).mean(dim=(1, 3)).flatten()
@@ -153,4 +153,4 @@ def test_weights_require_what_the_transforms_record(preprocessor):
     data = crop_of_bright_block(3, RandomFlip(prob=1.), seed=0)
     del data['data_samples'].crop_box
     with pytest.raises(InputError, match='crop_box'):
-        preprocessor.look_up_weights([data['data_samples']], (5, 6))
+        preprocessor.weights([data['data_samples']], (5, 6))

@@ -46,7 +46,7 @@ def packed(folder, tmp_path):
 
 
 @pytest.mark.parametrize('loader', PIPELINES)
-def test_gives_the_samples_of_the_folder(folder, packed, loader):
+def test_samples_equal_those_of_the_folder(folder, packed, loader):
     source = ImageFolder(str(folder), pipeline=PIPELINES[loader])
     dataset = DATASETS.build(dict(type='amt_mm.PackedImages', path=str(packed),
                                   pipeline=PIPELINES[loader]))
@@ -65,18 +65,18 @@ def test_gives_the_samples_of_the_folder(folder, packed, loader):
         assert str(folder / a.img_path) == b.img_path
 
 
-def test_has_the_identity_of_its_source(folder, packed, toy_images, tmp_path):
+def test_has_the_fingerprint_of_its_source(folder, packed, toy_images, tmp_path):
     dataset = PackedImages(str(packed))
     assert dataset_fingerprint(dataset) == dataset.fingerprint
     assert dataset_fingerprint(dataset) == dataset_fingerprint(ImageFolder(str(folder)))
     (folder / 'owl/x.bmp').rename(folder / 'owl/y.bmp')
     assert dataset_fingerprint(dataset) != dataset_fingerprint(ImageFolder(str(folder)))
-    # Packed again from itself, it stays itself.
+    # Packing it again keeps the fingerprint.
     pack(dataset, tmp_path / 'b.amtpack')
     assert (tmp_path / 'b.amtpack').read_bytes() == packed.read_bytes()
 
 
-def test_images_in_memory_are_kept_without_loss(toy_images, tmp_path):
+def test_images_in_memory_are_packed_losslessly(toy_images, tmp_path):
     source = toy_images(4)
     pack(source, tmp_path / 'a.amtpack')
     dataset = PackedImages(str(tmp_path / 'a.amtpack'), PIPELINES['ReadImage'])
@@ -96,7 +96,7 @@ def test_a_concatenation_is_packed_as_a_whole(folder, tmp_path):
         dataset_fingerprint(both))
 
 
-def test_workers_get_no_copy(packed):
+def test_workers_receive_no_copy(packed):
     dataset = PackedImages(str(packed), PIPELINES['ReadImage'])
     assert len(pickle.dumps(dataset)) < packed.stat().st_size / 3
     clone = pickle.loads(pickle.dumps(dataset))
@@ -128,7 +128,7 @@ def test_damaged_files_are_named(packed, harm, message):
 @pytest.mark.parametrize(('said', 'instead'), [
     (b'"num_samples": 5', b'"num_samples": 4'), (b'"num_samples": 5', b'"num_samples": 0'),
     (b'"names_bytes": 4', b'"names_bytes": 3')])
-def test_a_header_that_contradicts_its_index_is_named(packed, said, instead):
+def test_a_header_that_does_not_match_the_index_is_refused(packed, said, instead):
     raw = packed.read_bytes()
     assert said in raw[:200]
     packed.write_bytes(raw.replace(said, instead, 1))

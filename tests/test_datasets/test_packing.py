@@ -38,7 +38,7 @@ def test_no_flip_is_packed_as_none():
 
 
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
-def test_metadata_survive_collation_sample_by_sample(collate):
+def test_metadata_survive_collation(collate):
     pack = PackInputsWithBox()
     batch = collate([pack(results(sample_idx=i, crop_box=(0, 0, 1 / (i + 1), 1)))
                      for i in (4, 0, 2)])
@@ -58,7 +58,7 @@ def test_a_missing_key_is_one_line(key):
         PackInputsWithBox()(incomplete)
 
 
-def test_the_first_sample_and_the_whole_image_are_nothing_missing():
+def test_the_first_sample_and_the_whole_image_are_valid():
     sample = PackInputsWithBox()(results(sample_idx=0, crop_box=(0, 0, 1, 1)))['data_samples']
     assert (sample.sample_idx, sample.crop_box) == (0, (0, 0, 1, 1))
 
@@ -68,7 +68,7 @@ def test_labels_pass_as_in_the_parent():
     assert data['data_samples'].gt_label.tolist() == [3]
 
 
-def test_meta_keys_of_ones_own_come_besides_what_is_needed():
+def test_custom_meta_keys_are_added_to_the_required_ones():
     sample = PackInputsWithBox(meta_keys=['ori_shape']).transform(dict(
         img=np.zeros((4, 6, 3), np.uint8), sample_idx=3, crop_box=(0, 0, 1, 1), flip=True,
         flip_direction='horizontal', ori_shape=(4, 6), img_path='x'))['data_samples']
@@ -78,7 +78,7 @@ def test_meta_keys_of_ones_own_come_besides_what_is_needed():
 
 @pytest.mark.parametrize('direction', [None, 'horizontal', 'vertical', 'diagonal'])
 @pytest.mark.parametrize('shape', [(5, 7, 3), (2, 3, 3), (5, 7), (5, 7, 1)])
-def test_pixels_are_those_of_the_parent(direction, shape):
+def test_pixels_equal_those_of_the_parent(direction, shape):
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     if direction:
         image = mmcv.imflip(image, direction)

@@ -25,7 +25,7 @@ def repeated(repeats=3, **crop):
 
 
 def coordinates(height, width):
-    """An image whose pixels say where they are."""
+    """An image whose pixels encode their position."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, rows * 0], -1).astype(np.uint8)
 
@@ -62,13 +62,13 @@ def test_batches(toy_images, repeats):
     assert found == [i for i in range(5) for _ in range(repeats)]
 
 
-def test_indices_of_a_concatenation_count_over_the_whole(toy_images):
+def test_indices_of_a_concatenation_are_unique_across_children(toy_images):
     both = ConcatDataset([toy_images(2, pipeline=repeated(2)), toy_images(3, pipeline=repeated(2))])
     batch = collate_repeats([both[i] for i in range(5)])
     assert [s.sample_idx for s in batch['data_samples']] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_the_whole_image_is_seen_once(toy_images):
+def test_the_whole_image_view_has_each_image_once(toy_images):
     once = toy_images(4)
     dataset = toy_images(4, pipeline=repeated(2))
     view = whole_image_view(dataset)
@@ -79,6 +79,6 @@ def test_the_whole_image_is_seen_once(toy_images):
     assert dataset_fingerprint(dataset) == dataset_fingerprint(once)
 
 
-def test_no_repeat_at_all_is_refused():
+def test_refuses_less_than_one_repeat():
     with pytest.raises(InputError, match='at least 1'):
         RepeatedCrops([], repeats=0)

@@ -34,14 +34,14 @@ PIPELINES = {
 PIPELINES = {name: start + END for name, start in PIPELINES.items()}
 REPEATED = [PIPELINES['fast'][0],
             dict(type='amt_mm.RepeatedCrops', transforms=PIPELINES['fast'][1:], repeats=2)]
-# OpenCV alone hands out the readable part of these.
+# OpenCV alone returns the readable part of these.
 SEEN_BY_MMCV = sorted({*BAD, *ODD} - {'half.jpg', 'half.webp', 'half.bmp', 'half.tiff', 'half.png'})
 KINDS = [*((loader, name) for loader in ('fast', 'plain') for name in sorted({*BAD, *ODD})),
          *(('mmcv', name) for name in SEEN_BY_MMCV)]
 
 
 class Key(int):
-    """An index with a seed, as the sampler of a run makes them."""
+    """Indices with seeds, as the sampler of a run makes them."""
 
     def __new__(cls, index, seed):
         key = super().__new__(cls, index)
@@ -50,7 +50,7 @@ class Key(int):
 
 
 def images_of(folder, pipeline='fast'):
-    # MMEngine collects garbage to serialise, which takes longer than to read a few images.
+    # Serialising collects garbage, which takes longer than reading a few images.
     steps = PIPELINES[pipeline] if isinstance(pipeline, str) else pipeline
     return ImageFolder(str(folder), pipeline=steps, serialize_data=False)
 
@@ -88,7 +88,7 @@ def test_a_file_that_is_deleted_while_training(tmp_path):
     assert 'the file does not exist' in made.bad.path.read_text()
 
 
-def test_sound_samples_are_what_they_were(tmp_path):
+def test_readable_samples_are_unchanged(tmp_path):
     folder = write_folder(tmp_path / 'images', bad=['empty.jpg'])
     plain = images_of(folder)
     made = replacing(images_of(folder), tmp_path / 'run')
@@ -111,7 +111,7 @@ def test_the_replacement_is_a_function_of_the_key(tmp_path, known):
         index for index in range(43)
         if 'good' in images_of(folder).get_data_info(index)['img_path'])
     assert order[:43] != order[43:]
-    # Found in another order, or known from another run.
+    # Found in another order, or listed by another run.
     other = replacing(images_of(folder), tmp_path / ('a' if known else 'b'))
     again = [None] * 86
     for place in reversed(range(86)):
@@ -132,7 +132,7 @@ def test_the_replacement_has_its_own_label(tmp_path):
 
 
 class Broken:
-    """A transform that fails for a reason of its own."""
+    """A transform that fails for another reason."""
 
     error = RuntimeError('wrong shape')
 
@@ -162,7 +162,7 @@ def test_a_wrong_key_in_mmcvs_loading_is_raised(tmp_path):
         replacing(dataset, tmp_path / 'run')[0]
 
 
-def test_memory_that_runs_out_is_no_bad_image(tmp_path, monkeypatch):
+def test_out_of_memory_is_not_an_unreadable_image(tmp_path, monkeypatch):
     def fail(*_):
         raise MemoryError
 
@@ -184,7 +184,7 @@ def test_batches_of_a_staged_data_set(tmp_path, pipeline, count):
         found = [sample['data_samples'] for sample in dataset.__getitems__(batch)]
         return [each[0] if isinstance(each, list) else each for each in found]
 
-    first, second = samples(made), samples(again)  # the second one knows
+    first, second = samples(made), samples(again)  # the second one has the list
     assert [s.sample_idx for s in first] == [s.sample_idx for s in second]
     assert all('good' in sample.img_path for sample in first)
     names = [made.name_of(int(key)) for key in batch]
@@ -209,7 +209,7 @@ def test_a_packed_data_set(tmp_path):
     from amt_mm.datasets import pack
     pack(ImageFolder(str(folder)), packed_file)
     content = bytearray(packed_file.read_bytes())
-    # The data of one image, after its header, so that decoding alone fails.
+    # Damage the data of one image after its header, so that only decoding fails.
     start = packed.HEADER_BYTES + (folder / 'good_0.jpg').stat().st_size
     content[start:start + 100] = bytes(100)
     packed_file.write_bytes(content)
@@ -240,7 +240,7 @@ def test_the_limit_stops_training(tmp_path):
     assert len(made.bad.path.read_text().splitlines()) == 3
 
 
-def test_nothing_readable_ends(tmp_path):
+def test_no_readable_image_stops_the_run(tmp_path):
     folder = write_folder(tmp_path / 'images', good=0, bad=list(BAD))
     with pytest.raises(InputError, match='nor can 20 others'):
         replacing(images_of(folder), tmp_path / 'run')[0]
@@ -254,12 +254,12 @@ def test_workers(tmp_path, staged):
     loader = DataLoader(made, 4, num_workers=2, collate_fn=pseudo_collate)
     seen = [sample.sample_idx for batch in loader for sample in batch['data_samples']]
     assert len(seen) == 33 and len(set(seen)) == 20
-    made.bad.look()
+    made.bad.read_new()
     assert len(made.bad) == 13
     assert len(made.bad.path.read_text().splitlines()) == 13
 
 
-def test_what_the_data_set_has_is_read_and_set_through(tmp_path):
+def test_delegates_attributes_to_the_data_set(tmp_path):
     dataset = images_of(write_folder(tmp_path / 'images'))
     made = replacing(dataset, tmp_path / 'run')
     assert made.metainfo == dataset.metainfo and base_dataset(made) is dataset
@@ -270,7 +270,7 @@ def test_what_the_data_set_has_is_read_and_set_through(tmp_path):
         _ = made.no_such_thing
 
 
-def test_travels_to_spawned_workers(tmp_path):
+def test_can_be_pickled_for_spawned_workers(tmp_path):
     dataset = images_of(write_folder(tmp_path / 'images', bad=['empty.jpg']))
     made = replacing(dataset, tmp_path / 'run', workers=1)
     made[0]
@@ -281,7 +281,7 @@ def test_travels_to_spawned_workers(tmp_path):
     assert made.watch.number(5) == 0, 'one memory'
 
 
-def test_whole_images_have_stand_ins_that_are_marked(tmp_path):
+def test_stand_ins_of_whole_images_are_marked(tmp_path):
     folder = write_folder(tmp_path / 'images', good=3, bad=['empty.jpg', 'half.png', 'text.png'])
     made = replacing(images_of(folder), tmp_path / 'run', workers=1)
     view = with_stand_ins(whole_image_view(made), made, workers=0)
@@ -300,7 +300,7 @@ def test_without_replacement_there_are_no_stand_ins(tmp_path):
     assert with_stand_ins(view, StagedDataset(dataset), 0) is view
 
 
-def test_stand_ins_of_nothing(tmp_path):
+def test_no_stand_in_is_readable(tmp_path):
     dataset = images_of(write_folder(tmp_path / 'images', good=0, bad=['empty.jpg', 'text.png']))
     bad = BadImages(tmp_path, lambda index: str(index), 2, 1)
     with pytest.raises(InputError, match='no image of the training set'):

@@ -8,7 +8,7 @@ from amt_mm.datasets.scene_painting import SHAPES, TEXTURES, paint_scene
 
 
 def test_mask_is_exactly_what_was_painted(monkeypatch):
-    """Slow oracle: a pixel is object if the polygon holds half of its 12 x 12 sample points."""
+    """Slow oracle: a pixel is object if the polygon covers half of its 12 x 12 sample points."""
     fill = scene_painting._fill_texture
     polygons = []
 
@@ -30,7 +30,7 @@ def test_mask_is_exactly_what_was_painted(monkeypatch):
         clear = np.abs(inside - 0.5) > 0.15
         np.testing.assert_array_equal(mask[clear], inside[clear] > 0.5)
         assert mask.sum() == pytest.approx(inside.sum(), rel=0.04)
-        # Nothing else was painted with the object.
+        # Only the object was painted.
         outside = cv2.dilate((inside > 0).astype(np.uint8), np.ones((3, 3))) == 0
         assert (change[outside] == 0).all()
         assert (change[inside == 1] > 1).mean() > 0.97
@@ -38,7 +38,7 @@ def test_mask_is_exactly_what_was_painted(monkeypatch):
 
 @pytest.mark.parametrize('shape', SHAPES)
 def test_mask_has_the_shape_of_its_class(shape):
-    """Solidity (area over convex hull) and filling of the box, from geometry."""
+    """Solidity (area over convex hull) and coverage of the box, from geometry."""
     rng = np.random.default_rng(0)
     for texture in range(len(TEXTURES)):
         label = SHAPES.index(shape) * len(TEXTURES) + texture
@@ -76,14 +76,14 @@ def test_lattices_have_their_period(texture, radius, peaks):
     assert spots - 1 == peaks
 
 
-def test_rings_turn_into_themselves_and_zigzag_does_not():
+def test_rings_are_rotation_invariant_and_zigzag_is_not():
     grid = np.arange(-40, 41, dtype=np.float32)
     rings, zigzag = (scene_painting._wave(np.random.default_rng(0), t, grid[None], grid[:, None], 8)
                      for t in ('rings', 'zigzag'))
     np.testing.assert_allclose(rings, np.rot90(rings), atol=1e-4)
     along = rings[40, 40:]
     assert np.corrcoef(along[:-8], along[8:])[0, 1] > 0.99
-    # Chevrons: as many slopes up as down, in two directions; stripes have one gradient direction.
+    # Chevrons have two gradient directions in equal parts, stripes have one.
     dy, dx = np.gradient(zigzag)
     tensor = np.array([[np.mean(dx * dx), np.mean(dx * dy)], [np.mean(dx * dy), np.mean(dy * dy)]])
     low, high = np.linalg.eigvalsh(tensor)

@@ -42,7 +42,7 @@ def test_one_sample(size, shape):
     assert set(info) == {'img', 'img_shape', 'ori_shape', 'img_path', 'gt_label', 'sample_idx'}
 
 
-def test_scene_depends_on_seed_split_and_index_alone():
+def test_scene_depends_on_seed_split_and_index_only():
     first = SceneDataset(8, image_size=32)
     again = SceneDataset(20, image_size=32)
     np.testing.assert_array_equal(images(first), images(again)[:8])
@@ -69,11 +69,11 @@ def test_object_size_and_position(scenes):
     centres = np.stack([(found * grid).sum((1, 2)) / found.sum((1, 2)) for grid in (rows, columns)])
     assert centres.std(axis=1).min() > 4
     assert np.abs(centres.mean(axis=1) - 23.5).max() < 1
-    # Wholly inside: the outermost row and column are background.
+    # Completely inside: the outermost rows and columns are background.
     assert not (found[:, [0, -1]].any() or found[:, :, [0, -1]].any())
 
 
-def test_colour_does_not_tell_the_class(scenes):
+def test_colour_does_not_reveal_the_class(scenes):
     """Chance is 1 in 10; with 300 test scenes four standard deviations reach .17."""
     pixels = images(scenes).reshape(600, -1, 3)
     features = np.hstack([pixels.mean(1), pixels.std(1)]) / 64
@@ -111,7 +111,7 @@ def keep(info):
 
 def test_loader_workers():
     dataset = SceneDataset(10, image_size=32, pipeline=[keep])
-    # Workers that are spawned, not forked, get the data set by pickle.
+    # Spawned workers receive the data set by pickle.
     dataset = pickle.loads(pickle.dumps(dataset))
     batches = list(DataLoader(dataset, 4, num_workers=2))
     assert [len(batch['img']) for batch in batches] == [4, 4, 2]

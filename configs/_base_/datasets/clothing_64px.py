@@ -12,7 +12,7 @@ train_dataloader = dict(
         data_root='data/clothing',
         data_prefix='train',
         pipeline=[_load] + _base_.train_pipeline))
-# What the encoder is judged by, for tools/compare.py and tools/quickstart.py.
+# How tools/compare.py and tools/quickstart.py evaluate the encoder.
 probe = dict(
     train=dict(data_prefix='train', **_whole),
     test=dict(

@@ -1,5 +1,5 @@
 # clothing-dataset-small in 2 global crops of 48 pixels and 4 local ones of 24, augmented as
-# ImageNet is for iBOT; probes see whole images of 64 pixels.
+# iBOT augments ImageNet; probes see whole images of 64 pixels.
 _base_ = './clothing_64px.py'
 
 _colours = [
@@ -13,7 +13,7 @@ _colours = [
          channel_weights=(0.114, 0.587, 0.2989))
 ]
 _crop = dict(type='RandomResizedCrop', interpolation='bicubic', backend='pillow')
-# A blur of 2 pixels' radius on 224 is one of less than half a pixel here.
+# A blur radius of 2 pixels at 224 is less than half a pixel at this size.
 _blur = dict(type='GaussianBlur', magnitude_range=(0.1, 0.6), magnitude_std='inf')
 _global = dict(**_crop, scale=48, crop_ratio_range=(0.25, 1.0))
 train_dataloader = dict(

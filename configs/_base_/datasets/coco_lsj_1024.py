@@ -1,11 +1,11 @@
 # COCO 2017 with masks: data/coco/{train2017,val2017}/*.jpg and
 # data/coco/annotations/instances_{train,val}2017.json.
 #
-# Large-scale jitter as ViTDet's: the image is scaled to fit .1 to 2 times 1024 x 1024, of which a
-# random 1024 x 1024 is taken. Crops without an object stay, as background. What is smaller is
-# padded to 1024 x 1024 with the mean colour by the model's preprocessor (pad_size_divisor), so
-# that padding is 0 after normalisation and boxes still end at the image's own edge.
-# Tests take the whole image, scaled to fit 1024 x 1024.
+# Large-scale jitter as in ViTDet: the image is scaled to fit .1 to 2 times 1024 x 1024, then
+# cropped at random to 1024 x 1024. Crops without objects are kept, as background. Smaller images
+# are padded to 1024 x 1024 with the mean colour by the model's preprocessor (pad_size_divisor), so
+# that padding is 0 after normalisation and boxes still end at the edge of the image. Tests use the
+# whole image, scaled to fit 1024 x 1024.
 train_pipeline = [
     dict(type='amt_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
@@ -16,7 +16,7 @@ train_pipeline = [
         crop_size=(1024, 1024),
         recompute_bbox=True,
         allow_negative_crop=True),
-    # `keep_empty=True` would drop a crop that is empty, whatever its name says.
+    # `keep_empty=True` would drop empty crops, despite its name.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs')
@@ -24,7 +24,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='amt_mm.LoadImage'),
     dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
-    # For figures alone; the metric reads the annotation file.
+    # For visualization only; the metric reads the annotation file.
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',
@@ -41,7 +41,7 @@ train_dataloader = dict(
         data_root='data/coco',
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017'),
-        # Images without objects are left out; the log says how many.
+        # Images without objects are left out; the log counts them.
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
         pipeline=train_pipeline))
 val_dataloader = dict(

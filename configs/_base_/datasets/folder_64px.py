@@ -1,4 +1,4 @@
-# A folder of one's own images; class subfolders, or train and val folders with them, are
+# A folder of your own images; class subfolders, or train and val folders of them, are
 # recognised (amt_mm/datasets/image_folder.py). Set data_root, or let
 # `make quickstart DATA=<folder>` do it.
 _base_ = './pretrain_64px.py'
@@ -7,7 +7,7 @@ _images = dict(type='amt_mm.ImageFolder', data_root='data/images', skip_unreadab
 _load = dict(type='amt_mm.LoadImage')
 train_dataloader = dict(
     dataset=dict(split='train', pipeline=[_load] + _base_.train_pipeline, **_images))
-# What the encoder is judged by, for tools/compare.py and tools/quickstart.py.
+# How tools/compare.py and tools/quickstart.py evaluate the encoder.
 probe = dict(
     train=dict(split='train', pipeline=[_load] + _base_.whole_pipeline, **_images),
     test=dict(split='val', pipeline=[_load] + _base_.whole_pipeline, **_images))

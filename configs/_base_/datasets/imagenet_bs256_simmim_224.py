@@ -1,5 +1,6 @@
 # ImageNet-1K as SimMIM crops it: .67 to 1 of the image, bilinear. mmpretrain's data set file draws
-# the mask in the pipeline and crops 192 pixels for Swin; here the plan is made in the preprocessor.
+# the mask in the pipeline and crops 192 pixels for Swin; here the preprocessor samples the mask
+# plan.
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs256_simmim_192.py'
 
 train_pipeline = [
@@ -13,7 +14,7 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs')
 ]
-# `_delete_` drops a scope entry that the runner would hand to the function.
+# `_delete_` drops a scope entry that the runner would pass to the function.
 train_dataloader = dict(
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(pipeline=train_pipeline))

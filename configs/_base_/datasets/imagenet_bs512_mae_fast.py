@@ -3,7 +3,7 @@
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs512_mae.py'
 
 train_dataloader = dict(
-    # `_delete_` drops a scope entry that the runner would hand to the function.
+    # `_delete_` drops a scope entry that the runner would pass to the function.
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(
         _delete_=True,

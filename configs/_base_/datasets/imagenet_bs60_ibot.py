@@ -1,5 +1,5 @@
 # ImageNet-1K in 2 global crops of 224 pixels and 10 local ones of 96, as DINO and iBOT augment
-# them. Other numbers and scales: change `train_pipeline` as the configs in configs/attmask do.
+# them. For other numbers and scales change `train_pipeline` as in configs/attmask.
 data_preprocessor = dict(
     type='SelfSupDataPreprocessor',
     mean=[123.675, 116.28, 103.53],

@@ -1,9 +1,9 @@
-# LVIS v1: data/lvis_v1/annotations/lvis_v1_{train,val}.json; its images are COCO's, so
-# data/lvis_v1/{train2017,val2017} may be links into data/coco. Same pipelines as COCO's.
+# LVIS v1: data/lvis_v1/annotations/lvis_v1_{train,val}.json; its images are those of COCO, so
+# data/lvis_v1/{train2017,val2017} may link to data/coco. Same pipelines as for COCO.
 #
-# Repeat-factor sampling (Gupta et al., CVPR 2019): an image comes max(1, sqrt(.001 / f)) times,
-# f being the share of images with the rarest of its classes. MMEngine rounds that up for good,
-# detectron2 up or down at random in each pass.
+# Repeat-factor sampling (Gupta et al., CVPR 2019): an image is repeated max(1, sqrt(.001 / f))
+# times, f being the fraction of images with the rarest of its classes. MMEngine always rounds up,
+# detectron2 rounds up or down at random in each epoch.
 _base_ = 'coco_lsj_1024.py'
 
 train_dataloader = dict(

@@ -1,5 +1,5 @@
-# Crops of 64 pixels for pre-training, and whole images of 64 pixels for probes. A data set file
-# beside this one says where the images come from.
+# Crops of 64 pixels for pre-training, and whole images of 64 pixels for probes. The data set
+# files beside this one add the images.
 data_preprocessor = dict(
     type='SelfSupDataPreprocessor',
     mean=[123.675, 116.28, 103.53],

@@ -1,5 +1,5 @@
-# LVIS v1 with the federated loss and the learning rate that ViTDet uses with it. The paper of AMT
-# does not say that it does, so its configs have the plain cross entropy: compare like with like.
+# LVIS v1 with the federated loss and the learning rate that ViTDet uses with it. The AMT
+# paper does not mention it, so its configs use plain cross entropy: do not compare across.
 #   bash tools/dist_train.sh THIS_CONFIG 8 --pretrained CHECKPOINT
 _base_ = 'mask-rcnn_vitdet-b_lsj-1024_8xb2-amp-75k_lvis-v1.py'
 
@@ -7,7 +7,7 @@ model = dict(
     roi_head=dict(
         bbox_head=dict(
             loss_cls=dict(_delete_=True, type='amt_mm.FederatedLoss', num_classes=1203),
-            # Scores begin at .01: of many classes, few are there.
+            # Initial scores are .01: few of many classes are present.
             init_cfg=[
                 dict(type='Normal', std=0.01, bias=-4.595, override=dict(name='fc_cls')),
                 dict(type='Normal', std=0.001, override=dict(name='fc_reg')),

@@ -11,5 +11,5 @@ custom_imports = dict(imports=['amt_mm.detection.with_mmdet'])
 model = dict(
     data_preprocessor=dict(pad_size_divisor=1024),
     roi_head=dict(bbox_head=dict(num_classes=1203), mask_head=dict(num_classes=1203)),
-    # Scores are low where classes are many; LVIS counts 300 detections an image.
+    # Many classes have low scores; LVIS counts 300 detections per image.
     test_cfg=dict(rcnn=dict(score_thr=1e-4, max_per_img=300)))

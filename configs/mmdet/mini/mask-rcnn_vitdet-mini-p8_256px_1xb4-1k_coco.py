@@ -1,5 +1,6 @@
-# A small ViT on 80 images of COCO, trained and measured on the same ones: does all of it learn?
-# The encoder is one of configs/clothing, the images belong to data/coco_mini: docs/detection.md.
+# A small ViT on 80 images of COCO, trained and evaluated on the same ones, to check that everything
+# learns. The encoder is one of configs/clothing, put the images in data/coco_mini:
+# docs/detection.md.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 #   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_1000.pth
 _base_ = [
@@ -20,8 +21,8 @@ model = dict(
         # The grid of pre-training at 64 pixels.
         window_size=8,
         drop_path_rate=0.0),
-    # A quarter of ViTDet's width behind the backbone and fewer boxes an image than its 512 and
-    # 1000, so that a CPU will do.
+    # A quarter of ViTDet's width after the backbone and fewer boxes per image than its 512 and
+    # 1000, so that a CPU suffices.
     neck=dict(in_channels=192, out_channels=64, patch_size=8),
     rpn_head=dict(in_channels=64, feat_channels=64),
     roi_head=dict(
@@ -33,7 +34,7 @@ model = dict(
         rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)))
 
-# Without jitter: these very images are to be known by heart.
+# Without jitter: the model must overfit these images.
 train_pipeline = [
     dict(type='amt_mm.LoadImage'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

@@ -1,4 +1,4 @@
-# The same 80 images in the layout of LVIS v1, with repeat-factor sampling and LVIS's measure.
+# The same 80 images in LVIS v1 format, with repeat-factor sampling and the LVIS metric.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 #   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_1000.pth
 _base_ = 'mask-rcnn_vitdet-mini-p8_256px_1xb4-1k_coco.py'
@@ -9,7 +9,7 @@ train_dataloader = dict(
     dataset=dict(
         _delete_=True,
         type='ClassBalancedDataset',
-        # LVIS's .001 would repeat nothing in 80 images: half of these classes are rarer than .03.
+        # LVIS's .001 would repeat none of 80 images; half of these classes are rarer than .03.
         oversample_thr=0.03,
         dataset=dict(
             type='amt_mm.LVISInstances',

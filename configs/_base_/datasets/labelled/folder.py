@@ -1,4 +1,4 @@
-# Your own images in class folders; tested on val/, or on every fifth image where there is none.
+# Your own images in class folders; tested on val/, or on every fifth image without it.
 #   --cfg-options overlay.labelled.dataset.data_root=FOLDER overlay.labelled.num_classes=37
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(

@@ -1,5 +1,5 @@
-# Tiny ImageNet: 100,000 + 10,000 images of 64 pixels, 200 classes; the test set has no labels, so
-# the validation set stands for it.
+# Tiny ImageNet: 100,000 + 10,000 images of 64 pixels, 200 classes; tested on the
+# validation set, as the test set has no labels.
 #   python tools/dataset_tools/download_dataset.py tiny-imagenet --root data
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
