@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from mmengine.registry import build_functions
 
-from ..errors import InputError
+from ..errors import REQUEUE_STATUS, InputError
 
 
 def say(kind: str, text: str) -> None:
@@ -34,7 +34,8 @@ def warn(text: str) -> None:
 def lost_connection(error: BaseException) -> bool:
     """Whether gloo says that another process does not answer; a group of NCCL ends otherwise."""
     return isinstance(error, RuntimeError) and re.search(
-        r'Connection (closed|reset) by peer|Timed out waiting|pair closure', str(error)) is not None
+        r'Connection (closed|reset) by peer|Timed out waiting|pair closure|failed to recv',
+        str(error)) is not None
 
 
 @contextmanager
@@ -42,8 +43,9 @@ def one_line_errors() -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
 
     So does a setting that a class of the config does not have; so does, with status 1, a
-    connection that another process has closed by ending: that one says why. Everything else
-    is a fault of the program and keeps its traceback.
+    connection that another process has closed by ending: that one says why; and, with the
+    status to be resumed, one that does not answer. Everything else is a fault of the program
+    and keeps its traceback.
     """
     try:
         yield
@@ -63,4 +65,4 @@ def one_line_errors() -> Iterator[None]:
             raise
         say('error', 'another process of this run has ended or cannot be reached, see its own '
                      f'message ({str(error).splitlines()[0]})')
-        sys.exit(1)
+        sys.exit(REQUEUE_STATUS if 'Timed out' in str(error) else 1)
