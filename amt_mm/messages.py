@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import mmengine
 
-from .errors import InputError, RunError
+from .errors import REQUEUE_STATUS, InputError, RunError
 from .printable import printable
 
 # What a tool that keeps finished work says after Ctrl-C.
@@ -47,7 +47,8 @@ def warn(text: str) -> None:
 def lost_connection(error: BaseException) -> bool:
     """Whether gloo says that another process does not answer; a group of NCCL ends otherwise."""
     return isinstance(error, RuntimeError) and re.search(
-        r'Connection (closed|reset) by peer|Timed out waiting|pair closure', str(error)) is not None
+        r'Connection (closed|reset) by peer|Timed out waiting|pair closure|failed to recv',
+        str(error)) is not None
 
 
 @contextmanager
@@ -57,8 +58,8 @@ def one_line_errors(interrupted: str = 'the same command begins anew') -> Iterat
     So does what the system refuses (a full disk, a folder that is gone), and a setting that
     a class of the config does not have or take; so does, with status 1, a tool that this one
     has started and that failed, and a connection that another process has closed by ending:
-    they say why themselves. Everything else is a fault of the program and keeps its
-    traceback.
+    they say why themselves; one that does not answer ends with the status to be resumed.
+    Everything else is a fault of the program and keeps its traceback.
 
     Ctrl-C is one line, too; then the process ends by the signal, as shells expect.
 
@@ -100,7 +101,7 @@ def one_line_errors(interrupted: str = 'the same command begins anew') -> Iterat
             raise
         say('error', 'another process of this run has ended or cannot be reached, see its own '
                      f'message ({str(error).splitlines()[0]})')
-        sys.exit(1)
+        sys.exit(REQUEUE_STATUS if 'Timed out' in str(error) else 1)
 
 
 def end_interrupted() -> NoReturn:

@@ -57,7 +57,7 @@ def step_of(work_dir, rank):
         return 0
 
 
-def wait_until(true, seconds=60):
+def wait_until(true, seconds=240):
     """Wait for something, and give how long it took."""
     begin = time.monotonic()
     while not true():

@@ -5,6 +5,8 @@
 #
 # NUM_PROCESSES counts those of one machine. Environment:
 #   NNODES NODE_RANK MASTER_ADDR PORT   for several machines (PORT: 29500 there, any free one here)
+#   MAX_RESTARTS                        how often to start again when a process or machine is lost;
+#                                       needs --resume (default: 0; docs/multi_node.md)
 #   OMP_NUM_THREADS                     threads of a process (default: cores / NUM_PROCESSES)
 #   PYTHON                              interpreter (default: the active environment's, or .venv's)
 #

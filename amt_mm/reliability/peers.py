@@ -8,7 +8,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -26,6 +26,8 @@ TIMEOUT = 120
 # one works alone while the others wait, such as writing a checkpoint to a slow disk.
 EXCHANGE_TIMEOUT = 1800
 _CONNECT = 30
+# Bytes that are read at a time, and the longest line.
+_MOST = 1 << 16
 
 
 def silence_limit(env_cfg: Mapping | None) -> float:
@@ -144,7 +146,8 @@ class Peers:
         self._found = self._found or End(line, status)
 
     def _accept(self) -> None:
-        with suppress(BlockingIOError):
+        # Nobody is there, or went away again.
+        with suppress(OSError):
             while self._server is not None:
                 self._links.append(_Link(self._server.accept()[0]))
 
@@ -188,16 +191,14 @@ class _Link:
         with suppress(OSError):
             self._connection.send(line.encode() + b'\n')
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> list[str]:
         """The whole lines that have come in."""
-        while not self.closed:
-            try:
-                data = self._connection.recv(1 << 16)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b''
-            *lines, self._rest = (self._rest + data).split(b'\n')
-            for line in lines:
-                yield line.decode(errors='replace')
-            self.closed |= not data
+        try:
+            data = self._connection.recv(_MOST)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b''
+        *lines, self._rest = (self._rest + data).split(b'\n')
+        self.closed = not data or len(self._rest) > _MOST
+        return [line.decode(errors='replace') for line in lines]

@@ -49,7 +49,8 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._found: dict[Check, int] = {}
+        # At how many looks in a row a check has found a reason to end.
+        self._looks: dict[Check, int] = {}
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._patience = PATIENCE
@@ -58,12 +59,12 @@ class Watchdog:
     @property
     def at_work(self) -> bool:
         """Whether there is anything to check."""
-        return bool(self._found)
+        return bool(self._looks)
 
     def add(self, check: Check) -> None:
         """Ask a check from now on; it must not block."""
         with self._lock:
-            self._found[check] = 0
+            self._looks[check] = 0
             # A forked process has the object of its parent's thread, and no thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
@@ -77,7 +78,7 @@ class Watchdog:
             yield
         finally:
             with self._lock:
-                self._found.pop(check, None)
+                self._looks.pop(check, None)
 
     def hurry(self, seconds: float) -> None:
         """Let the main thread wait to be ended, where it has nothing to say itself."""
@@ -88,7 +89,7 @@ class Watchdog:
     def leave(self, end: End | None = None) -> None:
         """Check nothing any more: the run is done, or ends for a reason that has been said."""
         with self._lock:
-            self._found.clear()
+            self._looks.clear()
             self.tell(end)
 
     def _run(self) -> None:
@@ -96,10 +97,10 @@ class Watchdog:
             time.sleep(INTERVAL)
             # Held until the end: once that has begun, the main thread says nothing besides.
             with self._lock:
-                for check in list(self._found):
+                for check in list(self._looks):
                     end = check()
-                    self._found[check] = self._found[check] + 1 if end else 0
-                    if end and self._found[check] >= self._patience:
+                    self._looks[check] = self._looks[check] + 1 if end else 0
+                    if end and self._looks[check] >= self._patience:
                         self._end(end)
 
     def _end(self, end: End) -> None:

@@ -273,11 +273,15 @@ def test_a_group_on_cpu(tmp_path, monkeypatch):
         find_unused_parameters=True, static_graph=True)
 
 
-def test_a_process_that_was_left_alone_is_one_line(capsys):
+@pytest.mark.parametrize(('message', 'status'), [
+    ('[pair.cc:553] Connection closed by peer [127.0.0.1]:21915. Check', 1),
+    ('[unbound_buffer.cc:81] Timed out waiting 60000ms for recv operation', 75),
+])
+def test_a_process_that_was_left_alone_is_one_line(capsys, message, status):
     with pytest.raises(SystemExit) as stop, launch.one_line_errors():
-        raise RuntimeError('[pair.cc:553] Connection closed by peer [127.0.0.1]:21915. Check')
+        raise RuntimeError(message)
     line, = capsys.readouterr().err.splitlines()
-    assert stop.value.code == 1 and 'another process of this run has ended' in line
+    assert stop.value.code == status and 'another process of this run has ended' in line
     with pytest.raises(RuntimeError, match='shapes'), launch.one_line_errors():
         raise RuntimeError('shapes differ')
 

@@ -153,6 +153,14 @@ def test_train_refuses(task, in_folder, capsys):
     assert 'cut.pth: the checkpoint is damaged or truncated' in message
 
 
+@pytest.mark.parametrize('resume', [[], ['--resume', 'epoch_1.pth']])
+def test_a_run_that_may_be_restarted_goes_on_from_its_newest_checkpoint(
+        task, in_folder, capsys, monkeypatch, resume):
+    monkeypatch.setenv('TORCHELASTIC_MAX_RESTARTS', '3')
+    line = refused(capsys, load_tool('train'), task / 'line.py', *resume)
+    assert 'MAX_RESTARTS needs --resume, without a name' in line
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
 def test_train_refuses_amp_on_cpu(task, capsys):
     message = refused(capsys, load_tool('train'), task / 'line.py', '--amp')

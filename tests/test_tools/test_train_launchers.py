@@ -96,6 +96,9 @@ def test_machines_that_may_come_back(task, in_folder):
             '10.0.0.1:29500', '--rdzv-conf', f'is_host={1 - rank}', '--max-restarts', '3',
             '--nproc-per-node', '4'], result.stdout
         assert result.stdout.split()[0] == '1'
+    settings['MAX_RESTARTS'] = 'often'
+    result = run_script(task, REPOSITORY / 'tools/dist_train.sh', 'a.py', 4, **settings)
+    assert result.returncode == 2 and "MAX_RESTARTS is a number, not 'often'" in result.stderr
 
 
 def test_slurm(task, in_folder):
