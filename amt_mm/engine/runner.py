@@ -87,10 +87,13 @@ class OverlayRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set the processes up; those of a tool exchange signs of life from now on."""
+        if not watchdog.at_work:
+            super().setup_env(env_cfg)
+            return
         timeout = exchange_timeout(env_cfg).total_seconds()
         super().setup_env({**env_cfg, 'dist_cfg': {**env_cfg.get('dist_cfg', {}),
                                                    'timeout': timeout}})
-        if self.distributed and self.world_size > 1 and watchdog.at_work:
+        if self.world_size > 1:
             watch_peers(silence_limit(env_cfg))
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
