@@ -45,7 +45,10 @@ def parse_args() -> argparse.Namespace:
     launch.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=launch.CfgOptions,
                         metavar='KEY=VALUE', help='settings for all configs')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.jobs < 1:
+        parser.error('--jobs must be at least 1')
+    return args
 
 
 def main() -> None:
@@ -55,6 +58,7 @@ def main() -> None:
         for config in args.configs:
             launch.require_file(config, 'config')
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))
+        launch.require_writable(args.work_dir / 'table.md')
         jobs = [(config, seed) for seed in args.seeds for config in args.configs]
 
         def one(job: tuple[str, int]) -> dict:

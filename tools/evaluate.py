@@ -82,6 +82,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='settings for all runs whose config has them')
     launch.add_trust_argument(parser)
     args = parser.parse_args(argv)
+    if args.jobs < 1 or args.processes < 1:
+        parser.error('--jobs and --processes must be at least 1')
     if bool(args.data) == bool(args.configs):
         parser.error('give either --data or --configs')
     if args.labels and len(args.labels) != len(args.checkpoints):
@@ -168,6 +170,7 @@ def main() -> None:
     results: list[dict] = []
     with launch.one_line_errors(launch.GOES_ON), stopping_children():
         runs = plan(args)
+        launch.require_writable(args.work_dir / 'table.md')
 
         def one(run: dict) -> None:
             metrics = protocols.evaluate(

@@ -46,6 +46,7 @@ def main() -> None:
     with launch.one_line_errors():
         launch.require_file(args.config, 'config')
         launch.require_file(args.checkpoint, 'checkpoint')
+        launch.require_writable(args.work_dir / 'measures.json')
         cfg = comparison.resolved(args.config, args.cfg_options)
         comparison.check_comparable(args.config, cfg)
         measures = comparison.judge_checkpoint(cfg, Path(args.checkpoint), encoder=args.encoder)

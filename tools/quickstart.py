@@ -73,7 +73,7 @@ def quickstart(args: argparse.Namespace) -> None:
 
     say(f'1/4  random init: judging an untrained encoder on '
         f'{args.data or "generated scenes"}')
-    cfg = comparison.resolved(configs['MAE'], options)
+    cfg = comparison.resolved(configs['MAE'], {**options, 'randomness.seed': args.seed})
     results = {'random init': comparison.judge_checkpoint(cfg, None, args.seed)}
     for number, (name, config) in enumerate(configs.items(), start=2):
         say(f'{number}/4  {name}: {config.stem}')

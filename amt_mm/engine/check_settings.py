@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from mmengine.config import Config
+
 from amt_mm.errors import InputError
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -12,12 +14,13 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (
     'model', *_LOADERS, 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler',
     'default_hooks', 'custom_hooks', 'auto_scale_lr', 'env_cfg', 'randomness', 'visualizer',
-    'log_processor', 'overlay')
+    'log_processor', 'overlay', 'probe')
 _TEXTS = ('load_from', 'work_dir')
 # The least whole number that is meant.
 _WHOLE = {
     'train_cfg.max_epochs': 1, 'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1,
     'optim_wrapper.accumulative_counts': 1, 'auto_scale_lr.base_batch_size': 1,
+    'randomness.seed': 0,
     **{f'{loader}.batch_size': 1 for loader in _LOADERS},
     **{f'{loader}.num_workers': 0 for loader in _LOADERS}}
 # Numbers of at least 0; torch's SGD takes one that is none, and gradients clipped to less than
@@ -26,7 +29,7 @@ _POSITIVE = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay
              'optim_wrapper.clip_grad.max_norm', 'optim_wrapper.clip_grad.clip_value')
 
 
-def check_settings(cfg: Mapping) -> None:
+def check_settings(cfg: Config) -> None:
     """Refuse numbers out of their range, and sections that are none.
 
     What else a class refuses of its settings, it says itself when it is built.
@@ -53,9 +56,9 @@ def check_settings(cfg: Mapping) -> None:
             raise InputError(f'config: {name}={value!r} must be a number of at least 0')
 
 
-def _at(cfg: Mapping, name: str) -> object:
+def _at(cfg: Config, name: str) -> object:
     for part in name.split('.'):
-        cfg = cfg.get(part) if isinstance(cfg, Mapping) else None
+        cfg = cfg.get(part) if isinstance(cfg, (Config, Mapping)) else None
     return cfg
 
 

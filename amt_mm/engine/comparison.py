@@ -18,8 +18,9 @@ from torch import nn
 
 from amt_mm.errors import InputError
 
+from .check_settings import check_settings
 from .checkpoint import load_backbone
-from .config_file import read_config
+from .config_file import merge_options, read_config
 from .find_checkpoint import has_begun
 from .jobs import claim, run_tool, scalars
 from .options import check_options
@@ -131,14 +132,20 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
     """
     cfg = read_config(config)
     check_options(cfg, options or (), 'option')
-    cfg.merge_from_dict(dict(options or {}))
+    merge_options(cfg, options or {})
     return finished(cfg)
 
 
 def finished(cfg: Config) -> Config:
-    """Enter the scope of a config and apply its overlay, in place."""
+    """Enter the scope of a config and apply its overlay, in place.
+
+    Raises:
+        InputError: An overlay that does not fit, or a setting that cannot be.
+    """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    return apply_overlay(cfg)
+    cfg = apply_overlay(cfg)
+    check_settings(cfg)
+    return cfg
 
 
 def build_model(cfg: Config, seed: int = 0) -> nn.Module:

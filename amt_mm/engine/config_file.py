@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from mmengine.config import Config
@@ -50,6 +51,20 @@ def read_config(path: str | os.PathLike) -> Config:
         # A config is a program, and the user's.
         reason = str(error).strip().partition('\n')[0]
         raise InputError(f'config {path}: {type(error).__name__}: {reason}') from error
+
+
+def merge_options(cfg: Config, options: Mapping) -> None:
+    """Enter options of a command line in a config.
+
+    Raises:
+        InputError: They do not fit it.
+    """
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        # The last is how mmengine says that one number of a list cannot be replaced.
+        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
+                         'of numbers as a whole)') from error
 
 
 def require_file(path: str, role: str) -> None:

@@ -194,12 +194,14 @@ def _locked(work_dir: Path) -> Iterator[None]:
 def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
     if _stopping.is_set():
         raise RunError('told to end before it was started')
-    with subprocess.Popen(command, **options) as process:
-        _running.add(process)
-        try:
+    process = subprocess.Popen(command, **options)
+    # Until it has ended, and not only while it is attended to: it may have to be killed.
+    _running.add(process)
+    try:
+        with process:
             yield process
-        finally:
-            _running.discard(process)
+    finally:
+        _running.discard(process)
 
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,

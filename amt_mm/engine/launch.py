@@ -22,7 +22,11 @@ from ..checkpoints import ENCODERS, trust_checkpoints
 from ..errors import InputError
 from ..hooks import CheckpointKeysHook, RankResultHook
 from .check_settings import check_settings
-from .config_file import read_config, require_file  # noqa: F401  (tools check their files by it)
+from .config_file import (  # noqa: F401  (tools check their files by it)
+    merge_options,
+    read_config,
+    require_file,
+)
 from .house_hooks import HOUSE_HOOKS
 from .messages import (  # noqa: F401  (tools end by it)
     GOES_ON,
@@ -31,6 +35,7 @@ from .messages import (  # noqa: F401  (tools end by it)
     warn,
 )
 from .options import did_you_mean
+from .output import require_writable  # noqa: F401  (tools that measure begin by it)
 from .overlay import SPECIAL
 
 _DDP = 'MMDistributedDataParallel'
@@ -137,12 +142,7 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
             part, known = _unknown_part(cfg, key)
             warn(f'--cfg-options {key}: the config has no {part} there, it is added'
                  + did_you_mean(part, known))
-    try:
-        cfg.merge_from_dict(dict(options))
-    except (KeyError, TypeError, AssertionError, AttributeError) as error:
-        # The last is how mmengine says that one number of a list cannot be replaced.
-        raise InputError(f'--cfg-options do not fit the config: {error.args[0]} (replace a list '
-                         'of numbers as a whole)') from error
+    merge_options(cfg, options)
 
 
 def knows(cfg: Config, key: str) -> bool:

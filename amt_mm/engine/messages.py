@@ -139,7 +139,10 @@ class _PrintableRecord(logging.LogRecord):
 
 def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoReturn:
     # In place of a traceback for each line.
-    raise sys.exc_info()[1]
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError) and error.filename is None:
+        error.filename = getattr(handler, 'baseFilename', None)
+    raise error
 
 
 def _reader_has_gone() -> bool:

@@ -267,3 +267,20 @@ def test_first_of_class_needs_classes(tmp_path):
         ImageFolder(data_root=str(tmp_path), first_of_class=1)
     with pytest.raises(InputError, match='first_of_class=0 must be at least 1'):
         ImageFolder(data_root=str(tmp_path), first_of_class=0)
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    make(tmp_path / 'data', ['a/0.png', 'b/0.png'])
+    make(tmp_path / 'elsewhere', ['0.png', '1.png'])
+    (tmp_path / 'data/c').symlink_to('../elsewhere')
+    (tmp_path / 'data/a/1.png').symlink_to(tmp_path / 'data/a/0.png')
+    (tmp_path / 'data/a/gone.png').symlink_to(tmp_path / 'nowhere')
+    assert names(ImageFolder(str(tmp_path / 'data'))) == [
+        'a/0.png', 'a/1.png', 'b/0.png', 'c/0.png', 'c/1.png']
+    (tmp_path / 'elsewhere/back').symlink_to(tmp_path)
+    with pytest.raises(InputError, match=r'c/back: this link leads back to .*, which it lies in'):
+        ImageFolder(str(tmp_path / 'data'))
+    (tmp_path / 'elsewhere/back').unlink()
+    (tmp_path / 'data/b/own').symlink_to('own')
+    with pytest.raises(OSError, match='Too many levels of symbolic links'):
+        ImageFolder(str(tmp_path / 'data'))

@@ -49,8 +49,9 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
     assert "KeyError: 'the cause'" in capsys.readouterr().err
 
 
-def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path):
-    tool('sys.exit(75)')
+@pytest.mark.parametrize('end', ['sys.exit(75)', 'sys.exit(130)', 'os.kill(os.getpid(), 2)'])
+def test_a_run_that_was_stopped_did_not_fail(tool, tmp_path, end):
+    tool(f'import signal\nsignal.signal(2, signal.SIG_DFL)\n{end}')
     with pytest.raises(jobs.RunError, match='was stopped and has saved: the same command goes on'):
         run(tmp_path / 'run', show=[])
 
@@ -128,3 +129,48 @@ def test_a_folder_serves_one_setting(tmp_path):
     assert jobs.claim(tmp_path / 'run', Config(dict(lr=1))) == file
     with pytest.raises(InputError, match='run of other settings'):
         jobs.claim(tmp_path / 'run', Config(dict(lr=2)))
+
+
+def series(folder, code):
+    """A real process that runs a tool and prints what it is told by one_line_errors."""
+    (folder / 'train.py').write_text('import os, signal, sys, time\n' + textwrap.dedent(code))
+    return subprocess.Popen([sys.executable, '-c', f'''
+from pathlib import Path
+from amt_mm.engine import jobs, launch
+jobs.tools_folder = lambda: Path({str(folder)!r})
+with launch.one_line_errors(launch.GOES_ON), jobs.stopping_children():
+    jobs.run_tool('train', [], [], Path({str(folder)!r}), show=['pid'])
+'''], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize('times', [1, 2])
+def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, times):
+    told, saved = tmp_path / 'told', tmp_path / 'saved'
+    saves = f"""
+        def save(*_):
+            open({str(told)!r}, 'w').close()
+            time.sleep({1 if times == 1 else 500})
+            open({str(saved)!r}, 'w').close()
+            sys.exit(75)
+
+        signal.signal(signal.SIGTERM, save)
+        print('pid', os.getpid(), flush=True)
+        time.sleep(600)"""
+    with series(tmp_path, saves) as process:
+        child = next(int(line.split()[1]) for line in process.stdout if line.startswith('pid'))
+        process.send_signal(signal.SIGINT)
+        if times == 2:
+            until(told.is_file)
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGINT
+    assert saved.is_file() is (times == 1)
+    assert errors.splitlines()[-1] == 'interrupted: the same command goes on where it stopped'
+    assert 'Traceback' not in errors and not os.path.exists(f'/proc/{child}')
+
+
+def test_what_a_tool_says_need_not_be_utf_8(tool, tmp_path, capsys):
+    tool('os.write(1, b"Epoch caf\\xe9\\n")')
+    run(tmp_path / 'run', show=['Epoch'])
+    assert capsys.readouterr().out == 'Epoch caf\\xe9\n'
+    assert (tmp_path / 'run/train.log').read_text() == 'Epoch caf\\xe9\n'

@@ -298,8 +298,14 @@ def test_samples_are_seeded_in_a_loop_of_the_users_own(toy_runner):
     assert Runner.train_loop.fget(runner).__class__ is OwnLoop
 
 
-def test_a_loader_without_a_batch_is_one_line(toy_runner):
-    runner = toy_runner(loader=dict(batch_size=9, drop_last=True),
-                        train_cfg=dict(type='IterBasedTrainLoop', max_iters=2))
+def test_a_loop_of_two_kinds_is_refused():
+    with pytest.raises(InputError, match='both type=EpochBasedTrainLoop and by_epoch=True'):
+        resumable_loop(dict(type='EpochBasedTrainLoop', by_epoch=True))
+
+
+@pytest.mark.parametrize('loop', [dict(by_epoch=True, max_epochs=2),
+                                  dict(by_epoch=False, max_iters=2)])
+def test_a_loader_without_a_batch_is_one_line(toy_runner, loop):
+    runner = toy_runner(loader=dict(batch_size=9, drop_last=True), train_cfg=loop)
     with pytest.raises(InputError, match='train_dataloader gives no batch: 7 samples fill none'):
         runner.train()

@@ -173,7 +173,7 @@ def test_a_wrong_archive_is_not_unpacked(offer, run, tmp_path):
 
 
 @pytest.mark.parametrize(('number', 'message'), [
-    (errno.ENOSPC, 'the disk is full: make room'), (errno.EACCES, 'x: Permission denied')])
+    (errno.ENOSPC, 'x: the disk is full: make room'), (errno.EACCES, 'x: Permission denied')])
 def test_trouble_with_the_disk_is_one_line(offer, run, monkeypatch, tmp_path, number, message):
     def refuse(*args):
         raise OSError(number, 'Permission denied', 'x')

@@ -125,3 +125,11 @@ def test_the_page_keeps_below_its_limit():
     assert len(render(report(gallery=gallery), limit).encode()) <= limit
     with pytest.raises(InputError, match='fewer or smaller images'):
         render(report(gallery=gallery), 20_000)
+
+
+def test_names_that_are_no_text_are_escaped():
+    name = 'caf\udce9 \x1b[31m'
+    page = render(Report(name, [{'a': name}], {'a': name}, notes=[name], details={name: name},
+                         gallery=[GalleryRow(name, None)]))
+    assert page.encode() and '\x1b' not in page
+    assert page.count('caf\\udce9 \\x1b[31m') == 8

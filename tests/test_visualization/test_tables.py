@@ -66,3 +66,10 @@ def test_what_is_not_finite_is_null_in_json_and_said_in_text(tmp_path):
 def test_a_column_that_does_not_exist_is_said(call):
     with pytest.raises(InputError):
         call()
+
+
+def test_names_that_are_no_text_are_escaped_for_the_terminal_and_kept_for_programs(tmp_path):
+    name = 'caf\udce9 \x1b[31m\x85'  # a byte that is no UTF-8, and controls of a terminal
+    markdown, data = write_table(tmp_path / 'table', [{'model': name}], COLUMNS)
+    assert 'caf\\udce9 \\x1b[31m\\x85' in markdown.read_text(encoding='utf-8')
+    assert json.loads(data.read_text(encoding='utf-8'))['rows'][0]['model'] == name

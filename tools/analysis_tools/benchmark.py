@@ -77,6 +77,7 @@ def main() -> None:
     """Measure and print the tables."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        launch.require_writable(args.out)
         scratch = Path(temporary)
         images = args.data or make_images(scratch / 'images')
         contestants = [Contestant(config, args.batch_size, images, scratch, args.data is not None,
@@ -89,11 +90,11 @@ def main() -> None:
             configs=args.configs, images_a_step=args.batch_size, rounds=args.rounds,
             warm_up=args.warm_up, precision=precision, data=args.data,
             processor_time=args.processor_time))
-    print(markdown.read_text())
-    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {precision}, '
-          f'{contestants[0].device.type}, {torch.get_num_threads()} threads, '
-          f'{"processor time" if args.processor_time else "time passed"}. '
-          f'Also in {markdown}; every round in {data}')
+        print(markdown.read_text())
+        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {precision}, '
+              f'{contestants[0].device.type}, {torch.get_num_threads()} threads, '
+              f'{"processor time" if args.processor_time else "time passed"}. '
+              f'Also in {markdown}; every round in {data}')
 
 
 if __name__ == '__main__':

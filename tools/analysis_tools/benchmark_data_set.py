@@ -148,6 +148,7 @@ def main() -> None:
     context = multiprocessing.get_context('spawn')
     rows = []
     with launch.one_line_errors():
+        launch.require_writable(args.out)
         for count in tqdm(sorted(args.samples), unit='data set', disable=None):
             row = {'samples': count}
             # A process each: what one has freed would hide what the next takes.
@@ -158,8 +159,8 @@ def main() -> None:
         formats = dict.fromkeys(COLUMNS, '.0f') | {'samples': ''} | dict.fromkeys(
             ('load', 'read', 'fingerprint', 'hash', 'sampler'), '.2f')
         markdown, _ = write_table(args.out, rows, COLUMNS, formats)
-    print(markdown.read_text())
-    print('a sample each; processor time and memory of one process')
+        print(markdown.read_text())
+        print('a sample each; processor time and memory of one process')
 
 
 if __name__ == '__main__':

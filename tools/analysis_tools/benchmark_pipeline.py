@@ -228,24 +228,25 @@ def main() -> None:
     torch.set_num_threads(1)
     init_default_scope('mmpretrain')
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        launch.require_writable(args.out)
         folder, packed = Path(temporary, 'jpegs'), Path(temporary, 'all.amtpack')
         folder.mkdir()
         mean = make_jpegs(args.folder, folder, args.images, tuple(args.size), args.bytes)
         pack(ImageFolder(str(folder), with_label=False), packed)
         rows = race(contestants(folder, packed), args.images, args.rounds)
         spent = parts(folder, args.images, max(1, args.rounds // 2))
-    markdown, _ = write_table(
-        args.out, rows, {'pipeline': 'pipeline', 'images': 'images/s and core',
-                         'low': 'lower quartile', 'high': 'upper quartile', 'ratio': 'ratio'},
-        {'images': '.0f', 'low': '.0f', 'high': '.0f', 'ratio': '.2f'})
-    details, _ = write_table(
-        args.out.with_name(args.out.name + '-parts'), spent,
-        {'pipeline': 'pipeline', 'part': 'part', 'us': 'us an image'}, {'us': '.0f'})
-    print(markdown.read_text())
-    print(details.read_text())
-    library = 'libturbojpeg' if libturbojpeg() else 'OpenCV alone (no libturbojpeg)'
-    print(f'{args.rounds} rounds of {args.images} JPEGs of {args.size[0]} x {args.size[1]}, '
-          f'{mean / 1e3:.0f} KB; parts decoded by {library}. Also in {markdown} and {details}')
+        markdown, _ = write_table(
+            args.out, rows, {'pipeline': 'pipeline', 'images': 'images/s and core',
+                             'low': 'lower quartile', 'high': 'upper quartile', 'ratio': 'ratio'},
+            {'images': '.0f', 'low': '.0f', 'high': '.0f', 'ratio': '.2f'})
+        details, _ = write_table(
+            args.out.with_name(args.out.name + '-parts'), spent,
+            {'pipeline': 'pipeline', 'part': 'part', 'us': 'us an image'}, {'us': '.0f'})
+        print(markdown.read_text())
+        print(details.read_text())
+        library = 'libturbojpeg' if libturbojpeg() else 'OpenCV alone (no libturbojpeg)'
+        print(f'{args.rounds} rounds of {args.images} JPEGs of {args.size[0]} x {args.size[1]}, '
+              f'{mean / 1e3:.0f} KB; parts decoded by {library}. Also in {markdown} and {details}')
 
 
 if __name__ == '__main__':

@@ -228,6 +228,7 @@ def main() -> None:
     headers = [MapHeader.new(count, tuple(args.grid), args.dtype, 'made up', 0)
                for count in sorted(args.samples)]
     with launch.one_line_errors():
+        launch.require_writable(args.out)
         args.folder.mkdir(parents=True, exist_ok=True)
         check_space(args.folder, headers[-1])
         total = sum(6 * header.num_samples - header.num_samples * (PARTS - 1) // PARTS
@@ -235,18 +236,18 @@ def main() -> None:
         with (tempfile.TemporaryDirectory(dir=args.folder) as folder,
               tqdm(total=total, unit='map', unit_scale=True, disable=None) as bar):
             rows = [measure(Path(folder), header, args.processes, bar) for header in headers]
-    writing, reading = map(list, zip(*rows, strict=True))
-    for row in reading:
-        row['times'] = row['samples'] / reading[0]['samples']
-        for name in ('open', 'lookup'):
-            row[f'{name}_ratio'] = row[name] / reading[0][name]
-    columns = {name: text.format(args.processes) for name, text in READING.items()}
-    for name, table, heads in (('writing', writing, WRITING), ('reading', reading, columns)):
-        formats = {key: FORMATS.get(key, '.2f') for key in heads}
-        markdown, _ = write_table(args.out.with_name(f'{args.out.name}-{name}'), table, heads,
-                                  formats)
-        print(markdown.read_text())
-    print(f'maps of {args.grid[0]} x {args.grid[1]}, {args.dtype}')
+        writing, reading = map(list, zip(*rows, strict=True))
+        for row in reading:
+            row['times'] = row['samples'] / reading[0]['samples']
+            for name in ('open', 'lookup'):
+                row[f'{name}_ratio'] = row[name] / reading[0][name]
+        columns = {name: text.format(args.processes) for name, text in READING.items()}
+        for name, table, heads in (('writing', writing, WRITING), ('reading', reading, columns)):
+            formats = {key: FORMATS.get(key, '.2f') for key in heads}
+            markdown, _ = write_table(args.out.with_name(f'{args.out.name}-{name}'), table, heads,
+                                      formats)
+            print(markdown.read_text())
+        print(f'maps of {args.grid[0]} x {args.grid[1]}, {args.dtype}')
 
 
 if __name__ == '__main__':

@@ -65,6 +65,7 @@ def main() -> None:
     """Compute, measure and print."""
     args = parse_args()
     with launch.one_line_errors():
+        launch.require_writable(args.out)
         configs = [comparison.resolved(config) for config in args.configs]
         costs = [cost(cfg) for cfg in configs]
         rows = [{'config': Path(config).stem, 'encoder': each.encoder_tokens,
@@ -90,12 +91,12 @@ def main() -> None:
                 row.update(seconds=median, measured=ratio)
             columns.update(seconds='s a step', measured='ratio measured')
             formats.update(seconds='.3f', measured='.3f')
-    markdown, data = write_table(args.out, rows, columns, formats)
-    print(markdown.read_text())
-    if args.rounds:
-        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, fp32, '
-              f'{contestants[0].device.type}, {torch.get_num_threads()} threads.')
-    print(f'Also in {markdown} and {data}')
+        markdown, data = write_table(args.out, rows, columns, formats)
+        print(markdown.read_text())
+        if args.rounds:
+            print(f'{args.rounds} rounds in turn, batch {args.batch_size}, fp32, '
+                  f'{contestants[0].device.type}, {torch.get_num_threads()} threads.')
+        print(f'Also in {markdown} and {data}')
 
 
 if __name__ == '__main__':

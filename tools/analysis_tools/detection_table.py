@@ -51,6 +51,7 @@ def main() -> None:
     """Read, compare and print."""
     args = parse_args()
     with launch.one_line_errors():
+        launch.require_writable(args.out)
         rows = [read_result(text) for text in args.results]
         data = list(dict.fromkeys(row['data'] for row in rows))
         rows += [paper_row(name, each) for each in data for name in TABLE_3]
@@ -60,10 +61,10 @@ def main() -> None:
                     for name in HEADINGS + (GROUPS if 'lvis' in data else ())}
         formats = {name: '.1f' for name in columns if name not in ('run', 'data')}
         markdown, table = write_table(args.out, rows, columns, formats)
-    print(markdown.read_text())
-    if 'coco' in data:
-        print(REMARK)
-    print(f'Also in {markdown} and {table}')
+        print(markdown.read_text())
+        if 'coco' in data:
+            print(REMARK)
+        print(f'Also in {markdown} and {table}')
 
 
 def read_result(text: str) -> dict:

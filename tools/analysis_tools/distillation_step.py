@@ -88,6 +88,7 @@ def main() -> None:
     """Measure and print both tables."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        launch.require_writable(args.out)
         scratch = Path(temporary)
         step = DistillationStep(args.config, args.batch_size, make_images(scratch / 'images'),
                                 scratch)
@@ -98,21 +99,21 @@ def main() -> None:
         pieces, whole, steps, masks = np.split(
             seconds, np.cumsum([len(parts), 1, len(STRATEGIES)]), axis=1)
         peak, kept, state = peak_memory(step), step.kept_bytes(), step.state_bytes()
-    for suffix, rows, columns in (
-            ('parts', parts_table([part.name for part in parts], pieces, whole[:, 0]), PARTS),
-            ('masks', masks_table(steps, masks), MASKS)):
-        formats = {name: '.3f' if name in ('step', 'ratio', 'low', 'high') else '.1f'
-                   for name in list(columns)[1:]}
-        print(write_table(args.out.with_name(f'{args.out.name}_{suffix}'), rows, columns,
-                          formats)[0].read_text())
-    low, ratio, high = np.quantile(whole[:, 0] / pieces.sum(axis=1), [.25, .5, .75])
-    print(f'whole step / sum of its parts: {ratio:.3f}, quartiles {low:.3f} and {high:.3f}')
-    print(f'memory: {state / 1e6:.0f} MB between steps + {kept / 1e6:.0f} MB kept for the backward '
-          f'pass = {(state + kept) / 1e6:.0f} MB; peak {peak / 1e6:.0f} MB, ratio '
-          f'{peak / (state + kept):.3f}')
-    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, fp32, {step.device.type}, '
-          f'{torch.get_num_threads()} threads, masks of the parts: {own}. Also in '
-          f'{args.out}_parts and {args.out}_masks, .md and .json')
+        for suffix, rows, columns in (
+                ('parts', parts_table([part.name for part in parts], pieces, whole[:, 0]), PARTS),
+                ('masks', masks_table(steps, masks), MASKS)):
+            formats = {name: '.3f' if name in ('step', 'ratio', 'low', 'high') else '.1f'
+                       for name in list(columns)[1:]}
+            print(write_table(args.out.with_name(f'{args.out.name}_{suffix}'), rows, columns,
+                              formats)[0].read_text())
+        low, ratio, high = np.quantile(whole[:, 0] / pieces.sum(axis=1), [.25, .5, .75])
+        print(f'whole step / sum of its parts: {ratio:.3f}, quartiles {low:.3f} and {high:.3f}')
+        print(f'memory: {state / 1e6:.0f} MB between steps + {kept / 1e6:.0f} MB kept for the '
+              f'backward pass = {(state + kept) / 1e6:.0f} MB; peak {peak / 1e6:.0f} MB, ratio '
+              f'{peak / (state + kept):.3f}')
+        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, fp32, {step.device.type}, '
+              f'{torch.get_num_threads()} threads, masks of the parts: {own}. Also in '
+              f'{args.out}_parts and {args.out}_masks, .md and .json')
 
 
 if __name__ == '__main__':

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.engine.config_file import read_config
-from amt_mm.engine.launch import CfgOptions, one_line_errors
+from amt_mm.engine.launch import CfgOptions, one_line_errors, require_writable
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
 from amt_mm.masking import AMTMaskGenerator, rank_by_score
@@ -159,7 +159,9 @@ def main() -> None:
     files = sorted(args.folder.glob('*.amtmap'),
                    key=lambda path: SaliencyStore(path, share=None).step)
     if not files:
-        raise SystemExit(f'error: no .amtmap file in {args.folder}')
+        raise InputError(f'no .amtmap file in {args.folder}')
+    out = args.out or args.folder / 'statistics'
+    require_writable(out)
     generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw, args.mask,
                                  args.visible, weighting=args.weighting, hint_ratio=args.hint_ratio)
     masks, identity = object_masks(args.config) if args.config else (None, None)
@@ -192,7 +194,6 @@ def main() -> None:
     if masks is not None:
         columns['object'] = 'object above background (AUROC, by chance 0.50)'
         formats['object'] = '.2f'
-    out = args.out or args.folder / 'statistics'
     markdown, _ = write_table(out, rows, columns, formats)
     print(f'{markdown.read_text()}\nAlso drawn: {save_figure(mean_maps_figure(means), out)}')
 

@@ -74,6 +74,8 @@ def main(argv: list[str] | None = None) -> None:
                              'probing or fine-tuning')
         fit_precision_to_cpu(cfg)
         cfg.resume, cfg.load_from = False, args.checkpoint
+        if args.out:
+            launch.require_writable(args.out)
         runner = launch.build_runner(cfg, whole=True)
         runner.load_or_resume()
         loader = runner.build_dataloader(runner.cfg.test_dataloader, seed=runner.seed)

@@ -66,8 +66,8 @@ def main() -> None:
         parser.error('--batch-size must be at least 1')
     with launch.one_line_errors():
         rows = [row(path, args.batch_size) for path in args.configs]
-    columns = {**COLUMNS, 'total': COLUMNS['total'].format(args.batch_size)}
-    print(markdown_table(rows, columns, {name: '.1f' for name in columns if name != 'config'}))
+        columns = {**COLUMNS, 'total': COLUMNS['total'].format(args.batch_size)}
+        print(markdown_table(rows, columns, {name: '.1f' for name in columns if name != 'config'}))
 
 
 if __name__ == '__main__':

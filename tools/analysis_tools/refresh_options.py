@@ -82,6 +82,7 @@ def main() -> None:
     """Measure and print the table."""
     args = parse_args()
     with launch.one_line_errors():
+        launch.require_writable(args.out)
         for path in (args.checkpoint, *args.older):
             if path is not None:
                 launch.require_file(path, 'checkpoint')
@@ -99,18 +100,20 @@ def main() -> None:
         # Those of maps that were not renewed for so many refreshes.
         rows += [{'option': name, **each} for name, each in found.items()
                  if name not in {way.name for way in ways}]
-    columns = {name: title for name, title in COLUMNS.items()
-               if any(each.get(name) is not None for each in rows)}
-    formats = {name: spec for name, spec in FORMATS.items() if name in columns}
-    markdown, data = write_table(args.out, rows, columns, formats)
-    rounds = args.out.with_name(args.out.name + '.rounds.json')
-    rounds.write_text(json.dumps({name: each.tolist() for name, each in times.items()}, indent=2))
-    print(markdown.read_text())
-    steps = ', '.join(f'{name} {1000 * float(np.median(each)):.2f}'
-                      for name, each in times.items() if name.startswith('step'))
-    print(f'ms an image of training, forward and backward: {steps}. {args.rounds} rounds in turn, '
-          f'batch {args.batch_size}, {model.data_preprocessor.device}, {torch.get_num_threads()} '
-          f'threads, torch {torch.__version__}.\nAlso in {markdown}, {data} and {rounds}')
+        columns = {name: title for name, title in COLUMNS.items()
+                   if any(each.get(name) is not None for each in rows)}
+        formats = {name: spec for name, spec in FORMATS.items() if name in columns}
+        markdown, data = write_table(args.out, rows, columns, formats)
+        rounds = args.out.with_name(args.out.name + '.rounds.json')
+        rounds.write_text(json.dumps({name: each.tolist() for name, each in times.items()},
+                                     indent=2))
+        print(markdown.read_text())
+        steps = ', '.join(f'{name} {1000 * float(np.median(each)):.2f}'
+                          for name, each in times.items() if name.startswith('step'))
+        print(f'ms an image of training, forward and backward: {steps}. {args.rounds} rounds in '
+              f'turn, batch {args.batch_size}, {model.data_preprocessor.device}, '
+              f'{torch.get_num_threads()} threads, torch {torch.__version__}.\n'
+              f'Also in {markdown}, {data} and {rounds}')
 
 
 def compare(args: argparse.Namespace, model: torch.nn.Module, dataset: torch.utils.data.Dataset,

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from amt_mm.engine.checkpoint import load_backbone
 from amt_mm.engine.comparison import build_model, check_comparable, resolved
-from amt_mm.engine.launch import CfgOptions, one_line_errors
+from amt_mm.engine.launch import CfgOptions, one_line_errors, require_writable
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import whole_images
 from amt_mm.evaluation.sinks import sink_measures
@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure each checkpoint and write the table."""
     args = parse_args(argv)
     with one_line_errors():
+        require_writable(args.out)
         cfg = resolved(args.config, args.cfg_options)
         check_comparable(args.config, cfg)
         model = build_model(cfg).eval()

@@ -83,6 +83,7 @@ def main() -> None:
     """Measure and print the table."""
     args = parse_args()
     with launch.one_line_errors(), tempfile.TemporaryDirectory() as temporary:
+        launch.require_writable(args.out)
         scratch = Path(temporary)
         if '::' not in args.config:
             launch.require_file(args.config, 'config')
@@ -94,9 +95,9 @@ def main() -> None:
         markdown, data = write_race(args.out, rows, outcome, memory, dict(
             config=args.config, batch_size=args.batch_size, rounds=args.rounds,
             processor_time=args.processor_time))
-    print(markdown.read_text())
-    print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {rows[0].device.type}, '
-          f'{torch.get_num_threads()} threads. Also in {markdown}; every round in {data}')
+        print(markdown.read_text())
+        print(f'{args.rounds} rounds in turn, batch {args.batch_size}, {rows[0].device.type}, '
+              f'{torch.get_num_threads()} threads. Also in {markdown}; every round in {data}')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ except ImportError as missing:
 from amt_mm.checkpoints import ENCODERS, NAMINGS, convert, read_checkpoint, write_checkpoint
 from amt_mm.engine import launch
 from amt_mm.errors import InputError
+from amt_mm.printable import printable
 
 EXAMPLES = """
 namings:
@@ -77,9 +78,9 @@ def run(args: argparse.Namespace) -> None:
     print(f'{args.source} ({result.naming}) -> {args.target} ({args.to}): '
           f'{len(result.state)} entries')
     if result.left_out:
-        print(f'left out {len(result.left_out)}: {", ".join(result.left_out)}')
+        print(printable(f'left out {len(result.left_out)}: {", ".join(result.left_out)}'))
     for note in result.notes:
-        print(f'note: {note}')
+        print(printable(f'note: {note}'))
 
 
 def main(argv: list[str] | None = None) -> None:

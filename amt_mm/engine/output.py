@@ -1,0 +1,25 @@
+"""Where a tool writes its results, tried before it works for hours."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from amt_mm.errors import InputError
+
+
+def require_writable(out: Path) -> None:
+    """Make the folder that a file is to be in, and write some bytes there.
+
+    Args:
+        out: The file. Nothing is left of the trial but the folder.
+
+    Raises:
+        InputError: The system refuses it: no rights, a full disk, a name too long.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out.parent, prefix=out.name) as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        raise InputError(f'{out}: cannot be written: {error.strerror}') from error

@@ -1,0 +1,28 @@
+"""require_writable: refused before, not after, hours of work."""
+
+import os
+
+import pytest
+
+from amt_mm.engine.output import require_writable
+from amt_mm.errors import InputError
+
+
+def test_it_makes_the_folder_and_leaves_nothing(tmp_path):
+    require_writable(tmp_path / 'a/b/table')
+    assert [path.name for path in tmp_path.rglob('*')] == ['a', 'b']
+
+
+@pytest.mark.parametrize('name', ['file/table', 'loop/table', f'{"n" * 300}/table', 'n' * 300])
+def test_what_the_system_refuses_is_named(tmp_path, name):
+    (tmp_path / 'file').touch()
+    os.symlink(tmp_path / 'loop', tmp_path / 'loop')
+    with pytest.raises(InputError, match=f'{name}: cannot be written: .'):
+        require_writable(tmp_path / name)
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    full = open('/dev/full', 'wb')  # noqa: SIM115
+    monkeypatch.setattr('tempfile.TemporaryFile', lambda **_: full)
+    with pytest.raises(InputError, match='table: cannot be written: No space left on device'):
+        require_writable(tmp_path / 'table')

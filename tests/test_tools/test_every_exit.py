@@ -1,0 +1,102 @@
+"""Every tool with files that are none, folders for files and places that cannot be written."""
+
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from amt_mm.engine import comparison
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+TOY = Path(__file__).with_name('toy_training.py')
+# What stands for an argument; the rest is given as it is.
+CONFIG, CHECKPOINT, FILE, FOLDER, OUT = '<config>', '<checkpoint>', '<file>', '<folder>', '<out>'
+CALLS = {
+    'train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
+    'test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
+    'judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
+    'evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
+    'compare.py': [CONFIG, '--work-dir', OUT],
+    'study.py': [FILE, '--work-dir', OUT],
+    'quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
+    'dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
+    'dataset_tools/pack_dataset.py': [FOLDER, OUT],
+    'model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
+    'analysis_tools/benchmark.py': [CONFIG, '--out', OUT],
+    'analysis_tools/benchmark_data_set.py': ['--samples', '9', '--out', OUT],
+    'analysis_tools/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
+    'analysis_tools/benchmark_store.py': ['--samples', '9', '--out', OUT],
+    'analysis_tools/cost_table.py': [CONFIG, '--out', OUT],
+    'analysis_tools/detection_table.py': [FILE, '--out', OUT],
+    'analysis_tools/distillation_step.py': [CONFIG, '--out', OUT],
+    'analysis_tools/kill_and_resume.py': [CONFIG, '--work-dir', OUT],
+    'analysis_tools/map_statistics.py': [FOLDER, '--out', OUT],
+    'analysis_tools/masked_accuracy.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'analysis_tools/memory_table.py': [CONFIG],
+    'analysis_tools/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'analysis_tools/replay_batch.py': [FILE, '--config', CONFIG],
+    'analysis_tools/sinks.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'analysis_tools/step_options.py': [CONFIG, '--out', OUT],
+}
+WRONG = {
+    CONFIG: ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300],
+    CHECKPOINT: ['nowhere.pth', 'folder', 'garbage', 'empty', 'odd.pth'],
+    FILE: ['nowhere', 'folder', 'garbage'],
+    FOLDER: ['nowhere', 'garbage', 'folder'],
+    OUT: ['garbage/below', '/proc/nowhere/below', f'{"n" * 300}/below'],
+}
+
+
+def cases():
+    for tool, call in CALLS.items():
+        for i, part in enumerate(call):
+            kind = next((kind for kind in WRONG if part.startswith(kind)), None)
+            for wrong in WRONG.get(kind, ()):
+                yield pytest.param(tool, i, part.replace(kind, wrong),
+                                   id=f'{tool}-{kind}-{wrong[:20]}')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp('trained') / 'a.pth'
+    model = comparison.build_model(comparison.resolved(str(TOY)))
+    torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=model.state_dict()), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with things that are not what they are taken for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'empty').touch()
+    (tmp_path / 'garbage').write_bytes(b'\x00\x9fno file of any kind')
+    (tmp_path / 'fault.py').write_text('1 / 0')
+    torch.save(dict(a=[1, 2]), tmp_path / 'odd.pth')
+    before, threads = signal.getsignal(signal.SIGTERM), torch.get_num_threads()
+    yield
+    signal.signal(signal.SIGTERM, before)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(('tool', 'at', 'wrong'), cases())
+def test_it_is_one_line_and_status_2(tool, at, wrong, checkpoint, monkeypatch, capsys):
+    right = {CONFIG: TOY, CHECKPOINT: checkpoint, FILE: TOY, FOLDER: TOY.parent, OUT: 'out'}
+    call = [str(right.get(part, part)).replace(OUT, 'out') for part in CALLS[tool]]
+    call[at] = wrong
+    monkeypatch.setattr(sys, 'argv', [tool, *call])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(TOOLS / tool), run_name='__main__')
+    said = capsys.readouterr()
+    assert stop.value.code == 2, said.err
+    assert [line.startswith('error: ') for line in said.err.splitlines()].count(True) == 1
+    assert 'Traceback' not in said.out + said.err
+
+
+def test_no_tool_is_left_out():
+    tools = {str(path.relative_to(TOOLS)) for path in TOOLS.rglob('*.py')}
+    assert tools - set(CALLS) == {'launch_processes.py'}  # which is torch's
