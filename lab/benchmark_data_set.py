@@ -12,6 +12,7 @@ import argparse
 import gc
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -155,7 +156,9 @@ def main() -> None:
             row = {'samples': count}
             # A process each: what one has freed would hide what the next takes.
             for measure in (measure_infos, measure_sampler):
-                with ProcessPoolExecutor(1, context) as pool:
+                # Ctrl-C is for this process.
+                with ProcessPoolExecutor(1, context, initializer=signal.signal,
+                                         initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
                     row.update(pool.submit(measure, count).result())
             rows.append(row)
         formats = dict.fromkeys(COLUMNS, '.0f') | {'samples': ''} | dict.fromkeys(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import math
 import shutil
@@ -114,11 +115,12 @@ def member_parts(name: str) -> tuple[str, ...]:
     """Split the relative path of a member into parts.
 
     Raises:
-        InputError: The path is absolute or leaves the folder on any operating system.
+        InputError: The path is absolute, leaves the folder on any operating system, or holds a
+            zero byte.
     """
     # Windows rules are the strictest: both slashes, drives, hosts.
     path = PureWindowsPath(name)
-    if path.anchor or '..' in path.parts or not path.parts:
+    if path.anchor or '..' in path.parts or not path.parts or '\0' in name:
         raise InputError(f'member {name!r} of the archive lies outside its folder: it is not '
                          'unpacked')
     return path.parts
@@ -136,7 +138,7 @@ def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -
         Number of bytes written.
 
     Raises:
-        InputError: A file and a folder have the same path.
+        InputError: A file and a folder have the same path, or the name is too long.
     """
     written = 0
     try:
@@ -149,5 +151,11 @@ def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -
                 written += file.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f'{path}: the archive has a file and a folder of this name: it is not '
+                         'unpacked') from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f'{path.name[:40]}... of the archive is a name of {len(str(path))} '
+                         'characters with its folder, more than the system takes: it is not '
                          'unpacked') from error
     return written
