@@ -166,7 +166,7 @@ def test_out_of_memory_is_not_an_unreadable_image(tmp_path, monkeypatch):
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr('amt_mm.datasets.fast_crop.encoded', fail)
+    monkeypatch.setattr('amt_mm.datasets.fast_crop.open_jpeg', fail)
     with pytest.raises(MemoryError):
         replacing(images_of(write_folder(tmp_path / 'images')), tmp_path / 'run')[0]
 
@@ -195,10 +195,10 @@ def test_batches_of_a_staged_data_set(tmp_path, pipeline, count):
 def test_a_failure_that_no_sample_repeats_is_raised(tmp_path, monkeypatch):
     dataset = StagedDataset(images_of(write_folder(tmp_path / 'images')))
 
-    def fail(indices):
+    def fail(self, indices):
         raise UnreadableImage('once')
 
-    monkeypatch.setattr(dataset, '__getitems__', fail, raising=False)
+    monkeypatch.setattr(StagedDataset, '__getitems__', fail)
     with pytest.raises(UnreadableImage, match='once'):
         replacing(dataset, tmp_path / 'run').__getitems__([0, 1])
 
