@@ -125,7 +125,7 @@ def test_maps_beside_the_checkpoint_are_copied_once_and_verified(tmp_path, ranks
 
 
 @pytest.mark.parametrize(('case', 'line'), [
-    ('gone', 'which are not in'), ('other', 'not the saliency maps that'),
+    ('gone', 'which are not in'), ('other', 'not the saliency maps of the checkpoint'),
     ('damaged', 'samples 16 to 23 are damaged'), ('data set', 'another data set')])
 def test_maps_that_cannot_be_restored_stop_all(tmp_path, ranks, case, line):
     path = write(tmp_path / 'saliency/epoch_3.amtmap')
