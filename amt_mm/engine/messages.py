@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import traceback
@@ -23,6 +24,7 @@ from .jobs import RunError
 
 # After Ctrl-C, of tools that leave alone what is finished.
 GOES_ON = 'the same command goes on where it stopped'
+_STDOUT = 1
 _MMENGINE, _OURS = Path(mmengine.__file__).parent, Path(__file__).parents[1]
 
 
@@ -147,12 +149,12 @@ def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoRetur
 
 def _reader_has_gone() -> bool:
     """Whether nobody reads what we print, as after `head`; then nothing more is."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    gone = any(event & select.POLLERR for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return gone
 
 
 def _refused(error: OSError) -> str:

@@ -13,6 +13,7 @@ import argparse
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -153,7 +154,9 @@ def main() -> None:
             row = {'samples': count}
             # A process each: what one has freed would hide what the next takes.
             for measure in (measure_infos, measure_sampler):
-                with ProcessPoolExecutor(1, context) as pool:
+                # Ctrl-C is for this process.
+                with ProcessPoolExecutor(1, context, initializer=signal.signal,
+                                         initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
                     row.update(pool.submit(measure, count).result())
             rows.append(row)
         formats = dict.fromkeys(COLUMNS, '.0f') | {'samples': ''} | dict.fromkeys(

@@ -188,7 +188,9 @@ def read(path: Path, header: MapHeader, processes: int, bar: tqdm) -> dict:
     row['verify'] = seconds(lambda: verify(path, 0, 1))
     bar.update(header.num_samples)
     context = multiprocessing.get_context('fork')
-    with ProcessPoolExecutor(processes, context) as pool:
+    # Ctrl-C is for this process.
+    with ProcessPoolExecutor(processes, context, initializer=signal.signal,
+                             initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         list(pool.map(time.sleep, [.1] * processes))  # all are there
         row['shared'] = seconds(lambda: list(pool.map(
             verify, [path] * processes, range(processes), [processes] * processes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import math
 import shutil
@@ -115,11 +116,12 @@ def member_parts(name: str) -> tuple[str, ...]:
     """Parts of a member's relative path.
 
     Raises:
-        InputError: The path is absolute or leaves its folder, read as on any system.
+        InputError: The path is absolute or leaves its folder, read as on any system, or is
+            none (a zero byte).
     """
     # Windows' reading is the strictest: both slashes, drives, hosts.
     path = PureWindowsPath(name)
-    if path.anchor or '..' in path.parts or not path.parts:
+    if path.anchor or '..' in path.parts or not path.parts or '\0' in name:
         raise InputError(f'member {name!r} of the archive lies outside its folder: it is not '
                          'unpacked')
     return path.parts
@@ -137,7 +139,8 @@ def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -
         Bytes written.
 
     Raises:
-        InputError: A file stands where a folder is to be, or a folder for a file.
+        InputError: A file stands where a folder is to be, or a folder for a file; or the
+            name is too long.
     """
     written = 0
     try:
@@ -150,5 +153,11 @@ def write_member(path: Path, content: BinaryIO | None, most: float = math.inf) -
                 written += file.write(block)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f'{path}: the archive has a file and a folder of this name: it is not '
+                         'unpacked') from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise InputError(f'{path.name[:40]}... of the archive is a name of {len(str(path))} '
+                         'characters with its folder, more than the system takes: it is not '
                          'unpacked') from error
     return written

@@ -65,6 +65,23 @@ def test_no_member_leaves_its_folder(tmp_path, kind, name):
     assert not list(tmp_path.rglob('*evil*'))
 
 
+@pytest.mark.parametrize('kind', ['tar.gz', 'zip'])
+@pytest.mark.parametrize('name', ['n' * 256, '\u00e9' * 128, '/'.join(['n' * 250] * 17)])
+def test_a_name_that_is_too_long_is_refused(tmp_path, kind, name):
+    archive = write(tmp_path, kind, {**FILES, f'set/{name}': b'', 'set/z': b''})
+    with pytest.raises(InputError, match='more than the system takes') as caught:
+        unpack(archive, 'set', tmp_path / 'root')
+    assert len(str(caught.value)) < 200 and list((tmp_path / 'root').iterdir()) == []
+
+
+def test_a_zero_byte_in_a_name_is_refused(tmp_path):
+    info = tarfile.TarInfo('set/x')
+    info.pax_headers = {'path': 'set/x\0y'}
+    archive = write_tar(tmp_path / 'a.tar', FILES, extra=[info])
+    with pytest.raises(InputError, match='lies outside its folder'):
+        unpack(archive, 'set', tmp_path / 'root')
+
+
 def link(kind):
     info = tarfile.TarInfo('set/link')
     info.type, info.linkname = kind, '../../..'
