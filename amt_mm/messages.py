@@ -23,6 +23,7 @@ from .printable import printable
 
 # What a tool that keeps finished work says after Ctrl-C.
 GOES_ON = 'the same command continues where it stopped'
+_STDOUT = 1
 _MMENGINE, _OURS = Path(mmengine.__file__).parent, Path(__file__).parent
 
 
@@ -154,10 +155,10 @@ def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoRetur
 def _reader_has_gone() -> bool:
     """Whether nobody reads what we print, as after `head`; then nothing more is printed."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    poll.register(_STDOUT, 0)
     gone = any(event & select.POLLERR for _, event in poll.poll(0))
     if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
     return gone
 
 

@@ -113,19 +113,23 @@ with one_line_errors('go on'):
 '''
 
 
-def test_ctrl_c_is_a_line_and_ends_the_process_by_the_signal():
-    """So that a shell, which looks for that, ends the loop that started it."""
-    done = subprocess.run(
-        [sys.executable, '-c', TOOL.format('os.kill(os.getpid(), signal.SIGINT)')],
-        capture_output=True, text=True)
-    assert done.stderr == 'interrupted: go on\n' and done.returncode == -signal.SIGINT
+def in_a_shell(code, after=''):
+    return subprocess.run(['bash', '-c', f'"$0" -c "$1" {after}', sys.executable,
+                           TOOL.format(code)], capture_output=True, text=True,
+                          start_new_session=True)
+
+
+def test_ctrl_c_is_a_line_and_ends_the_loop_of_a_script():
+    """As a terminal does it, to the shell and to what it runs."""
+    done = in_a_shell('os.killpg(0, signal.SIGINT)', '; echo goes on')
+    assert done.stderr.splitlines()[-1] == 'interrupted: go on'
+    assert 'Traceback' not in done.stderr and 'goes on' not in done.stdout
+    assert done.returncode == -signal.SIGINT
 
 
 def test_a_reader_that_has_gone_is_no_fault():
-    done = subprocess.run(
-        ['bash', '-c', '"$0" -c "$1" | head -1; echo ${PIPESTATUS[0]}', sys.executable,
-         TOOL.format('[print(i) for i in range(99999)]')], capture_output=True, text=True)
-    assert done.stdout.split()[-2:] == ['0', '141'] and 'BrokenPipe' not in done.stderr
+    done = in_a_shell('[print(i) for i in range(99999)]', '| head -1; echo ${PIPESTATUS[0]}')
+    assert done.stdout.split()[-1] == '141' and 'BrokenPipe' not in done.stderr
 
 
 def test_a_pipe_that_breaks_elsewhere_is_a_fault():

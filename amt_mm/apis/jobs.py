@@ -87,7 +87,8 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
 def stopping_children() -> Iterator[None]:
     """Terminate the running tools if this process is told to terminate.
 
-    They save, and this process waits for that; a second Ctrl-C ends all at once.
+    They save, and this process waits for that. A second Ctrl-C ends it at once, and in a
+    terminal, which tells all processes, them too.
 
     Raises:
         KeyboardInterrupt: After Ctrl-C, when they have ended.
@@ -95,11 +96,13 @@ def stopping_children() -> Iterator[None]:
     told = []
 
     def end(number: int, _) -> None:
-        again = told.count(signal.SIGINT) and number == signal.SIGINT
         told.append(number)
         _stopping.set()
         for process in list(_running):
-            process.kill() if again else process.terminate()
+            process.terminate()
+        if number == signal.SIGINT:
+            # The next one must be heard where this process waits for a pipe to close.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Unlike KeyboardInterrupt, it lets `Popen` wait for its process.
         sys.exit(128 + number)
 
@@ -108,7 +111,7 @@ def stopping_children() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        if told and told[-1] == signal.SIGINT:
+        if signal.SIGINT in told:
             raise KeyboardInterrupt from None
         raise
     finally:
@@ -173,14 +176,12 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
 def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
     if _stopping.is_set():
         raise RunError('the series was stopped before this run started')
-    process = subprocess.Popen(command, **options)
-    # Until it has ended, not only while it is attended to: it may have to be killed.
-    _running.add(process)
-    try:
-        with process:
+    with subprocess.Popen(command, **options) as process:
+        _running.add(process)
+        try:
             yield process
-    finally:
-        _running.discard(process)
+        finally:
+            _running.discard(process)
 
 
 def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Path,

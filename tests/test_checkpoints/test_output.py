@@ -13,7 +13,7 @@ def test_it_makes_the_folder_and_leaves_nothing(tmp_path):
     assert [path.name for path in tmp_path.rglob('*')] == ['a', 'b']
 
 
-@pytest.mark.parametrize('name', ['file/table', 'loop/table', f'{"n" * 300}/table', 'n' * 300])
+@pytest.mark.parametrize('name', ['file/table', 'loop/table', f'{"n" * 300}/table'])
 def test_what_the_system_refuses_is_named(tmp_path, name):
     (tmp_path / 'file').touch()
     os.symlink(tmp_path / 'loop', tmp_path / 'loop')

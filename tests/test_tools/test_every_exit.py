@@ -5,22 +5,27 @@ import signal
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from toy_study import write_study
 
 from amt_mm.apis import comparison
+from amt_mm.saliency import SaliencyWriter
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parents[1] / 'test_lab/toy_training.py'
 # What stands for an argument; the rest is given as it is.
-CONFIG, CHECKPOINT, FILE, FOLDER, OUT = '<config>', '<checkpoint>', '<file>', '<folder>', '<out>'
+CONFIG, CHECKPOINT, FOLDER, OUT = '<config>', '<checkpoint>', '<folder>', '<out>'
+STUDY, SCORES, MAPS, FILE = '<study>', '<scores>', '<maps>', '<file>'
 CALLS = {
     'tools/train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
     'tools/test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
-    'lab/study/__main__.py': [FILE, '--work-dir', OUT],
+    'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
     'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
     'tools/dataset_tools/pack_dataset.py': [FOLDER, OUT],
@@ -30,10 +35,10 @@ CALLS = {
     'lab/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
     'lab/benchmark_store.py': ['--samples', '9', '--out', OUT],
     'lab/cost_table.py': [CONFIG, '--out', OUT],
-    'tools/analysis_tools/detection_table.py': [FILE, '--out', OUT],
+    'tools/analysis_tools/detection_table.py': [SCORES, '--out', OUT],
     'lab/distillation_step.py': [CONFIG, '--out', OUT],
     'lab/kill_and_resume.py': [CONFIG, '--work-dir', OUT],
-    'tools/analysis_tools/map_statistics.py': [FOLDER, '--out', OUT],
+    'tools/analysis_tools/map_statistics.py': [MAPS, '--draws', '2', '--out', OUT],
     'tools/analysis_tools/masked_accuracy.py': [CONFIG, CHECKPOINT, '--out', OUT],
     'lab/memory_table.py': [CONFIG],
     'lab/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
@@ -44,8 +49,8 @@ CALLS = {
 WRONG = {
     CONFIG: ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300],
     CHECKPOINT: ['nowhere.pth', 'folder', 'garbage', 'empty', 'odd.pth'],
-    FILE: ['nowhere', 'folder', 'garbage'],
-    FOLDER: ['nowhere', 'garbage', 'folder'],
+    **dict.fromkeys((STUDY, SCORES, FILE), ['nowhere', 'folder', 'garbage']),
+    **dict.fromkeys((FOLDER, MAPS), ['nowhere', 'garbage', 'folder']),
     OUT: ['garbage/below', '/proc/nowhere/below', f'{"n" * 300}/below'],
 }
 
@@ -60,11 +65,24 @@ def cases():
 
 
 @pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp('trained') / 'a.pth'
+def right(tmp_path_factory):
+    """What each kind of argument is, where it is right."""
+    folder = tmp_path_factory.mktemp('right')
     model = comparison.build_model(comparison.resolved(str(TOY)))
-    torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=model.state_dict()), path)
-    return path
+    torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=model.state_dict()), folder / 'a.pth')
+    chance = np.random.default_rng(0)
+    (folder / 'maps').mkdir()
+    for name in ('images/a', 'images/b'):
+        (folder / name).mkdir(parents=True)
+        for i in range(4):
+            cv2.imwrite(str(folder / name / f'{i}.png'), chance.integers(0, 255, (70, 90, 3)))
+    writer = SaliencyWriter(folder / 'maps/epoch_1.amtmap', 3, (5, 7), 'x', 1)
+    writer.write(torch.arange(3), torch.rand(3, 35))
+    writer.commit()
+    (folder / 'scores.json').write_text('{"coco/bbox_mAP": 0.3}')
+    return {CONFIG: TOY, CHECKPOINT: folder / 'a.pth', FOLDER: folder / 'images',
+            STUDY: write_study(folder), SCORES: folder / 'scores.json', MAPS: folder / 'maps',
+            FILE: TOY, OUT: 'out'}
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +102,7 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('tool', 'at', 'wrong'), cases())
-def test_it_is_one_line_and_status_2(tool, at, wrong, checkpoint, monkeypatch, capsys):
-    right = {CONFIG: TOY, CHECKPOINT: checkpoint, FILE: TOY, FOLDER: TOY.parent, OUT: 'out'}
+def test_it_is_one_line_and_status_2(tool, at, wrong, right, monkeypatch, capsys):
     call = [str(right.get(part, part)).replace(OUT, 'out') for part in CALLS[tool]]
     call[at] = wrong
     monkeypatch.setattr(sys, 'argv', [tool, *call])
