@@ -125,7 +125,8 @@ def _without_interrupts(kind: type[BaseException], error: BaseException,
 def _printable_output() -> Iterator[None]:
     """Whatever names of files hold, print and log it; a log that cannot be written ends all."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors='backslashreplace')
+        if hasattr(stream, 'reconfigure'):  # of a notebook, or redirected
+            stream.reconfigure(errors='backslashreplace')
     before = logging.getLogRecordFactory(), logging.Handler.handleError
     logging.setLogRecordFactory(_PrintableRecord)
     logging.Handler.handleError = _raise_again
@@ -144,9 +145,11 @@ class _PrintableRecord(logging.LogRecord):
         return printable(super().getMessage())
 
 
-def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> NoReturn:
+def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> None:
     # In place of a traceback for each line.
     error = sys.exc_info()[1]
+    if isinstance(error, ValueError):
+        return  # the stream was closed
     if isinstance(error, OSError) and error.filename is None:
         error.filename = getattr(handler, 'baseFilename', None)
     raise error

@@ -7,6 +7,7 @@ paper's .45/.40 that makes 15 masked, 14 thrown and 6 visible; in the warm-up 26
 import copy
 import itertools
 import os
+import signal
 from types import SimpleNamespace
 
 # Before torch is loaded. Toys are faster on one thread, and a forked process hangs in the pool of
@@ -29,6 +30,9 @@ from mmengine.visualization import Visualizer
 from mmpretrain.registry import MODELS
 
 from amt_mm.engine import OverlayRunner
+
+# A shell's job in the background ignores Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CROP = (40, 56)
 PATCH = 8

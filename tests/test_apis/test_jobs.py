@@ -140,7 +140,7 @@ def series(folder, code):
     (folder / 'train.py').write_text('import os, signal, sys, time\n' + textwrap.dedent(code))
     return subprocess.Popen([sys.executable, '-c', f'''
 from pathlib import Path
-from amt_mm.engine import jobs, launch
+from amt_mm.apis import jobs, launch
 jobs.tools_folder = lambda: Path({str(folder)!r})
 with launch.one_line_errors(launch.GOES_ON), jobs.stopping_children():
     jobs.run_tool('train', [], [], Path({str(folder)!r}), show=['pid'])
@@ -171,7 +171,7 @@ def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, ti
         errors = process.communicate(timeout=60)[1]
     assert process.returncode == -signal.SIGINT
     assert saved.is_file() is (times == 1)
-    said = 'interrupted: the same command goes on where it stopped'
+    said = 'interrupted: the same command continues where it stopped'
     assert (errors.splitlines()[-1:] == [said]) is (times == 1)
     assert 'Traceback' not in errors and not os.path.exists(f'/proc/{child}')
 

@@ -128,7 +128,7 @@ def test_the_brightest_patch_has_the_largest_weight(preprocessor, flip):
     rows, columns = CROP[0] // PATCH, CROP[1] // PATCH
     for cell in range(35):
         packed = [crop_of_bright_block(cell, flip, seed) for seed in range(4)]
-        weights = preprocessor.weights([p['data_samples'] for p in packed], (rows, columns))
+        weights = preprocessor.look_up_weights([p['data_samples'] for p in packed], (rows, columns))
         for data, row in zip(packed, weights, strict=True):
             light = data['inputs'].float().mean(dim=0)
             light = light.reshape(rows, PATCH, columns, PATCH).mean(dim=(1, 3)).flatten()
@@ -153,4 +153,4 @@ def test_weights_require_what_the_transforms_record(preprocessor):
     data = crop_of_bright_block(3, RandomFlip(prob=1.), seed=0)
     del data['data_samples'].crop_box
     with pytest.raises(InputError, match='crop_box'):
-        preprocessor.weights([data['data_samples']], (5, 6))
+        preprocessor.look_up_weights([data['data_samples']], (5, 6))

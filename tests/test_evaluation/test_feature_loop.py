@@ -167,7 +167,7 @@ def test_images_without_labels_and_backbones_without_tokens_are_named(run, toy_i
 @pytest.mark.parametrize('kind', ['KNNTestLoop', 'LowShotTestLoop'])
 def test_other_classes_among_the_test_images_are_refused_before_encoding(run, kind):
     parts = [LabelledImages([0, 1], metainfo=dict(classes=['a', name])) for name in 'bc']
-    with pytest.raises(InputError, match=f'{kind}: .*b only among the training images; c only'):
+    with pytest.raises(InputError, match=f'{kind}: .*b only in the training set; c only in'):
         run(kind, *parts).test_loop  # noqa: B018  (builds the loop)
 
 

@@ -105,7 +105,7 @@ def test_impossible_folds_are_refused(cfg, folds):
 
 def test_test_images_of_other_classes_are_refused(cfg):
     cfg.probe.test.metainfo = dict(classes=list('abcdefghij'))
-    with pytest.raises(InputError, match='probe: training and test images are of different cla'):
+    with pytest.raises(InputError, match='probe: training and test set have different cla'):
         judge(Oracle(knows=False), cfg)
 
 

@@ -50,13 +50,13 @@ def runner(work_dir, load_from=None):
 @pytest.fixture
 def compared(monkeypatch):
     """Blocks that were compared with the table, by all ranks."""
-    blocks, original = [], SaliencyStore._compare
+    blocks, original = [], SaliencyStore._check_block
 
     def spy(store, block, content):
         blocks.append(block)
         original(store, block, content)
 
-    monkeypatch.setattr(SaliencyStore, '_compare', spy)
+    monkeypatch.setattr(SaliencyStore, '_check_block', spy)
     return blocks
 
 

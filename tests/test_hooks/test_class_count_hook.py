@@ -45,5 +45,5 @@ def test_validation_images_of_other_classes_are_refused_before_training():
     both.val_dataloader = SimpleNamespace(dataset=dataset)
     ClassCountHook().before_train(both)  # nothing is validated
     both.val_loop = object()
-    with pytest.raises(InputError, match='val_dataloader: .*c only among the training images; x '):
+    with pytest.raises(InputError, match='val_dataloader: .*c only in the training set; x '):
         ClassCountHook().before_train(both)

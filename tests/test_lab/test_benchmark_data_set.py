@@ -87,7 +87,7 @@ def test_costs_of_a_sample():
 
 def test_the_table(tool, monkeypatch, tmp_path, capsys):
     class Here:
-        def __init__(self, *_):
+        def __init__(self, *_, **__):
             pass
 
         def __enter__(self):
