@@ -108,6 +108,7 @@ def main() -> None:
         if args.dry_run:
             print(overview(selected, done, work_dir))
             return
+        launch.require_writable(work_dir / 'runs.jsonl')
         if args.table and (args.recipes or args.datasets or args.seeds):
             part = {run.name for run in select(every, study, args, always=study.baseline)}
             write_part([record for name, record in done.items() if name in part], study, work_dir)

@@ -86,12 +86,12 @@ def test_a_config_that_cannot_be_evaluated_is_refused_before_training(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
-def test_failed_training_is_an_error(tmp_path):
+def test_failed_training_is_an_error(tmp_path, monkeypatch):
     config = str(jobs.configs_folder() / QUICKSTART)
+    (tmp_path / 'train.py').write_text('1 / 0')
+    monkeypatch.setattr(jobs, 'tools_folder', lambda: tmp_path)
     with pytest.raises(RuntimeError, match='train.log'):
-        comparison.run(config, 0, tmp_path, {
-            **TINY, 'train_dataloader.dataset.num_samples': 4, 'train_dataloader.drop_last': True},
-            show=())
+        comparison.run(config, 0, tmp_path, TINY, show=())
     assert not (tmp_path / 'result.json').exists()
 
 
