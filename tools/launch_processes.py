@@ -143,7 +143,7 @@ def main() -> None:
         status = status_of(error)
         if status > 128:
             print(f'error: a training process was killed by {signal.Signals(status - 128).name} '
-                  '(SIGKILL: most likely the machine ran out of memory); go on with --resume',
+                  '(by SIGKILL most likely as the machine ran out of memory); go on with --resume',
                   file=sys.stderr)
         elif status not in EXPLAINED:
             print(error, file=sys.stderr)
