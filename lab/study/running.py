@@ -109,7 +109,7 @@ def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
                 after_each()
                 continue
             failed[run.name] = str(error)
-            if not isinstance(error, (InputError, RunError)):
+            if not isinstance(error, (InputError, RunError, OSError)):
                 # A bug ends this run alone, too.
                 failed[run.name] = f'{type(error).__name__}: {error}'
                 tqdm.write(''.join(traceback.format_exception(error)).rstrip())
