@@ -21,8 +21,8 @@ def study(*arguments):
 def test_a_study_is_ended_gone_on_with_and_compared(tmp_path):
     file, out = write_study(tmp_path, datasets=['a'], seeds=[0], recipes={
         **RECIPES,
-        # Refused by training; planning does not look at batches.
-        'broken': dict(overlay=RANDOM, options={'train_dataloader.batch_size': 0})},
+        # Refused by training; planning does not look at samplers.
+        'broken': dict(overlay=RANDOM, options={'train_dataloader.sampler.type': 'Nope'})},
         options={'train_cfg.max_epochs': 12}), tmp_path / 'out'
     random = out / 'a/random/seed_0'
     with started(STUDY, file, '--work-dir', out) as process:

@@ -101,7 +101,7 @@ def place(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(('tool', 'at', 'wrong'), cases())
+@pytest.mark.parametrize(('tool', 'at', 'wrong'), list(cases()))
 def test_it_is_one_line_and_status_2(tool, at, wrong, right, monkeypatch, capsys):
     call = [str(right.get(part, part)).replace(OUT, 'out') for part in CALLS[tool]]
     call[at] = wrong
