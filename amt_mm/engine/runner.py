@@ -120,12 +120,13 @@ class OverlayRunner(Runner):
                 stack.enter_context(watchdog.watching(dead_worker))
                 return super().train()
         except Exception as error:
+            # At once, since it keeps torch from raising again in what follows.
+            line = None if isinstance(error, InputError) else worker_failure(error)
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
                     hook.restore()
             if lost_connection(error):
                 watchdog.hurry(_LOST)
-            line = None if isinstance(error, InputError) else worker_failure(error)
             if line is None:
                 raise
             raise InputError(line) from error

@@ -73,6 +73,16 @@ def worker_failure(error: BaseException) -> str | None:
     Returns:
         None where no worker died or hung.
     """
+    try:
+        return _failure(error)
+    except RuntimeError as again:
+        # Torch's handler of SIGCHLD raises in the main thread wherever that is, here too.
+        if 'DataLoader worker' not in str(again):
+            raise
+        return _failure(again)
+
+
+def _failure(error: BaseException) -> str | None:
     texts = [str(each) for each in _chain(error)]
     handler = None
     if current_thread() is main_thread():

@@ -66,8 +66,9 @@ def failure(dataset, tmp_path, workers=2, timeout=0, batch_size=1):
             time.sleep(.01)
     except (RuntimeError, OSError, EOFError) as error:
         line = worker_failure(error)
-    # Here the loader goes, with its workers.
-    del loader
+    finally:
+        # Here the loader goes, with its workers, which else the tests behind would find dead.
+        del loader, made
     assert time.monotonic() - begin < 20 and '\n' not in line
     return line
 
