@@ -53,7 +53,7 @@ def lost_connection(error: BaseException) -> bool:
 
 
 @contextmanager
-def one_line_errors(interrupted: str = 'the same command begins anew') -> Iterator[None]:
+def one_line_errors(interrupted: str = 'the same command starts over') -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
 
     So does what the system refuses (a full disk, a folder that is gone), and a setting that

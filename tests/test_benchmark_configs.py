@@ -9,7 +9,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
-from amt_mm.apis.protocols import find_config, protocol_of
+from amt_mm.apis.evaluation import find_config, protocol_of
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.config import apply_overlay
 from amt_mm.evaluation.paper import TABLE_1

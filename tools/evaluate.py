@@ -85,7 +85,7 @@ if __name__ == '__main__':
 
 from tqdm import tqdm
 
-from amt_mm.apis import launch, protocols
+from amt_mm.apis import evaluation, launch
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.errors import InputError
@@ -116,7 +116,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
                 options = {**options, 'overlay.image_size': args.image_size}
             # Protocols that do not train give the same result with every seed.
             for seed in args.seeds if PROTOCOLS[protocol].trains else args.seeds[:1]:
-                cfg = protocols.adapt_config(config, pretraining, {
+                cfg = evaluation.adapt_config(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 launch.enter_encoder(cfg, args.encoder)
                 name = '_'.join(label.lower().replace('+', ' ').replace('/', '-').split())
@@ -125,13 +125,13 @@ def plan(args: argparse.Namespace) -> list[dict]:
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
                     checkpoint=checkpoint, folder=folder / f'seed_{seed}',
                     paper=pretraining.row if data in args.data else None))
-    protocols.check_known(args.cfg_options, sorted(configs))
+    evaluation.check_known(args.cfg_options, sorted(configs))
     folders = Counter(run['folder'] for run in runs)
     for run in runs:
         if folders[run['folder']] > 1:
             raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '
                              'and labels different names')
-        protocols.check_images(run['config'])
+        evaluation.check_images(run['config'])
     return runs
 
 
@@ -150,7 +150,7 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
     if args.configs:
         for config in args.configs:
             launch.require_file(config, 'config')
-        return [(path.stem.rpartition('_')[2], protocols.protocol_of(path), path, {})
+        return [(path.stem.rpartition('_')[2], evaluation.protocol_of(path), path, {})
                 for path in map(Path, args.configs)]
     chosen = []
     for data, protocol in itertools.product(args.data, args.protocols):
@@ -158,8 +158,8 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
         if data not in DATA:
             # The slash marks a folder, which may have the name of a public data set.
             name, shown = 'folder', f'{Path(data).absolute().name}/'
-            images = protocols.folder_options(data)
-        config, options = protocols.find_config(protocol, name, pretraining)
+            images = evaluation.folder_options(data)
+        config, options = evaluation.find_config(protocol, name, pretraining)
         chosen.append((shown, protocol, config, {**options, **images}))
     return chosen
 
@@ -173,7 +173,7 @@ def main() -> None:
         launch.require_writable(args.work_dir / 'table.md')
 
         def one(run: dict) -> None:
-            metrics = protocols.evaluate(
+            metrics = evaluation.evaluate(
                 run['config'], run['checkpoint'], run['folder'], args.processes,
                 threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else SHOWN)
             results.append({**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol',

@@ -1,4 +1,4 @@
-"""OverlayRunner: MMEngine's runner with overlays, the hooks and the loops of the house."""
+"""OverlayRunner: MMEngine's runner with overlays and the hooks and loops of amt_mm."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _LOST = 15
 
 @RUNNERS.register_module()
 class OverlayRunner(Runner):
-    """MMEngine's runner with overlays, the hooks and loops of the house, and whole checkpoints.
+    """MMEngine's runner with overlays, hooks and loops of amt_mm, and whole checkpoints.
 
     Training loops of MMEngine are replaced by ours, and samples are seeded one by one, so
     that a resumed run equals an unbroken one: see :mod:`amt_mm.engine.train_loops`.
@@ -212,7 +212,8 @@ class OverlayRunner(Runner):
             folder = self._checkpoint_folder()
             found = from_rank0(lambda: newest_whole(self.work_dir, warn, folder))
             if found is None:
-                warn(f'no checkpoint in {self.work_dir} to go on from: this run starts anew')
+                warn(f'no checkpoint in {self.work_dir} to resume from: training starts from '
+                     'the beginning')
             self._load_from, self._resume = found and str(found), found is not None
         elif self._load_from is not None and Path(self._load_from).is_file():
             from_rank0(lambda: check_checkpoint(self._load_from))

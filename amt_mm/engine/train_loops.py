@@ -184,7 +184,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
             return self._epoch, batch
         self.runner.logger.warning(
             'The checkpoint does not say where in its epoch it was saved, and an epoch has '
-            f'another number of batches now: epoch {self._epoch + 1} begins anew')
+            f'another number of batches now: epoch {self._epoch + 1} starts again')
         return self._epoch, 0
 
     def _go_to(self, number: int, batch: int) -> None:

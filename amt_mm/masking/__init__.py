@@ -6,12 +6,13 @@ that is revealed. *Saliency* has one value per token of the whole image, *weight
 the crop.
 """
 
+from .amt import AMTMaskGenerator
 from .annealed import AnnealedMaskGenerator
 from .attmask import AttMaskGenerator, rank_attmask
 from .block import BlockMaskGenerator, rank_by_blocks
 from .crop_masking import CropMasking
 from .gather import patch_grid, patchify, place_tokens, take_tokens, unpatchify
-from .generators import AMTMaskGenerator, MaskGenerator, RandomMaskGenerator
+from .generators import MaskGenerator, RandomMaskGenerator
 from .grid import GridMaskGenerator
 from .hint import reveal_hints
 from .low_attended import LowAttendedMaskGenerator

@@ -7,7 +7,7 @@ from torch import Tensor
 from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 
-from .generators import AMTMaskGenerator
+from .amt import AMTMaskGenerator
 
 
 class AnnealedMaskGenerator(AMTMaskGenerator):

@@ -51,7 +51,7 @@ class AttMaskGenerator(MaskGenerator):
     attended tokens. The next ones in the ranking are thrown.
 
     Args:
-        variant: Strategy: ``'high'``, ``'hint'`` or ``'low'``, see :func:`rank_attmask`.
+        strategy: ``'high'``, ``'hint'`` or ``'low'``, see :func:`rank_attmask`.
         mask_ratio: Share of masked tokens. Defaults to .75, as in MAE.
         throw_ratio: Share of thrown tokens. Defaults to 0.
         warmup_mask_ratio: Share masked at random before the first refresh. Defaults to .75, as in
@@ -62,16 +62,16 @@ class AttMaskGenerator(MaskGenerator):
         **kwargs: See :class:`~amt_mm.masking.generators.MaskGenerator`.
 
     Raises:
-        InputError: ``variant`` is unknown, ``show`` exceeds ``mask_ratio``, or the ratios are
+        InputError: ``strategy`` is unknown, ``show`` exceeds ``mask_ratio``, or the ratios are
             impossible.
     """
 
-    def __init__(self, variant: str = 'high', mask_ratio: float = 0.75, throw_ratio: float = 0.0,
+    def __init__(self, strategy: str = 'high', mask_ratio: float = 0.75, throw_ratio: float = 0.0,
                  warmup_mask_ratio: float = 0.75, show: float = 0.1, **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
-        check_choice('variant', variant, STRATEGIES)
+        check_choice('strategy', strategy, STRATEGIES)
         check_hint_pool(show, mask_ratio)
-        self.variant = variant
+        self.strategy = strategy
         self.show = show
 
     def guided_plan(self, weights: Tensor, units: tuple[int, int],
@@ -80,4 +80,5 @@ class AttMaskGenerator(MaskGenerator):
         num_units = units[0] * units[1]
         pool_size = math.floor(num_units * self.show)
         num_hints = math.floor(num_units * self.show * self.mask_ratio)
-        return self.cut(rank_attmask(weights, self.variant, pool_size, num_hints, generator), units)
+        order = rank_attmask(weights, self.strategy, pool_size, num_hints, generator)
+        return self.cut(order, units)

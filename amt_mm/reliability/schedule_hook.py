@@ -16,7 +16,7 @@ from .schedules import differences, play, settings
 
 # Of the differences, so many are named.
 _SHOWN = 4
-_ANEW = 'or begin anew from its weights by --cfg-options load_from=CHECKPOINT'
+_ANEW = 'or start again from its weights with --cfg-options load_from=CHECKPOINT'
 
 
 @HOOKS.register_module()
@@ -66,12 +66,12 @@ class ScheduleHook(Hook):
             changes += differences(_flat(runner.param_schedulers), _groups(runner),
                                    _flat(checkpoint.get('param_schedulers')), saved)
         else:
-            changes.append('no state of the optimizer, which begins anew')
+            changes.append('no optimizer state; the optimizer starts fresh')
         self._changed = bool(changes)
         if meta[counter] >= last:
             line = f'nothing is left to train: train_cfg.{name}={last}, {meta[counter]} are done'
             if meta[counter] > last or changes:
-                raise InputError(f'{line}; ask for more, or train anew in another --work-dir')
+                raise InputError(f'{line}; set a larger number, or train in another --work-dir')
             runner.logger.warning(line)
         if changes:
             _take_new(runner, checkpoint, saved, changes)

@@ -280,4 +280,4 @@ def test_a_named_one_that_is_damaged_is_refused(guided, broken_off, resume):
 def test_without_checkpoints_the_run_starts_from_scratch_with_a_warning(guided, capsys):
     runner = guided('fresh', resume=True)
     runner.load_or_resume()
-    assert runner.epoch == 0 and 'this run starts anew' in capsys.readouterr().err
+    assert runner.epoch == 0 and 'training starts from the beginning' in capsys.readouterr().err

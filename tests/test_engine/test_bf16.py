@@ -117,3 +117,20 @@ def test_a_gpu_without_bf16_is_refused(toy_mae, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Old One')
     with pytest.raises(InputError, match='Old One has no bfloat16'):
         BF16OptimWrapper(optimizer=torch.optim.AdamW(toy_mae().parameters()))
+
+
+@pytest.mark.parametrize(('name', 'there', 'warned'), [
+    ('avx512_bf16', True, False), ('amx_bf16', True, False), ('bf16', True, False),
+    ('avx512_bf16', False, True), ('avx2', True, True)])
+def test_a_cpu_that_emulates_bf16_is_named(toy_mae, monkeypatch, capsys, name, there, warned):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {name: there})
+    BF16OptimWrapper(optimizer=torch.optim.AdamW(toy_mae().parameters()))
+    assert ('no instructions for bfloat16' in capsys.readouterr().err) == warned
+
+
+def test_the_cpu_here_has_bf16_if_the_kernel_says_so():
+    try:
+        flags = open('/proc/cpuinfo').read().split()
+    except OSError:
+        pytest.skip('no /proc/cpuinfo')
+    assert bf16.cpu_has_bf16() == bool({'avx512_bf16', 'amx_bf16', 'bf16'} & set(flags))

@@ -12,7 +12,7 @@ import torch
 from load_script import load_script
 from sklearn.neighbors import KNeighborsClassifier
 
-from amt_mm.apis import jobs, launch, protocols
+from amt_mm.apis import evaluation, jobs, launch
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.protocols import PROTOCOLS, Protocol
 from amt_mm.registry import LOOPS
@@ -33,7 +33,7 @@ def added(tmp_path, monkeypatch):
     for path, text in ((loop, LOOP), (base, BASE), (config, CONFIG)):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
-    monkeypatch.setattr(protocols, 'configs_folder', lambda: tmp_path / 'configs')
+    monkeypatch.setattr(evaluation, 'configs_folder', lambda: tmp_path / 'configs')
     load_script(tmp_path / loop)
     yield
     del LOOPS._module_dict['NearestMeanTestLoop']
@@ -65,14 +65,14 @@ def test_an_encoder_is_evaluated_by_it(added, folder, tmp_path, monkeypatch):
             cfg_options={}, work_dir=str(work_dir), launcher='none', local_rank=0))))
         runners[0].test()
 
-    monkeypatch.setattr(protocols, 'run_tool', run_here)
+    monkeypatch.setattr(evaluation, 'run_tool', run_here)
     tool = load_script(jobs.tools_folder() / 'evaluate.py')
     run, = tool.plan(tool.parse_args([
         'none', '--data', str(folder), '--protocols', 'nearest-mean', '--seeds', '0', '1',
         '--image-size', '32', '--work-dir', str(tmp_path / 'out'), '--cfg-options',
         'model.backbone.arch=deit-tiny', 'model.backbone.patch_size=8',
         'test_dataloader.num_workers=0']))
-    metrics = protocols.evaluate(run['config'], run['checkpoint'], run['folder'])
+    metrics = evaluation.evaluate(run['config'], run['checkpoint'], run['folder'])
     (train, labels), (test, wanted) = (
         encoded(runners[0].model, loader.dataset) for loader in
         (runners[0].test_loop.train_dataloader, runners[0].test_loop.dataloader))
@@ -105,8 +105,8 @@ def test_public_data_sets_need_no_config_of_their_own(added):
     data, protocol, config, options = tool.choose_configs(
         tool.parse_args(['none', '--data', 'cifar100', '--protocols', 'nearest-mean']),
         tool.describe(Path('none'), None))[0]
-    cfg = protocols.adapt_config(config, tool.describe(Path('none'), None), options)
+    cfg = evaluation.adapt_config(config, tool.describe(Path('none'), None), options)
     assert (data, protocol) == ('cifar100', 'nearest-mean')
     assert cfg.test_dataloader.dataset.type == 'amt_mm.CIFAR100'
     assert cfg.test_cfg.train_dataloader.dataset.split == 'train'
-    assert protocols.protocol_of(config) == protocol
+    assert evaluation.protocol_of(config) == protocol

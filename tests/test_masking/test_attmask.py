@@ -48,20 +48,20 @@ def test_hint_without_hints_equals_high():
     assert torch.equal(rank_attmask(weights, 'hint', 0, 0), rank_attmask(weights, 'high'))
 
 
-@pytest.mark.parametrize('variant', ['high', 'hint', 'low'])
+@pytest.mark.parametrize('strategy', ['high', 'hint', 'low'])
 @pytest.mark.parametrize(('grid', 'host'), [
     ((5, 7), dict()), ((14, 14), dict(throw_ratio=.2)), ((6, 10), dict(unit=2, rounding='ceil'))])
-def test_generator_masks_the_top_or_bottom_by_saliency(variant, grid, host):
+def test_generator_masks_the_top_or_bottom_by_saliency(strategy, grid, host):
     weights = torch.rand(3, grid[0] * grid[1])
-    generator = AttMaskGenerator(variant, mask_ratio=.5, **host)
+    generator = AttMaskGenerator(strategy, mask_ratio=.5, **host)
     plan = generator(3, grid, weights)
     plan.check()
     wanted = RandomMaskGenerator(.5, **host)(3, grid)
     assert plan.masked.shape == wanted.masked.shape and plan.thrown.shape == wanted.thrown.shape
-    if variant == 'hint' or host.get('unit'):
+    if strategy == 'hint' or host.get('unit'):
         return
     for row, ids in zip(by_hand(weights), plan.masked.tolist(), strict=True):
-        row = row[::-1] if variant == 'low' else row
+        row = row[::-1] if strategy == 'low' else row
         assert ids == row[:len(ids)]
 
 
@@ -70,7 +70,7 @@ def test_masks_at_random_without_saliency():
     assert plan.masked.shape == (2, 26)
 
 
-@pytest.mark.parametrize('wrong', [dict(variant='top'), dict(variant='hint', show=.8),
+@pytest.mark.parametrize('wrong', [dict(strategy='top'), dict(strategy='hint', show=.8),
                                    dict(show=-.1), dict(mask_ratio=1.0)])
 def test_invalid_settings_are_rejected(wrong):
     with pytest.raises(InputError):

@@ -79,7 +79,7 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
 @pytest.fixture
 def images_are_there(tool, monkeypatch):
     """Plans alone are tested: the public data sets need not be here."""
-    monkeypatch.setattr(tool.protocols, 'check_images', lambda cfg: None)
+    monkeypatch.setattr(tool.evaluation, 'check_images', lambda cfg: None)
 
 
 def plan(tool, *arguments):

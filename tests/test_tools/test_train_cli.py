@@ -105,7 +105,7 @@ def test_bf16_trains_here(task, in_folder):
 
 def test_resume_without_a_checkpoint_says_so(task, capsys):
     load_tool('train')([str(task / 'line.py'), '--resume', '--work-dir', 'fresh'])
-    assert 'fresh to go on from: this run starts anew' in capsys.readouterr().err
+    assert 'fresh to resume from: training starts from the beginning' in capsys.readouterr().err
     assert Path('fresh/epoch_2.pth').exists()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis import protocols
+from amt_mm.apis import evaluation
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
@@ -33,7 +33,7 @@ def tools(monkeypatch):
             (work_dir / 'last_checkpoint').write_text('epoch_3.pth')
 
     tools = Tools()
-    monkeypatch.setattr(protocols, 'run_tool', tools.run)
+    monkeypatch.setattr(evaluation, 'run_tool', tools.run)
     return tools
 
 
@@ -52,38 +52,38 @@ def config(**changes):
 
 def test_the_result_is_that_of_the_last_epoch_and_is_kept(tools, checkpoint, tmp_path):
     for _ in range(2):
-        found = protocols.evaluate(config(), checkpoint, tmp_path / 'run', processes=4)
+        found = evaluation.evaluate(config(), checkpoint, tmp_path / 'run', processes=4)
         assert found == {'accuracy/top1': 30.0, 'accuracy/top5': 99.0}
     assert tools.calls == [('train', [], ['--auto-scale-lr'], 4)]
 
 
 def test_a_training_that_broke_off_in_its_last_validation_is_tested(tools, checkpoint, tmp_path):
     tools.last_validation = False
-    assert protocols.evaluate(config(), checkpoint, tmp_path / 'run') == {'accuracy/top1': 77.0}
+    assert evaluation.evaluate(config(), checkpoint, tmp_path / 'run') == {'accuracy/top1': 77.0}
     assert tools.calls[1][:2] == ('test', [str(tmp_path / 'run/epoch_3.pth')])
 
 
 def test_a_broken_training_is_resumed(tools, checkpoint, tmp_path):
     (tmp_path / 'run').mkdir()
     (tmp_path / 'run/last_checkpoint').write_text('epoch_1.pth')
-    protocols.evaluate(config(auto_scale_lr=None), checkpoint, tmp_path / 'run')
+    evaluation.evaluate(config(auto_scale_lr=None), checkpoint, tmp_path / 'run')
     assert tools.calls == [('train', [], ['--resume'], 1)]
 
 
 def test_what_trains_nothing_is_tested_on_the_checkpoint(tools, checkpoint, tmp_path):
     cfg = config()
     cfg.pop('train_cfg')
-    protocols.evaluate(cfg, checkpoint, tmp_path / 'run')
+    evaluation.evaluate(cfg, checkpoint, tmp_path / 'run')
     assert tools.calls == [('test', [str(checkpoint)], [], 1)]
 
 
 @pytest.mark.parametrize('other', ['weights', 'processes'])
 def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, other):
-    protocols.evaluate(config(), checkpoint, tmp_path / 'run')
+    evaluation.evaluate(config(), checkpoint, tmp_path / 'run')
     if other == 'weights':
         checkpoint.write_bytes(b'WEIGHTS')
     with pytest.raises(InputError, match='run of other settings'):
-        protocols.evaluate(config(), checkpoint, tmp_path / 'run',
+        evaluation.evaluate(config(), checkpoint, tmp_path / 'run',
                            processes=2 if other == 'processes' else 1)
 
 
@@ -98,8 +98,8 @@ def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_p
                                  with_label=True))
 
     def evaluate():
-        monkeypatch.setattr(protocols, '_FINGERPRINTS', {})  # a new process
-        return protocols.evaluate(config(train_dataloader=folder('train'),
+        monkeypatch.setattr(evaluation, '_FINGERPRINTS', {})  # a new process
+        return evaluation.evaluate(config(train_dataloader=folder('train'),
                                          test_dataloader=folder('test'),
                                          test_cfg=dict(train_dataloader=folder('bank'))),
                                   checkpoint, tmp_path / 'run')
@@ -114,8 +114,8 @@ def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_p
 
 def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    protocols.evaluate(config(), checkpoint, tmp_path / 'run')
-    protocols.evaluate(config(), checkpoint.relative_to(tmp_path), tmp_path / 'run')
+    evaluation.evaluate(config(), checkpoint, tmp_path / 'run')
+    evaluation.evaluate(config(), checkpoint.relative_to(tmp_path), tmp_path / 'run')
     assert len(tools.calls) == 1
 
 
@@ -123,37 +123,37 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     simmim = Pretraining('SimMIM', None, dict(arch='base', patch_size=16,
                                               layer_scale_init_value=.1), 224)
     mae = Pretraining('MAE', None, dict(arch='base', patch_size=16), 224)
-    found, _ = protocols.find_config('finetune', 'cifar10', simmim)
+    found, _ = evaluation.find_config('finetune', 'cifar10', simmim)
     assert '-simmim-' in found.name
-    assert '-simmim-' not in protocols.find_config('finetune', 'cifar10', mae)[0].name
+    assert '-simmim-' not in evaluation.find_config('finetune', 'cifar10', mae)[0].name
     for protocol in PROTOCOLS:
-        path, _ = protocols.find_config(protocol, 'cifar10', simmim)
-        assert protocols.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
+        path, _ = evaluation.find_config(protocol, 'cifar10', simmim)
+        assert evaluation.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
 
 def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('model = dict(backbone=dict())\n')
     with pytest.raises(InputError, match='has no default_hooks.pretrained, so it is not a'):
-        protocols.adapt_config(path, Pretraining(None, None, {}, None), {})
+        evaluation.adapt_config(path, Pretraining(None, None, {}, None), {})
 
 
 def test_unknown_data_is_refused():
     with pytest.raises(InputError, match='no config for knn on cifar11'):
-        protocols.find_config('knn', 'cifar11', Pretraining(None, None, {}, None))
+        evaluation.find_config('knn', 'cifar11', Pretraining(None, None, {}, None))
 
 
 @pytest.mark.parametrize('data', DATA)
 def test_a_public_data_set_without_a_config_of_its_own_takes_that_for_folders(
         data, monkeypatch):
     pretraining = Pretraining(None, None, {}, None)
-    own, _ = protocols.find_config('linear4', data, pretraining)
-    wanted = protocols.adapt_config(own, pretraining, {})
+    own, _ = evaluation.find_config('linear4', data, pretraining)
+    wanted = evaluation.adapt_config(own, pretraining, {})
     entry = replace(PROTOCOLS['linear4'], configs='linear/*_1xb256-last4-*_{data}.py')
     monkeypatch.setitem(PROTOCOLS, 'linear4', entry)
-    config, options = protocols.find_config('linear4', data, pretraining)
+    config, options = evaluation.find_config('linear4', data, pretraining)
     assert config.name == 'vit-base-p16_1xb256-last4-coslr-100e_folder.py'
-    found = protocols.adapt_config(config, pretraining, options)
+    found = evaluation.adapt_config(config, pretraining, options)
     assert found.optim_wrapper.optimizer.lr == .05
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         assert found[loader].dataset == wanted[loader].dataset
@@ -164,4 +164,4 @@ def test_a_public_data_set_without_a_config_of_its_own_takes_that_for_folders(
 def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
     (tmp_path / 'a.py').write_text(text)
     with pytest.raises(InputError, match='is not one of knn, .*finetune; inherit from'):
-        protocols.protocol_of(tmp_path / 'a.py')
+        evaluation.protocol_of(tmp_path / 'a.py')
