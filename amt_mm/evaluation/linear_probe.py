@@ -7,6 +7,7 @@ minimum can be computed directly.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,10 +100,14 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
 
     weight = features.new_zeros(num_classes, features.shape[1])
     bias = features.new_zeros(num_classes)
+    spread, axes = torch.linalg.eigh(features.T @ features / len(features))  # (D,), (D, D)
     best, best_accuracy = None, -1.0
     # From strong to weak: each fit starts close to its minimum, at that of the last.
     for strength in strengths:
-        weight, bias = _minimise(features, labels, weight, bias, strength, tolerance,
+        # Features are strongly correlated, which makes L-BFGS slow. In these variables the Hessian
+        # is near the identity, with .1 for the curvature of softmax, and the minimum is the same.
+        scale = (.1 * spread.clamp(min=0) + strength).rsqrt()  # (D,)
+        weight, bias = _minimise(features, axes * scale, labels, weight, bias, strength, tolerance,
                                  max_iterations)
         probe = LinearProbe(weight, bias, mean, std, float(strength))
         if len(strengths) == 1:
@@ -113,29 +118,39 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
     return best
 
 
-def _minimise(features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, l2: float,
-              tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
-    """Return the weight ``(C, D)`` and bias ``(C,)`` that minimise the penalised loss."""
-    weight = weight.clone().requires_grad_()
+def _minimise(features: Tensor, basis: Tensor, labels: Tensor, weight: Tensor, bias: Tensor,
+              l2: float, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+    """Return the weight ``(C, D)`` and bias ``(C,)`` that minimise the penalised loss.
+
+    ``basis`` ``(D, D)``, of orthogonal columns, gives the variables ``v`` of the search: the weight
+    is ``v basis^T``.
+    """
+    scale = basis.norm(dim=0)
+    mixed = features @ basis
+    to_weight = basis.T
+    v = (weight @ basis / scale.square()).requires_grad_()
     bias = bias.clone().requires_grad_()
+    # A gradient this small keeps every component of the weight's gradient below the tolerance.
+    smallest = tolerance * min(1., float(scale.min())) / math.sqrt(len(scale))
     # tolerance_change=0: a short step does not prove a minimum, a small gradient does.
     optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=max_iterations, tolerance_grad=tolerance, tolerance_change=0,
+        [v, bias], max_iter=max_iterations, tolerance_grad=smallest, tolerance_change=0,
         history_size=20, line_search_fn='strong_wolfe')
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = F.cross_entropy(F.linear(features, weight, bias), labels)
-        loss = loss + l2 / 2 * weight.square().sum()
+        loss = F.cross_entropy(F.linear(mixed, v, bias), labels)
+        loss = loss + l2 / 2 * (v * scale).square().sum()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         optimiser.step(closure)
         closure()
-    largest = max(weight.grad.abs().max().item(), bias.grad.abs().max().item())
+    gradient = v.grad / scale.square() @ to_weight
+    largest = max(gradient.abs().max().item(), bias.grad.abs().max().item())
     if largest > tolerance:
         warnings.warn(
             f'linear probe with l2 = {l2:g}: gradient {largest:.1e} after {max_iterations} '
             f'iterations, above the tolerance {tolerance:.1e}', stacklevel=3)
-    return weight.detach(), bias.detach()
+    return v.detach() @ to_weight, bias.detach()
