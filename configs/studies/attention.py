@@ -13,7 +13,8 @@
 #   `options` (entries as for --cfg-options), then `shares`: options whose value is this share of
 #   the config's epochs, so that one recipe serves schedules of any length;
 # - `budget='compute'` in a recipe: as many epochs as cost what the baseline costs, the schedule
-#   scaled with them; without it, the epochs of the data set's config;
+#   scaled with them; a number: this share of that cost; without it, the epochs of the data set's
+#   config;
 # - `options`, where all runs share some;
 # - names that begin with `_` are the file's own.
 

@@ -105,8 +105,8 @@ def plan_study(study: Study) -> list[Plan]:
                 cost = _cost(cfg, recipe)
                 if recipe.name == study.baseline:
                     baseline = cost
-                elif recipe.budget == 'compute':
-                    cfg, cost = at_cost(cfg, cost, baseline.total)
+                elif recipe.share is not None:
+                    cfg, cost = at_cost(cfg, cost, recipe.share * baseline.total)
             except InputError as error:
                 raise InputError(f'recipe {recipe.name!r} on {dataset}: {error}') from error
             plans.append(Plan(dataset, recipe.name, cfg, cost, baseline))
@@ -178,7 +178,7 @@ def _cost(cfg: Config, recipe: Recipe) -> RunCost | None:
     try:
         return training_cost(cfg)
     except CostUnknown:
-        if recipe.budget == 'compute':
+        if recipe.share is not None:
             raise
         return None
 

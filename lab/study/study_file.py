@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from amt_mm.checks import is_number
 from amt_mm.config.reading import read_config, require_file
 from amt_mm.errors import InputError
 
-BUDGETS = ('epochs', 'compute')
 _SETTINGS = ('baseline', 'seeds', 'datasets', 'recipes', 'options')
 
 
@@ -24,14 +25,19 @@ class Recipe:
         options: Entries as for ``--cfg-options``.
         shares: Options set to this share of the config's epochs, rounded to whole epochs.
         budget: ``'epochs'``, those of the data set's config, or ``'compute'``, as many as cost
-            what the baseline costs.
+            what the baseline costs, or a number: this share of the baseline's cost.
     """
 
     name: str
     overlay: tuple[str, ...]
     options: dict = field(default_factory=dict)
     shares: dict = field(default_factory=dict)
-    budget: str = 'epochs'
+    budget: str | float = 'epochs'
+
+    @property
+    def share(self) -> float | None:
+        """Cost of the run relative to the baseline's; None if the epochs are given."""
+        return {'epochs': None, 'compute': 1.}.get(self.budget, self.budget)
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def read_study(path: str | Path) -> Study:
                for name in (baseline, *found['recipes'])}
     if recipes[baseline].budget != 'epochs':
         raise InputError(f'study {path}: the baseline {baseline!r} gives the compute of the others '
-                         "and cannot have budget='compute' itself")
+                         "and cannot have a budget itself")
     options = found.get('options', {})
     _check_options(options, f'study {path}: options')
     _check_folders(recipes, path)
@@ -124,8 +130,9 @@ def _recipe(name: str, found: object, folder: Path, path: str | Path) -> Recipe:
         if key in options:
             raise InputError(f'{where}: {key} is both in options and in shares')
     budget = found.get('budget', 'epochs')
-    if budget not in BUDGETS:
-        raise InputError(f'{where}: budget={budget!r} must be one of {", ".join(BUDGETS)}')
+    if budget not in ('epochs', 'compute') and not (is_number(budget) and 0 < budget < math.inf):
+        raise InputError(f"{where}: budget={budget!r} must be 'epochs', 'compute' or a share of "
+                         "the baseline's cost, such as 0.5")
     return Recipe(name, tuple(_config(file, folder, where) for file in files), dict(options),
                   dict(shares), budget)
 

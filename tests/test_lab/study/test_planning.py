@@ -120,6 +120,19 @@ def test_one_recipe_serves_schedules_of_different_lengths():
         assert plan.cost.total == slow_total(plan.cfg)
 
 
+def test_a_share_of_the_cost_of_the_baseline(tmp_path):
+    (tmp_path / 'study.py').write_text(
+        f"baseline = 'a'\nseeds = [0]\ndatasets = dict(d={str(CLOTHING)!r})\n"
+        f"random = {str(CONFIGS / '_base_/amt/mae-random.py')!r}\n".replace('random =', '_random =')
+        + "recipes = dict(a=dict(overlay=_random), third=dict(overlay=_random, budget=1/3), "
+        "thrown=dict(overlay=_random, budget=2, options={'data_preprocessor.mask_generator."
+        "throw_ratio': .15}))")
+    whole, third, thrown = plan_study(read_study(tmp_path / 'study.py'))
+    assert (whole.epochs, third.epochs) == (30, 10)
+    assert third.cfg.param_scheduler[1].end == 10
+    assert thrown.epochs > 60 and thrown.relative_cost == pytest.approx(2, rel=.02)
+
+
 def test_a_model_of_unknown_cost_is_compared_at_equal_epochs_only(tmp_path):
     base = CONFIGS / 'clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
     (tmp_path / 'empty.py').write_text('')
