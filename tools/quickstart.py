@@ -1,4 +1,4 @@
-"""See the method work in one evening: pre-train MAE and MAE + AMT, compare, look.
+"""See the method work in one evening: pre-train by the recommended recipe and by AMT, and look.
 
 On generated scenes, or with --data on a folder of your own images (class
 subfolders optional: with them, k-NN and linear accuracy too). Two CPU cores are
@@ -19,7 +19,11 @@ from amt_mm.cli import arguments, parse_first
 # Log lines of training that a newcomer sees; the live bar shows the rest where there is a terminal.
 _SHOWN = ('Saliency refreshed', 'ERROR')
 _SHOWN_IN_FILES = (*_SHOWN, 'Epoch(train)')
-_CONFIG = 'quickstart/{}_vit-mini-p8_1xb128-coslr-24e_{}.py'
+# Name in the table -> folder and config; all have the recommended batch, rate and epochs.
+_RECIPES = {
+    'recommended': ('recommended', 'quickstart/recommended_vit-mini-p8_{}.py'),
+    'MAE + AMT': ('amt', 'quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_{}.py'),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,9 +45,11 @@ if __name__ == '__main__':
 import mmengine
 import mmpretrain
 import torch
+from mmpretrain.registry import DATASETS
 
 import amt_mm
 from amt_mm.apis import comparison, jobs, launch
+from amt_mm.config.recommended import recommended_options
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
@@ -68,16 +74,16 @@ def quickstart(args: argparse.Namespace) -> None:
         for key in ('train_dataloader.dataset', 'probe.train', 'probe.test'):
             options[f'{key}.data_root'] = str(args.data.resolve())
         work_dir = work_dir / args.data.resolve().name
-    configs = {name: jobs.configs_folder() / _CONFIG.format(recipe, kind)
-               for name, recipe in (('MAE', 'mae'), ('MAE + AMT', 'mae-amt'))}
-
+    runs = {name: Run(str(jobs.configs_folder() / config.format(kind)), work_dir / folder, options)
+            for name, (folder, config) in _RECIPES.items()}
+    cfg = runs['recommended'].cfg
     say(f'1/4  random init: judging an untrained encoder on '
         f'{args.data or "generated scenes"}')
-    cfg = comparison.resolved(configs['MAE'], {**options, 'randomness.seed': args.seed})
     results = {'random init': comparison.judge_checkpoint(cfg, None, args.seed)}
-    for number, (name, config) in enumerate(configs.items(), start=2):
-        say(f'{number}/4  {name}: {config.stem}')
-        results[name] = comparison.run(str(config), args.seed, work_dir / config.stem, options,
+    for number, (name, run) in enumerate(runs.items(), start=2):
+        say(f'{number}/4  {name}: {run.cfg.train_cfg.max_epochs} epochs in batches of '
+            f'{run.cfg.train_dataloader.batch_size}')
+        results[name] = comparison.run(run.config, args.seed, run.folder, run.options,
                                        show=_SHOWN if sys.stderr.isatty() else _SHOWN_IN_FILES)
 
     say('4/4  table and page')
@@ -89,41 +95,65 @@ def quickstart(args: argparse.Namespace) -> None:
                if any(row.get(name) is not None for row in rows)}
     rows = [{name: row.get(name) for name in columns} for row in rows]
     markdown, data = write_table(work_dir / 'table', rows, columns)
-    page = write_page(args, work_dir, configs, options, rows, columns,
-                      time.perf_counter() - start)
+    page = write_page(args, work_dir, runs, rows, columns, time.perf_counter() - start)
     print(f'\n{markdown.read_text()}')
     print(f'table       {markdown} and {data}')
     print(f'page        {page}')
-    for name, config in configs.items():
-        cfg = comparison.resolved(config, options)
-        checkpoint = work_dir / config.stem / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-        print(f'checkpoint  {checkpoint}  ({name})')
+    for name, run in runs.items():
+        print(f'checkpoint  {run.checkpoint}  ({name})')
     print(f'{time.perf_counter() - start:.0f} s')
 
 
-def write_page(args: argparse.Namespace, work_dir: Path, configs: dict[str, Path], options: dict,
-               rows: list[dict], columns: dict[str, str], seconds: float) -> Path:
+class Run:
+    """One pre-training of the quickstart.
+
+    Attributes:
+        config: Config file.
+        folder: Work folder.
+        options: The recommended batch, rate and epochs, and what the user asks for instead.
+        cfg: The merged config.
+    """
+
+    def __init__(self, config: str, folder: Path, options: dict) -> None:
+        cfg = comparison.resolved(config, options)
+        images = len(DATASETS.build(cfg.train_dataloader.dataset))
+        asked = options.get('train_cfg.max_epochs')
+        recommended = recommended_options(images, crops=asked and asked * images)
+        if 'custom_hooks' in cfg:
+            quarter = max(1, round(recommended['train_cfg.max_epochs'] / 4))
+            recommended.update({'overlay.hooks.saliency.begin': quarter,
+                                'overlay.hooks.saliency.interval': quarter})
+        self.config, self.folder, self.options = config, folder, {**recommended, **options}
+        self.cfg = comparison.resolved(config, self.options)
+
+    @property
+    def checkpoint(self) -> Path:
+        """That of the last epoch."""
+        return self.folder / f'epoch_{self.cfg.train_cfg.max_epochs}.pth'
+
+
+def write_page(args: argparse.Namespace, work_dir: Path, runs: dict[str, Run], rows: list[dict],
+               columns: dict[str, str], seconds: float) -> Path:
     """Write ``report.html`` and return where."""
-    config = configs['MAE + AMT']
-    cfg = comparison.resolved(config, options)
+    guided = runs['MAE + AMT']
+    cfg = guided.cfg
     model = comparison.build_model(cfg)
-    folder = work_dir / config.stem
-    checkpoint = folder / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-    mmengine.runner.load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
-    maps = sorted((folder / 'saliency').glob('*.amtmap'), key=lambda path: path.stat().st_mtime)
+    mmengine.runner.load_checkpoint(model, str(guided.checkpoint), map_location='cpu', strict=True)
+    maps = sorted((guided.folder / 'saliency').glob('*.amtmap'),
+                  key=lambda path: path.stat().st_mtime)
     curves = []
-    for name, each in configs.items():
-        records = [r for r in jobs.scalars(work_dir / each.stem) if 'loss' in r]
+    for name, run in runs.items():
+        records = [r for r in jobs.scalars(run.folder) if 'loss' in r]
         curves.append(Curve(name, [r['step'] for r in records], [r['loss'] for r in records]))
     count = len(maps)
     report = Report(
         title='amt_mm quickstart: does the encoder look at what matters?',
         rows=rows, columns=columns,
         notes=[
-            'One short run with one seed on a small model: enough to see how the method works, too '
-            'little to learn the classes or to rank recipes. docs/results.md has several seeds.',
-            'The two losses are not comparable once guidance begins: AMT predicts other patches '
-            'than MAE, the ones that it attends to.',
+            'One short run with one seed on a small model: enough to see how the methods work, too '
+            'little to rank them. docs/recipes.md has several seeds.',
+            'The two losses are not comparable: the recipes predict other patches, and AMT those '
+            'that it attends to.',
         ],
         plots=[CurvePlot('Loss on masked patches', 'step', 'loss', curves)],
         gallery=gallery(model, cfg, maps, seed=args.seed),

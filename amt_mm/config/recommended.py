@@ -1,0 +1,59 @@
+"""How the recommended batch, learning rate and epochs follow from the number of images."""
+
+from __future__ import annotations
+
+import math
+
+from amt_mm.errors import InputError
+
+# Found on 3,068 photographs and short runs of a small network, see docs/recipes.md.
+_SMALLEST_BATCH = 16
+_LARGEST_BATCH = 512
+_LEARNING_RATE = 5e-4  # at the smallest batch
+_STEPS = 5000
+_CROPS = 100_000
+_EPOCHS = 20
+_WARM_UP = 0.1
+
+
+def recommended_options(num_images: int, crops: int | None = None) -> dict:
+    """Choose batch, learning rate and epochs for a data set.
+
+    In short runs the number of steps decides, so the batch is the largest power of two, from 16 to
+    512, that leaves 5,000 steps. The learning rate of AdamW grows with the square root of the batch
+    (Malladi et al., NeurIPS 2022).
+
+    Args:
+        num_images: Images of the training set.
+        crops: Crops to train on. Defaults to 100,000, at least 20 epochs.
+
+    Returns:
+        Options as for ``--cfg-options``.
+
+    Raises:
+        InputError: No image, or no crop.
+    """
+    if num_images < 1:
+        raise InputError('the training set has no images')
+    if crops is None:
+        crops = max(_CROPS, _EPOCHS * num_images)
+    if crops < 1:
+        raise InputError(f'crops={crops} must be at least 1')
+    epochs = max(1, round(crops / num_images))
+    batch = 2 ** math.floor(math.log2(max(1, crops / _STEPS)))
+    batch = min(max(batch, _SMALLEST_BATCH), _LARGEST_BATCH)
+    warm_up = min(max(1, round(_WARM_UP * epochs)), epochs - 1)
+    stage = dict(by_epoch=True, convert_to_iter_based=True)
+    schedule = [dict(type='CosineAnnealingLR', T_max=epochs - warm_up, begin=warm_up, end=epochs,
+                     **stage)]
+    if warm_up:
+        schedule.insert(0, dict(type='LinearLR', start_factor=1e-4, begin=0, end=warm_up, **stage))
+    return {
+        'train_dataloader.batch_size': batch,
+        'optim_wrapper.optimizer.lr': _LEARNING_RATE * math.sqrt(batch / _SMALLEST_BATCH),
+        'train_cfg.max_epochs': epochs,
+        'param_scheduler': schedule,
+        # The rate is that of this batch.
+        'auto_scale_lr.base_batch_size': batch,
+        'default_hooks.checkpoint.interval': max(1, epochs // 10),
+    }
