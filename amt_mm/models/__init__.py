@@ -5,6 +5,7 @@ from .data_preprocessor import AMTDataPreprocessor
 from .distillation_head import DistillationHead
 from .host import Host, HostViT, embed_patches
 from .ibot import IBOT, IBOTViT
+from .image_hog import ImageHOG
 from .last_blocks import LastBlocksViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
@@ -16,5 +17,5 @@ __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
     'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
     'AMTSimMIMHead', 'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT',
-    'LastBlocksViT', 'ShardedModel', 'ViTClassifier', 'embed_patches'
+    'ImageHOG',    'LastBlocksViT', 'ShardedModel', 'ViTClassifier', 'embed_patches'
 ]

@@ -88,6 +88,18 @@ class Host(BaseSelfSupervisor):
         """
         return take_tokens(patches, plan.masked)
 
+    def image_losses(self, inputs: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        """Compute losses of the image as a whole; by default none.
+
+        Args:
+            inputs: Normalised crops, ``(B, C, H, W)``.
+            tokens: Result of ``backbone.encode``.
+
+        Returns:
+            Scalars by name, which must contain "loss".
+        """
+        return {}
+
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor',
                 plan: MaskPlan | None = None) -> dict | tuple:
         """Call :meth:`loss` (mode 'loss') or :meth:`extract_feat` ('tensor'), for MMEngine."""
@@ -116,10 +128,12 @@ class Host(BaseSelfSupervisor):
     def losses(self, inputs: Tensor, plan: MaskPlan) -> dict:
         """Compute the result of :meth:`loss`: only tensors in and out, so that it compiles."""
         patches = self.patchify(inputs)
-        predictions = self.predictions(self.backbone.encode(patches, plan), plan)
+        tokens = self.backbone.encode(patches, plan)
+        predictions = self.predictions(tokens, plan)
         target = self.target(inputs, patches, plan)
-        losses = {name: self.head.loss(pred, target) * self.loss_weights.get(name, 1.)
-                  for name, pred in predictions.items()}
+        losses = {name: self.head.loss(pred, target) for name, pred in predictions.items()}
+        losses.update(self.image_losses(inputs, tokens))
+        losses = {name: loss * self.loss_weights.get(name, 1.) for name, loss in losses.items()}
         if self.report_token_losses:
             losses['per_token'] = self.token_losses(predictions['loss'], target)
         return losses

@@ -9,6 +9,7 @@ tokens only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from mmpretrain.models import (
@@ -28,6 +29,7 @@ from amt_mm.registry import MODELS
 
 from .blocks import use_fast_blocks
 from .host import Host, HostViT, embed_patches, fill_in_sizes, is_pretrained
+from .image_hog import ImageHOG
 from .recompute import enable_recompute
 
 
@@ -56,18 +58,32 @@ class AMTMAEViT(HostViT, MAEViT):
     ``'huge'``.
 
     Args:
+        skip_layers: Indices of blocks whose outputs the decoder reads beside those of the last one,
+            so that the last block need not carry what only reconstruction needs (MFF, Liu et al.,
+            ICCV 2023). Defaults to (): none, as in MAE.
         **kwargs: See :class:`~amt_mm.models.HostViT` and :class:`mmpretrain.models.MAEViT`, except
             ``mask_ratio``, which belongs to the mask generator.
 
     Raises:
-        InputError: The image is not a multiple of the patch, or ``mask_ratio`` is set.
+        InputError: The image is not a multiple of the patch, ``mask_ratio`` is set, or there is no
+            such block before the last.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, skip_layers: Sequence[int] = (), **kwargs) -> None:
         if 'mask_ratio' in kwargs:
             raise InputError('model.backbone.mask_ratio has no effect here; set '
                              'data_preprocessor.mask_generator.mask_ratio')
         super().__init__(**kwargs)
+        self.skip_layers = tuple(skip_layers)
+        if (any(index not in range(len(self.layers) - 1) for index in self.skip_layers)
+                or len(set(self.skip_layers)) < len(self.skip_layers)):
+            raise InputError(f'model.backbone.skip_layers={skip_layers} must be different indices '
+                             f'of blocks before the last, from 0 to {len(self.layers) - 2}')
+
+    @property
+    def encoded_dims(self) -> int:
+        """Channels of the tokens that :meth:`encode` returns."""
+        return self.embed_dims * (1 + len(self.skip_layers))
 
     def init_weights(self) -> None:
         """Initialise as MAE does, with position embeddings for any grid."""
@@ -87,15 +103,21 @@ class AMTMAEViT(HostViT, MAEViT):
             plan: The plan of the batch.
 
         Returns:
-            [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``.
+            [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``; with
+            ``skip_layers``, the outputs of these blocks follow along the last axis,
+            ``(B, 1 + n_visible, encoded_dims)``.
         """
         tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
         cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
         tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))
-        for layer in self.layers:
+        skipped = []
+        for index, layer in enumerate(self.layers):
             tokens = layer(tokens)
-        return self.ln1(tokens) if self.final_norm else tokens
+            if index in self.skip_layers:
+                skipped.append(tokens)
+        tokens = self.ln1(tokens) if self.final_norm else tokens
+        return torch.cat([tokens, *skipped], dim=2) if skipped else tokens
 
 
 @MODELS.register_module()
@@ -130,8 +152,8 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         """Predict the masked patches.
 
         Args:
-            latent: [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``; or only
-                [CLS], ``(B, 1, D)``.
+            latent: [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible,
+                embed_dim)``; or only [CLS], ``(B, 1, embed_dim)``.
             plan: The plan of the batch.
 
         Returns:
@@ -203,28 +225,38 @@ class AMTMAE(Host):
             distinguishes it from a register token, although its attention guides the masks. After
             RetroMAE (Xiao et al. 2022). Costs one more decoder pass, without visible tokens. Logged
             in addition to ``loss``, multiplied by its weight. Defaults to 0: MAE.
+        hog_loss_weight: Weight of another loss, ``hog_loss``: the mean of the visible tokens
+            predicts the histograms of oriented gradients of the whole crop
+            (:class:`~amt_mm.models.ImageHOG`), so that it represents the image. Logged like
+            ``cls_loss``. Defaults to 0: MAE.
         **kwargs: See :class:`mmpretrain.models.MAE`.
 
     Raises:
-        InputError: A size in neck or head contradicts the backbone, or the weight is invalid.
+        InputError: A size in neck or head contradicts the backbone, or a weight is invalid.
     """
 
     def __init__(self, backbone: dict, neck: dict, head: dict, cls_loss_weight: float = 0.,
-                 **kwargs) -> None:
-        if not is_number(cls_loss_weight) or not 0 <= cls_loss_weight < math.inf:
-            raise InputError(f'model.cls_loss_weight={cls_loss_weight!r} must be a number, at '
-                             'least 0')
+                 hog_loss_weight: float = 0., **kwargs) -> None:
+        for name, weight in (('cls', cls_loss_weight), ('hog', hog_loss_weight)):
+            if not is_number(weight) or not 0 <= weight < math.inf:
+                raise InputError(f'model.{name}_loss_weight={weight!r} must be a number, at least '
+                                 '0')
         backbone = MODELS.build(backbone)
         channels = backbone.patch_embed.projection.in_channels
         neck = fill_in_sizes('neck', neck, grid=backbone.grid,
                              num_patches=backbone.grid[0] * backbone.grid[1],
                              patch_size=backbone.patch_size, in_chans=channels,
-                             embed_dim=backbone.embed_dims)
+                             embed_dim=backbone.encoded_dims)
         head = fill_in_sizes('head', head, patch_size=backbone.patch_size, in_channels=channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
         if cls_loss_weight:
             self.loss_weights = {**self.loss_weights, 'cls_loss': cls_loss_weight}
+        self.image_hog = None
+        if hog_loss_weight:
+            self.loss_weights = {**self.loss_weights, 'hog_loss': hog_loss_weight}
+            self.image_hog = ImageHOG(self.backbone.embed_dims, self.backbone.grid,
+                                      self.backbone.patch_size)
 
     def predictions(self, tokens: Tensor, plan: MaskPlan) -> dict[str, Tensor]:
         """Predict the masked patches; with ``cls_loss_weight`` also from [CLS] alone."""
@@ -236,3 +268,10 @@ class AMTMAE(Host):
     def predict(self, tokens: Tensor, plan: MaskPlan) -> Tensor:
         """Predict the masked patches by the decoder."""
         return self.neck(tokens, plan)
+
+    def image_losses(self, inputs: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+        """Compute ``hog_loss`` with ``hog_loss_weight``."""
+        if self.image_hog is None:
+            return {}
+        visible = tokens[:, 1:, :self.backbone.embed_dims].mean(dim=1)  # (B, D)
+        return {'hog_loss': self.image_hog(visible, inputs)}

@@ -53,7 +53,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
     if not isinstance(model, Host) and type(model) is not MAE:
         raise CostUnknown(f'{type(model).__name__}: costs are known for the hosts of amt_mm and '
                           "for mmpretrain's MAE")
-    backbone = model.backbone
+    backbone, hog = model.backbone, getattr(model, 'image_hog', None)
     height, width = backbone.patch_resolution
     num_tokens = height * width
     if isinstance(model, Host):
@@ -67,7 +67,10 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
 
         def forward(images: torch.Tensor) -> None:
             # Without the target, which is no part of the network (MaskFeat's is HOG).
-            model.predictions(model.backbone.encode(model.patchify(images), plan), plan)
+            tokens = model.backbone.encode(model.patchify(images), plan)
+            model.predictions(tokens, plan)
+            if hog is not None:  # without its target, too
+                hog.layers(tokens[:, 0, :backbone.embed_dims])
     else:  # mmpretrain's MAE embeds every patch and predicts every token, [CLS] too
         visible = int(num_tokens * (1 - backbone.mask_ratio))
         masked = num_tokens - visible
@@ -99,6 +102,8 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
         # One linear layer, or a convolution of one pixel that is one.
         matrix, = (weight for weight in model.neck.parameters() if weight.dim() > 1)
         formula += predicted * matrix.numel()
+    if hog is not None:
+        formula += sum(weight.numel() for weight in hog.parameters() if weight.dim() > 1)
     return Cost(encoder_tokens, decoder_tokens, formula, counted)
 
 

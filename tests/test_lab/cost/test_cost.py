@@ -46,6 +46,15 @@ def test_cls_loss_costs_one_more_pass_of_the_decoder():
     assert found.formula == found.counted == BY_HAND['mae-amt'][1] + more
 
 
+def test_histograms_of_the_image_and_skipped_blocks_cost_their_layers():
+    cfg = comparison.resolved(str(jobs.configs_folder() / MAE.format('mae-amt')))
+    cfg.model.update(hog_loss_weight=.5)
+    cfg.model.backbone.skip_layers = [0, 4]
+    found = cost(cfg)
+    more = 768 * 512 + 512 * 9 * 196 + 31 * 2 * 768 * 512
+    assert found.formula == found.counted == BY_HAND['mae-amt'][1] + more
+
+
 def test_the_ratio_is_the_limit_of_the_arithmetic():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
 
