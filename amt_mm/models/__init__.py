@@ -9,13 +9,14 @@ from .image_hog import ImageHOG
 from .last_blocks import LastBlocksViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
+from .released_weights import ReleasedWeights
 from .sharded_model import ShardedModel
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
 from .vit_classifier import ViTClassifier
 
 __all__ = [
-    'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead',
-    'AMTMAEViT', 'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder',
-    'AMTSimMIMHead', 'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT',
-    'ImageHOG',    'LastBlocksViT', 'ShardedModel', 'ViTClassifier', 'embed_patches'
+    'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead', 'AMTMAEViT',
+    'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder', 'AMTSimMIMHead',
+    'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT', 'ImageHOG',
+    'LastBlocksViT', 'ReleasedWeights', 'ShardedModel', 'ViTClassifier', 'embed_patches'
 ]

@@ -1,6 +1,8 @@
-# The recommended masks for MAE on one's own images, found in docs/recipes.md: a quarter of the
-# patches is seen, another quarter predicted, the rest thrown, all at random. Batch, learning rate
-# and epochs follow from the number of images: amt_mm/config/recommended.py.
+# The recommended MAE for one's own images, found in docs/recipes.md. A quarter of the patches is
+# seen, another quarter predicted, the rest thrown, all at random; the decoder also reads two early
+# blocks; the mean token predicts the gradients of the whole crop. Batch, learning rate and epochs
+# follow from the number of images: amt_mm/config/recommended.py.
 _base_ = '../amt/mae-random.py'
 overlay = dict(
+    model=dict(hog_loss_weight=0.5, backbone=dict(skip_layers=(0, 2))),
     data_preprocessor=dict(mask_generator=dict(mask_ratio=0.25, throw_ratio=0.50)))
