@@ -6,7 +6,9 @@ import pytest
 import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
+from mmpretrain.registry import MODELS
 
+from amt_mm.apis.comparison import resolved
 from amt_mm.config.recommended import recommended_options
 from amt_mm.errors import InputError
 
@@ -67,3 +69,18 @@ def test_nothing_to_train_on():
         recommended_options(0)
     with pytest.raises(InputError, match='crops=0'):
         recommended_options(10, 0)
+
+
+def test_the_overlay_fits_mmpretrains_config(tmp_path):
+    config = tmp_path / 'own.py'
+    config.write_text("_base_ = ['mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py', "
+                      "'amt_mm::_base_/recommended/mae.py']\n")
+    cfg = resolved(str(config))
+    with torch.device('meta'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    assert model.backbone.skip_layers == (0, 2)
+    assert model.neck.decoder_embed.in_features == 3 * 768
+    assert model.image_hog.layers[-1].out_features == 9 * 196
+    assert model.loss_weights['hog_loss'] == .5
+    plan = model.data_preprocessor.mask_generator(2, (14, 14))
+    assert [ids.shape[1] for ids in (plan.masked, plan.thrown, plan.visible)] == [49, 98, 49]
