@@ -145,6 +145,20 @@ class OverlayRunner(Runner):
         """Write the config to the work folder, for training once the folder is this run's."""
         if self._owns_folder or self._train_loop is None:
             super().dump_config()
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
+        """Build the optimizer with plain dicts as parameter groups.
+
+        MMEngine makes one group per parameter, each a ``ConfigDict``, whose lookups by the
+        optimizer take a tenth of a step of a small network.
+        """
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        each = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+        for optimizer in (one.optimizer for one in each):
+            if not isinstance(optimizer, ShardedOptimizer):  # whose groups are linked to others
+                optimizer.param_groups[:] = [dict(group) for group in optimizer.param_groups]
+        return wrapper
+
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
 

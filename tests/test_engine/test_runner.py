@@ -97,3 +97,13 @@ def test_the_dumped_config_is_the_merged_one_and_gives_the_same_run(config):
 def test_a_wrong_crop_size_is_one_line(config):
     with pytest.raises(InputError, match='36x48.*patch_size=16'):
         RUNNERS.build(config('wrong', 'model["backbone"]["img_size"] = (36, 48)'))
+
+
+def test_groups_of_the_optimizer_are_plain_dicts(toy_runner):
+    """Lookups in MMEngine's ConfigDict are slow."""
+    runner = toy_runner(epochs=1, optim_wrapper=dict(
+        type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=.1),
+        paramwise_cfg=dict(norm_decay_mult=0.)))
+    runner.train()
+    groups = runner.optim_wrapper.optimizer.param_groups
+    assert len(groups) > 1 and {type(group) for group in groups} == {dict}
