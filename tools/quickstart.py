@@ -118,7 +118,8 @@ class Run:
         cfg = comparison.resolved(config, options)
         images = len(DATASETS.build(cfg.train_dataloader.dataset))
         asked = options.get('train_cfg.max_epochs')
-        recommended = recommended_options(images, crops=asked and asked * images)
+        recommended = recommended_options(
+            images, crops=asked * images if isinstance(asked, int) else None)
         if 'custom_hooks' in cfg:
             quarter = max(1, round(recommended['train_cfg.max_epochs'] / 4))
             recommended.update({'overlay.hooks.saliency.begin': quarter,

@@ -12,7 +12,7 @@ _LARGEST_BATCH = 512
 _LEARNING_RATE = 5e-4  # at the smallest batch
 _STEPS = 5000
 _CROPS = 100_000
-_EPOCHS = 20
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 400
 _WARM_UP = 0.1
 
 
@@ -25,7 +25,7 @@ def recommended_options(num_images: int, crops: int | None = None) -> dict:
 
     Args:
         num_images: Images of the training set.
-        crops: Crops to train on. Defaults to 100,000, at least 20 epochs.
+        crops: Crops to train on. Defaults to 100,000, at least 20 and at most 400 epochs.
 
     Returns:
         Options as for ``--cfg-options``.
@@ -36,7 +36,7 @@ def recommended_options(num_images: int, crops: int | None = None) -> dict:
     if num_images < 1:
         raise InputError('the training set has no images')
     if crops is None:
-        crops = max(_CROPS, _EPOCHS * num_images)
+        crops = min(max(_CROPS, _FEWEST_EPOCHS * num_images), _MOST_EPOCHS * num_images)
     if crops < 1:
         raise InputError(f'crops={crops} must be at least 1')
     epochs = max(1, round(crops / num_images))

@@ -14,6 +14,7 @@ from amt_mm.errors import InputError
 
 
 @pytest.mark.parametrize(('images', 'batch', 'rate', 'epochs'), [
+    (9, 16, 5e-4, 400),
     (2062, 16, 5e-4, 48),  # a folder of photographs
     (3068, 16, 5e-4, 33),
     (10_000, 32, 5e-4 * 2**.5, 20),
@@ -31,7 +32,7 @@ def test_steps_and_crops(images, crops):
     found = recommended_options(images, crops)
     batch, epochs = found['train_dataloader.batch_size'], found['train_cfg.max_epochs']
     assert 16 <= batch <= 512 and math.log2(batch).is_integer()
-    wanted = crops or max(100_000, 20 * images)
+    wanted = crops or min(max(100_000, 20 * images), 400 * images)
     assert abs(epochs * images - wanted) <= max(images / 2, images - wanted)
     if 16 < batch < 512:
         assert 5000 <= wanted / batch < 10_000
