@@ -152,7 +152,9 @@ def write_page(args: argparse.Namespace, work_dir: Path, runs: dict[str, Run], r
         rows=rows, columns=columns,
         notes=[
             'One short run with one seed on a small model: enough to see how the methods work, too '
-            'little to rank them. docs/recipes.md has several seeds.',
+            'little to rank them; docs/recipes.md and docs/study.md compare more of them.',
+            '"recommended" masks and throws at random, and trains the mean token by the gradients '
+            'of the whole crop (docs/recipes.md).',
             'The two losses are not comparable: the recipes predict other patches, and AMT those '
             'that it attends to.',
         ],
