@@ -74,8 +74,12 @@ def quickstart(args: argparse.Namespace) -> None:
         for key in ('train_dataloader.dataset', 'probe.train', 'probe.test'):
             options[f'{key}.data_root'] = str(args.data.resolve())
         work_dir = work_dir / args.data.resolve().name
-    runs = {name: Run(str(jobs.configs_folder() / config.format(kind)), work_dir / folder, options)
-            for name, (folder, config) in _RECIPES.items()}
+    configs = {name: str(jobs.configs_folder() / config.format(kind))
+               for name, (_, config) in _RECIPES.items()}
+    cfg = comparison.resolved(configs['recommended'], options)
+    images = len(DATASETS.build(cfg.train_dataloader.dataset))
+    runs = {name: Run(config, work_dir / _RECIPES[name][0], options, images)
+            for name, config in configs.items()}
     cfg = runs['recommended'].cfg
     say(f'1/4  random init: judging an untrained encoder on '
         f'{args.data or "generated scenes"}')
@@ -114,13 +118,11 @@ class Run:
         cfg: The merged config.
     """
 
-    def __init__(self, config: str, folder: Path, options: dict) -> None:
-        cfg = comparison.resolved(config, options)
-        images = len(DATASETS.build(cfg.train_dataloader.dataset))
+    def __init__(self, config: str, folder: Path, options: dict, images: int) -> None:
         asked = options.get('train_cfg.max_epochs')
         recommended = recommended_options(
             images, crops=asked * images if isinstance(asked, int) else None)
-        if 'custom_hooks' in cfg:
+        if comparison.resolved(config, options).get('custom_hooks'):
             quarter = max(1, round(recommended['train_cfg.max_epochs'] / 4))
             recommended.update({'overlay.hooks.saliency.begin': quarter,
                                 'overlay.hooks.saliency.interval': quarter})

@@ -107,7 +107,7 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
         # Features are strongly correlated, which makes L-BFGS slow. In these variables the Hessian
         # is near the identity, with .1 for the curvature of softmax, and the minimum is the same.
         scale = (.1 * spread.clamp(min=0) + strength).rsqrt()  # (D,)
-        weight, bias = _minimise(features, axes * scale, labels, weight, bias, strength, tolerance,
+        weight, bias = _minimise(features, axes, scale, labels, weight, bias, strength, tolerance,
                                  max_iterations)
         probe = LinearProbe(weight, bias, mean, std, float(strength))
         if len(strengths) == 1:
@@ -118,17 +118,16 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
     return best
 
 
-def _minimise(features: Tensor, basis: Tensor, labels: Tensor, weight: Tensor, bias: Tensor,
-              l2: float, tolerance: float, max_iterations: int) -> tuple[Tensor, Tensor]:
+def _minimise(features: Tensor, axes: Tensor, scale: Tensor, labels: Tensor, weight: Tensor,
+              bias: Tensor, l2: float, tolerance: float, max_iterations: int
+              ) -> tuple[Tensor, Tensor]:
     """Return the weight ``(C, D)`` and bias ``(C,)`` that minimise the penalised loss.
 
-    ``basis`` ``(D, D)``, of orthogonal columns, gives the variables ``v`` of the search: the weight
-    is ``v basis^T``.
+    The search is in variables ``v`` with ``weight = (v * scale) axes^T``; ``axes`` ``(D, D)`` is
+    orthogonal, ``scale`` ``(D,)``.
     """
-    scale = basis.norm(dim=0)
-    mixed = features @ basis
-    to_weight = basis.T
-    v = (weight @ basis / scale.square()).requires_grad_()
+    mixed = features @ axes * scale
+    v = (weight @ axes / scale).requires_grad_()
     bias = bias.clone().requires_grad_()
     # A gradient this small keeps every component of the weight's gradient below the tolerance.
     smallest = tolerance * min(1., float(scale.min())) / math.sqrt(len(scale))
@@ -147,10 +146,10 @@ def _minimise(features: Tensor, basis: Tensor, labels: Tensor, weight: Tensor, b
     with torch.enable_grad():
         optimiser.step(closure)
         closure()
-    gradient = v.grad / scale.square() @ to_weight
+    gradient = v.grad / scale @ axes.T
     largest = max(gradient.abs().max().item(), bias.grad.abs().max().item())
     if largest > tolerance:
         warnings.warn(
             f'linear probe with l2 = {l2:g}: gradient {largest:.1e} after {max_iterations} '
             f'iterations, above the tolerance {tolerance:.1e}', stacklevel=3)
-    return v.detach() @ to_weight, bias.detach()
+    return v.detach() * scale @ axes.T, bias.detach()

@@ -100,13 +100,17 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         if self.store is None or not self.mask_generator.needs_weights:
             return None
         sample_idx, boxes = read_crops(samples)
-        maps = self.store.lookup(sample_idx)
+        maps, boxes = self.window(self.store.lookup(sample_idx), boxes)
         if self.device.type == 'cuda':  # a copy from pageable memory waits for the device
             maps, boxes = maps.pin_memory(), boxes.pin_memory()
         weights = resample(maps.to(self.device, non_blocking=True),
                            boxes.to(self.device, non_blocking=True), grid)
         self.fallbacks = self.fallbacks.to(self.device) + (~usable_rows(weights)).sum()
         return weights
+
+    def window(self, maps: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose what of the maps ``(B, h, w)`` is read, and the boxes ``(B, 4)`` within it."""
+        return maps, boxes
 
 
 def read_crops(samples: list) -> tuple[Tensor, Tensor]:

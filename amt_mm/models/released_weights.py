@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from amt_mm.registry import MODELS
-from amt_mm.saliency import resample
 
-from .data_preprocessor import AMTDataPreprocessor, read_crops
+from .data_preprocessor import AMTDataPreprocessor
 
 
 @MODELS.register_module()
@@ -20,15 +19,7 @@ class ReleasedWeights(AMTDataPreprocessor):
     the image. Flips follow the crop.
     """
 
-    def look_up_weights(self, samples: list, grid: tuple[int, int]) -> Tensor | None:
-        """Look up the weights, ``(B, h * w)``; None if not needed."""
-        if self.store is None or not self.mask_generator.needs_weights:
-            return None
-        sample_idx, boxes = read_crops(samples)
-        maps = self.store.lookup(sample_idx).to(self.device)[:, :2, :2]
-        corner = torch.tensor([[0., 0., 1., 1.]]).repeat(len(boxes), 1)
-        # A flip is a reversed axis.
-        for low, high in ((0, 2), (1, 3)):
-            flipped = boxes[:, low] > boxes[:, high]
-            corner[flipped, low], corner[flipped, high] = 1., 0.
-        return resample(maps, corner.to(self.device), grid)
+    def window(self, maps: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the corner of each map and the whole of it as the crop, flipped as the crop is."""
+        start = (boxes[:, :2] > boxes[:, 2:]).float()  # a flip is a reversed axis
+        return maps[:, :2, :2], torch.cat([start, 1 - start], dim=1)

@@ -30,7 +30,7 @@ recipes = {
     '1/3: + earlier blocks': dict(
         overlay=_random, options={**_16, **_thrown, **_skips}, budget=1 / 3),
     '1/3: recommended': dict(overlay=_recommended, options=_16, budget=1 / 3),
-    # Small batches have more overhead: this one takes less than a third of the time, too.
+    # Small batches have more overhead: this one is nearer to a third of the time.
     '0.3: recommended': dict(overlay=_recommended, options=_16, budget=.3),
     # mmpretrain's MAE with other rates (7.5e-5 is its own, scaled to the batch) and batches.
     'mmpretrain, lr 7.5e-5': dict(overlay=_own, options={_rate: 7.5e-5}),
