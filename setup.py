@@ -72,6 +72,7 @@ setup(
     packages=find_packages(include=['amt_mm', 'amt_mm.*']),
     python_requires='>=3.10,<3.13',
     install_requires=read_requirements('runtime') + read_requirements('mminstall'),
+    entry_points={'console_scripts': ['amt = amt_mm.cli.main:main']},
     extras_require={'tests': read_requirements('tests')},
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,

@@ -3,9 +3,11 @@
 import re
 from pathlib import Path
 
+from amt_mm import shipped
+
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
-from amt_mm.apis import comparison, jobs
+from amt_mm.apis import comparison
 from amt_mm.masking import AMTMaskGenerator, AnnealedMaskGenerator, Weighting
 from amt_mm.registry import TASK_UTILS
 from amt_mm.saliency import SaliencySource
@@ -17,7 +19,7 @@ PAGE = (Path(__file__).parents[1] / 'docs/guidance.md').read_text()
 def test_the_config_of_the_page_builds(tmp_path):
     file = tmp_path / 'guided.py'
     text = '\n'.join(re.findall(r'```python\n(.*?)```', PAGE, re.DOTALL))
-    file.write_text(text.replace('amt_mm::', f'{jobs.configs_folder()}/'))
+    file.write_text(text.replace('amt_mm::', f'{shipped.configs_folder()}/'))
     cfg = comparison.resolved(str(file), {})
     generator = TASK_UTILS.build(cfg.data_preprocessor.mask_generator)
     assert generator.weighting == Weighting(temperature=2., uniform=.25)

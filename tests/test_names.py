@@ -1,10 +1,10 @@
 """Names that the command line offers are those that the stack knows."""
 
 from amt_mm import names
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.checkpoints.naming import RULES
 from amt_mm.datasets.download import SOURCES
 from amt_mm.saliency.map_file import SCALES
+from amt_mm.shipped import configs_folder
 
 
 def test_both_sides_know_the_same_names():

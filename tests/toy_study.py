@@ -2,9 +2,9 @@
 
 import json
 
-from amt_mm.apis import jobs
+from amt_mm import shipped
 
-CONFIGS = jobs.configs_folder()
+CONFIGS = shipped.configs_folder()
 BASE = f'''
 _base_ = [{str(CONFIGS / '_base_/models/mae_vit-mini-p8_64px.py')!r},
           {str(CONFIGS / '_base_/datasets/scenes_64px.py')!r},

@@ -21,12 +21,12 @@ from amt_mm.protocols import PROTOCOLS
 EXAMPLES = """
 examples:
   the row of a checkpoint, on 8 GPUs:
-    python tools/evaluate.py work_dirs/NAME/epoch_400.pth --data cifar10 cifar100 \\
+    amt evaluate work_dirs/NAME/epoch_400.pth --data cifar10 cifar100 \\
       tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
   k-NN and linear accuracy on your own class folders:
-    python tools/evaluate.py work_dirs/NAME/epoch_400.pth --data FOLDER
+    amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER
   three checkpoints with your own configs, two runs at a time:
-    python tools/evaluate.py A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
+    amt evaluate A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
 
 The architecture, patch size and image size are read from the checkpoint. Bad input ends with one
 line and exit status 2.

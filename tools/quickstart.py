@@ -51,6 +51,7 @@ import amt_mm
 from amt_mm.apis import comparison, jobs, launch
 from amt_mm.config.recommended import recommended_options
 from amt_mm.errors import InputError
+from amt_mm.shipped import configs_folder
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
 
@@ -74,7 +75,7 @@ def quickstart(args: argparse.Namespace) -> None:
         for key in ('train_dataloader.dataset', 'probe.train', 'probe.test'):
             options[f'{key}.data_root'] = str(args.data.resolve())
         work_dir = work_dir / args.data.resolve().name
-    configs = {name: str(jobs.configs_folder() / config.format(kind))
+    configs = {name: str(configs_folder() / config.format(kind))
                for name, (_, config) in _RECIPES.items()}
     cfg = comparison.resolved(configs['recommended'], options)
     images = len(DATASETS.build(cfg.train_dataloader.dataset))

@@ -17,9 +17,10 @@ from amt_mm.datasets import ImageFolder, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
+from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
-from .jobs import claim, configs_folder, run_tool, scalars
+from .jobs import claim, run_tool, scalars
 from .launch import knows
 
 

@@ -18,29 +18,11 @@ from tqdm import tqdm
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
+from amt_mm.shipped import tools_folder
 
 _running: set[subprocess.Popen] = set()
 # Set when the series is told to end: runs that wait in a pool must not start.
 _stopping = threading.Event()
-
-
-def tools_folder() -> Path:
-    """``tools/`` of the clone, or under ``.mim`` of the installed package."""
-    return _folder_beside_package('tools')
-
-
-def configs_folder() -> Path:
-    """``configs/`` of the clone, or under ``.mim`` of the installed package."""
-    return _folder_beside_package('configs')
-
-
-def _folder_beside_package(name: str) -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package.parent / name, package / '.mim' / name):
-        if folder.is_dir() and (folder.parent / 'model-index.yml').is_file():
-            return folder
-    raise InputError(f'{name}/ is neither in the clone nor in the installed package: '
-                     'reinstall amt_mm')
 
 
 def claim(work_dir: Path, cfg: Config) -> Path:

@@ -20,13 +20,13 @@ from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` 
 from amt_mm.checkpoints.output import require_writable  # noqa: F401  (tools that measure begin by it)
 from amt_mm.config.check_settings import check_settings
 from amt_mm.config.default_hooks import DEFAULT_HOOKS
-from amt_mm.config.options import did_you_mean
 from amt_mm.config.overlay import SPECIAL
 from amt_mm.config.reading import (  # noqa: F401  (tools check their files by it)
     merge_options,
     read_config,
     require_file,
 )
+from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
 from amt_mm.messages import (  # noqa: F401  (tools end by it)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 
 # Sections that are read besides the arguments of MMEngine's runner.
@@ -43,9 +43,3 @@ def check_options(cfg: Config, options: Iterable[str], where: str) -> None:
 
 def _refuse(option: str, part: str, known: Iterable[str], where: str) -> None:
     raise InputError(f'{where} {option}: nothing reads {part}{did_you_mean(part, known)}')
-
-
-def did_you_mean(part: str, known: Iterable[str]) -> str:
-    """End of a message on an unknown name: a similar one, or nothing."""
-    close = get_close_matches(part, sorted(known), n=1)
-    return f'; did you mean {close[0]}?' if close else ''

@@ -6,6 +6,7 @@ import statistics
 import pytest
 import torch
 
+from amt_mm import shipped
 from amt_mm.apis import comparison, jobs
 from amt_mm.errors import InputError
 
@@ -43,7 +44,7 @@ def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_is_trained_evaluated_and_not_repeated(tmp_path):
-    config = str(jobs.configs_folder() / QUICKSTART)
+    config = str(shipped.configs_folder() / QUICKSTART)
     options = {**TINY, 'overlay.hooks.saliency.begin': 1, 'overlay.hooks.saliency.interval': 1}
     result = comparison.run(config, 1, tmp_path, options, threads=1, show=())
     # 8x8 patches at .45/.40: 28 masked, 26 thrown, 10 visible; [CLS] besides.
@@ -62,7 +63,7 @@ def test_a_run_is_trained_evaluated_and_not_repeated(tmp_path):
 
 
 def test_random_encoders_differ_by_seed_and_repeat():
-    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART))
+    cfg = comparison.resolved(str(shipped.configs_folder() / QUICKSTART))
     first, again, other = (comparison.build_model(cfg, seed).backbone.layers[0].attn.qkv.weight
                            for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
@@ -72,7 +73,7 @@ def test_random_encoders_differ_by_seed_and_repeat():
     dict(type='amt_mm.AMTMaskGenerator'),
     dict(type='amt_mm.AnnealedMaskGenerator', schedule='out')])  # its progress is not set
 def test_tokens_per_image_at_the_end_of_training(generator):
-    cfg = comparison.resolved(str(jobs.configs_folder() / QUICKSTART), {
+    cfg = comparison.resolved(str(shipped.configs_folder() / QUICKSTART), {
         f'data_preprocessor.mask_generator.{name}': value for name, value in generator.items()})
     # 45/40 of 64 patches: 28 masked, 26 thrown, 10 visible, and [CLS].
     assert comparison.tokens_per_image(comparison.build_model(cfg)) == {
@@ -80,14 +81,14 @@ def test_tokens_per_image_at_the_end_of_training(generator):
 
 
 def test_a_config_that_cannot_be_evaluated_is_refused_before_training(tmp_path):
-    config = str(jobs.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
+    config = str(shipped.configs_folder() / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py')
     with pytest.raises(InputError, match='no `probe`'):
         comparison.run(config, 0, tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
 
 
 def test_failed_training_is_an_error(tmp_path, monkeypatch):
-    config = str(jobs.configs_folder() / QUICKSTART)
+    config = str(shipped.configs_folder() / QUICKSTART)
     (tmp_path / 'train.py').write_text('1 / 0')
     monkeypatch.setattr(jobs, 'tools_folder', lambda: tmp_path)
     with pytest.raises(RuntimeError, match='train.log'):

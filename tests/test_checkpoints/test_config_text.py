@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.checkpoints.config_text import read_config_text
+from amt_mm.shipped import configs_folder
 
 
 @pytest.mark.parametrize('name', [

@@ -7,13 +7,13 @@ import torch
 from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.checkpoints.describe import describe
 from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.masking import AMTMaskGenerator
 from amt_mm.models import AMTMAE
+from amt_mm.shipped import configs_folder
 
 
 def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None):

@@ -11,7 +11,6 @@ from released_ibot import ARCH, PATCH, SIZE, release
 from torch import nn
 
 from amt_mm.apis import comparison
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.checkpoints import choose_encoder
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone
@@ -19,6 +18,7 @@ from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.evaluation.judge import judge
 from amt_mm.hooks import PretrainedBackboneHook
+from amt_mm.shipped import configs_folder
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*weight_norm.*:FutureWarning')
 

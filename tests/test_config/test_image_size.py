@@ -3,10 +3,10 @@
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.config import apply_overlay
 from amt_mm.config.image_size import pipelines
 from amt_mm.errors import InputError
+from amt_mm.shipped import configs_folder
 
 
 def read(name, size):

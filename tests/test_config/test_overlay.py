@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.registry import MODELS
+from amt_mm.shipped import configs_folder
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 BASELINE = dict(

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from sklearn.linear_model import LogisticRegression
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.engine import OverlayRunner
+from amt_mm.shipped import configs_folder
 
 CLASSES, TRAIN, TEST = 5, 500, 1000
 STEPS = [dict(type='amt_mm.LoadImage'), dict(type='PackInputs')]

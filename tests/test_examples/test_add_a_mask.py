@@ -8,7 +8,8 @@ import pytest
 import torch
 from load_script import load_script
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.masking import AMTMaskGenerator
 from amt_mm.registry import TASK_UTILS
 
@@ -51,7 +52,7 @@ def test_the_config_of_the_page_builds_it(banded, tmp_path):
     assert REGISTRATION == 'TASK_UTILS.register_module(module=BandedMaskGenerator)\n'
     TASK_UTILS.register_module(module=banded)
     config, = (file for file in FILES if file.startswith('configs/'))
-    folder = jobs.configs_folder()
+    folder = shipped.configs_folder()
     file = tmp_path / Path(config).name
     file.write_text(CONFIG.replace("'../", f"'{folder}/").replace("'./", f"'{folder}/mae/"))
     cfg = comparison.resolved(str(file), {})

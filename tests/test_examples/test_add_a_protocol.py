@@ -12,7 +12,8 @@ import torch
 from load_script import load_script
 from sklearn.neighbors import KNeighborsClassifier
 
-from amt_mm.apis import evaluation, jobs, launch
+from amt_mm import shipped
+from amt_mm.apis import evaluation, launch
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.protocols import PROTOCOLS, Protocol
 from amt_mm.registry import LOOPS
@@ -29,7 +30,7 @@ def added(tmp_path, monkeypatch):
     monkeypatch.setitem(PROTOCOLS, name, entry)
     loop, _, base, config, _ = FILES
     assert entry.loop == loop.removesuffix('.py').replace('/', '.')
-    shutil.copytree(jobs.configs_folder() / '_base_', tmp_path / 'configs/_base_')
+    shutil.copytree(shipped.configs_folder() / '_base_', tmp_path / 'configs/_base_')
     for path, text in ((loop, LOOP), (base, BASE), (config, CONFIG)):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -66,7 +67,7 @@ def test_an_encoder_is_evaluated_by_it(added, folder, tmp_path, monkeypatch):
         runners[0].test()
 
     monkeypatch.setattr(evaluation, 'run_tool', run_here)
-    tool = load_script(jobs.tools_folder() / 'evaluate.py')
+    tool = load_script(shipped.tools_folder() / 'evaluate.py')
     run, = tool.plan(tool.parse_args([
         'none', '--data', str(folder), '--protocols', 'nearest-mean', '--seeds', '0', '1',
         '--image-size', '32', '--work-dir', str(tmp_path / 'out'), '--cfg-options',
@@ -101,7 +102,7 @@ def encoded(model, dataset):
 
 
 def test_public_data_sets_need_no_config_of_their_own(added):
-    tool = load_script(jobs.tools_folder() / 'evaluate.py')
+    tool = load_script(shipped.tools_folder() / 'evaluate.py')
     data, protocol, config, options = tool.choose_configs(
         tool.parse_args(['none', '--data', 'cifar100', '--protocols', 'nearest-mean']),
         tool.describe(Path('none'), None))[0]

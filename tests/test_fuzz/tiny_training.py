@@ -9,8 +9,8 @@ from mmengine.dataset import Compose, default_collate
 from mmpretrain.registry import HOOKS, MODELS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.config import apply_overlay
+from amt_mm.shipped import configs_folder
 
 # A grid of 4 x 6 tokens, 6 units of SimMIM.
 SIZE, PATCH, HOSTS = (16, 24), 4, ('mae', 'simmim', 'maskfeat')

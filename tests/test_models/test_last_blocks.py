@@ -6,9 +6,9 @@ from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
 
-from amt_mm.apis.jobs import configs_folder
 from amt_mm.errors import InputError
 from amt_mm.models import LastBlocksViT
+from amt_mm.shipped import configs_folder
 
 ARCH = dict(embed_dims=24, num_layers=5, num_heads=3, feedforward_channels=48)
 SIZE = (24, 40)

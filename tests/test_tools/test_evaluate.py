@@ -10,8 +10,8 @@ from forked_script import run_script
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
 
-from amt_mm.apis.jobs import tools_folder
 from amt_mm.errors import InputError
+from amt_mm.shipped import tools_folder
 
 ARCH = 'dict(embed_dims=24, feedforward_channels=48, num_heads=3, num_layers=2)'
 TOOL = tools_folder() / 'evaluate.py'

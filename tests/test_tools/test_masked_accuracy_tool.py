@@ -10,7 +10,7 @@ from load_script import load_script
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
-from amt_mm.apis.jobs import configs_folder, tools_folder
+from amt_mm.shipped import configs_folder, tools_folder
 
 ARCH = dict(embed_dims=24, num_layers=4, num_heads=3, feedforward_channels=48)
 CONFIG = configs_folder() / 'benchmarks/linear/vit-base-p16_1xb256-last4-coslr-100e_folder.py'

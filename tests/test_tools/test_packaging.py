@@ -120,6 +120,13 @@ def test_wheel_metadata(wheel):
 
 
 @pytest.mark.slow
+def test_the_wheel_has_the_command_amt(wheel):
+    archive = zipfile.ZipFile(wheel)
+    file, = (name for name in archive.namelist() if name.endswith('/entry_points.txt'))
+    assert archive.read(file).decode().split() == [
+        '[console_scripts]', 'amt', '=', 'amt_mm.cli.main:main']
+
+
 def test_amt_mm_paths_resolve_from_a_wheel(wheel, tmp_path):
     target = install(wheel, tmp_path / 'site')
     file, merged, direct = resolve(target, tmp_path)

@@ -8,7 +8,7 @@ import torch
 from load_script import load_script
 
 from amt_mm.apis.comparison import build_model, resolved
-from amt_mm.apis.jobs import tools_folder
+from amt_mm.shipped import tools_folder
 
 CONFIG = Path(__file__).parents[1] / 'test_lab/toy_training.py'
 OPTIONS = ['probe.test.num_samples=5', 'probe.train.num_samples=5']

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.saliency import SaliencyWriter
 from amt_mm.visualization.gallery import gallery
 
@@ -32,7 +33,7 @@ def maps(tmp_path):
 
 @pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
 def test_one_row_per_image_with_the_last_plan(maps, masks):
-    cfg = comparison.resolved(str(jobs.configs_folder() / CONFIG), {**OPTIONS, **masks})
+    cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), {**OPTIONS, **masks})
     rows = gallery(comparison.build_model(cfg), cfg, maps, count=3)
     assert [row.name for row in rows] == [
         f'scene_train_seed0_00000{i}' for i in (0, 3, 6)]
@@ -50,6 +51,6 @@ def test_one_row_per_image_with_the_last_plan(maps, masks):
 
 
 def test_without_maps_the_plan_is_random(maps):
-    cfg = comparison.resolved(str(jobs.configs_folder() / CONFIG), OPTIONS)
+    cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), OPTIONS)
     row, = gallery(comparison.build_model(cfg), cfg, [], count=1)
     assert row.saliency == []

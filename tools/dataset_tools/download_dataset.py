@@ -15,10 +15,10 @@ from amt_mm.names import DOWNLOADS
 
 EXAMPLE = """
 examples:
-  python tools/dataset_tools/download_dataset.py cifar10 cifar100 stl10 tiny-imagenet --root data
-  python tools/dataset_tools/download_dataset.py cifar10 --archive ~/cifar-10-python.tar.gz
-  python tools/dataset_tools/download_dataset.py stl10 --url https://MIRROR/stl10_binary.tar.gz
-  python tools/dataset_tools/download_dataset.py imagenet --root data --archive \\
+  amt download cifar10 cifar100 stl10 tiny-imagenet --root data
+  amt download cifar10 --archive ~/cifar-10-python.tar.gz
+  amt download stl10 --url https://MIRROR/stl10_binary.tar.gz
+  amt download imagenet --root data --archive \\
       ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar ILSVRC2012_devkit_t12.tar.gz
 """
 IMAGENET_PAGE = 'https://www.image-net.org/challenges/LSVRC/2012/2012-downloads.php'

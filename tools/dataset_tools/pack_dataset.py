@@ -16,8 +16,8 @@ from amt_mm.cli import parse_first
 
 EXAMPLE = """
 examples:
-  python tools/dataset_tools/pack_dataset.py data/imagenet/train data/imagenet_train.amtpack
-  python tools/dataset_tools/pack_dataset.py data/imagenet_train.amtpack \\
+  amt pack data/imagenet/train data/imagenet_train.amtpack
+  amt pack data/imagenet_train.amtpack \\
     --config configs/mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py
 then, in a config:
   train_dataloader = dict(dataset=dict(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from amt_mm.apis import jobs
+from amt_mm import shipped
 from amt_mm.errors import InputError
 from lab.benchmark.batches import make_images
 from lab.benchmark.clock import PHASES, CPUClock
@@ -32,7 +32,7 @@ train_dataloader = dict(dataset=dict(pipeline=[
     dict(type='PackInputs')]))
 '''
 OVERLAY = STOCK.replace("_base_ = '", "_base_ = ['").replace(
-    ".py'", f".py', '{jobs.configs_folder()}/_base_/amt/mae-amt.py']", 1)
+    ".py'", f".py', '{shipped.configs_folder()}/_base_/amt/mae-amt.py']", 1)
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +45,7 @@ def contestant(tmp_path, images):
     """The factory of contestants by the text of a config or by its name among ours."""
     def make(config=OVERLAY, batch_size=3, folder=None, **options):
         if config.endswith('.py'):
-            path = jobs.configs_folder() / config
+            path = shipped.configs_folder() / config
         else:
             path = tmp_path / 'toy.py'
             path.write_text(config)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from amt_mm.apis import jobs
+from amt_mm import shipped
 from amt_mm.errors import InputError
 from lab.benchmark.batches import make_images
 from lab.benchmark.clock import CPUClock
@@ -24,7 +24,7 @@ model = dict(
 def step_of(tmp_path):
     def make(name='attmask-high', weight=1, text=CONFIG):
         path = tmp_path / f'{name}.py'
-        path.write_text(text.format(folder=jobs.configs_folder(), name=name, weight=weight))
+        path.write_text(text.format(folder=shipped.configs_folder(), name=name, weight=weight))
         return DistillationStep(str(path), 3, make_images(tmp_path / f'images{name}', 3), tmp_path)
     return make
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.errors import InputError
 from lab.cost.cost import blocks_cost, cost
 
@@ -31,7 +32,7 @@ BY_HAND = {
 
 @pytest.mark.parametrize('name', BY_HAND)
 def test_mae_costs_what_the_arithmetic_says(name):
-    found = cost(comparison.resolved(str(jobs.configs_folder() / MAE.format(name))))
+    found = cost(comparison.resolved(str(shipped.configs_folder() / MAE.format(name))))
     tokens, wanted = BY_HAND[name]
     assert (found.encoder_tokens, found.decoder_tokens) == tokens
     assert found.formula == wanted
@@ -39,7 +40,7 @@ def test_mae_costs_what_the_arithmetic_says(name):
 
 
 def test_cls_loss_costs_one_more_pass_of_the_decoder():
-    cfg = comparison.resolved(str(jobs.configs_folder() / MAE.format('mae-amt')))
+    cfg = comparison.resolved(str(shipped.configs_folder() / MAE.format('mae-amt')))
     cfg.model.cls_loss_weight = 1.
     found = cost(cfg)
     more = 768 * 512 + blocks(89, 512, 8) - left_out(89, 512, 88) + 88 * 512 * 768
@@ -47,7 +48,7 @@ def test_cls_loss_costs_one_more_pass_of_the_decoder():
 
 
 def test_histograms_of_the_image_and_skipped_blocks_cost_their_layers():
-    cfg = comparison.resolved(str(jobs.configs_folder() / MAE.format('mae-amt')))
+    cfg = comparison.resolved(str(shipped.configs_folder() / MAE.format('mae-amt')))
     cfg.model.update(hog_loss_weight=.5)
     cfg.model.backbone.skip_layers = [0, 4]
     found = cost(cfg)
@@ -60,7 +61,7 @@ def test_the_ratio_is_the_limit_of_the_arithmetic():
 
 
 def test_other_methods_are_refused():
-    path = jobs.configs_folder() / 'clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
+    path = shipped.configs_folder() / 'clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py'
     with pytest.raises(InputError, match='^IBOT: costs are known for'):
         cost(comparison.resolved(str(path)))
 

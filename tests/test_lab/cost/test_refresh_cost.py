@@ -5,7 +5,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.errors import InputError
 from amt_mm.guidance.refresh import Refresh
 from lab.cost.cost import cost
@@ -15,7 +16,7 @@ AMT = 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
 
 def config(name=AMT, **options):
-    return comparison.resolved(str(jobs.configs_folder() / name), options)
+    return comparison.resolved(str(shipped.configs_folder() / name), options)
 
 
 @pytest.fixture(scope='module')

@@ -3,7 +3,8 @@
 import pytest
 from mmpretrain.registry import TRANSFORMS
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.errors import InputError
 from lab.cost.cost import cost
 from lab.cost.refresh_cost import counted_refresh, training_cost
@@ -11,7 +12,7 @@ from lab.study.planning import Run, at_cost, grid, merged, plan_study
 from lab.study.schedule import scaled_schedule
 from lab.study.study_file import Recipe, read_study
 
-CONFIGS = jobs.configs_folder()
+CONFIGS = shipped.configs_folder()
 CLOTHING = str(CONFIGS / 'studies/_base_/mae_vit-mini-p8_clothing_30e.py')
 CALENDAR = {'overlay.hooks.saliency.begin': 8, 'overlay.hooks.saliency.interval': 8}
 

@@ -3,7 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis import comparison, jobs
+from amt_mm import shipped
+from amt_mm.apis import comparison
 from amt_mm.errors import InputError
 from lab.study.schedule import scaled_schedule
 
@@ -25,7 +26,7 @@ def stages(cfg):
     (300, [(0, 30, None), (30, 300, 270)], 80, 100),
     (30, [(0, 3, None), (3, 30, 27)], 8, 10)])
 def test_a_real_schedule_keeps_its_shares(epochs, wanted, begin, checkpoint):
-    cfg = comparison.resolved(str(jobs.configs_folder() / AMT))
+    cfg = comparison.resolved(str(shipped.configs_folder() / AMT))
     before = cfg.pretty_text
     scaled = scaled_schedule(cfg, epochs)
     assert stages(scaled) == wanted
