@@ -2,8 +2,9 @@
 
 from .colours import apply_colours
 from .curves import Curve, CurvePlot
+from .page import Picture
 from .pictures import denormalise, paste_reconstruction, plan_picture, saliency_overlay, upscale
-from .report import GalleryRow, Picture, Report, render
+from .report import GalleryRow, Report, render
 from .tables import markdown_table, table_cells, write_table
 
 __all__ = [

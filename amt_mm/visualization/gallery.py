@@ -15,8 +15,9 @@ from torch import nn
 from amt_mm.datasets import whole_image_view
 from amt_mm.saliency import SaliencyStore, resample
 
+from .page import Picture
 from .pictures import denormalise, paste_reconstruction, plan_picture, saliency_overlay, upscale
-from .report import GalleryRow, Picture
+from .report import GalleryRow
 
 # Pixels per token in the pictures, readable on a phone even for patches of 8 pixels.
 _CELL = 20

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ..errors import InputError
-from ..masking.plan import MASKED, THROWN, VISIBLE
-from ..printable import printable
-from .colours import colour_table
 from .curves import CurvePlot, render_plot
-from .pictures import plan_picture
-from .report_style import STYLE
-from .tables import MISSING, table_cells
+from .page import (
+    Picture,
+    colour_scale,
+    details_section,
+    document,
+    figure,
+    legend,
+    render_within,
+    state_samples,
+)
+from .tables import table_cells
 
 METHOD = (
     'A masked autoencoder learns visual features without labels: it masks most patches of an '
@@ -30,22 +31,8 @@ METHOD = (
     'tend to be masked and must be predicted, patches with medium attention are thrown away, which '
     'saves time, and patches with low attention mostly stay visible. Patches are sampled with '
     'these probabilities, so the mask plan of an image differs each time.')
-_QUALITIES = (88, 78, 65, 50, 35)
 # With more columns the tokens become too small to see.
 _MAX_COLUMNS = 9
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A captioned picture.
-
-    Attributes:
-        caption: Such as ``'attention, epoch 40'``.
-        image: (H, W, 3) uint8 RGB, or None if there is none.
-    """
-
-    caption: str
-    image: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -108,13 +95,7 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
     Raises:
         InputError: The page exceeds the limit even at the lowest quality.
     """
-    for quality in _QUALITIES:
-        page = printable(_page(report, quality))
-        size = len(page.encode())
-        if size <= max_bytes:
-            return page
-    raise InputError(f'the report takes {size} bytes, more than {max_bytes}; '
-                     'show fewer or smaller images, or shorten the details')
+    return render_within(lambda quality: _page(report, quality), max_bytes)
 
 
 def _page(report: Report, quality: int) -> str:
@@ -128,22 +109,8 @@ def _page(report: Report, quality: int) -> str:
         sections.append('<section><h2>What the model attends to, and what it must predict</h2>'
                         f'{_legend(report.gallery)}{rows}</section>')
     if report.details:
-        details = ''.join(_detail(name, value) for name, value in report.details.items())
-        sections.append(f'<section><h2>Details</h2><dl class="details">{details}</dl></section>')
-    explanation = ''.join(f'<p>{escape(text)}</p>' for text in report.explanation)
-    title = escape(report.title)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Makes the browser refuse to load anything from elsewhere.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-        f'<link rel="icon" href="data:,"><title>{title}</title>'
-        f'<style>{STYLE}</style></head>\n'
-        f'<body><main><header><h1>{title}</h1>{explanation}</header>\n'
-        + '\n'.join(sections)
-        + '\n</main></body></html>\n'
-    )
+        sections.append(details_section(report.details))
+    return document(report.title, report.explanation, sections)
 
 
 def _results(report: Report) -> str:
@@ -162,7 +129,7 @@ def _results(report: Report) -> str:
 
 def _gallery_row(row: GalleryRow, quality: int) -> str:
     def figures(*pictures: Picture) -> str:
-        return ''.join(_figure(row.name, picture, quality) for picture in pictures)
+        return ''.join(figure(row.name, picture, quality) for picture in pictures)
 
     refreshes = ''
     if row.saliency:
@@ -179,45 +146,8 @@ def _gallery_row(row: GalleryRow, quality: int) -> str:
             + '</div></article>')
 
 
-def _figure(name: str, picture: Picture, quality: int) -> str:
-    caption = escape(picture.caption)
-    if picture.image is None:
-        content = f'<div class="missing">{MISSING}</div>'
-    else:
-        content = _image(picture.image, f'{name}: {picture.caption}', quality)
-    return f'<figure>{content}<figcaption>{caption}</figcaption></figure>'
-
-
-def _image(image: np.ndarray, description: str, quality: int) -> str:
-    height, width = image.shape[:2]
-    buffer = io.BytesIO()
-    # No chroma subsampling: it would smear colours across the borders of small tokens.
-    Image.fromarray(image).save(buffer, 'JPEG', quality=quality, subsampling=0, optimize=True)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'<img src="data:image/jpeg;base64,{data}" width="{width}" height="{height}" '
-            f'alt="{escape(description)}">')
-
-
 def _legend(gallery: Sequence[GalleryRow]) -> str:
     """Return samples of the three token states and the colour scale of attention."""
     patch = next((row.image for row in gallery if row.image is not None), None)
-    if patch is None:
-        patch = np.full((2, 2, 3), 128, dtype=np.uint8)
-    looks = []
-    for state, word, meaning in ((VISIBLE, 'visible', 'the encoder sees it'),
-                                 (MASKED, 'masked', 'hidden, to be predicted'),
-                                 (THROWN, 'thrown', 'left out altogether')):
-        sample = np.asarray(Image.fromarray(patch).resize((48, 48)))
-        drawn = plan_picture(sample, np.full(4, state), (2, 2))
-        looks.append(f'<li>{_image(drawn, "", 90)}<span><b>{word}</b> {meaning}</span></li>')
-    stops = ','.join(f'rgb({r} {g} {b})' for r, g, b in colour_table()[::51].tolist())
-    looks.append(f'<li><i class="ramp" style="background:linear-gradient(90deg,{stops})"></i>'
-                 '<span><b>attention</b> low to high, in each image</span></li>')
-    return f'<ul class="legend">{"".join(looks)}</ul>'
-
-
-def _detail(name: str, value: str) -> str:
-    name, text = escape(name), escape(str(value))
-    if '\n' in text.strip():
-        text = f'<details><summary>show</summary><pre>{text}</pre></details>'
-    return f'<dt>{name}</dt><dd>{text}</dd>'
+    return legend(state_samples(patch),
+                  colour_scale('attention', 'low to high, in each image'))
