@@ -14,12 +14,14 @@ from ..version import __version__
 # stack, and so does this file.
 COMMANDS = {
     'evaluate': ('evaluate.py', 'measure checkpoints by k-NN, probes and fine-tuning'),
+    'view': ('view.py', 'show what an encoder does with images, on one page'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),
     'download': ('dataset_tools/download_dataset.py', 'get a public data set'),
 }
 EXAMPLES = """
 examples:
   amt evaluate work_dirs/NAME/epoch_400.pth --data photographs
+  amt view work_dirs/NAME/epoch_400.pth photographs
 
 `amt COMMAND --help` has the options and examples of a command. Bad input ends in one line and exit
 status 2.

@@ -89,11 +89,44 @@ def knn_rank(train_features: Tensor, train_labels: Tensor, test_features: Tensor
     rows = max(1, chunk // max(most, num_classes))
     parts: dict[int, list[Tensor]] = {one: [] for one in ks}
     for keys in neighbours.split(rows):
-        columns = (-keys) % _INDEX_SPAN
-        cosines = (keys + columns).double() / (_COSINE_STEPS * _INDEX_SPAN)  # (m, most)
+        columns, cosines = _decode(keys)  # (m, most) each
         for one, ranks in _vote(cosines, labels[columns], ks, temperature, num_classes, top):
             parts[one].append(ranks)
     return {one: torch.cat(found) for one, found in parts.items()}
+
+
+def nearest_others(features: Tensor, rows: Sequence[int], k: int, chunk: int = 2**22
+                   ) -> tuple[Tensor, Tensor]:
+    """Find the images of a set that are most similar to some of them, by cosine.
+
+    Args:
+        features: ``(N, D)``, of any floating type.
+        rows: Indices of the m images whose neighbours are wanted.
+        k: Number of neighbours, at least 1; with fewer other images, all of them.
+        chunk: See :func:`knn_rank`.
+
+    Returns:
+        Indices ``(m, k)`` int64 and cosines ``(m, k)`` float64, nearest first, ties by index. An
+        image is no neighbour of itself, but a copy of it is.
+
+    Raises:
+        InputError: ``features`` is not a finite matrix.
+    """
+    check_features('features', features)
+    queries = torch.as_tensor(rows, device=features.device)
+    most = min(k, len(features) - 1)
+    # One more, since the image itself is among them unless as many copies precede it.
+    keys = _nearest(features, features[queries], most + 1, chunk)
+    columns, cosines = _decode(keys)
+    others = (columns != queries[:, None]).int().argsort(dim=1, descending=True, stable=True)
+    order = others[:, :most]
+    return columns.gather(1, order), cosines.gather(1, order)
+
+
+def _decode(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices and the cosines (float64) in the keys of :func:`_nearest`."""
+    columns = (-keys) % _INDEX_SPAN
+    return columns, (keys + columns).double() / (_COSINE_STEPS * _INDEX_SPAN)
 
 
 def _vote(cosines: Tensor, classes: Tensor, ks: Sequence[int], temperature: float,

@@ -11,6 +11,7 @@ from .annealed import AnnealedMaskGenerator
 from .attmask import AttMaskGenerator, rank_attmask
 from .block import BlockMaskGenerator, rank_by_blocks
 from .crop_masking import CropMasking
+from .frequencies import count_states
 from .gather import patch_grid, patchify, place_tokens, take_tokens, unpatchify
 from .generators import MaskGenerator, RandomMaskGenerator
 from .grid import GridMaskGenerator
@@ -26,7 +27,7 @@ __all__ = [
     'MASKED', 'THROWN', 'VISIBLE', 'AMTMaskGenerator', 'AnnealedMaskGenerator',
     'AttMaskGenerator', 'BlockMaskGenerator', 'CropMasking', 'GridMaskGenerator',
     'LowAttendedMaskGenerator', 'MaskGenerator', 'MaskPlan', 'RandomMaskGenerator', 'TokenMask',
-    'Weighting', 'check_ratios', 'patch_grid', 'patchify', 'place_tokens', 'rank_attmask',
-    'rank_by_blocks', 'rank_by_sampling', 'rank_by_weight', 'rank_uniform', 'reveal_hints',
-    'split_counts', 'take_tokens', 'unpatchify', 'usable_rows'
+    'Weighting', 'check_ratios', 'count_states', 'patch_grid', 'patchify', 'place_tokens',
+    'rank_attmask', 'rank_by_blocks', 'rank_by_sampling', 'rank_by_weight', 'rank_uniform',
+    'reveal_hints', 'split_counts', 'take_tokens', 'unpatchify', 'usable_rows'
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from amt_mm.checks import check_choice
@@ -104,6 +105,26 @@ class SaliencySource:
         """
         maps = self._raw_maps(self.extract(vit, images), means)
         return debias(maps, means['map']) if self.debias else maps
+
+    def means(self, vit: nn.Module, batches: Callable[[], Iterable[Tensor]]) -> dict[str, Tensor]:
+        """Compute the required means in one process.
+
+        Args:
+            vit: See :meth:`extract`.
+            batches: Gives batches of images, ``(B, C, H, W)``; called once for each mean.
+
+        Returns:
+            Name in ``required_means`` -> ``(N, D)`` features or ``(N,)`` map, fp32.
+        """
+        means: dict[str, Tensor] = {}
+        for name in self.required_means:
+            total, count = 0., 0
+            for images in batches():
+                values, counts = self.values_to_average(name, vit, images, means)
+                total += values[counts].sum(dim=0, dtype=torch.float64)
+                count += int(counts.sum())
+            means[name] = (total / max(1, count)).float()
+        return means
 
     def values_to_average(self, name: str, vit: nn.Module, images: Tensor,
                           means: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,8 @@ def figure(name: str, picture: Picture, quality: int) -> str:
     if picture.image is None:
         content = f'<div class="missing">{MISSING}</div>'
     else:
-        content = embedded(picture.image, f'{name}: {picture.caption}', quality)
+        description = ': '.join(filter(None, (name, picture.caption)))
+        content = embedded(picture.image, description, quality)
     return f'<figure>{content}<figcaption>{caption}</figcaption></figure>'
 
 

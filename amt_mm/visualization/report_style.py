@@ -61,7 +61,7 @@ tbody tr{border-top:1px solid var(--rule)}
 .ramp{width:5rem;height:1rem;border-radius:.2rem;border:1px solid var(--rule)}
 article+article{margin-top:1.4rem}
 .strip,.refreshes{display:grid;gap:.6rem;align-items:start}
-.strip{grid-template-columns:repeat(3,minmax(0,11rem))}
+.strip{grid-template-columns:repeat(var(--few,3),minmax(0,11rem))}
 .refreshes{
   grid-column:1/-1;order:1;grid-template-columns:repeat(auto-fill,minmax(4.8rem,1fr))}
 @media(min-width:46rem){
@@ -74,6 +74,12 @@ article+article{margin-top:1.4rem}
   border:1px dashed var(--rule);border-radius:.25rem}
 .strip figcaption{
   font-size:.78rem;line-height:1.3;color:var(--soft);margin-top:.25rem;text-align:center}
+h1,h3,.strip figcaption{overflow-wrap:anywhere}
+.text{max-width:44rem}
+.sheets{display:flex;flex-wrap:wrap;gap:1.4rem 2rem}
+.sheets article{margin:0;max-width:100%}
+.sheet{overflow-x:auto}
+.sheet img{display:block;max-width:100%;height:auto;border-radius:.25rem}
 .details{
   display:grid;grid-template-columns:minmax(6rem,max-content) minmax(0,1fr);gap:.4rem 1.25rem;
   margin:0;font-size:.92rem}

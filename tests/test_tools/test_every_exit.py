@@ -24,6 +24,7 @@ CALLS = {
     'tools/test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
+    'tools/view.py': [CHECKPOINT, FOLDER, '--out', OUT],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
     'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],

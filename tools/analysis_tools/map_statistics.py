@@ -70,7 +70,7 @@ from amt_mm.config.reading import read_config
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
-from amt_mm.masking import AMTMaskGenerator, rank_by_weight
+from amt_mm.masking import VISIBLE, AMTMaskGenerator, count_states, rank_by_weight
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
 from amt_mm.visualization.figures import STYLE, save_figure
@@ -146,11 +146,9 @@ def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> 
     grid = tuple(maps.shape[1:])
     source = torch.Generator().manual_seed(0)
     weights = maps.flatten(1)
-    counts = torch.zeros_like(weights)
-    for _ in range(draws):
-        plan = generator(len(weights), grid, weights, generator=source)
-        counts += plan.states() == 0
-    return counts / draws
+    counts = count_states(
+        lambda: generator(len(weights), grid, weights, generator=source).states(), draws)
+    return counts[VISIBLE] / draws
 
 
 def main() -> None:

@@ -1,0 +1,57 @@
+"""Section: nearest neighbours of images within their folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from amt_mm.evaluation.knn import nearest_others
+
+from .page import Picture
+from .sections import Row, Section
+
+_TITLE = 'Nearest neighbours in the folder'
+
+
+def neighbours_section(features: Tensor, rows: Sequence[int], names: Sequence[str],
+                       picture: Callable[[int], np.ndarray], what: str,
+                       labels: Tensor | None = None, classes: Sequence[str] = (), k: int = 5
+                       ) -> Section:
+    """Show the images with the most similar features.
+
+    Args:
+        features: Of all images, ``(n, D)``.
+        rows: Indices of the images whose neighbours are shown.
+        names: Of these.
+        picture: From the index of an image to (H, W, 3) uint8.
+        what: What the feature is, for people.
+        labels: Class of each image, ``(n,)``; None if there are none.
+        classes: Their names.
+        k: Number of neighbours. Defaults to 5.
+
+    Raises:
+        InputError: A feature is not finite.
+    """
+    count = len(features)
+    if count == 1:
+        return Section('neighbours', _TITLE, ['There is only one image in the folder.'])
+    found, cosines = nearest_others(features, rows, k)
+    shown = []
+    for row, name, others, alike in zip(rows, names, found.tolist(), cosines.tolist(), strict=True):
+        pictures = [Picture('image', picture(row))]
+        for other, cosine in zip(others, alike, strict=True):
+            kind = '' if labels is None else f'{classes[labels[other]]}, '
+            pictures.append(Picture(f'{kind}{cosine:.2f}', picture(other)))
+        shown.append(Row(name, pictures))
+    text = [f'For each image the {found.shape[1]} most similar ones of {count} by the cosine of '
+            f'{what}, nearest first. An encoder that is of use puts what you call alike side by '
+            'side.']
+    if labels is not None:
+        queries = labels[list(rows)]
+        hits = int((labels[found] == queries[:, None]).sum())
+        chance = float(((labels[None] == queries[:, None]).sum(dim=1) - 1).sum()) / (count - 1)
+        text.append(f'{hits} of the {found.numel()} neighbours have the class of their image; of '
+                    f'as many drawn at random {chance * found.shape[1]:.1f} would.')
+    return Section('neighbours', _TITLE, text, shown, columns=found.shape[1] + 1)
