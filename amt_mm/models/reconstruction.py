@@ -75,7 +75,7 @@ def statistics_around(patches: Tensor, plan: MaskPlan) -> tuple[Tensor, Tensor]:
         Means and standard deviations, ``(B, n_masked, 1)`` each.
     """
     def places(ids: Tensor) -> Tensor:
-        return torch.stack([ids // plan.grid[1], ids % plan.grid[1]], dim=-1).float()
+        return torch.stack([ids // plan.grid[1], ids % plan.grid[1]], dim=-1).to(patches)
 
     near = torch.cdist(places(plan.masked), places(plan.visible))**-2  # (B, n_masked, n_visible)
     near = near / near.sum(dim=-1, keepdim=True)

@@ -38,6 +38,6 @@ def attention_section(shown: Shown, most: int = 3) -> Section:
         'attention', _TITLE,
         ['How [CLS] divides its attention over the patches: a row for each block, the first on '
          'top, and a column for each head. Each map is stretched to its own range, so compare '
-         'places, not strengths: a map with a single bright patch may be nearly even elsewhere.',
+         'places, not strengths.',
          'AMT and AttMask are guided by the mean over the last row.'],
         rows, legend(colour_scale('attention', 'low to high, in each map')), columns=0)

@@ -28,5 +28,6 @@ def components_section(shown: Shown, features: Tensor) -> Section:
         'components', 'What the encoder finds alike',
         ['The first three principal components of the patch features, over all patches of these '
          f'images, are red, green and blue; they hold {100 * share:.0f} % of the variance. '
-         'Patches of one colour are alike to the encoder, in one image and across them.'],
+         'Patches of one colour are alike to the encoder, in one image and across them. Colours '
+         'that follow the place alone show features that mainly tell where a patch is.'],
         [Row('', pictures)], columns=8, few=4)

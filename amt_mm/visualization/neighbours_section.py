@@ -46,8 +46,8 @@ def neighbours_section(features: Tensor, rows: Sequence[int], names: Sequence[st
             pictures.append(Picture(f'{kind}{cosine:.2f}', picture(other)))
         shown.append(Row(name, pictures))
     text = [f'For each image the {found.shape[1]} most similar ones of {count} by the cosine of '
-            f'{what}, nearest first. An encoder that is of use puts what you call alike side by '
-            'side.']
+            f'{what}, nearest first. Useful features put images side by side that you would call '
+            'alike.']
     if labels is not None:
         queries = labels[list(rows)]
         hits = int((labels[found] == queries[:, None]).sum())

@@ -79,7 +79,7 @@ def plan_section(shown: Shown, recipe: MaskRecipe, maps: Tensor | None, draws: i
         [_origin(recipe, maps),
          f'{draws} plans were drawn for each image; colours are the share of them in which a patch '
          f'was {" or ".join(drawn)}. The mean over all patches is '
-         + ', '.join(f'{mean:.0f}\xa0% {word}' for word, mean in means.items())
+         + ', '.join(f'{mean:.3g}\xa0% {word}' for word, mean in means.items())
          + '. Brighter patches are chosen more often than others, darker ones less; by chance '
          f'alone a share varies by about {deviation:.0f} points.'],
         rows, legend(colour_scale('share of the plans', '0 to 100 %'),
@@ -88,13 +88,12 @@ def plan_section(shown: Shown, recipe: MaskRecipe, maps: Tensor | None, draws: i
 
 def _origin(recipe: MaskRecipe, maps: Tensor | None) -> str:
     start = (f'By the masks recorded in the checkpoint: {recipe.words}' if recipe.recorded else
-             'By AMT at its defaults (masking ratio 0.45, throwing ratio 0.40), since the '
-             f'checkpoint does not tell its own masks: {recipe.reason}')
+             f'By AMT at its defaults, not by masks of the checkpoint: {recipe.reason}')
     if not recipe.generator.needs_weights:
         return f'{start}. They are random: nothing in the image guides them.'
     if maps is None:
-        return (f'{start}. Without [CLS] there is no map to guide them, so they are as random as '
-                'before the first refresh.')
+        return (f'{start}. Without [CLS] there is no map to guide them, so they are random, by the '
+                'ratio of the warm-up.')
     if isinstance(recipe.generator, CropMasking):
         return f'{start}. They are guided by the attention of [CLS] in the last block.'
     source = recipe.source

@@ -51,7 +51,7 @@ def reconstruction_section(shown: Shown, model: AMTMAE, recipe: MaskRecipe,
                 pictures.append(Picture(caption, paste_reconstruction(
                     image, shown.picture(images[i]), states[i], plan.grid)))
         rows.append(Row(name, pictures))
-    shares = [f'{100 * part.shape[1] / plan.num_tokens:.0f}\xa0% {word}' for word, part in (
+    shares = [f'{100 * part.shape[1] / plan.num_tokens:.3g}\xa0% {word}' for word, part in (
         ('visible', plan.visible), ('masked and predicted', plan.masked),
         ('thrown', plan.thrown)) if part.shape[1]]
     masks = ('the recorded masks' if recipe.recorded

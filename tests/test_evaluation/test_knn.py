@@ -6,7 +6,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from amt_mm.errors import InputError
 from amt_mm.evaluation import knn_classify
 from amt_mm.evaluation.dataset_knn import knn_accuracies
-from amt_mm.evaluation.knn import knn_rank
+from amt_mm.evaluation.knn import knn_rank, nearest_others
 
 
 def clusters(count, width, classes, spread, seed):
@@ -187,3 +187,29 @@ def test_bad_input_is_one_clear_line(change, message):
     with pytest.raises(InputError, match=message) as raised:
         knn_classify(**{**good, **change})
     assert '\n' not in str(raised.value)
+
+
+@pytest.mark.parametrize('chunk', [2**22, 50])
+def test_neighbours_equal_a_slow_loop(chunk):
+    features, _ = clusters(43, 6, 5, 1.0, seed=3)
+    rows = [0, 17, 42]
+    found, cosines = nearest_others(features, rows, 4, chunk)
+    for i, row in enumerate(rows):
+        alike = []
+        for other in range(43):
+            a, b = features[row].double(), features[other].double()
+            if other != row:
+                alike.append((float((a * b).sum() / a.norm() / b.norm()), other))
+        wanted = sorted(alike, reverse=True)[:4]
+        assert found[i].tolist() == [other for _, other in wanted]
+        assert cosines[i].tolist() == pytest.approx([cosine for cosine, _ in wanted], abs=1e-6)
+
+
+def test_a_copy_is_a_neighbour_and_the_image_itself_is_not():
+    features = torch.tensor([[1., 2.], [1., 2.], [1., 2.], [1., 2.], [2., -1.]])
+    found, cosines = nearest_others(features, [3, 0], 2)
+    assert found.tolist() == [[0, 1], [1, 2]]
+    assert cosines.flatten().tolist() == pytest.approx([1, 1, 1, 1])
+    # With fewer others than asked for, all of them.
+    assert nearest_others(features, [4], 9)[0].tolist() == [[0, 1, 2, 3]]
+    assert nearest_others(features[:1], [0], 3)[0].shape == (1, 0)

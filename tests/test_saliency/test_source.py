@@ -199,3 +199,17 @@ def test_invalid_settings_are_reported_in_one_line(settings, field):
     with pytest.raises(InputError, match=f'^{field}') as caught:
         SaliencySource(**settings)
     assert '\n' not in str(caught.value)
+
+
+def test_means_in_one_process_are_those_over_all_images(vit):
+    source = SaliencySource('feature', debias=True)
+    batches = [images(3, seed=1), images(2, seed=2)]
+    batches[1][1] = float('nan')  # counts in neither mean
+    found = source.means(vit, lambda: iter(batches))
+    assert list(found) == ['feature', 'map']
+    every = torch.cat([batches[0], batches[1][:1]])
+    features = source.extract(vit, every)
+    torch.testing.assert_close(found['feature'], features.mean(dim=0))
+    plain = SaliencySource('feature').maps(vit, every, found)
+    torch.testing.assert_close(found['map'], plain.mean(dim=0))
+    assert SaliencySource().means(vit, lambda: 1 / 0) == {}
