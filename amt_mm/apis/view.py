@@ -91,7 +91,8 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
                           pipeline=cfg.test_dataloader.dataset.pipeline)
     count = min(COUNT, len(dataset)) if count is None else count
     if not 1 <= count <= len(dataset):
-        raise InputError(f'{folder}: {count} images asked for, but it has {len(dataset)}')
+        raise InputError(f'{folder}: it has {len(dataset)} images, {count} were asked for: choose '
+                         f'from 1 to {len(dataset)} (--images)')
     model = build_model(cfg)
     report = load_backbone(model, checkpoint, encoder)
     labels = dataset_labels(dataset)

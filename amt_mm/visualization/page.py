@@ -20,6 +20,9 @@ from .report_style import STYLE
 from .tables import MISSING
 
 _QUALITIES = (88, 78, 65, 50, 35)
+_MEANINGS = {VISIBLE: ('visible', 'the encoder sees it'),
+             MASKED: ('masked', 'hidden, to be predicted'),
+             THROWN: ('thrown', 'left out altogether')}
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,14 @@ def legend(*items: str) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def state_samples(patch: np.ndarray | None) -> str:
+def state_samples(patch: np.ndarray | None,
+                  states: Sequence[int] = (VISIBLE, MASKED, THROWN)) -> str:
     """Return a sample of each token state on an image, (H, W, 3) uint8, or on grey."""
     if patch is None:
         patch = np.full((2, 2, 3), 128, dtype=np.uint8)
     looks = []
-    for state, word, meaning in ((VISIBLE, 'visible', 'the encoder sees it'),
-                                 (MASKED, 'masked', 'hidden, to be predicted'),
-                                 (THROWN, 'thrown', 'left out altogether')):
+    for state in states:
+        word, meaning = _MEANINGS[state]
         sample = np.asarray(Image.fromarray(patch).resize((48, 48)))
         drawn = plan_picture(sample, np.full(4, state), (2, 2))
         looks.append(f'<li>{embedded(drawn, "", 90)}<span><b>{word}</b> {meaning}</span></li>')

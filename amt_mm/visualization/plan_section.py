@@ -83,7 +83,7 @@ def plan_section(shown: Shown, recipe: MaskRecipe, maps: Tensor | None, draws: i
          + '. Brighter patches are chosen more often than others, darker ones less; by chance '
          f'alone a share varies by about {deviation:.0f} points.'],
         rows, legend(colour_scale('share of the plans', '0 to 100 %'),
-                     state_samples(shown.images[0])), columns=len(rows[0].pictures))
+                     state_samples(shown.images[0], drawn.values())), columns=len(rows[0].pictures))
 
 
 def _origin(recipe: MaskRecipe, maps: Tensor | None) -> str:

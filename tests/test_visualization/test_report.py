@@ -1,45 +1,14 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
 
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, GalleryRow, Picture, Report, render
-
-VOID = {'meta', 'link', 'img', 'line', 'path', 'br'}
-
-
-class Page(HTMLParser):
-    """Tags with attributes, text, and whether every tag is closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.texts, self.open = [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def images(self):
-        return [attrs for tag, attrs in self.tags if tag == 'img']
 
 
 def picture(seed, height=30, width=50):

@@ -3,8 +3,9 @@
 import re
 
 import numpy as np
+from html_page import Page
 from PIL import Image
-from test_report import Page, picture
+from test_report import picture
 
 from amt_mm.visualization import Picture
 from amt_mm.visualization.page import document
