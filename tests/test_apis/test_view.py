@@ -9,10 +9,12 @@ import torch
 from html_page import Page
 from mmengine.config import Config
 
+from amt_mm.apis import view as apis_view
 from amt_mm.apis.view import view
 from amt_mm.checkpoints import convert, write_checkpoint
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator
+from amt_mm.visualization.components_section import components_section
 
 SIZE, PATCH = 40, 8
 # As a config says it, and as conftest.py builds it.
@@ -108,12 +110,33 @@ def test_official_names_with_a_decoder(folder, tmp_path, toy_mae):
     assert 'random masks of MAE' in text and 'The file does not say what its targets were' in text
 
 
-def test_an_encoder_without_cls(folder, tmp_path):
+@pytest.fixture
+def coloured(monkeypatch):
+    """What the patches of the page are coloured by: the images and the features."""
+    given = []
+    monkeypatch.setattr(apis_view, 'components_section', lambda shown, features: given.append(
+        (shown, features)) or components_section(shown, features))
+    return given
+
+
+def test_patches_are_coloured_by_their_own_features(checkpoint, folder, tmp_path, coloured):
+    view(checkpoint, folder, tmp_path / 'out', 2)
+    (shown, features), = coloured
+    with torch.no_grad():
+        tokens, = shown.vit(shown.inputs)
+    assert features.shape == (2, 25, 24)
+    torch.testing.assert_close(features, tokens[:, 1:])
+
+
+def test_an_encoder_without_cls(folder, tmp_path, coloured):
     from mmpretrain.models import VisionTransformer
     vit = VisionTransformer('deit-tiny', 48, 16, out_type='raw', with_cls_token=False)
     state = {f'backbone.{name}': value for name, value in vit.state_dict().items()}
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     text = view(tmp_path / 'a.pth', folder, tmp_path / 'out', 2, image_size=48).read_text()
+    (shown, features), = coloured
+    with torch.no_grad():
+        torch.testing.assert_close(features, shown.vit(shown.inputs)[0])
     assert 'no [CLS] token' in text and 'Without [CLS] there is no map' in text
     assert 'the cosine of the mean of the patch tokens' in text
 
