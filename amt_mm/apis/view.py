@@ -45,7 +45,7 @@ from .comparison import build_model
 from .evaluation import adapt_config, find_config
 
 COUNT = 8
-# Among more, neighbours hardly look nearer, and a CPU takes an hour for them.
+# Limits the time that a large folder takes; the page says how many were searched.
 _MOST_NEIGHBOURS = 5000
 _BATCH = 32
 _MAX_BYTES = 10_000_000

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .pictures import denormalise, upscale
 
-# Side of a picture in pixels: sharp on a phone, and 50 of them stay below 2 MB.
+# Longer side of a picture in pixels: sharp on a phone, and the page stays small enough to be sent.
 _SIDE = 224
 
 

@@ -77,7 +77,9 @@ def test_a_checkpoint_of_this_toolbox(checkpoint, folder, tmp_path):
     assert f'{len(files)} PNG files' in text and len(images) == len(files) + 3
     for words in ('AMTMaskGenerator, mask_ratio=0.4, throw_ratio=0.2', 'with 3 heads and width 24',
                   '40 pixels as 5 x 5 patches', '9 in ', 'the cosine of the mean of the patch',
-                  '40\xa0% masked, 20\xa0% thrown, 40\xa0% visible', 'of the 15 neighbours have'):
+                  '40\xa0% masked, 20\xa0% thrown, 40\xa0% visible',
+                  '40\xa0% visible, 40\xa0% masked and predicted, 20\xa0% thrown',
+                  'of the 15 neighbours have'):
         assert words in text, words
 
 
