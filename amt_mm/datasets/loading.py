@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from amt_mm.errors import UnreadableImage
+from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
@@ -43,8 +44,14 @@ class LoadImage(LoadImageFromFile):
     Samples that already have ``img`` (such as CIFAR's) pass, and ``img_bytes`` (of
     :class:`PackedImages`) replaces reading the file, so one pipeline serves all data sets.
 
-    Required keys: ``img_path`` (with or without ``img_bytes``) or ``img``. Added keys: ``img``,
-    ``img_shape``, ``ori_shape`` (both ``(height, width)``, after the EXIF orientation).
+    If the sample gives the ``height`` and ``width`` that its boxes and masks are for, the image
+    must have them. One that has them only as stored, before the EXIF orientation, was labelled so
+    and is not turned. (A half turn and a turn of a square image leave the size as it is: such an
+    image is turned like all others.)
+
+    Required keys: ``img_path`` (with or without ``img_bytes``) or ``img``. Optional keys:
+    ``height`` and ``width``. Added keys: ``img``, ``img_shape``, ``ori_shape`` (both
+    ``(height, width)``, of ``img``).
 
     Args:
         to_float32: Return ``float32``, still in 0..255. Defaults to False, as transforms and
@@ -57,6 +64,7 @@ class LoadImage(LoadImageFromFile):
         UnreadableImage: Names the file and why it cannot be read: missing, empty, truncated, not
             an image, without a fixed range of values, or larger than 179 million pixels
             (Pillow's limit), which would exhaust the memory.
+        InputError: The image has another size than its labels are for.
     """
 
     def __init__(self, to_float32: bool = False, ignore_empty: bool = False, *,
@@ -83,8 +91,11 @@ class LoadImage(LoadImageFromFile):
         try:
             if content is None:
                 content = fileio.get(path, backend_args=self.backend_args)
-            return self._decode(content, path)
-        except MemoryError:  # not caused by the file
+            image = self._decode(content, path)
+            if {'height', 'width'} <= results.keys():
+                return _as_labelled(image, content, (results['height'], results['width']), path)
+            return image
+        except (MemoryError, InputError):  # not caused by the file
             raise
         except Exception as error:
             if self.ignore_empty:
@@ -96,8 +107,12 @@ class LoadImage(LoadImageFromFile):
         return decode_image(bytes(content))
 
 
-def decode_image(content: bytes) -> np.ndarray:
+def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
     """Decode the content of an image file as :class:`LoadImage` describes.
+
+    Args:
+        content: Of the file.
+        turned: Whether to apply the EXIF orientation.
 
     Returns:
         Contiguous ``uint8`` BGR array of shape ``(H, W, 3)``.
@@ -112,7 +127,8 @@ def decode_image(content: bytes) -> np.ndarray:
         # From the header of the JPEG or the PNG.
         refuse_bomb(*((header.height, header.width) if header else
                       (int.from_bytes(content[i:i + 4], 'big') for i in (20, 16))))
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        flags = cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if image is not None:
             return image
     try:
@@ -124,7 +140,8 @@ def decode_image(content: bytes) -> np.ndarray:
     # The transposed image does not keep its format.
     file_format = image.format
     with image:
-        image = ImageOps.exif_transpose(image)
+        if turned:
+            image = ImageOps.exif_transpose(image)
         if image.mode == 'F':
             rgb = Image.fromarray(_floats_to_uint8(np.asarray(image)))
         elif image.mode in _INT16_MODES or image.mode == 'I':
@@ -136,6 +153,35 @@ def decode_image(content: bytes) -> np.ndarray:
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
             rgb = Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba)
         return np.ascontiguousarray(np.asarray(rgb.convert('RGB'))[:, :, ::-1])
+
+
+def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int, int], path: str
+                 ) -> np.ndarray:
+    """Return the image as it is or as stored, whichever has the size of its labels.
+
+    Raises:
+        InputError: Neither has.
+    """
+    if image.shape[:2] == size:
+        return image
+    stored = decode_image(bytes(content), turned=False)
+    if stored.shape[:2] != size:
+        raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its labels '
+                         f'are for {size[0]} x {size[1]} (height x width)')
+    return stored
+
+
+def format_sizes(size: Sequence[int], stored: Sequence[int]) -> str:
+    """Return the size of an image in words.
+
+    Args:
+        size: Height and width with the EXIF orientation applied.
+        stored: The same as stored.
+    """
+    text = f'{size[0]} x {size[1]} pixels'
+    if tuple(size[:2]) != tuple(stored[:2]):
+        text += f' ({stored[0]} x {stored[1]} as stored, before its EXIF orientation)'
+    return text
 
 
 def refuse_bomb(height: int, width: int) -> None:

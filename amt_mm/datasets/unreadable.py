@@ -10,7 +10,7 @@ import cv2
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
-from amt_mm.errors import UnreadableImage
+from amt_mm.errors import InputError, UnreadableImage
 
 # Raised by mmcv's loading on missing and damaged files. Missing keys, wrong arguments and wrong
 # types are faults of the program or the config.
@@ -21,12 +21,13 @@ _FILE_ERRORS = (OSError, EOFError, ValueError, AssertionError, RuntimeError, Syn
 def is_unreadable_image(error: BaseException) -> bool:
     """Whether a caught error, with its traceback, means that an image cannot be read.
 
-    Our loading transforms raise :class:`amt_mm.errors.UnreadableImage`. Those of mmcv, mmpretrain
-    and mmdet raise whatever the decoder does; errors that files can cause count if raised within
-    one of them, so the same error in another transform does not.
+    Our loading transforms raise :class:`amt_mm.errors.UnreadableImage`; another
+    :class:`amt_mm.errors.InputError` is about a readable image, such as one that does not fit its
+    labels. Those of mmcv, mmpretrain and mmdet raise whatever the decoder does; errors that files
+    can cause count if raised within one of them, so the same error in another transform does not.
     """
-    if isinstance(error, UnreadableImage):
-        return True
+    if isinstance(error, InputError):
+        return isinstance(error, UnreadableImage)
     return isinstance(error, _FILE_ERRORS) and any(
         isinstance(frame.f_locals.get('self'), LoadImageFromFile)
         for frame, _ in traceback.walk_tb(error.__traceback__))

@@ -1,21 +1,44 @@
-"""Annotation files in COCO and LVIS v1 format, and which objects are unusable for training."""
+"""Annotation files in COCO and LVIS v1 format: every field is checked before anything uses it."""
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from pycocotools import mask as rle
+from mmengine.logging import print_log
+from PIL import Image
 
 from amt_mm.errors import InputError
+
+from .annotated_objects import find_flaws
+from .annotation_faults import Findings
+from .annotation_table import LARGEST_ID, Table
 
 COCO_SOURCE = 'annotations_trainval2017.zip and the images are at https://cocodataset.org/#download'
 LVIS_SOURCE = ('lvis_v1_train.json.zip and lvis_v1_val.json.zip are at '
                'https://www.lvisdataset.org/dataset, the images are those of COCO 2017')
 
-_SECTIONS = ('images', 'annotations', 'categories')
-_POINTS_OF_A_POLYGON = 3
+_SECTIONS = {'images': 'image', 'annotations': 'object', 'categories': 'category'}
+_LVIS_FREQUENCIES = ('r', 'c', 'f')  # rare, common, frequent
+_LVIS_LISTS = ('neg_category_ids', 'not_exhaustive_category_ids')
+
+
+class Annotations(NamedTuple):
+    """A checked annotation file.
+
+    Attributes:
+        content: Of the file, with what was mended.
+        flaws: Object id -> why it is unusable for training.
+    """
+
+    content: dict
+    flaws: dict[int, str]
 
 
 def require_annotations(path: str, source: str) -> None:
@@ -29,105 +52,122 @@ def require_annotations(path: str, source: str) -> None:
                          'layout: docs/detection.md)')
 
 
-def read_annotations(path: str, source: str) -> dict:
-    """Read an annotation file and check its cross-references.
+def read_annotations(path: str, source: str, lvis: bool = False) -> Annotations:
+    """Read an annotation file and check all of it.
+
+    Harmless deviations are mended in memory and logged once, with counts. Object ids, whose value
+    means nothing, are the one case that official tools do not survive: pycocotools and lvis store
+    matches as object ids, with 0 for no match, so object 0 gets another id.
 
     Args:
         path: JSON file in COCO or LVIS v1 format.
         source: Where to get it, for the message.
+        lvis: Whether to require the fields that LVIS adds.
 
     Returns:
-        Its content.
+        The content, and which objects are unusable.
 
     Raises:
-        InputError: The file does not exist or is not JSON, a section is missing, an object
-            refers to an unknown image or category, or an id is duplicated or, of an object, 0.
+        InputError: The file does not exist, is not JSON or has no such sections; or names up to
+            ten faults by object and field.
     """
     require_annotations(path, source)
+    findings = Findings(path)
+    with _no_collector():
+        content = _load(path)
+        flaws = _check(content, lvis, findings)
+    findings.stop_at_faults()
+    if note := findings.note():
+        _say_once(note)
+    return Annotations(content, flaws)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Pause the search for cycles, of which JSON has none; it doubles the time of reading."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _load(path: str) -> dict:
+    """Read the file, with its three sections."""
     try:
         content = json.loads(Path(path).read_bytes())
-    except ValueError as error:
+    # RecursionError: thousands of brackets.
+    except (ValueError, RecursionError) as error:
         raise InputError(f'annotation file {path} is not JSON: {error}') from error
     missing = [name for name in _SECTIONS
                if not isinstance(content, dict) or not isinstance(content.get(name), list)]
     if missing:
         raise InputError(f'annotation file {path} has no list {missing[0]!r}: it is not in COCO '
                          'or LVIS format')
-    try:
-        _check_references(path, content)
-    except KeyError as error:
-        raise InputError(f'annotation file {path} is not in COCO or LVIS format: an entry lacks '
-                         f'{error}') from error
     return content
 
 
-def _check_references(path: str, content: Mapping) -> None:
-    ids = {section: set() for section in _SECTIONS}
-    for section, seen in ids.items():
-        for entry in content[section]:
-            if entry['id'] in seen:
-                raise InputError(f'annotation file {path}: duplicate id {entry["id"]} in '
-                                 f'`{section}`')
-            seen.add(entry['id'])
-    for entry in content['annotations']:
-        where = f'annotation file {path}: object {entry["id"]} of image {entry["image_id"]}'
-        if entry['image_id'] not in ids['images']:
-            raise InputError(f'{where}: the image is not in `images`')
-        if entry['category_id'] not in ids['categories']:
-            raise InputError(f'{where}: category_id {entry["category_id"]} is not in `categories`')
-        # pycocotools and lvis store matches as object ids, with 0 for no match.
-        if entry['id'] == 0:
-            raise InputError(f'{where}: object ids must start at 1, because the metrics count '
-                             'object 0 as never found')
+def _check(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
+    """Check all fields; object id -> why it is unusable."""
+    images, objects, categories = tables = [
+        Table(section, noun, content[section], findings) for section, noun in _SECTIONS.items()]
+    for table in tables:
+        table.whole('id', 0, LARGEST_ID)
+        table.unique('id')
+    category_ids = categories.ids()
+    categories.text('name')
+    categories.unique('name')
+    images.text('coco_url' if lvis else 'file_name')
+    most = 2 * Image.MAX_IMAGE_PIXELS
+    for side in ('width', 'height'):
+        images.whole(side, 1, most)
+    if lvis:
+        _require_lvis(images, categories, findings.path)
+        categories.text('frequency', _LVIS_FREQUENCIES)
+        for field in _LVIS_LISTS:
+            images.lists_ids(field, category_ids, 'categories')
+    widths, heights = images.column('width'), images.column('height')
+    for row in images.rows():
+        # LoadImage reads no larger image, and masks take memory in proportion.
+        if widths[row] * heights[row] > most:
+            images.fault(row, f'`width` and `height` {widths[row]} x {heights[row]} are more than '
+                              f'{most} pixels')
+    objects.whole('image_id', 0, LARGEST_ID)
+    objects.whole('category_id', 0, LARGEST_ID)
+    objects.refers('image_id', images.ids(), 'images')
+    objects.refers('category_id', category_ids, 'categories')
+    for field in ('iscrowd', 'ignore'):
+        objects.whole(field, 0, 1, optional=True)
+    _renumber(objects, findings)
+    ids = images.column('id')
+    sizes = {ids[row]: (widths[row], heights[row]) for row in images.rows()}
+    return find_flaws(objects, sizes, findings)
 
 
-def find_flaw(entry: Mapping, width: int, height: int) -> str | None:
-    """Return why an object is unusable for training, None if it is usable.
-
-    Boxes that reach over the edge of the image and crowds are usable.
-
-    Args:
-        entry: Object of the file; its box is ``(x, y, width, height)`` in pixels.
-        width: Of its image, in pixels.
-        height: Of its image, in pixels.
-
-    Raises:
-        InputError: The mask belongs to an image of another size, or a field is missing or of
-            the wrong type.
-    """
-    try:
-        # The addition rejects non-numbers such as null.
-        x, y, w, h = (number + 0. for number in entry['bbox'])
-        area, mask = entry['area'] + 0., entry['segmentation']
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f'object {entry["id"]} of image {entry["image_id"]} needs valid `bbox`, '
-                         f'`area` and `segmentation` ({error})') from error
-    if entry.get('ignore'):
-        return 'marked as ignored'
-    # Negated so that NaN is a flaw, too.
-    if not (w >= 1 and h >= 1):
-        return 'box thinner than one pixel'
-    if min(x + w, width) <= max(x, 0) or min(y + h, height) <= max(y, 0):
-        return 'box outside the image'
-    if not area > 0 or _is_empty(mask, entry, width, height):
-        return 'empty mask'
-    return None
+def _require_lvis(images: Table, categories: Table, path: str) -> None:
+    """Refuse a file in COCO format as a whole."""
+    for table, noun, fields in ((images, 'image', _LVIS_LISTS), (categories, 'category',
+                                                                 ('frequency',))):
+        for field in fields:
+            if table.entries and not any(field in entry for entry in table.entries):
+                raise InputError(f'annotation file {path}: no {noun} has `{field}`, which the LVIS '
+                                 'metric needs; for COCO format use amt_mm.CocoInstances and '
+                                 'amt_mm.CocoInstanceMetric')
 
 
-def _is_empty(mask: Mapping | Sequence, entry: Mapping, width: int, height: int) -> bool:
-    if not mask:
-        return True
-    if isinstance(mask, list) and all(isinstance(polygon, list) for polygon in mask):
-        return all(len(polygon) < 2 * _POINTS_OF_A_POLYGON or len(polygon) % 2
-                   for polygon in mask)
-    where = f'object {entry["id"]} of image {entry["image_id"]}'
-    if not (isinstance(mask, Mapping) and isinstance(mask.get('size'), list) and
-            mask.get('counts') is not None):
-        raise InputError(f'{where}: `segmentation` is neither a list of polygons nor a '
-                         'run-length encoding with `size` and `counts`')
-    if mask['size'] != [height, width]:
-        raise InputError(f'{where}: the mask is {" x ".join(map(str, mask["size"]))} pixels, '
-                         f'the image {height} x {width} (height x width)')
-    if isinstance(mask['counts'], list):
-        return not sum(mask['counts'][1::2])
-    return not rle.area(mask)
+def _renumber(objects: Table, findings: Findings) -> None:
+    """Give object 0 the next free id."""
+    ids = objects.column('id')
+    for row in objects.rows():
+        if ids[row] == 0:
+            free = 1 + max(objects.ids())
+            objects.set(row, 'id', free)
+            findings.mended(f'object 0, which the metrics count as never found, becomes {free}', 0)
+
+
+@functools.cache
+def _say_once(note: str) -> None:
+    """Log a note; data set and metric read the same file."""
+    print_log(note, 'current', logging.WARNING)

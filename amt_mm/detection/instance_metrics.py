@@ -6,14 +6,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmdet.datasets.api_wrappers import COCO
 from mmdet.evaluation import CocoMetric, LVISMetric
 from mmengine.logging import MMLogger
 from pycocotools import mask as rle
 
 from amt_mm.registry import METRICS
 
-from .annotations import COCO_SOURCE, LVIS_SOURCE, require_annotations
-from .lvis_eval import LVISEval, LVISResults
+from .annotation_faults import format_ids
+from .annotations import COCO_SOURCE, LVIS_SOURCE, read_annotations
+from .lvis_eval import LVISEval, LVISResults, LVISTruth
 
 _COCO_NAMES = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _LVIS_NAMES = ('AP', 'AP50', 'AP75', 'APs', 'APm', 'APl', 'APr', 'APc', 'APf')
@@ -33,12 +35,17 @@ class CocoInstanceMetric(CocoMetric):
         kwargs: See :class:`mmdet.evaluation.CocoMetric`.
 
     Raises:
-        InputError: The annotation file does not exist.
+        InputError: The annotation file does not exist or is faulty.
     """
 
     def __init__(self, ann_file: str, metric: Sequence[str] = ('bbox', 'segm'), **kwargs) -> None:
-        require_annotations(ann_file, COCO_SOURCE)
-        super().__init__(ann_file=ann_file, metric=list(metric), **kwargs)
+        super().__init__(ann_file=None, metric=list(metric), **kwargs)
+        truth = COCO()
+        truth.dataset = _measured(ann_file, COCO_SOURCE)
+        truth.createIndex()
+        # mmdet's other names, of what createIndex replaces.
+        truth.img_ann_map, truth.cat_img_map = truth.imgToAnns, truth.catToImgs
+        self._coco_api = truth
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the predictions of all images."""
@@ -64,12 +71,12 @@ class LVISInstanceMetric(LVISMetric):
         kwargs: See :class:`mmdet.evaluation.LVISMetric`.
 
     Raises:
-        InputError: The annotation file does not exist.
+        InputError: The annotation file does not exist or is faulty.
     """
 
     def __init__(self, ann_file: str, metric: Sequence[str] = ('bbox', 'segm'), **kwargs) -> None:
-        require_annotations(ann_file, LVIS_SOURCE)
-        super().__init__(ann_file=ann_file, metric=list(metric), **kwargs)
+        super().__init__(ann_file=None, metric=list(metric), **kwargs)
+        self._lvis_api = LVISTruth(_measured(ann_file, LVIS_SOURCE, lvis=True))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Evaluate the predictions of all images."""
@@ -89,6 +96,21 @@ class LVISInstanceMetric(LVISMetric):
                 scores.update({f'{metric}_{name}': float(evaluation.results[name])
                                for name in _LVIS_NAMES})
         return scores
+
+
+def _measured(ann_file: str, source: str, lvis: bool = False) -> dict:
+    """Read what predictions are compared with: all objects that have a mask."""
+    content = read_annotations(ann_file, source, lvis).content
+    entries = content['annotations']
+    content['annotations'] = [entry for entry in entries if entry['segmentation']]
+    if len(content['annotations']) < len(entries):
+        MMLogger.get_current_instance().warning(
+            f'annotation file {ann_file}: objects without a mask are not measured: '
+            + format_ids([entry['id'] for entry in entries if not entry['segmentation']]))
+    for entry in content['annotations']:
+        # Optional in the file, but not in pycocotools.
+        entry['iscrowd'] = entry.get('iscrowd') or 0
+    return content
 
 
 def _zeros_if_empty(results: list, metrics: Sequence[str], names: Sequence[str]

@@ -12,12 +12,9 @@ from mmengine.logging import print_log
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
-from .annotations import COCO_SOURCE, LVIS_SOURCE, find_flaw, read_annotations
-
-_IDS_SHOWN = 5
-_LVIS_FIELDS = (('images', 'image', ('neg_category_ids', 'not_exhaustive_category_ids')),
-                ('categories', 'category', ('frequency',)))
-_LVIS_FREQUENCIES = ('r', 'c', 'f')
+from .annotation_faults import format_ids
+from .annotations import COCO_SOURCE, LVIS_SOURCE, Annotations, read_annotations
+from .image_sizes import check_image_sizes
 
 
 @DATASETS.register_module()
@@ -29,9 +26,10 @@ class CocoInstances(BaseDetDataset):
 
     - Classes are those of the annotation file, in its order, so any file in this format
       works. Names in ``metainfo`` must be identical.
-    - References to unknown categories or images stop the run.
-    - Unusable objects (no area, no mask, box thinner than one pixel or outside the image) are
-      left out of training, counted and logged.
+    - Values of a wrong type or range and references to unknown categories or images stop the run,
+      as do images of another size than the annotation's.
+    - Unusable objects (no area, no pixel in the mask, box thinner than one pixel or outside the
+      image) are left out of training, counted and logged.
     - With ``filter_cfg=dict(filter_empty_gt=True)`` images without objects are left out of
       training, counted and logged; otherwise they are trained on as background. Tests use all
       images.
@@ -48,8 +46,8 @@ class CocoInstances(BaseDetDataset):
             pixels), ``pipeline``, ``test_mode``.
 
     Raises:
-        InputError: The annotation file is missing or inconsistent, has other classes than
-            ``metainfo``, or leaves nothing to train on.
+        InputError: The annotation file is missing or faulty, does not fit the images, has other
+            classes than ``metainfo``, or leaves nothing to train on.
     """
 
     source = COCO_SOURCE
@@ -61,7 +59,7 @@ class CocoInstances(BaseDetDataset):
             Per image ``img_path``, ``img_id``, ``height``, ``width`` and ``instances``, in mmdet's
             form.
         """
-        content = self.read()
+        content, self._flaws = self.read()
         self._set_classes(content['categories'])
         self._labels = {category['id']: label
                         for label, category in enumerate(content['categories'])}
@@ -69,20 +67,16 @@ class CocoInstances(BaseDetDataset):
         objects = defaultdict(list)
         for entry in content['annotations']:
             objects[entry['image_id']].append(entry)
-        try:
-            data = [self.parse_data_info({'image': image, 'objects': objects[image['id']]})
-                    for image in content['images']]
-        except KeyError as error:
-            raise InputError(f'annotation file {self.ann_file}: an image lacks {error}') from error
-        except InputError as error:
-            raise InputError(f'annotation file {self.ann_file}: {error}') from error
+        data = [self.parse_data_info({'image': image, 'objects': objects[image['id']]})
+                for image in content['images']]
+        check_image_sizes(self.ann_file, data)
         counts = self._metainfo['image_counts'] = [0] * len(self._metainfo['classes'])
         for sample in data:
             for label in {instance['bbox_label'] for instance in sample['instances']}:
                 counts[label] += 1
         return data
 
-    def read(self) -> dict:
+    def read(self) -> Annotations:
         """Read and check the annotation file."""
         return read_annotations(self.ann_file, self.source)
 
@@ -101,8 +95,7 @@ class CocoInstances(BaseDetDataset):
         """Convert ``image`` and its ``objects`` from the file to mmdet's form."""
         image, instances = raw_data_info['image'], []
         for entry in raw_data_info['objects']:
-            reason = find_flaw(entry, image['width'], image['height'])
-            if reason:
+            if reason := self._flaws.get(entry['id']):
                 self._left_out[reason].append(entry['id'])
                 continue
             x, y, w, h = entry['bbox']
@@ -132,7 +125,7 @@ class CocoInstances(BaseDetDataset):
         if cfg.get('filter_empty_gt', False):
             kept = [sample for sample in large
                     if not all(instance['ignore_flag'] for instance in sample['instances'])]
-        left_out = [f'{reason}: {_format_ids(ids)}' for reason, ids in self._left_out.items()]
+        left_out = [f'{reason}: {format_ids(ids)}' for reason, ids in self._left_out.items()]
         if len(large) < len(self.data_list):
             left_out.append(f'image smaller than {cfg["min_size"]} pixels: '
                             f'{len(self.data_list) - len(large)}')
@@ -157,35 +150,17 @@ class LVISInstances(CocoInstances):
     and ``val2017``. See :class:`CocoInstances`.
 
     Raises:
-        InputError: As there, or a field that the LVIS metric needs is missing: evaluation
-            would fail without it, after hours of training.
+        InputError: As there, or a field that the LVIS metric needs is missing or refers to an
+            unknown category: evaluation would fail, after hours of training.
     """
 
     source = LVIS_SOURCE
 
-    def read(self) -> dict:
-        """Read the annotation file and check the fields that LVIS adds."""
-        content = super().read()
-        for section, noun, fields in _LVIS_FIELDS:
-            for entry in content[section]:
-                missing = [field for field in fields if entry.get(field) is None]
-                if missing:
-                    raise InputError(f'annotation file {self.ann_file}: {noun} {entry["id"]} has '
-                                     f'no `{missing[0]}`, which the LVIS metric needs; for '
-                                     'COCO format use amt_mm.CocoInstances and '
-                                     'amt_mm.CocoInstanceMetric')
-        for category in content['categories']:
-            if category['frequency'] not in _LVIS_FREQUENCIES:
-                raise InputError(f'annotation file {self.ann_file}: category {category["id"]} has '
-                                 f'`frequency` {category["frequency"]!r}, not one of '
-                                 f'{", ".join(_LVIS_FREQUENCIES)} (rare, common, frequent)')
-        return content
+    def read(self) -> Annotations:
+        """Read and check the annotation file, with the fields that LVIS adds."""
+        return read_annotations(self.ann_file, self.source, lvis=True)
 
     def file_name(self, image: Mapping) -> str:
         """Return folder and name, such as ``train2017/000000391895.jpg``."""
         return '/'.join(image['coco_url'].split('/')[-2:])
 
-
-def _format_ids(ids: list[int]) -> str:
-    more = ', ...' if len(ids) > _IDS_SHOWN else ''
-    return f'{len(ids)} (id {", ".join(map(str, ids[:_IDS_SHOWN]))}{more})'

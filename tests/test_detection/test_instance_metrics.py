@@ -163,6 +163,19 @@ def test_detections_of_unlisted_classes_are_not_penalised(tmp_path):
     assert evaluate('LVISInstanceMetric', path, [[right, wrong]])['lvis/bbox_AP'] > .999
 
 
+@pytest.mark.parametrize(('name', 'key'), [('LVISInstanceMetric', 'lvis/{}_AP'),
+                                           ('CocoInstanceMetric', 'coco/{}_mAP')])
+def test_measures_what_was_mended(tmp_path, name, key):
+    """Object 0 is found, text is no crowd, and an object without a mask is not measured."""
+    path = small_problem(tmp_path)
+    content = json.loads(path.read_text())
+    sound, = content['annotations']
+    content['annotations'] = [dict(sound, id=0, iscrowd='0'), dict(sound, segmentation=[[1, 2]])]
+    path.write_text(json.dumps(content))
+    scores = evaluate(name, path, [[([10, 10, 30, 30], 0, .5)]])
+    assert scores[key.format('bbox')] > .999 and scores[key.format('segm')] > .999
+
+
 @pytest.mark.parametrize(('name', 'key'), [('LVISInstanceMetric', 'lvis/segm_AP50'),
                                            ('CocoInstanceMetric', 'coco/segm_mAP_50')])
 def test_no_detections_give_zero(tmp_path, name, key):

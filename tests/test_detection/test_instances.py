@@ -7,14 +7,16 @@ import pytest
 from detection_toys import CLASSES, OBJECTS, disc, rectangle, toy_content, write_content
 from mmengine.dataset import ClassBalancedDataset
 from mmengine.registry import DefaultScope, init_default_scope
+from PIL import Image, ImageOps
 
 import amt_mm.registry  # noqa: F401
+from amt_mm.datasets.unreadable import is_unreadable_image
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
 # isort: split
 import amt_mm.detection.with_mmdet  # noqa: F401, I001
-from amt_mm.detection import instances
+from amt_mm.detection import image_sizes, instances
 
 NAMES = ('CocoInstances', 'LVISInstances')
 TRAIN = dict(filter_cfg=dict(filter_empty_gt=True, min_size=32))
@@ -85,6 +87,21 @@ def test_unusable_objects_are_left_out_counted_and_logged(tmp_path, monkeypatch)
     assert 'image without objects: 2' in text
 
 
+@pytest.mark.parametrize(('written', 'flag'), [('0', 0), ('1', 1), (True, 1), (False, 0)])
+def test_a_crowd_by_any_spelling(tmp_path, written, flag):
+    content = toy_content()
+    content['annotations'][4]['iscrowd'] = written
+    dataset = build(write_content(tmp_path, content))
+    assert dataset.get_data_info(2)['instances'][0]['ignore_flag'] == flag
+
+
+def test_object_0_is_trained_on(tmp_path):
+    content = toy_content()
+    content['annotations'][0]['id'] = 0
+    dataset = build(write_content(tmp_path, content))
+    assert len(dataset.get_data_info(0)['instances']) == 2
+
+
 def test_crowds_are_not_objects(tmp_path):
     content = toy_content()
     content['annotations'][4].update(iscrowd=1, segmentation=disc(10, 8, 30, 24, (50, 44)))
@@ -110,23 +127,15 @@ def test_refuses_an_image_without_a_field(tmp_path, name):
         content['images'][1].pop(key)
     path = tmp_path / 'annotations.json'
     path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match=r"json: an image lacks '(file_name|coco_url)'"):
+    with pytest.raises(InputError, match=r'json: image 11: `(file_name|coco_url)` \(missing\) is'):
         build(path, name)
 
 
-@pytest.mark.parametrize(('section', 'field', 'value', 'message'), [
-    ('images', 'neg_category_ids', None, 'image 11 has no `neg_category_ids`'),
-    ('images', 'not_exhaustive_category_ids', None,
-     'image 11 has no `not_exhaustive_category_ids`'),
-    ('categories', 'frequency', None, 'category 4 has no `frequency`'),
-    ('categories', 'frequency', 'often', "category 4 has `frequency` 'often', not one of r, c, f")])
-def test_requires_the_fields_of_lvis(tmp_path, section, field, value, message):
+def test_lvis_needs_the_fields_of_lvis(tmp_path):
     content = toy_content()
-    content[section][1].pop(field)
-    if value is not None:
-        content[section][1][field] = value
+    content['images'][1].pop('neg_category_ids')
     path = write_content(tmp_path, content)
-    with pytest.raises(InputError, match=rf'^annotation file .*annotations.json: {message}'):
+    with pytest.raises(InputError, match=r'json: image 11: `neg_category_ids` \(missing\) is not'):
         build(path, 'LVISInstances')
     assert len(build(path, 'CocoInstances')) == 4
 
@@ -161,6 +170,57 @@ def test_jitter_keeps_boxes_on_masks_and_empty_crops(tmp_path):
             assert box.tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
     # Image 13 accounts for 30, crops that miss the small object of image 12 for the others.
     assert empty > 33 and len(sizes) > 20
+
+
+def turned(path, orientation):
+    """Save the noise image at a path as JPEG that EXIF turns."""
+    with Image.open(path) as image:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        image.save(path, format='JPEG', quality=95, exif=exif)
+
+
+@pytest.mark.parametrize(('orientation', 'labelled_turned'), [(6, True), (6, False), (8, False)])
+def test_photographs_turned_by_exif_keep_their_boxes(tmp_path, monkeypatch, orientation,
+                                                     labelled_turned):
+    content = toy_content()
+    path = write_content(tmp_path, content)
+    turned(tmp_path / 'train2017/0.png', orientation)
+    if labelled_turned:
+        content['images'][0].update(width=48, height=64)
+        path.write_text(json.dumps(content))
+    lines = []
+    monkeypatch.setattr(image_sizes, 'print_log', lambda line, *_: lines.append(line))
+    dataset = build(path, pipeline=pipeline()[:2])
+    shape = (64, 48) if labelled_turned else (48, 64)
+    with Image.open(tmp_path / 'train2017/0.png') as stored:
+        wanted = np.asarray(ImageOps.exif_transpose(stored) if labelled_turned else stored)
+    sample = dataset[0]
+    assert sample['img'].shape[:2] == sample['gt_masks'].masks.shape[1:] == shape
+    assert np.abs(sample['img'][:, :, ::-1].astype(int) - wanted).mean() < 2
+    assert lines == ([] if labelled_turned else [
+        f'annotation file {path}: labelled without the EXIF orientation, so these images are not '
+        'turned: 1 (id 10)'])
+
+
+def test_refuses_images_of_another_size(tmp_path):
+    content = toy_content()
+    path = write_content(tmp_path, content)
+    dataset = build(path, pipeline=pipeline())
+    for number in (0, 2):
+        content['images'][number]['width'] += 1
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=(
+            r'annotations.json: image 10: `height` and `width` are 48 x 65, but .*/train2017/0.png '
+            r'has 48 x 64 pixels; image 12: .*2.png has 44 x 50 pixels$')):
+        build(path)
+    # Changed, or on another machine: at loading.
+    Image.new('RGB', (30, 64)).save(tmp_path / 'train2017/0.png')
+    with pytest.raises(InputError, match=r'0.png: has 64 x 30 pixels, but its labels are for '
+                                         r'48 x 64 \(height x width\)$') as error:
+        dataset[0]
+    # Training replaces images that cannot be read, but not these.
+    assert not is_unreadable_image(error.value)
 
 
 def test_a_missing_image_is_named(tmp_path):
