@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 from mmengine.dataset import ConcatDataset
 from torch.utils.data import Dataset, Subset
 
@@ -28,7 +29,8 @@ def check_train_and_test(train: Dataset, test: Dataset, where: str) -> None:
     """Refuse to evaluate with labels of different classes, or on training images.
 
     Labels of class folders are places of their sorted names: without one of them in the test
-    set all later ones would be silently wrong. Images are identified by path; those in memory
+    set all later ones would be silently wrong. A class without a training image would make each
+    of its test images an error of the encoder. Images are identified by path; those in memory
     are not compared.
 
     Args:
@@ -37,11 +39,12 @@ def check_train_and_test(train: Dataset, test: Dataset, where: str) -> None:
         where: Prefix of the message.
 
     Raises:
-        InputError: Both sets name their classes, but not the same or not in the same order, or
-            they share an image.
+        InputError: Both sets name their classes, but not the same or not in the same order, they
+            share an image, or a class of the test images has no training image.
     """
     _check_classes(class_names(train), class_names(test), where)
     _check_images(train, test, where)
+    _check_trained(train, test, where)
 
 
 def _check_classes(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None, where: str
@@ -60,6 +63,32 @@ def _check_classes(ours: tuple[str, ...] | None, theirs: tuple[str, ...] | None,
     raise InputError(f'{where}: training and test set have different classes '
                      f'({"; ".join(differences)}), so their labels do not match; use the same '
                      f'class folders, or, {advice}')
+
+
+def _check_trained(train: Dataset, test: Dataset, where: str) -> None:
+    """Splits of one folder share their classes, also one that a split has no image of."""
+    missing = set(_labels(test))
+    if None in missing:
+        return
+    # In random order, all classes appear among the first of a million images.
+    for label in _labels(train, np.random.RandomState(0)):
+        missing.discard(label)
+        if not missing or label is None:
+            return
+    names = class_names(test)
+    shown = [str(label if names is None else names[label]) for label in sorted(missing)]
+    raise InputError(f'{where}: {", ".join(shown[:_SHOWN])}{", ..." * (len(shown) > _SHOWN)} '
+                     'has test images but no training image, so it cannot be recognised: add '
+                     'training images of each class, or leave its test images out')
+
+
+def _labels(dataset: Dataset, order: np.random.RandomState | None = None
+            ) -> Iterator[int | None]:
+    """Yield the class of each image, None where it has not exactly one."""
+    whole, indices = _whole(dataset)
+    for index in indices if order is None else order.permutation(indices):
+        label = whole.get_data_info(int(index)).get('gt_label')
+        yield None if label is None or np.size(label) != 1 else int(label)
 
 
 def _check_images(train: Dataset, test: Dataset, where: str) -> None:
@@ -91,12 +120,18 @@ def _paths(dataset: Dataset) -> Iterator[str]:
         for child in dataset.datasets:
             yield from _paths(child)
         return
-    whole, indices = ((dataset.dataset, dataset.indices) if isinstance(dataset, Subset)
-                      else (dataset, range(len(dataset))))
+    whole, indices = _whole(dataset)
     for index in indices:
         info = whole.get_data_info(int(index))
         if 'img_path' in info:
             yield os.path.join(_root(whole), info['img_path'])
+
+
+def _whole(dataset: Dataset) -> tuple[Dataset, Sequence[int]]:
+    """Return a data set and the indices of its samples that a subset has."""
+    if isinstance(dataset, Subset):
+        return dataset.dataset, dataset.indices
+    return dataset, range(len(dataset))
 
 
 def _root(dataset: Dataset) -> str:

@@ -52,6 +52,40 @@ def test_a_test_folder_without_a_class_is_refused(tmp_path):
         check_train_and_test(train, test, 'probe')
 
 
+def write(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f'{name}.png'), np.zeros((8, 8, 3), np.uint8))
+    return folder
+
+
+def splits(root):
+    return (ImageFolder(data_root=str(root), split=split) for split in ('train', 'val'))
+
+
+def test_a_class_of_test_images_without_a_training_image_is_refused(tmp_path):
+    """Splits of one folder agree on the classes a, b and zebra, whatever images they have."""
+    write(tmp_path, *(f'train/{name}/{i}' for name in 'ab' for i in range(9)),
+          'val/b/1', 'val/zebra/1')
+    train, test = splits(tmp_path)
+    assert class_names(train) == class_names(test) == ('a', 'b', 'zebra')
+    message = r'probe: zebra has test images but no training image, .*: add training images'
+    for part in (test, Subset(test, [1])):
+        with pytest.raises(InputError, match=message):
+            check_train_and_test(train, part, 'probe')
+    # Subsets, such as the drawn ones of a probe, count as they are.
+    check_train_and_test(train, Subset(test, [0]), 'probe')
+    with pytest.raises(InputError, match='probe: b, zebra has test images'):
+        check_train_and_test(Subset(train, range(9)), test, 'probe')
+    write(tmp_path, 'train/zebra/1')
+    check_train_and_test(*splits(tmp_path), 'probe')
+
+
+def test_a_class_without_test_images_passes(tmp_path):
+    write(tmp_path, 'train/a/1', 'train/b/1', 'val/b/1')
+    check_train_and_test(*splits(tmp_path), 'probe')
+
+
 @pytest.fixture
 def root(tmp_path):
     for name in ('a/1', 'a/2', 'b/1', 'b/2', 'b/3'):
