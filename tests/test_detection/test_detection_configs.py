@@ -187,6 +187,8 @@ def test_lvis_settings():
     assert cfg.model.roi_head.bbox_head.loss_cls.type == 'CrossEntropyLoss'
     federated = Config.fromfile(CONFIGS / 'lvis' / COMMON['lvis'].format('federated_'))
     assert federated.model.roi_head.bbox_head.loss_cls.type == 'amt_mm.FederatedLoss'
+    # As ViTDet; the number of detections stays LVIS's.
+    assert federated.model.test_cfg.rcnn == {**cfg.model.test_cfg.rcnn, 'score_thr': .02}
     extra = [hook for hook in federated.custom_hooks if hook not in cfg.custom_hooks]
     assert [hook.type for hook in extra] == ['amt_mm.FederatedCountsHook']
     assert all(hook in federated.custom_hooks for hook in cfg.custom_hooks)
