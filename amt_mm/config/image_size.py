@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config, ConfigDict
 
 from amt_mm.errors import InputError
 
-_CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox')
+_CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop')
 
 
-def set_image_size(cfg: Config, size: int | Mapping[str, int]) -> None:
-    """Set the side of the square images that the model sees.
+def set_image_size(cfg: Config, size: int | Sequence[int] | Mapping) -> None:
+    """Set the size of the images that the model sees.
 
-    Changes random crops, centre crops (the edge before them in proportion), whole-image resizes
-    and the backbone.
+    Changes random crops, centre crops (the edge before them in proportion), whole-image resizes,
+    also those of probes, and the backbone.
 
     Args:
         cfg: The config, changed in place.
-        size: Pixels; or ``size`` and ``edge``, the edge before the centre crop. Images that are
-            small already, such as CIFAR's, want ``edge`` equal to ``size``, so that the crop cuts
+        size: Side of square images in pixels, or ``(height, width)``; or ``size`` and ``edge``,
+            the shorter edge before the centre crop. Defaults of ``edge`` are in proportion to the
+            longer side of the crop, which no image is then too small for. Images that are small
+            already, such as CIFAR's, want ``edge`` equal to ``size``, so that the crop cuts
             nothing off.
 
     Raises:
-        InputError: Not a positive integer, an edge below the size, or a pipeline in which nothing
+        InputError: Not positive integers, an edge below the size, or a pipeline in which nothing
             sets a size.
     """
     edge = None
     if isinstance(size, Mapping) and set(size) == {'size', 'edge'}:
         size, edge = size['size'], size['edge']
-    if type(size) is not int or size < 1:
-        raise InputError(f'overlay.image_size={size!r}: give the side of the square images in '
-                         'pixels, or size and edge (for other shapes, change the pipelines)')
-    if edge is not None and (type(edge) is not int or edge < size):
-        raise InputError(f'overlay.image_size.edge={edge!r} must be at least {size}: the '
+    sides = (size, size) if type(size) is int else size
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(
+            type(side) is int and side > 0 for side in sides):
+        raise InputError(f'overlay.image_size={size!r}: give the side of square images in pixels, '
+                         'height and width, or size and edge')
+    if edge is not None and (type(edge) is not int or edge < max(sides)):
+        raise InputError(f'overlay.image_size.edge={edge!r} must be at least {max(sides)}: the '
                          'centre crop is cut from it')
     for pipeline in pipelines(cfg):
-        if not _resize(pipeline, size, edge):
+        if not _resize(pipeline, tuple(sides), edge):
             names = ', '.join(transform['type'] for transform in pipeline)
             raise InputError(f'overlay.image_size={size}: nothing in the pipeline {names} sets '
                              'the size of an image')
-    cfg.model.backbone.img_size = size
+    cfg.model.backbone.img_size = size if type(size) is int else tuple(sides)
 
 
 def pipelines(cfg: Config) -> Iterator[list]:
-    """Yield every pipeline of a config's loaders, also those of wrapped data sets."""
+    """Yield every pipeline of a config's loaders and probes, also those of wrapped data sets."""
     loaders = [cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test')]
     loaders.append((cfg.get('test_cfg') or {}).get('train_dataloader'))
+    probes = [cfg.get('probe'), (cfg.get('default_hooks') or {}).get('knn_probe')]
+    datasets = [loader.get('dataset') for loader in loaders if loader]
+    datasets += [probe.get(part) for probe in probes if probe for part in ('train', 'test')]
     seen = set()
-    for loader in loaders:
-        for pipeline in dataset_pipelines(loader.get('dataset', {}) if loader else {}):
+    for dataset in datasets:
+        for pipeline in dataset_pipelines(dataset or {}):
             # Validation and test may share a pipeline.
             if id(pipeline) not in seen:
                 seen.add(id(pipeline))
@@ -66,18 +73,22 @@ def dataset_pipelines(dataset: Mapping) -> Iterator[list]:
             yield from dataset_pipelines(child)
 
 
-def _resize(pipeline: list[ConfigDict], size: int, edge: int | None) -> bool:
+def _resize(pipeline: list[ConfigDict], sides: tuple[int, int], edge: int | None) -> bool:
+    """Set height and width of what a pipeline returns; False if nothing in it has a size."""
     by_name = {transform['type'].split('.')[-1]: transform for transform in pipeline}
     changed = False
+    # mmcv writes width first, except in its random crops.
+    height, width = sides
     for name in _CROPS:
         if name in by_name:
-            by_name[name]['scale'], changed = size, True
+            by_name[name]['scale'], changed = height if height == width else sides, True
     if 'CenterCrop' in by_name:
         crop = by_name['CenterCrop']
         if 'ResizeEdge' in by_name:
-            resize = by_name['ResizeEdge']
-            resize['scale'] = edge or round(resize['scale'] * size / crop['crop_size'])
-        crop['crop_size'], changed = size, True
+            resize, before = by_name['ResizeEdge'], crop['crop_size']
+            before = before if isinstance(before, int) else max(before)
+            resize['scale'] = edge or round(resize['scale'] * max(sides) / before)
+        crop['crop_size'], changed = height if height == width else (width, height), True
     elif 'Resize' in by_name:
-        by_name['Resize']['scale'], changed = (size, size), True
+        by_name['Resize']['scale'], changed = (width, height), True
     return changed

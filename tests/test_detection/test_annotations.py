@@ -143,7 +143,8 @@ def test_mends_what_is_harmless_and_says_so_once(tmp_path, notes):
         'polygon of fewer than three points, or an odd count of numbers, left out: 1 (id 102)')
 
 
-VALUES = (None, '0', '', math.nan, math.inf, -math.inf, -1, 0, 10**400, 1e300, True, [], {}, [[]])
+VALUES = (None, '0', '', math.nan, math.inf, -math.inf, -1, 0, 10**400, 1e300, True, [], {}, [[]],
+          '9' * 5000)
 FIELDS = {
     'images': ('id', 'width', 'height', 'file_name', 'coco_url', 'neg_category_ids',
                'not_exhaustive_category_ids'),
@@ -153,7 +154,8 @@ FIELDS = {
 }
 # What is not a fault. Text may be anything; an empty list names no category.
 ACCEPTED = {
-    ('images', 'file_name', "'0'"), ('images', 'coco_url', "'0'"), ('categories', 'name', "'0'"),
+    *((section, field, repr(text)) for text in ('0', '9' * 5000) for section, field in (
+        ('images', 'file_name'), ('images', 'coco_url'), ('categories', 'name'))),
     ('images', 'neg_category_ids', '[]'), ('images', 'not_exhaustive_category_ids', '[]'),
     # Nothing refers to the last image, category and object.
     *((section, 'id', value) for section in FIELDS for value in ('0', "'0'")),
