@@ -110,6 +110,10 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
                                           else arch)
         entries.update({f'model.backbone.{name}': value
                         for name, value in pretraining.backbone.items() if name != 'arch'})
+        if not pretraining.backbone.get('with_cls_token', True) and (
+                own.model.backbone.get('out_type') != 'raw'):
+            # Of a classifier: the mean of the patch tokens.
+            entries['model.backbone.out_type'] = 'avg_featmap'
         if pretraining.image_size is not None and not own.get('overlay', {}).get('image_size'):
             entries['overlay.image_size'] = pretraining.image_size
     entries.update({key: value for key, value in options.items() if knows(own, key)})

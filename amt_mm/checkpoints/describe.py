@@ -50,8 +50,8 @@ class Pretraining:
         recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``, or iBOT or DINO with its
             masks, such as ``'iBOT + AttMask-High'``; None for other recipes and if the file does
             not tell.
-        backbone: ``arch``, ``patch_size`` and, with LayerScale, ``layer_scale_init_value`` for
-            ``model.backbone``; empty if the config decides.
+        backbone: ``arch``, ``patch_size`` and, with LayerScale, ``layer_scale_init_value``,
+            without [CLS], ``with_cls_token``, for ``model.backbone``; empty if the config decides.
         image_size: Side of the square training images; None if the file does not tell.
         settings: Identical for runs of one recipe that differ in their seed; None if the file
             does not tell.
@@ -89,12 +89,13 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
             raise InputError(f'--encoder {encoder}: random weights (none) have no teacher or '
                              'student')
         return Pretraining(None, 'random init', {}, None)
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path, encoder)
     model = checkpoint.config.get('model', {})
     backbone = model.get('backbone', {})
     try:
         state, naming, *_ = convert(checkpoint.state, 'mmpretrain')
-        state = {new: state[old] for new, old in choose_encoder(state, encoder)[0].items()}
+        chosen, _ = choose_encoder(state, None if checkpoint.notes else encoder)
+        state = {new: state[old] for new, old in chosen.items()}
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     if 'backbone.patch_embed.projection.weight' not in state:
@@ -106,6 +107,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
         own['layer_scale_init_value'] = 0.1
+    if 'backbone.cls_token' not in state:
+        own['with_cls_token'] = False
     return Pretraining(
         host=_HOSTS.get(_name(model), _RELEASES.get(naming)),
         recipe=_recipe(checkpoint.config),

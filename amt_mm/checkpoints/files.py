@@ -23,6 +23,8 @@ from .seal import seal
 ENDINGS = ('.pth', '.pt', '.safetensors')
 # Keys of the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM, DeepSpeed.
 WRAPPERS = ('state_dict', 'model', 'module')
+# Keys of the averaged weights that timm, DeiT and ConvNeXt store beside those of WRAPPERS.
+AVERAGED = ('state_dict_ema', 'model_ema')
 # Prefixes of training wrappers.
 PREFIX = re.compile(r'^(?:module\.|_orig_mod\.)+')
 
@@ -34,20 +36,27 @@ class Checkpoint(NamedTuple):
         state: Name -> tensor on the CPU, without prefixes of training wrappers.
         grid: Rows and columns of patches in training, if the file tells.
         config: Literals of the config that MMEngine stored; empty elsewhere.
+        notes: Remarks on the choice of the weights, one sentence each.
     """
 
     state: dict[str, Tensor]
     grid: tuple[int, int] | None
     config: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
-def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Checkpoint:
     """Read the weights of a checkpoint without running code from it.
+
+    Where timm stored the moving average of the weights beside them, the average is taken, as timm
+    does: it is what was evaluated.
 
     Args:
         path: A ``.safetensors`` file, or one of ``torch.save``: a state dict, plain or under
             ``state_dict``, ``model`` or ``module``, or those of DINO, iBOT and AttMask under
             ``student`` and ``teacher``.
+        encoder: ``'student'`` takes the weights themselves rather than their average. Defaults
+            to None.
 
     Returns:
         The weights under the names in the file, without a leading ``module.`` (distributed
@@ -73,6 +82,14 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if isinstance(content, Mapping) and (parts := networks_in(content)):
         content = {f'{name}.{PREFIX.sub("", key)}': value for name, part in parts.items()
                    for key, value in part.items() if isinstance(key, str)}
+    notes = ()
+    average = next((key for key in AVERAGED if isinstance(content, Mapping)
+                    and isinstance(content.get(key), Mapping)), None)
+    if average is not None:
+        notes = (f'of trained and averaged weights, the {{}} were taken ({average} is the average)'
+                 .format('trained' if encoder == 'student' else 'averaged'), )
+        if encoder != 'student':
+            content = content[average]
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -82,7 +99,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     if not state:
         raise InputError(f'{path}: no weights in it, neither a state dict nor one under '
                          f'{", ".join(WRAPPERS)}; save model.state_dict()')
-    return Checkpoint(state, grid, config)
+    return Checkpoint(state, grid, config, notes)
 
 
 def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from amt_mm.errors import InputError
 
 from .encoders import choose_encoder
 from .files import read_checkpoint
 from .naming import convert, detect_naming
-from .positions import fit_positions
+from .positions import fit_positions, lacks_cls_position
 
 # A checkpoint that fills less of the backbone's entries is a wrong one.
 MIN_FILLED = 0.95
@@ -99,14 +101,16 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
             embedding is filled; the checkpoint's encoder has more than the model's (blocks,
             LayerScale); or the grid of its positions is unknown.
     """
-    checkpoint = read_checkpoint(path)
-    state, naming, others, notes = checkpoint.state, detect_naming(checkpoint.state), [], []
+    checkpoint = read_checkpoint(path, encoder)
+    state, naming, others = checkpoint.state, detect_naming(checkpoint.state), []
+    notes = list(checkpoint.notes)
     exempt = tuple(getattr(model.backbone, 'not_pretrained', ()))
     own = model.state_dict()
     try:
         if naming is not None:
-            state, _, others, notes = convert(state, 'mmpretrain')
-        names, chosen = choose_encoder(state, encoder)
+            state, _, others, remarks = convert(state, 'mmpretrain')
+            notes += remarks
+        names, chosen = choose_encoder(state, None if checkpoint.notes else encoder)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     if chosen is not None:
@@ -115,16 +119,24 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
         others += [f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
                    for key in state if key not in kept]
         state = {new: state[old] for new, old in names.items()}
+    state = _with_biases(own, state, notes)
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
+    _refuse_untrained_cls(path, own, state)
     resized = None
     if (name := 'backbone.pos_embed') in fits:
         cls_token = 'backbone.cls_token'
-        stem = getattr(model.backbone, 'patch_embed', None)
+        own_grid = getattr(getattr(model.backbone, 'patch_embed', None), 'init_out_size', None)
+        # Our own files tell their grid, and their [CLS] has a position.
+        if cls_token in state and lacks_cls_position(
+                fits[name], (checkpoint.grid, own_grid), guess=naming == 'timm'):
+            notes.append('its [CLS] has no position embedding, as in DeiT III: zeros, which '
+                         'compute the same')
+            fits[name] = F.pad(fits[name], (0, 0, 1, 0))
         try:
             fits[name], *grids = fit_positions(
                 fits[name], own[name].cpu(), cls_token in state, cls_token in own,
-                checkpoint.grid, getattr(stem, 'init_out_size', None))
+                checkpoint.grid, own_grid)
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
         resized = tuple(grids) if grids[0] else None
@@ -201,6 +213,32 @@ def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
                      f'({_names(more, MAX_NAMES)}) and would compute something else; {what}')
 
 
+def _refuse_untrained_cls(path: str | os.PathLike, own: Mapping[str, Tensor],
+                          state: Mapping[str, Tensor]) -> None:
+    """Refuse a random [CLS], which all patches would attend to."""
+    if 'backbone.cls_token' in own and 'backbone.cls_token' not in state:
+        raise InputError(f'{path}: it has no [CLS] token, and an untrained one would change all '
+                         'features: set model.backbone.with_cls_token=False, with '
+                         "model.backbone.out_type='avg_featmap' for a head; k-NN and low-shot "
+                         'then take the mean of the patch tokens')
+
+
+def _with_biases(own: Mapping[str, Tensor], state: Mapping[str, Tensor], notes: list[str]
+                 ) -> dict[str, Tensor]:
+    """Add zeros for biases that an encoder was trained without, in all blocks alike."""
+    kinds = defaultdict(list)
+    for key, value in own.items():
+        if (match := re.match(r'backbone\.layers\.\d+\.(.+\.bias)$', key)) and (
+                f'{key[:-4]}weight' in state):
+            kinds[match[1]].append((key, value))
+    absent = {kind: entries for kind, entries in kinds.items()
+              if not any(key in state for key, _ in entries)}
+    if absent:
+        notes.append(f'its blocks have no {", ".join(absent)}: zeros, which compute the same')
+    return {**state, **{key: value.new_zeros(value.shape).cpu() for entries in absent.values()
+                        for key, value in entries}}
+
+
 def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor],
             fits: Mapping[str, Tensor], naming: str | None) -> str:
     """The likely reason why a checkpoint fills too little."""
@@ -221,11 +259,13 @@ def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[st
         return f'its names are of another architecture (`{min(found)}`, here `{min(own)}`)'
     if common - fits.keys():
         key = min(common - fits.keys())
-        example = f'`{key}` is {_shape(found[key])}, here {_shape(own[key])}'
-    else:
-        example = f'it has no `{min(own.keys() - found.keys())}`'
-    return (f'its {part} is of another width, depth or patch size ({example}): use the config '
-            'that it was trained with')
+        return (f'its {part} is of another width, depth or patch size (`{key}` is '
+                f'{_shape(found[key])}, here {_shape(own[key])}): use the config that it was '
+                'trained with')
+    missing = own.keys() - found.keys()
+    return (f'it has {len(common)} entries that fit, but not the other {len(missing)}, such as '
+            f'`{min(missing)}`: it is of another architecture or depth, or incomplete; use the '
+            'config that it was trained with')
 
 
 def _size(state: Mapping[str, Tensor]) -> str | None:

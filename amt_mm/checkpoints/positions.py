@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from torch import Tensor, cat
 from torch.nn import functional as F
@@ -54,6 +55,30 @@ def fit_positions(positions: Tensor, own: Tensor, with_cls: bool, own_with_cls: 
         patches = cat([first, patches], dim=1)
     resized = (grid, own_grid) if grid != own_grid else (None, None)
     return patches.reshape(own.shape), *resized
+
+
+def lacks_cls_position(positions: Tensor, grids: Iterable[Grid | None], guess: bool) -> bool:
+    """Whether the position embeddings of an encoder with [CLS] are those of its patches alone.
+
+    DeiT III (Touvron et al., ECCV 2022) adds position embeddings before it prepends [CLS]; timm
+    calls that ``no_embed_class``.
+
+    Args:
+        positions: ``(1, N, D)`` or ``(1, h, w, D)``.
+        grids: Rows and columns of patches that it may have.
+        guess: Whether a square number of positions is that of the patches of a square image where
+            no grid tells; it may also be k - 1 rows, k + 1 columns and [CLS].
+    """
+    if positions.ndim == 4:
+        return False
+    count, areas = positions.shape[1], [grid[0] * grid[1] for grid in grids if grid is not None]
+    if count - 1 in areas or count in areas:
+        return count - 1 not in areas
+    return guess and not _is_square(count - 1) and _is_square(count)
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number)**2 == number
 
 
 def _flat(positions: Tensor, with_cls: bool, grid: Grid | None, other: Grid | None

@@ -74,11 +74,17 @@ def labelled_features(model: nn.Module, loader: DataLoader,
 
     features = extract_features(model, batches(),
                                 partial(whole_image_tokens, model, encoder=encoder),
-                                progress if is_main_process() else None, pooling)
+                                progress if is_main_process() else None, pooling,
+                                has_cls=has_cls(model))
     count, index = len(loader.dataset), torch.tensor(order)
     return LabelledFeatures(
         {name: _gather_in_order(index, part, count) for name, part in features.items()},
         _gather_in_order(index, torch.tensor(labels), count), class_names(loader.dataset))
+
+
+def has_cls(model: nn.Module) -> bool:
+    """Whether the encoder has a [CLS] token, which then comes first."""
+    return getattr(model.backbone, 'cls_token', None) is not None
 
 
 def whole_image_tokens(model: nn.Module, images: Tensor, encoder: str = 'student') -> Tensor:

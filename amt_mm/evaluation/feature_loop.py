@@ -14,7 +14,7 @@ from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 
-from .dataset_features import LabelledFeatures, labelled_features
+from .dataset_features import LabelledFeatures, has_cls, labelled_features
 
 
 class FeatureTestLoop(BaseLoop):
@@ -32,7 +32,8 @@ class FeatureTestLoop(BaseLoop):
         train_dataloader: Loader of the training images; defaults of its fields except ``dataset``
             come from ``dataloader``.
         pooling: ``'cls'``, the [CLS] token, or ``'mean'``, the mean of the patch tokens. Defaults
-            to ``'cls'``, as in DINO and AttMask.
+            to None: ``'cls'``, as in DINO and AttMask, and ``'mean'`` for an encoder without
+            [CLS], which the log says.
         fp16: Encode in mixed precision, as MMEngine's loop does. Defaults to False.
 
     Raises:
@@ -43,12 +44,12 @@ class FeatureTestLoop(BaseLoop):
     prefix: str
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, evaluator: list,
-                 train_dataloader: DataLoader | dict, pooling: str = 'cls', fp16: bool = False
-                 ) -> None:
+                 train_dataloader: DataLoader | dict, pooling: str | None = None,
+                 fp16: bool = False) -> None:
         name = type(self).__name__
         if evaluator != []:
             raise InputError(f'{name} measures by itself: set test_evaluator=[]')
-        if pooling not in ('cls', 'mean'):
+        if pooling not in (None, 'cls', 'mean'):
             raise InputError(f"test_cfg.pooling={pooling!r} is unknown: use 'cls' or 'mean'")
         if isinstance(train_dataloader, dict) and 'dataset' not in train_dataloader:
             raise InputError(f'{name} needs the training images: set '
@@ -60,7 +61,7 @@ class FeatureTestLoop(BaseLoop):
                                                        seed=runner.seed)
         self.train_dataloader = train_dataloader
         check_train_and_test(self.train_dataloader.dataset, self.dataloader.dataset, name)
-        self.pooling = pooling
+        self.pooling = pooling or self._default_pooling()
         self.fp16 = fp16
 
     @abstractmethod
@@ -83,6 +84,13 @@ class FeatureTestLoop(BaseLoop):
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics
+
+    def _default_pooling(self) -> str:
+        if has_cls(unwrapped(self.runner)):
+            return 'cls'
+        self.runner.logger.info('The encoder has no [CLS] token: features are the mean of its '
+                                'patch tokens')
+        return 'mean'
 
     @property
     def device(self) -> torch.device:

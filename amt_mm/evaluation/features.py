@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-# Tokens (B, 1 + N, D) -> one feature per image.
-_POOLINGS = {'cls': lambda tokens: tokens[:, 0], 'mean': lambda tokens: tokens[:, 1:].mean(dim=1)}
+# Tokens (B, k + N, D), k of them before the patches -> one feature per image.
+_POOLINGS = {'cls': lambda tokens, k: tokens[:, 0],
+             'mean': lambda tokens, k: tokens[:, k:].mean(dim=1)}
 
 
 @contextmanager
@@ -30,8 +31,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def extract_features(model: nn.Module, batches: Iterable[Tensor],
                      forward: Callable[[Tensor], Tensor] | None = None,
-                     progress: str | None = None, pooling: Sequence[str] = ('cls', 'mean')
-                     ) -> dict[str, Tensor]:
+                     progress: str | None = None, pooling: Sequence[str] = ('cls', 'mean'),
+                     has_cls: bool = True) -> dict[str, Tensor]:
     """Encode images in evaluation mode, without gradients.
 
     Every module's mode is restored afterwards, also after an error.
@@ -39,12 +40,14 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
     Args:
         model: The encoder, or the model that ``forward`` runs a part of.
         batches: Batches of normalised images, ``(B, 3, H, W)``, on any device.
-        forward: Returns the tokens ``(B, 1 + N, D)`` of a batch, [CLS] first. Defaults to the
-            model.
+        forward: Returns the tokens ``(B, 1 + N, D)`` of a batch, [CLS] first if there is one.
+            Defaults to the model.
         progress: Title of a progress bar on a terminal, which needs tqdm. Defaults to None: no
             bar.
         pooling: Features to keep: ``'cls'``, the [CLS] token, ``'mean'``, the mean of the other
             tokens. Defaults to both.
+        has_cls: Whether the first token is [CLS]. Defaults to True; without it, all tokens are
+            patches and ``'mean'`` is the only pooling.
 
     Returns:
         Pooling -> features ``(n, D)``, float32, on the CPU, in the order of the batches.
@@ -54,6 +57,9 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
     """
     if not pooling or not set(pooling) <= set(_POOLINGS):
         raise InputError(f"pooling is {pooling}; give 'cls', 'mean' or both")
+    if 'cls' in pooling and not has_cls:
+        raise InputError('the encoder has no [CLS] token to take as feature: use the mean of its '
+                         'patch tokens (pooling=mean)')
     forward = model if forward is None else forward
     parameter = next(model.parameters(), None)
     device = torch.device('cpu') if parameter is None else parameter.device
@@ -74,7 +80,7 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
             # A half-precision mean over many tokens loses digits.
             tokens = tokens.float()
             for name, part in parts.items():
-                part.append(_POOLINGS[name](tokens).cpu())
+                part.append(_POOLINGS[name](tokens, int(has_cls)).cpu())
     if not all(parts.values()):
         raise InputError('no batch of images to take features from; is the data set empty?')
     return {name: torch.cat(part) for name, part in parts.items()}

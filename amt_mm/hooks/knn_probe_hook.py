@@ -14,6 +14,7 @@ from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import (
     LabelledFeatures,
     dataset_labels,
+    has_cls,
     labelled_features,
     loader_in_order,
 )
@@ -136,7 +137,7 @@ class KNNProbeHook(ScheduledHook):
         scalars = {}
         with kept_random_streams():
             train, test = (self._features(runner, part) for part in (self._train, self._test))
-            for pooling in _POOLINGS:
+            for pooling in train.features:
                 found = knn_accuracies(train.features[pooling], train.labels,
                                        test.features[pooling], test.labels, self.ks,
                                        device=device)
@@ -165,8 +166,8 @@ class KNNProbeHook(ScheduledHook):
             training.num_workers if self.num_workers is None else self.num_workers,
             training.pin_memory)
         with whole_model(runner) as model, runner.optim_wrapper.optim_context(runner.model):
-            return labelled_features(model, loader, _POOLINGS, 'k-NN probe',
-                                     self._encoder_name(runner))
+            return labelled_features(model, loader, _POOLINGS if has_cls(model) else ('mean', ),
+                                     'k-NN probe', self._encoder_name(runner))
 
     def _subset(self, part: str, cfg: dict, count: int | None) -> Dataset:
         dataset = DATASETS.build(cfg)

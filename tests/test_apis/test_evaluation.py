@@ -131,6 +131,17 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
         assert evaluation.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
 
+@pytest.mark.parametrize(('protocol', 'out_type'), [
+    ('knn', 'raw'), ('lowshot', 'raw'), ('linear', 'avg_featmap'), ('finetune', 'avg_featmap')])
+def test_an_encoder_without_cls_is_evaluated_by_its_patches(protocol, out_type):
+    encoder = Pretraining(None, None, dict(arch='base', patch_size=16, with_cls_token=False), 224)
+    path, _ = evaluation.find_config(protocol, 'cifar10', encoder)
+    cfg = evaluation.adapt_config(path, encoder, {})
+    assert (cfg.model.backbone.with_cls_token, cfg.model.backbone.out_type) == (False, out_type)
+    # The loop decides by the encoder.
+    assert cfg.test_cfg.get('pooling') is None
+
+
 def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('model = dict(backbone=dict())\n')

@@ -115,3 +115,20 @@ def test_another_network_is_refused(tmp_path):
 
 def test_none_means_random_weights():
     assert describe('none').recipe == 'random init' and not describe('none').backbone
+
+
+def test_an_encoder_without_cls(tmp_path):
+    path = write(tmp_path / 'a.pth')
+    assert 'with_cls_token' not in describe(path).backbone
+    state = torch.load(path)['state_dict']
+    state.pop('backbone.cls_token')
+    torch.save({'state_dict': state}, path)
+    assert describe(path).backbone['with_cls_token'] is False
+
+
+@pytest.mark.parametrize(('encoder', 'patch_size'), [(None, 8), ('teacher', 8), ('student', 16)])
+def test_trained_or_averaged_weights(tmp_path, encoder, patch_size):
+    trained, averaged = (torch.load(write(tmp_path / f'{size}.pth', patch_size=size))['state_dict']
+                         for size in (16, 8))
+    torch.save({'state_dict': trained, 'state_dict_ema': averaged}, tmp_path / 'a.pth')
+    assert describe(tmp_path / 'a.pth', encoder).backbone['patch_size'] == patch_size

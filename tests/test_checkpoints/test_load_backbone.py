@@ -1,6 +1,7 @@
 """load_backbone: loads matching checkpoints, refuses others with the reason."""
 
 import logging
+import re
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
+from timm.models import VisionTransformer as TimmViT
+from timm.models import load_state_dict
 from torch import nn
 
 from amt_mm.checkpoints import convert, write_checkpoint
@@ -39,7 +42,7 @@ def test_every_entry_is_loaded(tmp_path, prefix):
 @pytest.mark.parametrize(('state', 'reason'), [
     ({'head.weight': torch.zeros(2)}, 'no entry named `backbone'),
     (Model(width=5).state_dict(), 'another width, depth or patch size'),
-    (Model(depth=1).state_dict(), 'another width, depth or patch size'),
+    (Model(depth=1).state_dict(), 'another architecture or depth, or incomplete'),
     ({f'backbone.blocks.{i}.weight': torch.zeros(2) for i in range(9)}, 'another architecture'),
 ])
 def test_a_checkpoint_that_does_not_fit_stops_and_changes_nothing(tmp_path, state, reason):
@@ -197,7 +200,7 @@ def test_entries_that_cannot_be_pretrained_do_not_count(tmp_path, names, caught)
     target.backbone.not_pretrained = names
     path = save(tmp_path / 'a.pth', source.state_dict())
     if not names:
-        with pytest.raises(InputError, match=r'fills 52 of 60 entries.*has no `backbone\.layers'):
+        with pytest.raises(InputError, match=r'fills 52 of 60 .* such as `backbone\.layers.0.rel'):
             load_backbone(target, path)
         return
     report = load_backbone(target, path)
@@ -268,3 +271,92 @@ def test_an_encoder_with_more_entries_is_refused(tmp_path, more):
     with pytest.raises(InputError, match=f'lacks 1 entries of its encoder .*{message}'):
         load_backbone(model, save(tmp_path / 'a.pth', state))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def timm_and_ours(theirs, **ours):
+    """timm's transformer with random weights, and ours, on 5 x 7 or ``size`` patches."""
+    size = theirs.pop('img_size', (40, 56))
+    timm = TimmViT(**{**dict(img_size=size, patch_size=8, embed_dim=12, depth=4, num_heads=3,
+                             mlp_ratio=2, num_classes=0), **theirs}).eval()
+    for parameter in timm.parameters():
+        nn.init.normal_(parameter, std=.3)
+    model = vit(8, size, kind='VisionTransformer', out_type='raw', **ours)
+    return timm, model.eval()
+
+
+@pytest.mark.parametrize('size', [(40, 40), (40, 56), (48, 48)])
+def test_deit_3_has_no_position_for_cls(tmp_path, size):
+    """Also on a grid of 5 x 7, whose 35 positions and one are a square."""
+    timm, model = timm_and_ours(dict(img_size=size, no_embed_class=True, init_values=.1),
+                                layer_scale_init_value=.1)
+    report = load_backbone(model, save(tmp_path / 'a.pth', timm.state_dict()))
+    assert 'its [CLS] has no position embedding, as in DeiT III: zeros' in str(report)
+    images = torch.randn(2, 3, *size)
+    torch.testing.assert_close(model.backbone(images)[0], timm.forward_features(images),
+                               atol=1e-5, rtol=0)
+
+
+def test_deit_3_on_another_grid(tmp_path):
+    timm, _ = timm_and_ours(dict(img_size=(32, 32), no_embed_class=True))
+    _, model = timm_and_ours({})
+    report = load_backbone(model, save(tmp_path / 'a.pth', timm.state_dict()))
+    assert report.resized == ((4, 4), (5, 7))
+    positions = torch.cat([torch.zeros(1, 1, 12), timm.pos_embed], dim=1)
+    wanted = resize_pos_embed(positions, (4, 4), (5, 7), 'bicubic', 1)
+    torch.testing.assert_close(model.backbone.pos_embed, wanted)
+
+
+def test_a_position_of_cls_is_not_taken_for_a_patch(tmp_path):
+    timm, model = timm_and_ours({})
+    report = load_backbone(model, save(tmp_path / 'a.pth', timm.state_dict()))
+    assert torch.equal(model.backbone.pos_embed, timm.pos_embed) and not report.notes
+
+
+@pytest.mark.parametrize('left_out', [dict(qkv_bias=False), dict(proj_bias=False)])
+def test_an_encoder_without_biases(tmp_path, left_out):
+    timm, model = timm_and_ours(left_out)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    report = load_backbone(model, save(tmp_path / 'a.pth', timm.state_dict()))
+    assert re.search(r'its blocks have no .*bias: zeros, which compute the same', str(report))
+    images = torch.randn(2, 3, 40, 56)
+    torch.testing.assert_close(model.backbone(images)[0], timm.forward_features(images),
+                               atol=1e-5, rtol=0)
+
+
+def test_missing_entries_are_not_called_another_width(tmp_path):
+    state = {key: value for key, value in vit(8, 32).state_dict().items() if 'ln2' not in key}
+    with pytest.raises(InputError, match=r'fills 44 of 52 .*; it has 46 entries that fit, but '
+                       r'not the other 8, such as `backbone.layers.0.ln2.bias`: it is of another '
+                       'architecture or depth, or incomplete') as error:
+        load_backbone(vit(8, 32), save(tmp_path / 'a.pth', state))
+    assert 'width' not in str(error.value)
+
+
+@pytest.mark.parametrize('key', ['state_dict_ema', 'model_ema'])
+@pytest.mark.parametrize(('encoder', 'value', 'which'), [
+    (None, 2., 'averaged'), ('teacher', 2., 'averaged'), ('student', 1., 'trained')])
+def test_the_average_is_taken_as_timm_does(tmp_path, key, encoder, value, which):
+    state = vit(8, 32).state_dict()
+    torch.save({'state_dict': {name: torch.full_like(entry, 1) for name, entry in state.items()},
+                key: {f'module.{name}': torch.full_like(entry, 2) for name, entry in state.items()},
+                'epoch': 3}, tmp_path / 'a.pth')
+    model = vit(8, 32)
+    report = load_backbone(model, tmp_path / 'a.pth', encoder)
+    assert model.backbone.cls_token.eq(value).all()
+    assert f'of trained and averaged weights, the {which} were taken ({key} is' in str(report)
+    if key == 'state_dict_ema' and encoder is None:
+        assert load_state_dict(str(tmp_path / 'a.pth'))['backbone.cls_token'].eq(value).all()
+
+
+def test_an_encoder_without_cls_needs_a_model_without(tmp_path):
+    theirs = dict(class_token=False, global_pool='avg', fc_norm=False)
+    timm, model = timm_and_ours(dict(theirs))
+    path = save(tmp_path / 'a.pth', timm.state_dict())
+    with pytest.raises(InputError, match=r'no \[CLS\] token, .*with_cls_token=False'):
+        load_backbone(model, path)
+    _, model = timm_and_ours({}, with_cls_token=False)
+    assert not load_backbone(model, path).missing
+    images = torch.randn(2, 3, 40, 56)
+    torch.testing.assert_close(model.backbone(images)[0], timm.forward_features(images),
+                               atol=1e-5, rtol=0)

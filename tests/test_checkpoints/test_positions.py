@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from amt_mm.checkpoints import fit_positions
+from amt_mm.checkpoints.positions import lacks_cls_position
 from amt_mm.errors import InputError
 
 
@@ -90,3 +91,12 @@ def test_half_precision_is_rounded_once_at_the_end(dtype):
     # Half a unit in the last place, and what fp32 itself rounds off.
     unit = torch.finfo(dtype).eps * expected.abs()
     assert ((out[0].double() - expected).abs() <= .5 * unit + 1e-6).all()
+
+
+@pytest.mark.parametrize(('count', 'grids', 'guess', 'lacks'), [
+    (196, [], True, True), (196, [], False, False), (197, [], True, False),
+    (35, [None, (5, 7)], False, True), (36, [(5, 7)], True, False), (36, [(6, 6)], False, True),
+    # 13 x 15 and [CLS], or 14 x 14: what is known decides.
+    (196, [(13, 15)], True, False), (196, [(14, 14)], True, True), (35, [(4, 4)], True, False)])
+def test_whether_cls_has_a_position(count, grids, guess, lacks):
+    assert lacks_cls_position(torch.zeros(1, count, 2), grids, guess) is lacks

@@ -42,16 +42,23 @@ def encoded(runner, dataset, pooling):
         image = dataset[i]['inputs'][None].float()
         image = (image - model.data_preprocessor.mean) / model.data_preprocessor.std
         tokens = model.backbone(image)[-1][0]
-        assert tokens.shape == (36, 24)
-        feature = tokens[0] if pooling == 'cls' else tokens[1:].mean(0)
+        has_cls = model.backbone.cls_token is not None
+        assert tokens.shape == (35 + has_cls, 24)
+        feature = tokens[0] if pooling == 'cls' else tokens[int(has_cls):].mean(0)
         features.append((feature / feature.norm()).double().numpy())
     return np.stack(features)
 
 
-@pytest.mark.parametrize('pooling', ['cls', 'mean'])
-def test_knn_agrees_with_scikit_learn_and_is_written_to_json(run, pooling):
-    runner = run('KNNTestLoop', loop=dict(ks=(1, 6, 20), pooling=pooling))
+NO_CLS = {**VIT, 'backbone': {**VIT['backbone'], 'with_cls_token': False}}
+
+
+@pytest.mark.parametrize(('model', 'pooling', 'given'), [
+    (VIT, 'cls', 'cls'), (VIT, 'cls', None), (VIT, 'mean', 'mean'), (NO_CLS, 'mean', None)])
+def test_knn_agrees_with_scikit_learn_and_is_written_to_json(run, model, pooling, given):
+    runner = run('KNNTestLoop', loop=dict(ks=(1, 6, 20), pooling=given), model=model)
     metrics = runner.test()
+    log, = Path(runner.log_dir).glob('*.log')
+    assert ('no [CLS] token: features are the mean' in log.read_text()) == (model is NO_CLS)
     train = encoded(runner, runner.test_loop.train_dataloader.dataset, pooling)
     test = encoded(runner, runner.test_dataloader.dataset, pooling)
     for k in (1, 6, 20):
@@ -182,3 +189,8 @@ def test_a_shuffled_loader_gives_the_order_of_the_data_set(run):
     shuffled = run('KNNTestLoop', name='shuffled', loop=dict(train_dataloader=train))
     shuffled.model.load_state_dict(plain.model.state_dict())
     assert shuffled.test() == plain.test()
+
+
+def test_an_encoder_without_cls_has_no_such_feature(run):
+    with pytest.raises(InputError, match='the encoder has no .CLS. token to take as feature: use'):
+        run('KNNTestLoop', loop=dict(pooling='cls'), model=NO_CLS).test()

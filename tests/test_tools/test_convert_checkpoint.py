@@ -133,3 +133,16 @@ def test_code_is_run_by_the_flag_alone(tool, toy_mae, tmp_path, monkeypatch, cap
     assert not (tmp_path / 'harm').exists()
     tool.main([str(source), str(tmp_path / 'b.pth'), '--to', 'timm', '--trust-checkpoint'])
     assert (tmp_path / 'harm').exists() and (tmp_path / 'b.pth').exists()
+
+
+@pytest.mark.parametrize(('options', 'which'), [
+    ([], 'averaged'), (['--encoder', 'teacher'], 'averaged'),
+    (['--encoder', 'student'], 'trained')])
+def test_averaged_weights_are_said(tool, toy_mae, tmp_path, options, which, capsys):
+    parts = {'trained': toy_mae().state_dict(), 'averaged': toy_mae().state_dict()}
+    parts['averaged'] = {key: value + 1 for key, value in parts['averaged'].items()}
+    torch.save({'state_dict': parts['trained'], 'state_dict_ema': parts['averaged']},
+               tmp_path / 'a.pth')
+    tool.main([str(tmp_path / 'a.pth'), str(tmp_path / 'b.pth'), *options])
+    assert same(read_checkpoint(tmp_path / 'b.pth').state, parts[which])
+    assert f'note: of trained and averaged weights, the {which} were' in capsys.readouterr().out

@@ -66,9 +66,10 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.target.exists() and not args.force:
         raise InputError(f'{args.target} exists: name another file, or overwrite it by --force')
-    checkpoint = read_checkpoint(args.source)
+    checkpoint = read_checkpoint(args.source, args.encoder)
     try:
-        result = convert(checkpoint.state, args.to, args.encoder_only, args.encoder)
+        result = convert(checkpoint.state, args.to, args.encoder_only,
+                         None if checkpoint.notes else args.encoder)
     except InputError as error:
         raise InputError(f'{args.source}: {error}') from error
     # MAE and SimMIM look for their weights under `model`, iBOT and DINO by network.
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
           f'{len(result.state)} entries')
     if result.left_out:
         print(printable(f'left out {len(result.left_out)}: {", ".join(result.left_out)}'))
-    for note in result.notes:
+    for note in (*checkpoint.notes, *result.notes):
         print(printable(f'note: {note}'))
 
 

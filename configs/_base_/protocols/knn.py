@@ -1,6 +1,6 @@
 # k-NN on frozen features as in DINO and AttMask: [CLS] after the final norm, L2-normalised; the
 # nearest 10, 20, 100 and 200 training images vote with weight exp(cosine / .07).
-# Mean of the patch tokens instead: test_cfg.pooling=mean
+# Mean of the patch tokens instead: test_cfg.pooling=mean (the default of encoders without [CLS])
 _base_ = './evaluation_224px.py'
 protocol = 'knn'
 
@@ -10,7 +10,6 @@ test_cfg = dict(
     type='amt_mm.KNNTestLoop',
     ks=(10, 20, 100, 200),
     temperature=0.07,
-    pooling='cls',
     train_dataloader=dict(dataset=dict(pipeline=_base_.test_pipeline)))
 # The loop measures by itself, without metrics.
 test_evaluator = []

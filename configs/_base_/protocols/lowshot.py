@@ -9,5 +9,4 @@ test_cfg = dict(
     type='amt_mm.LowShotTestLoop',
     shots=(1, 5, 10, 20),
     draws=5,
-    pooling='cls',
     train_dataloader=_base_.test_cfg.train_dataloader)
