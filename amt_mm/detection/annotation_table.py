@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from operator import itemgetter
+from itertools import repeat
 
 from .annotation_faults import Findings, shown
 
@@ -38,11 +38,7 @@ class Table:
     def column(self, field: str) -> list:
         """Return the values of a field over all entries, None where it is missing."""
         if field not in self._columns:
-            try:
-                # Twice as fast as the other.
-                self._columns[field] = list(map(itemgetter(field), self.entries))
-            except KeyError:
-                self._columns[field] = [entry.get(field) for entry in self.entries]
+            self._columns[field] = list(map(dict.get, self.entries, repeat(field)))
         return self._columns[field]
 
     def at(self, field: str, rows: Sequence[int]) -> list:
