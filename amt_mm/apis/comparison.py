@@ -126,7 +126,7 @@ def resolved(config: str, options: Mapping[str, str] | None = None) -> Config:
         InputError: Among others, nothing reads an option.
     """
     cfg = read_config(config)
-    check_options(cfg, options or (), 'option')
+    check_options(cfg, options or {}, 'option')
     merge_options(cfg, options or {})
     return finished(cfg)
 

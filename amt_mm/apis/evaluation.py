@@ -13,6 +13,7 @@ from mmpretrain.registry import DATASETS
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.config.options import knows
 from amt_mm.datasets import ImageFolder, dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
@@ -21,7 +22,6 @@ from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
 from .jobs import claim, run_tool, scalars
-from .launch import knows
 
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:

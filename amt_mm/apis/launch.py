@@ -19,14 +19,12 @@ from torch import distributed
 from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
 from amt_mm.checkpoints.output import require_writable  # noqa: F401  (tools that measure begin by it)
 from amt_mm.config.check_settings import check_settings
-from amt_mm.config.default_hooks import DEFAULT_HOOKS
-from amt_mm.config.overlay import SPECIAL
+from amt_mm.config.options import check_options
 from amt_mm.config.reading import (  # noqa: F401  (tools check their files by it)
     merge_options,
     read_config,
     require_file,
 )
-from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
 from amt_mm.messages import (  # noqa: F401  (tools end by it)
@@ -75,7 +73,11 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
             options that do not fit it.
     """
     cfg = read_config(path)
-    _merge_options(cfg, args.cfg_options or {})
+    options = args.cfg_options or {}
+    added = check_options(cfg, options, '--cfg-options')
+    merge_options(cfg, options)
+    for line in added:
+        warn(line)
     check_settings(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -85,41 +87,6 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     _complete_dataloaders(cfg)
     return cfg
-
-
-def _merge_options(cfg: Config, options: Mapping) -> None:
-    for key in options:
-        if not knows(cfg, key):
-            part, known = _unknown_part(cfg, key)
-            warn(f'--cfg-options {key}: the config has no {part} there, it is added'
-                 + did_you_mean(part, known))
-    merge_options(cfg, options)
-
-
-def knows(cfg: Config, key: str) -> bool:
-    """Whether a config has a setting, by its dotted name.
-
-    What an overlay sets, and the hooks that our runner adds, are part of the config,
-    although they are merged later.
-    """
-    wish = key.removeprefix('overlay.')
-    if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
-        return 'overlay' in cfg
-    house = {'default_hooks': DEFAULT_HOOKS}
-    return any(_unknown_part(node, key) is None for node in (cfg, cfg.get('overlay', {}), house))
-
-
-def _unknown_part(node: object, key: str) -> tuple[str, list[str]] | None:
-    """First part of a dotted key that is not there, and what is there instead."""
-    for part in key.split('.'):
-        children = dict(enumerate(node)) if isinstance(node, (list, tuple)) else node
-        if not isinstance(children, (Config, Mapping)):
-            return part, []
-        name = int(part) if children is not node and part.isdigit() else part
-        if name not in children:
-            return part, [str(child) for child in children]
-        node = children[name]
-    return None
 
 
 def _complete_dataloaders(cfg: Config) -> None:

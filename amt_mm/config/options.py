@@ -3,43 +3,142 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import Registry, root
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
+
+from .default_hooks import DEFAULT_HOOKS
+from .overlay import SPECIAL
 
 # Sections that are read besides the arguments of MMEngine's runner.
 _OTHERS = ('auto_scale_lr', 'compile', 'model_wrapper_cfg', 'overlay', 'probe', 'runner_type',
            'find_unused_parameters', 'broadcast_buffers', 'detect_anomalous_params')
 _PROBE = ('train', 'test', 'folds')
+# What sections without a `type` take beyond what a config has there.
+_TAKEN = {'overlay': SPECIAL, 'probe': _PROBE,
+          'optim_wrapper': tuple(inspect.signature(OptimWrapper).parameters),
+          **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'),
+                          tuple(inspect.signature(DataLoader).parameters))}
 
 
-def check_options(cfg: Config, options: Iterable[str], where: str) -> None:
+def check_options(cfg: Config, options: Mapping[str, object], where: str) -> list[str]:
     """Refuse options that nothing reads.
 
-    Only the first part of a name is checked (for ``probe`` also the second): parts further down are
-    arguments of classes, which refuse unknown ones themselves.
+    The first part of a name must be a section that is read. A part further down that the config
+    lacks may be an argument of the class that the section names by its `type`, or a key that is
+    free, such as one of ``custom_keys``; it is refused only if no such class takes it and one that
+    is there has a similar name.
 
     Args:
-        cfg: The config.
-        options: Dotted names, as for ``--cfg-options``.
+        cfg: The config, before the options are entered.
+        options: As for ``--cfg-options``: dotted names and values.
         where: Prefix of the message.
+
+    Returns:
+        A line for each option that is added without anything known to read it.
 
     Raises:
         InputError: Names the option and a similar one.
     """
-    known = {*cfg, *inspect.signature(Runner.__init__).parameters, *_OTHERS} - {'self'}
+    sections = {*cfg, *cfg.get('overlay', {}), *inspect.signature(Runner.__init__).parameters,
+                *_OTHERS} - {'self'}
+    added = []
     for option in options:
-        first, _, rest = option.partition('.')
-        if first not in known:
-            _refuse(option, first, known, where)
-        second = rest.partition('.')[0]
-        if first == 'probe' and second and second not in _PROBE:
-            _refuse(option, second, _PROBE, where)
+        first, *rest = parts = option.split('.')
+        if first not in sections:
+            raise InputError(f'{where} {option}: nothing reads {first}'
+                             f'{did_you_mean(first, sections)}')
+        if not rest or knows(cfg, option):
+            continue
+        path, part, nodes = _end(cfg, parts)
+        if not path:  # a section that is read, and that the config leaves out
+            path, part, nodes = first, rest[0], []
+            if path not in _TAKEN:
+                continue
+        taken = {argument for node in nodes for kind in _kinds(node, options.get(f'{path}.type'))
+                 for argument in _arguments(kind, cfg.get('default_scope', 'mmpretrain'))}
+        taken.update(_TAKEN.get(path, ()))
+        if part in taken or part == '_delete_':
+            continue
+        there = {key for node in nodes if isinstance(node, Mapping) for key in node}
+        similar = did_you_mean(part, taken | there)
+        if similar or path == 'probe':
+            raise InputError(f'{where} {option}: nothing reads {part} there{similar}')
+        added.append(f'{where} {option}: the config has no {part} there, it is added')
+    return added
 
 
-def _refuse(option: str, part: str, known: Iterable[str], where: str) -> None:
-    raise InputError(f'{where} {option}: nothing reads {part}{did_you_mean(part, known)}')
+def knows(cfg: Config, key: str) -> bool:
+    """Whether a config has a setting, by its dotted name.
+
+    What an overlay sets, and the hooks that our runner adds, are part of the config,
+    although they are merged later.
+    """
+    wish = key.removeprefix('overlay.')
+    if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
+        return 'overlay' in cfg
+    parts = key.split('.')
+    return any(depth == len(parts) for depth, _ in _walks(cfg, parts))
+
+
+def _walks(cfg: Config, parts: list[str]) -> list[tuple[int, object]]:
+    """How many parts of a name lead somewhere, and where, in each place that settings come from."""
+    return [_walk(node, parts)
+            for node in (cfg, cfg.get('overlay', {}), {'default_hooks': DEFAULT_HOOKS})]
+
+
+def _walk(node: object, parts: list[str]) -> tuple[int, object]:
+    for depth, part in enumerate(parts):
+        children = dict(enumerate(node)) if isinstance(node, (list, tuple)) else node
+        name = int(part) if children is not node and part.isdigit() else part
+        if not isinstance(children, (Config, Mapping)) or name not in children:
+            return depth, node
+        node = children[name]
+    return len(parts), node
+
+
+def _end(cfg: Config, parts: list[str]) -> tuple[str, str, list]:
+    """The name up to the first part that is nowhere, that part, and the sections before it."""
+    walks = _walks(cfg, parts)
+    depth = max(depth for depth, _ in walks)
+    return ('.'.join(parts[:depth]), parts[depth],
+            [node for reached, node in walks if reached == depth])
+
+
+def _kinds(node: object, chosen: object) -> Iterator[str]:
+    """Names of the classes that a section is for; in an overlay, those that replace others."""
+    given = node.get('type') if isinstance(node, Mapping) else None
+    for kind in (chosen, *(given.values() if isinstance(given, Mapping) else [given])):
+        if isinstance(kind, str):
+            yield kind
+
+
+def _arguments(kind: str, scope: str) -> set[str]:
+    """What a class takes, with its parents, to which it may pass arguments on."""
+    found = _find(kind, scope)
+    makers = ([vars(each)['__init__'] for each in found.__mro__ if '__init__' in vars(each)]
+              if isinstance(found, type) else [found] if callable(found) else [])
+    names = set()
+    for maker in makers:
+        with suppress(ValueError):  # of a class written in C
+            names.update(inspect.signature(maker).parameters)
+    return names - {'self', 'args', 'kwargs'}
+
+
+def _find(kind: str, scope: str) -> object:
+    names = (kind,) if '.' in kind else (f'{scope}.{kind}', kind)
+    for registry in (each for each in vars(root).values() if isinstance(each, Registry)):
+        for name in names:
+            # A registry says so of a name that it does not know, if that has a scope.
+            with suppress(RuntimeError):
+                if found := registry.get(name):
+                    return found
+    return None

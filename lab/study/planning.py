@@ -131,7 +131,7 @@ def merged(base: str, recipe: Recipe, options: dict | None = None,
     cfg = deepcopy(read(base))
     for file in recipe.overlay:
         cfg.merge_from_dict(read(file).to_dict())
-    check_options(cfg, (*(options or ()), *recipe.options, *recipe.shares), 'option')
+    check_options(cfg, {**(options or {}), **recipe.options, **recipe.shares}, 'option')
     try:
         cfg.merge_from_dict({**(options or {}), **recipe.options})
         check_comparable(base, cfg)

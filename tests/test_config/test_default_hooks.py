@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 
 from amt_mm.apis import launch
 from amt_mm.config.default_hooks import DEFAULT_HOOKS, with_default_hooks
+from amt_mm.config.options import knows
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, ProgressBarHook
@@ -61,8 +62,8 @@ def test_mmengines_own_are_left_as_they_are():
 
 def test_options_may_name_them(capsys):
     cfg = Config(dict(model=dict(type='X')))
-    assert launch.knows(cfg, 'default_hooks.progress_bar')
-    assert not launch.knows(cfg, 'default_hooks.progres_bar')
+    assert knows(cfg, 'default_hooks.progress_bar')
+    assert not knows(cfg, 'default_hooks.progres_bar')
 
 
 @pytest.mark.parametrize('asked', [dict(strategy=dict(type='FSDPStrategy')),
