@@ -6,21 +6,25 @@ import argparse
 import os
 
 from ..names import ENCODERS, TRUST
+from .option_values import read_value
 
 
 class CfgOptions(argparse.Action):
-    """``KEY=VALUE`` pairs as mmengine reads them; a malformed pair is a usage error."""
+    """``KEY=VALUE`` pairs as :func:`~amt_mm.cli.option_values.read_value` reads them."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
-        """Collect the pairs in the namespace."""
-        from mmengine.config import DictAction  # half a second
-
-        try:
-            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-        except (ValueError, AssertionError) as error:
-            raise argparse.ArgumentError(
-                self, f'expected KEY=VALUE with balanced brackets, got {" ".join(values)!r}'
-            ) from error
+        """Collect the pairs in the namespace; a malformed one is a usage error."""
+        options = dict(getattr(namespace, self.dest) or {})
+        for pair in values:
+            key, equals, value = pair.partition('=')
+            try:
+                if not (key and equals):
+                    raise ValueError
+                options[key] = read_value(value)
+            except ValueError as error:
+                raise argparse.ArgumentError(
+                    self, f'expected KEY=VALUE with balanced brackets, got {pair!r}') from error
+        setattr(namespace, self.dest, options)
 
 
 class _Trust(argparse.Action):
@@ -51,7 +55,8 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
                         'the config, else ./work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='replace settings of the config: model.backbone.arch=deit-small '
-                        'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]"')
+                        'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]" '
+                        '"train_dataloader.dataset.data_root=/data/my photos"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='what started the processes; dist_*.sh and slurm_train.sh set it '
                         '(default: none, one process)')

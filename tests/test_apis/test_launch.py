@@ -104,14 +104,6 @@ def test_only_the_first_process_warns(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == ''
 
 
-@pytest.mark.parametrize('option', ['depth', 'depth=[1,2', 'depth=1,(2'])
-def test_a_malformed_option_is_a_usage_error(option, capsys):
-    with pytest.raises(SystemExit) as stop:
-        parse('--cfg-options', option)
-    assert stop.value.code == 2
-    assert f'expected KEY=VALUE with balanced brackets, got {option!r}' in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(('name', 'text', 'part'), [
     ('broken.py', 'model = dict(', 'not valid Python'),
     ('orphan.py', "_base_ = './no_such_base.py'", 'no_such_base.py'),
