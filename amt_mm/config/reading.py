@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hub import get_config
 
+from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
+from amt_mm.shipped import configs_folder
 
 
 def read_config(path: str | os.PathLike) -> Config:
@@ -25,12 +29,16 @@ def read_config(path: str | os.PathLike) -> Config:
     """
     path = os.fspath(path)
     if '::' in path:
-        package = path.partition('::')[0]
+        package, _, name = path.partition('::')
         # MMEngine would pip install a missing package.
         if package not in MODULE2PACKAGE or find_spec(package) is None:
             raise InputError(f'config {path}: no package {package} with configs is installed')
         if not re.fullmatch(r'\w+::\w+/.+', path):
             raise InputError(f'config {path}: write PACKAGE::FOLDER/NAME.py')
+        configs = Path(find_spec(package).submodule_search_locations[0], '.mim', 'configs')
+        if not (configs / name).is_file():
+            raise InputError(f'config {path}: {package} has no such config'
+                             f'{_similar_config(name, configs, package)}')
         read = get_config
     else:
         require_file(path, 'config')
@@ -67,7 +75,25 @@ def merge_options(cfg: Config, options: Mapping) -> None:
 
 
 def require_file(path: str, role: str) -> None:
-    """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass."""
+    """Raise :class:`InputError` unless ``path`` is a file; addresses with ``://`` pass.
+
+    The message names similar files of its folder or, if it has none, configs of amt_mm.
+    """
     # os.path's says no to what the system does not take as a name; Path's raises.
-    if '://' not in path and not os.path.isfile(path):
-        raise InputError(f'{role} {path}: there is no such file')
+    if '://' in path or os.path.isfile(path):
+        return
+    folder, name = os.path.split(path)
+    there = []
+    with suppress(OSError, ValueError):
+        there = [each.name for each in os.scandir(folder or '.') if each.is_file()]
+    similar = did_you_mean(name, there, most=3, prefix=os.path.join(folder, ''))
+    if not similar and name.endswith('.py'):
+        similar = _similar_config(f'{os.path.basename(folder)}/{name}', configs_folder(), 'amt_mm')
+    raise InputError(f'{role} {path}: there is no such file{similar}')
+
+
+def _similar_config(name: str, configs: Path, package: str) -> str:
+    # Not those that others inherit.
+    there = [str(file.relative_to(configs)) for file in configs.rglob('*.py')
+             if '_base_' not in file.parts]
+    return did_you_mean(name, there, most=3, prefix=f'{package}::')
