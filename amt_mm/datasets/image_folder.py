@@ -19,6 +19,7 @@ from rich.progress import track
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
+from .download import clone_command
 from .loading import LoadImage
 
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
@@ -134,7 +135,10 @@ class ImageFolder(CustomDataset):
         backend = get_file_backend(self.img_prefix, enable_singleton=True)
         if not backend.isdir(self._folder):
             what = 'is not a folder' if backend.exists(self._folder) else 'does not exist'
-            raise InputError(f'{self._folder}: {what}; set data_root to the folder of the images.')
+            command = clone_command(self.data_root) if not osp.exists(self.data_root) else None
+            raise InputError(f'{self._folder}: {what}; '
+                             + (f'get the data set by: {command}; or ' if command else '')
+                             + 'set data_root to the folder of the images.')
         files = (_files_below(self._folder) if isinstance(backend, LocalBackend) else (
             tuple(file.split('/')) for file in backend.list_dir_or_file(
                 self.img_prefix, list_dir=False, list_file=True, recursive=True)))

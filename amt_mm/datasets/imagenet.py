@@ -32,6 +32,9 @@ class ImageNet(_ImageNet):
             ``data_prefix`` and ``ann_file``.
         first_of_class: Use only this many first files of each class; 260 are a fifth of
             ImageNet, as in AttMask (ECCV 2022, sec. 4.1). Defaults to None: all.
+        with_label: True requires one folder for each class, or the list; False takes all images
+            without labels. None is for pre-training, which uses no labels: any class folders, or
+            none, and a list that is missing is none. Defaults to True.
         **kwargs: See :class:`mmpretrain.datasets.ImageNet`. For a subset of the classes give
             their names as ``classes=[...]``.
 
@@ -41,7 +44,7 @@ class ImageNet(_ImageNet):
     """
 
     def __init__(self, data_root: str = '', split: str = '', first_of_class: int | None = None,
-                 **kwargs) -> None:
+                 with_label: bool | None = True, **kwargs) -> None:
         if first_of_class is not None and first_of_class < 1:
             raise InputError(f'first_of_class={first_of_class} must be at least 1')
         self.first_of_class = first_of_class
@@ -49,7 +52,8 @@ class ImageNet(_ImageNet):
             raise InputError(f"split={split!r}: use 'train', 'val' or 'test'.")
         if not (data_root or kwargs.get('data_prefix')):
             raise InputError('data_root is empty: set it to the folder of train and val.')
-        super().__init__(data_root=osp.expanduser(data_root), split=split, **kwargs)
+        super().__init__(data_root=osp.expanduser(data_root), split=split, with_label=with_label,
+                         **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """List paths and labels of the split."""
@@ -58,6 +62,8 @@ class ImageNet(_ImageNet):
                 f'{self.img_prefix}: does not exist; download the archives of ImageNet with an '
                 'account of yours, and unpack them by: '
                 f'{download_command("imagenet", self.data_root, " --archive FILE FILE FILE")}')
+        if self.with_label is None:
+            self._follow_layout()
         if self.ann_file:
             self._check_list()
         elif self.with_label:
@@ -67,6 +73,17 @@ class ImageNet(_ImageNet):
         except RuntimeError as error:
             raise InputError(f'{self.img_prefix}: has no images') from error
         return samples if self.first_of_class is None else self._take_first(samples)
+
+    def _follow_layout(self) -> None:
+        """Set list, labels and classes by what is there."""
+        if self.ann_file and osp.isfile(self.ann_file):
+            self.with_label = True
+            return
+        self.ann_file = ''
+        classes = find_folders(self.img_prefix)[0]
+        self.with_label = bool(classes)
+        if classes and len(classes) != len(self.CLASSES):
+            self._metainfo['classes'] = tuple(classes)
 
     def _take_first(self, samples: list[dict]) -> list[dict]:
         if not samples or 'gt_label' not in samples[0]:

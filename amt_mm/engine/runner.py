@@ -20,6 +20,7 @@ from amt_mm.checkpoints.seal import seal
 from amt_mm.config.check_settings import check_settings
 from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
+from amt_mm.config.own_imagenet import use_own_imagenet
 from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
@@ -67,6 +68,7 @@ class OverlayRunner(Runner):
         """
         cfg = apply_overlay(cfg)
         check_settings(cfg)
+        use_own_imagenet(cfg)
         # None leaves it out, as with other hooks.
         cfg['default_hooks'] = {'guidance': dict(type='amt_mm.GuidanceHook'),
                                 **(cfg.get('default_hooks') or {})}

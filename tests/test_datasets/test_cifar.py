@@ -44,7 +44,7 @@ def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch, 
         cls(data_root=f'data/{name}')
     assert str(caught.value) == (
         f'data/{name}/{cls.base_folder}: does not exist; get the data set by: '
-        f'python tools/dataset_tools/download_dataset.py {name} --root data')
+        f'amt download {name} --root data')
     assert not (tmp_path / 'data').exists(), 'nothing is downloaded'
 
 

@@ -49,7 +49,7 @@ def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
         ImageNet(data_root='data/imagenet', split='val')
     assert str(caught.value) == (
         'data/imagenet/val: does not exist; download the archives of ImageNet with an account of '
-        'yours, and unpack them by: python tools/dataset_tools/download_dataset.py imagenet '
+        'yours, and unpack them by: amt download imagenet '
         '--root data --archive FILE FILE FILE')
 
 
@@ -77,6 +77,25 @@ def test_a_missing_list_is_named(tmp_path):
     touch(tmp_path, ['val/b.JPEG'])
     with pytest.raises(InputError, match='meta/mine.txt: does not exist'):
         ImageNet(data_root=str(tmp_path), split='val', ann_file='meta/mine.txt')
+
+
+def test_pretraining_takes_any_folders(tmp_path):
+    """Three classes, loose images, or a list that is there or not."""
+    touch(tmp_path, [f'train/{wnid}/a.JPEG' for wnid in WNIDS] + ['val/a.JPEG', 'val/b.JPEG'])
+    three = ImageNet(data_root=str(tmp_path), split='train', with_label=None)
+    assert found(three) == [('a.JPEG', 0), ('a.JPEG', 1), ('a.JPEG', 2)]
+    assert three.metainfo['classes'] == tuple(WNIDS)
+    few = dict(data_root=str(tmp_path), with_label=None, first_of_class=1)
+    assert len(ImageNet(split='train', **few)) == 3
+    listed = dict(data_root=str(tmp_path), ann_file='meta/train.txt', with_label=None)
+    assert len(ImageNet(data_prefix='train', **listed)) == 3
+    loose = ImageNet(data_prefix='val', **listed)
+    assert found(loose) == [('a.JPEG', None), ('b.JPEG', None)]
+    touch(tmp_path, ['meta/train.txt'])
+    (tmp_path / 'meta/train.txt').write_text('b.JPEG 999\n')
+    assert found(ImageNet(data_prefix='val', **listed)) == [('b.JPEG', 999)]
+    with pytest.raises(InputError, match='test: does not exist'):
+        ImageNet(data_prefix='test', **listed)
 
 
 @pytest.mark.parametrize('arguments', [{'split': 'valid', 'data_root': 'x'}, {'split': 'val'}])

@@ -82,7 +82,7 @@ def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
         STL10(data_root='data/stl10_binary/', split='test')
     assert str(caught.value) == (
         'data/stl10_binary/: does not exist; get the data set by: '
-        'python tools/dataset_tools/download_dataset.py stl10 --root data')
+        'amt download stl10 --root data')
 
 
 def damage(folder, kind):

@@ -47,7 +47,7 @@ def test_a_missing_folder_names_the_path_and_the_command(tmp_path, monkeypatch):
         TinyImageNet(data_root='data/tiny-imagenet-200')
     assert str(caught.value) == (
         'data/tiny-imagenet-200: does not exist; get the data set by: '
-        'python tools/dataset_tools/download_dataset.py tiny-imagenet --root data')
+        'amt download tiny-imagenet --root data')
 
 
 @pytest.mark.parametrize(('number', 'line', 'message'), [

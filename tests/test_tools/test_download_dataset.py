@@ -129,7 +129,7 @@ def test_the_data_set_reads_what_its_message_told_to_fetch(offer, run):
         'train/n02/images/b.JPEG': image})
     with pytest.raises(InputError) as caught:
         TinyImageNet(data_root='here/tiny-imagenet-200')
-    command = str(caught.value).partition('download_dataset.py ')[2].split()
+    command = str(caught.value).partition('amt download ')[2].split()
     assert run(*command)[0] == 0
     assert TinyImageNet(data_root='here/tiny-imagenet-200').get_gt_labels().tolist() == [0, 1]
 

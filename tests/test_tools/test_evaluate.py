@@ -212,7 +212,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
 
 @pytest.mark.parametrize('arguments, message', [
     (['--data', 'nowhere'], 'nowhere: does not exist'),
-    (['--data', 'stl10'], 'data/stl10_binary: .*/download_dataset.py stl10'),
+    (['--data', 'stl10'], 'data/stl10_binary: .* amt download stl10'),
     (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],

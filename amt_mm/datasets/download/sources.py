@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
+import shlex
 from dataclasses import dataclass
 
 from amt_mm.errors import InputError
@@ -49,13 +50,17 @@ SOURCES = {
         'http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz', 2_640_397_119,
         '91f7769df0f17e558f3565bffb0c7dfb', 'stl10_binary'),
 }
+# Folders of images -> how to get them; {} is the data_root.
+_CLONES = {
+    'clothing': 'git clone https://github.com/alexeygrigorev/clothing-dataset-small {0} && '
+                'mv {0}/validation {0}/val'}
 
 
 def download_command(name: str, data_root: str, archives: str = '') -> str:
     """Return the command that puts a data set where ``data_root`` looks for it.
 
     Args:
-        name: Of the data set in ``tools/dataset_tools/download_dataset.py``.
+        name: Of the data set in ``amt download``.
         data_root: Of the config. If its last folder is not the one that the tool creates, the
             text says what to set it to.
         archives: Additional arguments. Defaults to none.
@@ -66,8 +71,18 @@ def download_command(name: str, data_root: str, archives: str = '') -> str:
     after = ''
     if last != made:
         root, after = data_root, f', and set data_root to {osp.join(data_root, made)}'
-    return (f'python tools/dataset_tools/download_dataset.py {name} --root {root or "."}'
-            f'{archives}{after}')
+    return f'amt download {name} --root {shlex.quote(root or ".")}{archives}{after}'
+
+
+def clone_command(data_root: str) -> str | None:
+    """Return the command that clones a public data set of image files, None for other folders.
+
+    Args:
+        data_root: Of the config; its last folder has the name of the data set.
+    """
+    root = osp.normpath(data_root)
+    command = _CLONES.get(osp.basename(root))
+    return command and command.format(shlex.quote(root))
 
 
 def archived_file(name: str, data_root: str, *parts: str) -> str:
