@@ -1,0 +1,67 @@
+"""Disk, shared memory and the work folder, as they are and as they are not."""
+
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+
+from amt_mm.apis.doctor import folders
+from amt_mm.errors import InputError
+
+GIB = 2**30
+
+
+def free(monkeypatch, gib):
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: SimpleNamespace(free=gib * GIB,
+                                                                        total=64 * GIB))
+
+
+@pytest.mark.parametrize(('gib', 'state'), [(2, 'ok'), (.0625, 'warning')])
+def test_shared_memory(monkeypatch, gib, state):
+    free(monkeypatch, gib)
+    found = folders.look_at_shared_memory()
+    assert found.state == state and ('--shm-size' in found.text) == (state == 'warning')
+
+
+def test_no_shared_memory(tmp_path):
+    found = folders.look_at_shared_memory(tmp_path / 'shm')
+    assert found.state == 'warning' and 'No such file' in found.text
+
+
+@pytest.mark.parametrize(('gib', 'state'), [(12, 'ok'), (9, 'warning'), (.5, 'problem')])
+def test_free_disk(monkeypatch, tmp_path, gib, state):
+    free(monkeypatch, gib)
+    found, = folders.look_at_folder(tmp_path)
+    assert found.state == state and f'{gib:.1f} GiB free' in found.text
+
+
+def test_a_folder_that_does_not_exist_stays_so(tmp_path):
+    found, = folders.look_at_folder(tmp_path / 'work_dirs' / 'deep')
+    assert str(tmp_path) in found.text and os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written():
+    # Also for root, of whom modes ask nothing.
+    found, = folders.look_at_folder(folders.Path('/proc/nowhere'))
+    assert found.state == 'problem' and '--work-dir' in found.text
+
+
+def test_a_file_in_its_place(tmp_path):
+    (tmp_path / 'work').write_text('')
+    found, = folders.look_at_folder(tmp_path / 'work' / 'run')
+    assert found.state == 'problem' and 'Not a directory' in found.text
+
+
+@pytest.mark.parametrize(('broken', 'error', 'said'), [
+    ('os.fsync', OSError(28, 'No space left on device'), 'No space left'),
+    ('folders.file_lock', InputError('locked'), 'does not lock files')])
+def test_what_a_run_does_there_is_tried(monkeypatch, tmp_path, broken, error, said):
+    def fail(*_):
+        raise error
+
+    module, _, name = broken.partition('.')
+    monkeypatch.setattr({'os': os, 'folders': folders}[module], name, fail)
+    found, = folders.look_at_folder(tmp_path)
+    assert found.state == 'problem' and said in found.text
+    assert os.listdir(tmp_path) == []
