@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,13 +68,17 @@ def one_line_errors(interrupted: str = 'the same command starts over') -> Iterat
     Args:
         interrupted: What to say after Ctrl-C.
     """
+    sys.excepthook = _without_interrupts
+    # Until here, Ctrl-C ended the process: see amt_mm.cli.parse_first.
+    if (threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) != signal.SIG_IGN):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with _printable_output():
             yield
     except KeyboardInterrupt:
         if os.environ.get('RANK', '0') == '0':
             say('interrupted', interrupted)
-        sys.excepthook = _without_interrupts
         raise
     except InputError as error:
         # From a worker of a data loader the message arrives with the worker's traceback in front.

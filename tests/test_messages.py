@@ -127,6 +127,18 @@ def test_ctrl_c_is_a_line_and_ends_the_loop_of_a_script():
     assert done.returncode == -signal.SIGINT
 
 
+def test_ctrl_c_raises_from_here_on_and_says_no_more_afterwards():
+    """Before, it ended the process: amt_mm.cli.parse_first."""
+    code = TOOL.replace('with', 'signal.signal(signal.SIGINT, signal.SIG_DFL)\nwith').format(
+        'pass') + 'os.kill(os.getpid(), signal.SIGINT)\n'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, '')
+    done = in_a_shell('signal.signal(signal.SIGINT, signal.SIG_IGN)\n'
+                      '    with one_line_errors("x"):\n        os.kill(os.getpid(), 2)\n'
+                      '    print("goes on")')
+    assert done.stdout == 'goes on\n'
+
+
 def test_a_reader_that_has_gone_is_no_fault():
     done = in_a_shell('[print(i) for i in range(99999)]', '| head -1; echo ${PIPESTATUS[0]}')
     assert done.stdout.split()[-1] == '141' and 'BrokenPipe' not in done.stderr

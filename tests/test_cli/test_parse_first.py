@@ -1,6 +1,8 @@
 """No tool makes a user wait for the stack to say how it is called."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,12 +47,40 @@ def test_a_missing_package_is_one_line(monkeypatch):
                 raise ImportError('amt_mm needs onedl-mmcv')
 
     monkeypatch.delitem(sys.modules, 'amt_mm.registry')
+    monkeypatch.setattr(signal, 'signal', lambda *_: None)
     monkeypatch.setattr(sys, 'meta_path', [Missing(), *sys.meta_path])
     with pytest.raises(SystemExit) as stop:
         parse_first(lambda: None)
     # Python prints it and ends with status 1.
     assert stop.value.code.startswith('error: amt_mm needs onedl-mmcv. In a clone, `make install`')
     assert '\n' not in stop.value.code
+
+
+STARTING = """
+import os, signal, sys
+class Slow:
+    def find_spec(self, name, *_):
+        if name == 'amt_mm.registry':
+            os.kill(os.getpid(), signal.SIGINT)
+            raise ImportError('heard of nothing')
+sys.meta_path.insert(0, Slow())
+from amt_mm.cli import parse_first
+parse_first(lambda: None)
+"""
+
+
+@pytest.mark.parametrize(('rank', 'said'), [('0', 'interrupted: nothing was begun\n'), ('1', '')])
+def test_ctrl_c_during_the_imports_is_a_line(rank, said):
+    done = subprocess.run([sys.executable, '-c', STARTING], capture_output=True, text=True,
+                          cwd=ROOT, env={**os.environ, 'RANK': rank})
+    assert done.returncode == -signal.SIGINT and done.stderr == said
+
+
+def test_a_shells_job_in_the_background_ignores_it():
+    done = subprocess.run([sys.executable, '-c', STARTING], capture_output=True, text=True,
+                          cwd=ROOT, preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                                     signal.SIG_IGN))
+    assert done.returncode == 1 and 'heard of nothing' in done.stderr
 
 
 def test_usage_comes_before_a_missing_package():
