@@ -181,15 +181,22 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
                 file.write(line)
                 sys.stderr.write(line)
 
+        def copy_output() -> None:
+            for line in process.stdout:
+                file.write(line)
+                if any(text in line for text in show):
+                    # Above the progress bar on a terminal, and at once into a file or pipe.
+                    tqdm.write(line.rstrip())
+                    sys.stdout.flush()
+
         thread = threading.Thread(target=copy_errors)
         thread.start()
-        for line in process.stdout:
-            file.write(line)
-            if any(text in line for text in show):
-                # Above the progress bar on a terminal, and at once into a file or pipe.
-                tqdm.write(line.rstrip())
-                sys.stdout.flush()
-        thread.join()
+        try:
+            copy_output()
+        finally:
+            # If this process is told to end, the tool still says what it saves.
+            copy_output()
+            thread.join()
         return process.wait()
 
 

@@ -31,8 +31,8 @@ _RESUMED: tuple[tuple[str, Callable[[object], bool]], ...] = (
     (r'best_ckpt(_.*)?', is_text),
 )
 # What a run says of itself before its first step, or of its last validation.
-_OWN = re.compile(r'cfg|seed|experiment_name|dataset_meta|loop_stage|epoch|iter|max_epochs'
-                  r'|max_iters|eta|last_ckpt|(train|val|test)/.*'
+_OWN = re.compile(r'cfg|seed|experiment_name|mmengine_version|dataset_meta|loop_stage|epoch|iter'
+                  r'|max_epochs|max_iters|eta|last_ckpt|(train|val|test)/.*'
                   # File names that earlier versions kept; the next save does without them.
                   r'|outdated_ckpts|ckpt_between')
 

@@ -168,3 +168,10 @@ def test_a_position_of_another_kind(guided, tmp_path, record):
             lambda content: content.update(amt_position=record or [1]))
     with pytest.raises(InputError, match='amt_position of the checkpoint is not what'):
         guided(load_from=str(tmp_path / 'changed.pth'), resume=True).train()
+
+
+def test_a_run_has_nothing_to_say_of_what_it_wrote_itself(toy_runner, capsys):
+    toy_runner(epochs=1).train()
+    capsys.readouterr()
+    toy_runner(epochs=2, resume=True).train()
+    assert 'left out' not in capsys.readouterr().err
