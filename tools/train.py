@@ -13,6 +13,7 @@ examples:
   python tools/train.py CONFIG --resume --work-dir work_dirs/first
   python tools/train.py CONFIG --auto-scale-lr --cfg-options train_dataloader.batch_size=64
   python tools/train.py amt_mm::mae/NAME.py --cfg-options randomness.seed=1
+  python tools/train.py CONFIG --tensorboard
   tools/dist_train.sh CONFIG 8 --amp bf16
 
 Bad input ends in one line and exit status 2. SIGTERM and SIGUSR1 save after the step at hand
@@ -42,6 +43,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--compile', action='store_true',
                         help='compile the network by torch.compile, one graph for each phase of '
                         'masking (needs a C++ compiler; options: compile=dict(...) in the config)')
+    parser.add_argument('--tensorboard', action='store_true',
+                        help='write losses and rates for TensorBoard too, beside the log')
+    parser.add_argument('--wandb', action='store_true',
+                        help='write them for Weights & Biases too (pip install wandb), offline '
+                        'unless WANDB_MODE says otherwise')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by the batch size of all processes over '
                         'auto_scale_lr.base_batch_size of the config')
@@ -54,6 +60,7 @@ if __name__ == '__main__':
 from mmengine.config import Config
 
 from amt_mm.apis import launch
+from amt_mm.config.vis_backends import record_in
 from amt_mm.engine.precision import fit_precision_to_cpu, use_mixed_precision
 from amt_mm.errors import INTERRUPTED_STATUS, InputError, TrainingStopped
 
@@ -80,6 +87,9 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
         use_mixed_precision(cfg, args.amp)
     if args.compile:
         cfg.compile = cfg.get('compile') or True
+    for kind in ('tensorboard', 'wandb'):
+        if getattr(args, kind):
+            record_in(cfg, kind)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise InputError(f'--auto-scale-lr: config {args.config} has no '

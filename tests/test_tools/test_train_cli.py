@@ -103,6 +103,26 @@ def test_bf16_trains_here(task, in_folder):
     assert slope_of('work_dirs/line/epoch_2.pth') == pytest.approx(expected_slopes()[1], rel=1e-5)
 
 
+def test_tensorboard_has_each_loss_once_over_a_resumed_run(task, in_folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train, every = load_tool('train'), ['--cfg-options', 'default_hooks.logger.interval=1']
+    train([str(task / 'line.py'), '--tensorboard', *every, 'train_cfg.max_epochs=1'])
+    first = len(list(in_folder.glob('work_dirs/line/*/vis_data/scalars.json')))
+    train([str(task / 'line.py'), '--tensorboard', '--resume', *every, 'experiment_name=again'])
+    files = sorted(in_folder.glob('work_dirs/line/*/vis_data/events.out.tfevents.*'))
+    losses = {}
+    for file in files:
+        events = EventAccumulator(str(file)).Reload()
+        for each in events.Scalars('loss'):
+            assert losses.setdefault(each.step, each.value) == each.value
+    logged = [json.loads(line) for file in in_folder.glob('work_dirs/line/*/vis_data/scalars.json')
+              for line in file.read_text().splitlines()]
+    assert first == 1 and losses == pytest.approx(
+        {record['step']: record['loss'] for record in logged if 'loss' in record})
+    assert len(losses) > 3
+
+
 def test_resume_without_a_checkpoint_says_so(task, capsys):
     load_tool('train')([str(task / 'line.py'), '--resume', '--work-dir', 'fresh'])
     assert 'fresh to resume from: training starts from the beginning' in capsys.readouterr().err
