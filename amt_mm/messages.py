@@ -69,12 +69,8 @@ def one_line_errors(interrupted: str = 'the same command starts over') -> Iterat
         interrupted: What to say after Ctrl-C.
     """
     sys.excepthook = _without_interrupts
-    # Until here, Ctrl-C ended the process: see amt_mm.cli.parse_first.
-    if (threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) != signal.SIG_IGN):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with _printable_output():
+        with _heard_interrupts(), _printable_output():
             yield
     except KeyboardInterrupt:
         if os.environ.get('RANK', '0') == '0':
@@ -124,6 +120,33 @@ def _without_interrupts(kind: type[BaseException], error: BaseException,
     # Python ends a process that it reaches by the signal itself.
     if kind is not KeyboardInterrupt:
         sys.__excepthook__(kind, error, trace)
+
+
+@contextmanager
+def _heard_interrupts() -> Iterator[None]:
+    """Ctrl-C is KeyboardInterrupt, also where a library makes another error of it.
+
+    Until here it ended the process: see :mod:`amt_mm.cli.parse_first`.
+    """
+    told = []
+
+    def hear(number: int, _) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    heard = (threading.current_thread() is threading.main_thread()
+             and signal.getsignal(signal.SIGINT) != signal.SIG_IGN)
+    if heard:
+        signal.signal(signal.SIGINT, hear)
+    try:
+        yield
+    except Exception:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if heard:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

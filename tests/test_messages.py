@@ -127,6 +127,12 @@ def test_ctrl_c_is_a_line_and_ends_the_loop_of_a_script():
     assert done.returncode == -signal.SIGINT
 
 
+def test_ctrl_c_of_which_a_library_makes_another_error():
+    done = in_a_shell('try:\n        os.kill(os.getpid(), signal.SIGINT)\n'
+                      '    except BaseException:\n        raise SyntaxError("no config")')
+    assert (done.stderr, done.returncode) == ('interrupted: go on\n', -signal.SIGINT)
+
+
 def test_ctrl_c_raises_from_here_on_and_says_no_more_afterwards():
     """Before, it ended the process: amt_mm.cli.parse_first."""
     code = TOOL.replace('with', 'signal.signal(signal.SIGINT, signal.SIG_DFL)\nwith').format(

@@ -92,9 +92,12 @@ def stopping_children() -> Iterator[None]:
               if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
-    except SystemExit:
+    except (Exception, SystemExit):
+        # A library may have made another error of the exit that was raised inside it.
         if signal.SIGINT in told:
             raise KeyboardInterrupt from None
+        if told:
+            sys.exit(128 + told[0])
         raise
     finally:
         for number, handler in before.items():

@@ -189,6 +189,19 @@ def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, ti
     until(lambda: has_ended(child))
 
 
+@pytest.mark.parametrize(('number', 'end'), [(signal.SIGINT, KeyboardInterrupt),
+                                            (signal.SIGTERM, SystemExit)])
+def test_a_library_may_make_another_error_of_the_end(number, end, monkeypatch):
+    monkeypatch.setattr(jobs, '_stopping', threading.Event())
+    with pytest.raises(end), jobs.stopping_children():
+        try:
+            os.kill(os.getpid(), number)
+        except BaseException:
+            raise SyntaxError('no config') from None
+    with pytest.raises(SyntaxError), jobs.stopping_children():
+        raise SyntaxError('of its own')
+
+
 def test_what_a_tool_says_need_not_be_utf_8(tool, tmp_path, capsys):
     tool('os.write(1, b"Epoch caf\\xe9\\n")')
     run(tmp_path / 'run', show=['Epoch'])
