@@ -11,7 +11,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
 
 from amt_mm.checkpoints.newest import check_checkpoint, newest_whole
@@ -38,6 +38,7 @@ from amt_mm.reliability.watchdog import watchdog
 from amt_mm.reliability.worker_failure import dead_worker, worker_failure
 
 from .compiling import compile_host
+from .log_processor import SpeedLogProcessor
 from .quiet_logging import quiet
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
@@ -79,6 +80,15 @@ class OverlayRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         quiet(logger)
         return logger
+
+    def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
+        """Build the log processor; in place of MMEngine's, one that says images a second."""
+        if isinstance(log_processor, dict) and log_processor.get('type', 'LogProcessor') in (
+                'LogProcessor', 'mmengine.LogProcessor'):
+            log_processor = SpeedLogProcessor(
+                **{name: value for name, value in log_processor.items()
+                   if name not in ('type', '_scope_')})
+        return super().build_log_processor(log_processor)
 
     def register_hooks(self, default_hooks: dict | None = None, custom_hooks: list | None = None
                        ) -> None:

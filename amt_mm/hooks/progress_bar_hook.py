@@ -1,4 +1,4 @@
-"""ProgressBarHook: a progress bar with epoch, loss and remaining time."""
+"""ProgressBarHook: a progress bar with epoch, loss, speed and remaining time."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class ProgressBarHook(Hook):
         self._bar.update()
         if not self._bar.disable and self.every_n_train_iters(runner, self.interval):
             self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')
-            self._bar.set_postfix(loss=f'{float(outputs["loss"].detach()):.4f}')
+            shown = {'loss': f'{float(outputs["loss"].detach()):.4f}'}
+            batch = getattr(runner.train_dataloader, 'batch_size', None)
+            if batch and (rate := self._bar.format_dict['rate']):
+                shown['images/s'] = f'{rate * batch * runner.world_size:.4g}'
+            self._bar.set_postfix(shown)
 
     def after_train(self, runner: Runner) -> None:
         """Close the bar."""

@@ -32,6 +32,15 @@ def test_it_counts_every_step_and_shows_epoch_and_loss(train):
     assert float(re.findall(r'loss=([\d.]+)', shown)[-1]) > 0
 
 
+def test_it_shows_images_a_second(train):
+    """Of steps with 3 images, as tqdm counts steps; the first has no time yet."""
+    shown = train(epochs=3).err
+    both = re.findall(r'([\d.]+)step/s, loss=[\d.]+, images/s=([\d.]+)', shown)
+    assert len(both) > 3
+    for steps, images in both[1:]:
+        assert float(images) / float(steps) == pytest.approx(3, rel=.5)
+
+
 def test_a_resumed_run_starts_where_it_stopped(train):
     train(epochs=1)
     steps = [int(n) for n in re.findall(r'\b(\d)/6\b', train(epochs=2, resume=True).err)]
