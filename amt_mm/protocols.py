@@ -49,6 +49,10 @@ PROTOCOLS: dict[str, Protocol] = {
     'linear4': Protocol(
         'linear/vit-base-p16_*-last4-*_{data}.py', {'accuracy/top1': 'linear, 4 blocks'},
         trains='head'),
+    'attentive': Protocol(
+        'attentive/vit-base-p16_attentive_{data}.py',
+        {'attentive/ep_top1': 'attentive, EP', 'attentive/aim_top1': 'attentive, AIM'},
+        loop='amt_mm.evaluation.attentive_loop'),
     'finetune': Protocol(
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,

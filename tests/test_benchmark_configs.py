@@ -19,6 +19,8 @@ from amt_mm.registry import LOOPS
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'benchmarks'
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py'))
+# Protocols with a config for each data set.
+OWN_CONFIGS = ('knn', 'lowshot', 'linear', 'linear4', 'finetune')
 CLASSES = {'cifar10': 10, 'cifar100': 100, 'tiny-imagenet': 200, 'stl10': 10, 'in1k': 1000,
            'folder': 10, 'clothing': 10, 'cifar10-jpg': 10}
 
@@ -86,7 +88,10 @@ def test_the_whole_of_table_1_is_reachable():
     for data in DATA:
         for protocol in PROTOCOLS:
             found, options = find_config(protocol, data, Pretraining(None, None, {}, None))
-            assert not options and protocol_of(found) == protocol
+            # The others use the config for folders, with these images.
+            assert (not options) == (protocol in OWN_CONFIGS)
+            assert options or not found.stem.endswith('_folder')
+            assert protocol_of(found) == protocol
             assert found.relative_to(CONFIGS) in FILES
             assert ('-last4-' in found.name) == (protocol == 'linear4')
         assert f'finetune/vit-base-p16_8xb256-simmim-coslr-100e_{data}.py' in names

@@ -62,10 +62,7 @@ def labelled_features(model: nn.Module, loader: DataLoader,
         InputError: An image does not have exactly one class label, tokens have another shape, or
             the loader leaves out images.
     """
-    if not isinstance(loader.sampler, DefaultSampler) or loader.drop_last:
-        raise InputError("features of every image need a loader with sampler=dict(type='Default"
-                         "Sampler', shuffle=False) and without drop_last")
-    order, labels = list(loader.sampler), []
+    index, labels = whole_order(loader), []
 
     def batches() -> Iterator[Tensor]:
         for batch in loader:
@@ -76,10 +73,22 @@ def labelled_features(model: nn.Module, loader: DataLoader,
                                 partial(whole_image_tokens, model, encoder=encoder),
                                 progress if is_main_process() else None, pooling,
                                 has_cls=has_cls(model))
-    count, index = len(loader.dataset), torch.tensor(order)
+    count = len(loader.dataset)
     return LabelledFeatures(
-        {name: _gather_in_order(index, part, count) for name, part in features.items()},
-        _gather_in_order(index, torch.tensor(labels), count), class_names(loader.dataset))
+        {name: gather_in_order(index, part, count) for name, part in features.items()},
+        gather_in_order(index, torch.tensor(labels), count), class_names(loader.dataset))
+
+
+def whole_order(loader: DataLoader) -> Tensor:
+    """Return the samples that this process loads, ``(m,)``; all processes load all of them.
+
+    Raises:
+        InputError: The order is unknown, or the loader leaves out images.
+    """
+    if not isinstance(loader.sampler, DefaultSampler) or loader.drop_last:
+        raise InputError("features of every image need a loader with sampler=dict(type='Default"
+                         "Sampler', shuffle=False) and without drop_last")
+    return torch.tensor(list(loader.sampler))
 
 
 def has_cls(model: nn.Module) -> bool:
@@ -138,7 +147,7 @@ def class_label(sample: object) -> int:
     return int(label)
 
 
-def _gather_in_order(index: Tensor, values: Tensor, count: int) -> Tensor:
+def gather_in_order(index: Tensor, values: Tensor, count: int) -> Tensor:
     """Gather rows of all processes in the data set's order, ``(count, ...)``.
 
     Args:

@@ -28,6 +28,18 @@ def number_in_class(labels: Tensor) -> Tensor:
     return place
 
 
+def held_out(labels: Tensor) -> Tensor:
+    """Mark every fifth image of each class, to select settings by; the others fit.
+
+    Args:
+        labels: ``(n,)`` integer classes.
+
+    Returns:
+        ``(n,)`` bool; all False if no class has five images.
+    """
+    return number_in_class(labels) % 5 == 4
+
+
 def draw_of_each_class(labels: Tensor, shots: int, seed: Sequence[int],
                        names: Sequence[str] | None = None) -> Tensor:
     """Draw ``shots`` images of each class without replacement.

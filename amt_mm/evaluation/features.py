@@ -72,11 +72,7 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
     with evaluating(model):
         for images in batches:
             tokens = forward(images.to(device))  # (B, 1 + N, D)
-            if tokens.ndim != 3 or tokens.shape[1] < 2:
-                raise InputError(
-                    f'the encoder returns {tuple(tokens.shape)} for images '
-                    f'{tuple(images.shape)}; features need tokens (B, 1 + N, D), [CLS] first '
-                    "(mmpretrain's transformers: model.backbone.out_type='raw')")
+            check_tokens(tokens, images)
             # A half-precision mean over many tokens loses digits.
             tokens = tokens.float()
             for name, part in parts.items():
@@ -84,3 +80,12 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
     if not all(parts.values()):
         raise InputError('no batch of images to take features from; is the data set empty?')
     return {name: torch.cat(part) for name, part in parts.items()}
+
+
+def check_tokens(tokens: Tensor, images: Tensor) -> None:
+    """Raise InputError unless an encoder returns ``(B, 1 + N, D)`` tokens for its images."""
+    if tokens.ndim != 3 or tokens.shape[1] < 2:
+        raise InputError(
+            f'the encoder returns {tuple(tokens.shape)} for images {tuple(images.shape)}; '
+            'features need tokens (B, 1 + N, D), [CLS] first '
+            "(mmpretrain's transformers: model.backbone.out_type='raw')")

@@ -21,7 +21,7 @@ from .dataset_features import (
     loader_in_order,
     whole_images,
 )
-from .drawing import number_in_class
+from .drawing import held_out, number_in_class
 from .knn import knn_classify
 from .linear_probe import fit_linear_probe
 
@@ -107,15 +107,15 @@ def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str,
     train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
-    # Every fifth image of a class selects the penalty, with which all of them are fitted.
-    held_out = number_in_class(train_labels) % 5 == 4
+    # A part of the images selects the penalty, with which all of them are fitted.
+    aside = held_out(train_labels)
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     for name in ('cls', 'mean'):
         l2 = _L2_OF_FEW
-        if held_out.any():
+        if aside.any():
             l2 = fit_linear_probe(
-                train[name][~held_out], train_labels[~held_out], l2=_L2,
-                val_features=train[name][held_out], val_labels=train_labels[held_out],
+                train[name][~aside], train_labels[~aside], l2=_L2,
+                val_features=train[name][aside], val_labels=train_labels[aside],
                 num_classes=classes).l2
         probe = fit_linear_probe(train[name], train_labels, l2=l2, num_classes=classes)
         result[f'linear_{name}'] = accuracy(probe.predict(test[name]), test_labels)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_reduce, get_dist_info
+from mmengine.dist import is_main_process
 from torch import Tensor
 from tqdm import tqdm
 
@@ -18,6 +19,7 @@ from .drawing import check_enough, draw_of_each_class
 from .feature_loop import FeatureTestLoop
 from .knn import knn_classify
 from .linear_probe import fit_linear_probe
+from .shared_work import shared_numbers
 
 # Penalty of the linear classifier: no class has images to spare for selecting one.
 _L2 = 1e-2
@@ -64,18 +66,19 @@ class LowShotTestLoop(FeatureTestLoop):
         """Return mean and standard deviation for each number of images per class."""
         # Here, so that all processes stop and not only the one that draws.
         check_enough(train.labels, max(self.shots), train.names)
-        rank, world_size = get_dist_info()
         queries = test.features[self.pooling].to(self.device)
-        found = torch.zeros(len(self.shots), self.draws, dtype=torch.float64, device=self.device)
-        tasks = [(i, draw) for i in range(len(self.shots)) for draw in range(self.draws)]
-        for i, draw in tqdm(tasks[rank::world_size], desc='draws', leave=False,
-                            disable=None if rank == 0 else True):
-            found[i, draw] = low_shot_accuracy(
-                train.features[self.pooling], train.labels, queries, test.labels, self.shots[i],
+
+        def reached(tasks: Sequence[tuple[int, int]]) -> list[float]:
+            return [low_shot_accuracy(
+                train.features[self.pooling], train.labels, queries, test.labels, shots,
                 (self.seed, draw), self.classifier, train.names)
-        all_reduce(found)
+                for shots, draw in tqdm(tasks, desc='draws', leave=False,
+                                        disable=None if is_main_process() else True)]
+
+        tasks = list(itertools.product(self.shots, range(self.draws)))
+        found = shared_numbers(reached, tasks, self.device).view(-1, self.draws)
         result = {}
-        for shots, accuracies in zip(self.shots, found.cpu(), strict=True):
+        for shots, accuracies in zip(self.shots, found, strict=True):
             result[f'top1_{shots}shot'] = float(accuracies.mean())
             if self.draws > 1:
                 result[f'top1_{shots}shot_std'] = float(accuracies.std())

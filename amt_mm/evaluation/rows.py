@@ -1,4 +1,4 @@
-"""Tabulate the results of protocols beside the paper's figures."""
+"""Tabulate the results of protocols beside published figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from amt_mm.protocols import PROTOCOLS
 
-from .paper import TABLE_1
+from .paper import PUBLISHED, TABLE_1
 
 
 def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
@@ -21,7 +21,7 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
     Returns:
         Rows and headings for :func:`amt_mm.visualization.write_table`. Cells are percentages: the
         mean and, of two runs or more, their standard deviation (of one low-shot run, that of its
-        draws). Beside our figures stand those of Table 1, where it has any.
+        draws). Beside our figures stand those of Table 1, where it has any, and those of others.
     """
     groups: dict[tuple[str, str], dict[str, list[Mapping]]] = {}
     published: dict[tuple[str, str], str | None] = {}
@@ -41,6 +41,9 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
                     row[f'{name}:{metric}'] = f'{values[0]:.1f} ± {spread:.1f}'
                 elif values:
                     row[f'{name}:{metric}'] = _mean(values)
+                others = PUBLISHED.get(metric, {}).get(published[pretraining, data], {})
+                if data in others:
+                    row[f'{name}:{metric}:published'] = others[data]
             figures = TABLE_1.get(published[pretraining, data], {}).get(data)
             if figures and protocol.paper is not None and figures[protocol.paper] is not None:
                 row[f'{name}:paper'] = figures[protocol.paper]
@@ -48,8 +51,9 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
         rows.append(row)
     columns = {'pretraining': 'pre-training', 'data': 'data set'}
     for name, protocol in PROTOCOLS.items():
-        columns |= {f'{name}:{metric}': f'{heading}, %'
-                    for metric, heading in protocol.columns.items()}
+        for metric, heading in protocol.columns.items():
+            columns[f'{name}:{metric}'] = f'{heading}, %'
+            columns[f'{name}:{metric}:published'] = 'published'
         columns[f'{name}:paper'] = 'paper'
     return rows, {name: head for name, head in columns.items() if name in filled}
 

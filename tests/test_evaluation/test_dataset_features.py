@@ -73,7 +73,7 @@ def test_shares_are_gathered_in_chunks(monkeypatch, rows):
 
     def run(rank, gather):
         monkeypatch.setattr(dataset_features, 'all_gather', gather)
-        return dataset_features._gather_in_order(orders[rank], values[orders[rank]], 11)
+        return dataset_features.gather_in_order(orders[rank], values[orders[rank]], 11)
 
     for rank in range(3):
         def note(tensor, rank=rank):
@@ -97,4 +97,5 @@ def test_two_processes_measure_what_one_does(tmp_path):
         assert shared.pop('labels').tolist() == alone['labels'].tolist()
         torch.testing.assert_close(shared.pop('features'), alone['features'])
         assert shared == pytest.approx({name: alone[name] for name in shared})
-        assert {'knn/top1_k6', 'lowshot/top1_3shot', 'knn/cls_top1_k3'} <= set(shared)
+        assert {'knn/top1_k6', 'lowshot/top1_3shot', 'attentive/aim_top1', 'knn/cls_top1_k3'
+                } <= set(shared)

@@ -36,6 +36,16 @@ def test_each_protocol_has_its_own_figure_of_the_paper():
     assert rows[0]['finetune:paper'] == 81.5
 
 
+def test_figures_of_others_follow_the_metric_that_they_are_of():
+    found = dict(attentive__ep_top1=70.0, attentive__aim_top1=69.0)
+    rows, columns = table_rows([run('a', 'in1k', 'attentive', 'MAE', **found),
+                                run('b', 'stl10', 'attentive', 'MAE', **found),
+                                run('c', 'in1k', 'attentive', **found)])
+    assert list(columns.values())[2:] == ['attentive, EP, %', 'published', 'attentive, AIM, %']
+    assert [[row.get(name) for name in list(columns)[2:]] for row in rows] == [
+        [70.0, 75.5, 69.0], [70.0, None, 69.0], [70.0, None, 69.0]]
+
+
 @pytest.mark.parametrize('shots', [1, 20])
 def test_low_shot_has_a_column_per_number_of_images(shots):
     rows, columns = table_rows([

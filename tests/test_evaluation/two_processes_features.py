@@ -1,4 +1,4 @@
-"""Both test loops and a probe on the CPU, in each process that torchrun starts."""
+"""Test loops and a probe on the CPU, in each process that torchrun starts."""
 
 import sys
 from pathlib import Path
@@ -31,6 +31,11 @@ def measure(folder, launcher):
                  dict(type='amt_mm.LowShotTestLoop', shots=(1, 3), draws=3)):
         runner = test_runner(folder, loop, train, test, f'{launcher}{len(found)}', **common)
         found.update(runner.test())
+    # Some classes have five of these images.
+    many = LabelledImages([i * 5 % 7 for i in range(37)])
+    loop = dict(type='amt_mm.AttentiveTestLoop', queries=4, lrs=[1e-3, 1e-2, 3e-2],
+                weight_decays=[0.0], epochs=2)
+    found.update(test_runner(folder, loop, many, test, f'{launcher}{len(found)}', **common).test())
     features = runner.test_loop._encode('test', runner.test_dataloader)
     found.update(features=features.features['cls'], labels=features.labels)
 

@@ -1,0 +1,121 @@
+"""Patch tokens of a labelled data set, encoded once and kept in a memory-mapped file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.logging import MMLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from amt_mm.datasets.train_and_test import class_names
+from amt_mm.distributed import run_on_all_ranks
+from amt_mm.errors import InputError
+
+from .dataset_features import class_label, gather_in_order, whole_image_tokens, whole_order
+from .features import check_tokens, evaluating
+
+# Half the size of float32; an error of 2^-11 is far below the spread of a token's values.
+_TYPE = torch.float16
+
+
+@dataclass(frozen=True)
+class LabelledTokens:
+    """Patch tokens and classes of all images of a data set, in its order.
+
+    Attributes:
+        tokens: ``(n, N, D)`` float16, on the CPU, in a file that exists as long as this tensor.
+        labels: ``(n,)`` int64, on the CPU.
+        names: Class names, None if the data set has none.
+    """
+
+    tokens: Tensor
+    labels: Tensor
+    names: tuple[str, ...] | None
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield float32 tokens ``(B, N, D)`` in order."""
+        for part in self.tokens.split(size):
+            yield part.float()
+
+
+def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
+                    progress: str | None = None) -> LabelledTokens:
+    """Encode a labelled data set to patch tokens; each process of the machine encodes its share.
+
+    The processes share one file. The system keeps in memory what fits and reads the rest from the
+    disk. The file has no name once all have opened it, so it disappears with them, however they
+    end. All processes must call it.
+
+    Args:
+        model: See :func:`~amt_mm.evaluation.dataset_features.labelled_features`.
+        loader: Likewise.
+        file: Where to put the tokens, on a local disk.
+        progress: Title of a progress bar on the main process's terminal. Defaults to None: no bar.
+
+    Raises:
+        InputError: The processes run on several machines, the disk is too small, or a token is not
+            finite in float16; and see ``labelled_features``.
+    """
+    if int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size())) != get_world_size():
+        raise InputError('the processes share the patch tokens in a file: run this protocol on '
+                         'one machine')
+    order, labels, tokens = whole_order(loader), [], None
+    device = next(model.parameters()).device
+    with evaluating(model):
+        for batch in tqdm(loader, progress,
+                          disable=None if progress and is_main_process() else True):
+            rows = order[len(labels):len(labels) + len(batch['data_samples'])]
+            labels.extend(class_label(sample) for sample in batch['data_samples'])
+            images = model.data_preprocessor(batch)['inputs'].to(device)
+            found = whole_image_tokens(model, images)  # (B, 1 + N, D)
+            check_tokens(found, images)
+            found = found[:, 1:].to('cpu', _TYPE)  # (B, N, D)
+            if not torch.isfinite(found).all():
+                raise InputError('a patch token is not finite in float16, whose largest number is '
+                                 '65504; has the training diverged?')
+            if tokens is None:
+                tokens = _shared(file, (len(loader.dataset), *found.shape[1:]))
+            tokens[rows] = found
+    barrier()
+    return LabelledTokens(tokens, gather_in_order(order, torch.tensor(labels), len(tokens)),
+                          class_names(loader.dataset))
+
+
+def _shared(file: Path, shape: tuple[int, int, int]) -> Tensor:
+    """Return a float16 tensor in a file without a name, which all processes share."""
+    count = shape[0] * shape[1] * shape[2]
+    size = count * _TYPE.itemsize
+    MMLogger.get_current_instance().info(
+        f'Caching {shape[0]} x {shape[1]} patch tokens of width {shape[2]} in float16: '
+        f'{size / 1e6:,.1f} MB in {file.parent}')
+    run_on_all_ranks(lambda: _allocate(file, size) if is_main_process() else None)
+    tokens = torch.from_file(str(file), shared=True, size=count, dtype=_TYPE).view(shape)
+    barrier()
+    if is_main_process():
+        file.unlink()
+    return tokens
+
+
+def _allocate(file: Path, size: int) -> None:
+    """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, 'wb') as opened:
+        try:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        except OSError as error:
+            file.unlink()
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+            free = shutil.disk_usage(file.parent).free
+            raise InputError(f'{file.parent}: the patch tokens need {size / 1e9:.1f} GB, '
+                             f'{free / 1e9:.1f} GB are free; name a folder with more space by '
+                             'test_cfg.cache') from error

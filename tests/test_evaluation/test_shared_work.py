@@ -1,0 +1,30 @@
+"""Numbers that processes compute together."""
+
+import pytest
+import torch
+
+from amt_mm.evaluation import shared_work
+from amt_mm.evaluation.shared_work import shared_numbers
+
+
+@pytest.mark.parametrize('processes', [1, 2, 4])
+def test_each_number_is_computed_once_and_known_to_all(monkeypatch, processes):
+    """Three tasks: with four processes, one has none."""
+    calls, parts = [], []
+
+    def squares(tasks):
+        calls.extend(tasks)
+        return [task**2 / 3 for task in tasks]
+
+    def run(rank, reduce):
+        monkeypatch.setattr(shared_work, 'get_dist_info', lambda: (rank, processes))
+        monkeypatch.setattr(shared_work, 'all_reduce', reduce)
+        return shared_numbers(squares, [3, 5, 7])
+
+    for rank in range(processes):
+        run(rank, parts.append)
+    assert sorted(calls) == [3, 5, 7]
+    total = sum(part.clone() for part in parts)
+    for rank in range(processes):
+        found = run(rank, lambda part: part.copy_(total))
+        assert torch.equal(found, torch.tensor([3., 25 / 3, 49 / 3], dtype=torch.float64))
