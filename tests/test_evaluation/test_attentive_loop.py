@@ -6,6 +6,7 @@ from labelled_toys import LabelledImages, test_runner
 from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import attentive_loop
 from amt_mm.evaluation.attentive_probe import Rate, accuracies, train_heads
 from amt_mm.registry import LOOPS
 
@@ -35,7 +36,14 @@ def tokens_of(runner, loader):
         return model.backbone(batch)[-1][:, 1:].half()
 
 
-def test_it_selects_on_the_fifth_image_of_each_class_and_trains_again_on_all(run):
+def test_it_selects_on_the_fifth_image_of_each_class_and_trains_again_on_all(run, monkeypatch):
+    seen_by = []
+
+    def noted(*args):
+        seen_by.append(args[3].tolist())
+        return train_heads(*args)
+
+    monkeypatch.setattr(attentive_loop, 'train_heads', noted)
     runner = run()
     metrics = runner.test()
     train = tokens_of(runner, runner.test_loop.train_dataloader)
@@ -46,6 +54,7 @@ def test_it_selects_on_the_fifth_image_of_each_class_and_trains_again_on_all(run
         if seen[label] == 5:
             aside.append(i)
     rest = [i for i in range(40) if i not in aside]
+    assert seen_by == [rest, rest, list(range(40)), list(range(40))]
     for kind, queries in (('ep', 4), ('aim', 3)):
         settings = dict(num_classes=5, queries=queries, epochs=3, batch_size=11)
         reached = {}
