@@ -49,6 +49,12 @@ PROTOCOLS: dict[str, Protocol] = {
     'linear4': Protocol(
         'linear/vit-base-p16_*-last4-*_{data}.py', {'accuracy/top1': 'linear, 4 blocks'},
         trains='head'),
+    'linear-sweep': Protocol(
+        'linear_sweep/vit-base-p16_linear-sweep_{data}.py',
+        {'linear_sweep/cls_top1': 'linear sweep, [CLS]',
+         'linear_sweep/mean_top1': 'linear sweep, mean token',
+         'linear_sweep/both_top1': 'linear sweep, both'},
+        loop='amt_mm.evaluation.linear_sweep_loop'),
     'attentive': Protocol(
         'attentive/vit-base-p16_attentive_{data}.py',
         {'attentive/ep_top1': 'attentive, EP', 'attentive/aim_top1': 'attentive, AIM'},

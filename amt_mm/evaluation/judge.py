@@ -23,7 +23,7 @@ from .dataset_features import (
 )
 from .drawing import held_out, number_in_class
 from .knn import knn_classify
-from .linear_probe import fit_linear_probe
+from .linear_probe import fit_linear_probe, select_l2
 
 # Penalties of the linear probe, selected on held-out training images: with a few thousand images
 # the best one differs between encoders.
@@ -107,16 +107,11 @@ def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str,
     train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
-    # A part of the images selects the penalty, with which all of them are fitted.
-    aside = held_out(train_labels)
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     for name in ('cls', 'mean'):
         l2 = _L2_OF_FEW
-        if aside.any():
-            l2 = fit_linear_probe(
-                train[name][~aside], train_labels[~aside], l2=_L2,
-                val_features=train[name][aside], val_labels=train_labels[aside],
-                num_classes=classes).l2
+        if held_out(train_labels).any():
+            l2 = select_l2(train[name], train_labels, _L2, classes)
         probe = fit_linear_probe(train[name], train_labels, l2=l2, num_classes=classes)
         result[f'linear_{name}'] = accuracy(probe.predict(test[name]), test_labels)
     return result

@@ -33,9 +33,11 @@ def measure(folder, launcher):
         found.update(runner.test())
     # Some classes have five of these images.
     many = LabelledImages([i * 5 % 7 for i in range(37)])
-    loop = dict(type='amt_mm.AttentiveTestLoop', queries=4, lrs=[1e-3, 1e-2, 3e-2],
-                weight_decays=[0.0], epochs=2)
-    found.update(test_runner(folder, loop, many, test, f'{launcher}{len(found)}', **common).test())
+    for loop in (dict(type='amt_mm.AttentiveTestLoop', queries=4, lrs=[1e-3, 1e-2, 3e-2],
+                      weight_decays=[0.0], epochs=2),
+                 dict(type='amt_mm.LinearSweepTestLoop', l2=(1e-2, 1e-1))):
+        runner_of_many = test_runner(folder, loop, many, test, f'{launcher}{len(found)}', **common)
+        found.update(runner_of_many.test())
     features = runner.test_loop._encode('test', runner.test_dataloader)
     found.update(features=features.features['cls'], labels=features.labels)
 

@@ -13,6 +13,9 @@ from amt_mm.shipped import tools_folder
 
 # Protocol -> settings for a toy, and the headings of its columns.
 PROTOCOLS = {
+    'linear-sweep': (['test_cfg.l2=[1e-3,1e-1]'],
+                     ['linear sweep, [CLS], %', 'linear sweep, mean token, %',
+                      'linear sweep, both, %']),
     'attentive': (['test_cfg.queries=8', 'test_cfg.epochs=40', 'test_cfg.lrs=[1e-3,1e-2]'],
                   ['attentive, EP, %', 'attentive, AIM, %']),
 }
