@@ -19,11 +19,12 @@ class Protocol:
     Attributes:
         configs: Pattern of its configs in ``configs/benchmarks``; ``{data}`` is the data set.
             A public data set without a file of its own takes that of ``folder``.
-        columns: Metrics that the table of results shows -> their headings.
+        columns: Metrics that the table of results shows -> their headings, in per cent.
         trains: ``'head'``, ``'all'`` or, for protocols that measure frozen features, None. Only
             protocols that train run once per seed.
         loop: Module that registers its test loop. Defaults to None: MMEngine's loop.
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
+        numbers: Metrics that are no percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
     """
 
@@ -32,6 +33,7 @@ class Protocol:
     trains: str | None = None
     loop: str | None = None
     paper: int | None = None
+    numbers: Mapping[str, str] = field(default_factory=dict)
     host_configs: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,6 +61,13 @@ PROTOCOLS: dict[str, Protocol] = {
         'attentive/vit-base-p16_attentive_{data}.py',
         {'attentive/ep_top1': 'attentive, EP', 'attentive/aim_top1': 'attentive, AIM'},
         loop='amt_mm.evaluation.attentive_loop'),
+    'unsupervised': Protocol(
+        'unsupervised/vit-base-p16_unsupervised_{data}.py',
+        {'unsupervised/nmi': 'NMI', 'unsupervised/ari': 'ARI',
+         'unsupervised/accuracy': 'clustering'},
+        loop='amt_mm.evaluation.unsupervised_loop',
+        numbers={'unsupervised/rankme': 'RankMe', 'unsupervised/alignment': 'alignment',
+                 'unsupervised/uniformity': 'uniformity'}),
     'finetune': Protocol(
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
@@ -42,41 +42,67 @@ class LabelledFeatures:
                                 self.labels[which], self.names)
 
 
-def labelled_features(model: nn.Module, loader: DataLoader,
-                      pooling: Sequence[str] = ('cls', 'mean'), progress: str | None = None,
-                      encoder: str = 'student') -> LabelledFeatures:
-    """Encode a labelled data set; each process encodes its share and gets all features.
+def image_features(model: nn.Module, loader: DataLoader,
+                   pooling: Sequence[str] = ('cls', 'mean'), progress: str | None = None,
+                   encoder: str = 'student',
+                   change: Callable[[Tensor, Tensor], Tensor] | None = None,
+                   look: Callable[[Sequence], object] | None = None) -> dict[str, Tensor]:
+    """Encode a data set; each process encodes its share and gets all features.
 
     All processes must call it.
 
     Args:
         model: An unwrapped model with ``data_preprocessor`` and ``extract_feat``: a host, or a
             classifier of mmpretrain whose backbone returns all tokens.
-        loader: Loads packed, labelled, whole images with MMEngine's ``DefaultSampler``, whose
-            order is known.
+        loader: Loads packed whole images with MMEngine's ``DefaultSampler``, whose order is known.
         pooling: See :func:`~amt_mm.evaluation.extract_features`.
         progress: Title of a progress bar on the main process's terminal. Defaults to None: no bar.
         encoder: See :func:`whole_image_tokens`.
+        change: Applied to normalised images ``(B, 3, H, W)`` and their places in the data set,
+            ``(B,)``. Defaults to None: nothing.
+        look: Called with the data samples of each batch of this process. Defaults to None.
+
+    Returns:
+        Pooling -> features ``(n, D)``, float32, on the CPU, in the order of the data set.
 
     Raises:
-        InputError: An image does not have exactly one class label, tokens have another shape, or
-            the loader leaves out images.
+        InputError: Tokens have another shape, or the loader leaves out images.
     """
-    index, labels = whole_order(loader), []
+    index = whole_order(loader)
 
     def batches() -> Iterator[Tensor]:
+        start = 0
         for batch in loader:
-            labels.extend(class_label(sample) for sample in batch['data_samples'])
-            yield model.data_preprocessor(batch)['inputs']
+            if look is not None:
+                look(batch['data_samples'])
+            images = model.data_preprocessor(batch)['inputs']
+            places = index[start:start + len(images)]
+            start += len(images)
+            yield images if change is None else change(images, places)
 
     features = extract_features(model, batches(),
                                 partial(whole_image_tokens, model, encoder=encoder),
                                 progress if is_main_process() else None, pooling,
                                 has_cls=has_cls(model))
-    count = len(loader.dataset)
+    return {name: gather_in_order(index, part, len(loader.dataset))
+            for name, part in features.items()}
+
+
+def labelled_features(model: nn.Module, loader: DataLoader,
+                      pooling: Sequence[str] = ('cls', 'mean'), progress: str | None = None,
+                      encoder: str = 'student') -> LabelledFeatures:
+    """Encode a labelled data set as :func:`image_features` does, which has the arguments.
+
+    Raises:
+        InputError: An image does not have exactly one class label; and see there.
+    """
+    labels: list[int] = []
+    features = image_features(
+        model, loader, pooling, progress, encoder,
+        look=lambda samples: labels.extend(class_label(sample) for sample in samples))
     return LabelledFeatures(
-        {name: gather_in_order(index, part, count) for name, part in features.items()},
-        gather_in_order(index, torch.tensor(labels), count), class_names(loader.dataset))
+        features, gather_in_order(whole_order(loader), torch.tensor(labels), len(loader.dataset)),
+        class_names(loader.dataset))
 
 
 def whole_order(loader: DataLoader) -> Tensor:
@@ -100,7 +126,7 @@ def whole_image_tokens(model: nn.Module, images: Tensor, encoder: str = 'student
     """Return the unmasked tokens of the last layer, ``(B, 1 + N, D)``.
 
     Args:
-        model: See :func:`labelled_features`.
+        model: See :func:`image_features`.
         images: Normalised, ``(B, 3, H, W)``.
         encoder: ``'teacher'`` for ``model.teacher.backbone``. Defaults to ``'student'``, which is
             ``model.backbone``.
@@ -114,7 +140,7 @@ def whole_image_tokens(model: nn.Module, images: Tensor, encoder: str = 'student
 
 def loader_in_order(dataset: Dataset, batch_size: int, num_workers: int = 0,
                     pin_memory: bool = False) -> DataLoader:
-    """Build a loader for :func:`labelled_features` that draws no global random number."""
+    """Build a loader for :func:`image_features` that draws no global random number."""
     return DataLoader(
         dataset, batch_size=batch_size, num_workers=num_workers, pin_memory=pin_memory,
         # Without a seed the sampler would draw one, although it does not shuffle.

@@ -19,7 +19,7 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
             the row of the paper's Table 1 to compare with.
 
     Returns:
-        Rows and headings for :func:`amt_mm.visualization.write_table`. Cells are percentages: the
+        Rows and headings for :func:`amt_mm.visualization.write_table`. Cells are the
         mean and, of two runs or more, their standard deviation (of one low-shot run, that of its
         draws). Beside our figures stand those of Table 1, where it has any, and those of others.
     """
@@ -34,7 +34,7 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
         row = {'pretraining': pretraining, 'data': data}
         for name, runs in group.items():
             protocol = PROTOCOLS[name]
-            for metric in protocol.columns:
+            for metric in (*protocol.columns, *protocol.numbers):
                 values = [run[metric] for run in runs if metric in run]
                 if len(values) == 1 and f'{metric}_std' in runs[0]:
                     spread = runs[0][f'{metric}_std']
@@ -54,6 +54,7 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
         for metric, heading in protocol.columns.items():
             columns[f'{name}:{metric}'] = f'{heading}, %'
             columns[f'{name}:{metric}:published'] = 'published'
+        columns |= {f'{name}:{metric}': heading for metric, heading in protocol.numbers.items()}
         columns[f'{name}:paper'] = 'paper'
     return rows, {name: head for name, head in columns.items() if name in filled}
 

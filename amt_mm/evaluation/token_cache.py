@@ -56,7 +56,7 @@ def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
     end. All processes must call it.
 
     Args:
-        model: See :func:`~amt_mm.evaluation.dataset_features.labelled_features`.
+        model: See :func:`~amt_mm.evaluation.dataset_features.image_features`.
         loader: Likewise.
         file: Where to put the tokens, on a local disk.
         progress: Title of a progress bar on the main process's terminal. Defaults to None: no bar.

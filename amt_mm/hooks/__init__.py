@@ -5,6 +5,7 @@ from .class_count_hook import ClassCountHook
 from .clip_each_hook import ClipEachHook
 from .frozen_last_layer_hook import FrozenLastLayerHook
 from .knn_probe_hook import KNNProbeHook
+from .label_free_probe_hook import LabelFreeProbeHook
 from .last_batch_hook import LastBatchHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
@@ -16,6 +17,7 @@ from .teacher_update_hook import TeacherUpdateHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FrozenLastLayerHook', 'KNNProbeHook',
-    'LastBatchHook', 'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook',
-    'RunSummaryHook', 'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
+    'LabelFreeProbeHook', 'LastBatchHook', 'PretrainedBackboneHook', 'ProgressBarHook',
+    'RankResultHook', 'RunSummaryHook', 'ShardedStateHook', 'TeacherTemperatureHook',
+    'TeacherUpdateHook'
 ]

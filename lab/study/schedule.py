@@ -19,7 +19,7 @@ _STAGES = tuple(shape + kind for shape in ('Constant', 'Linear', 'CosineAnnealin
 # Settings of each hook in epochs; the logger counts iterations.
 _HOOKS = {'SaliencyUpdateHook': ('begin', 'interval', 'end'), 'TokenLossHook': ('begin',),
           'CheckpointHook': ('interval',), 'SafeCheckpointHook': ('interval',),
-          'KNNProbeHook': ('interval',), 'LoggerHook': ()}
+          'KNNProbeHook': ('interval',), 'LabelFreeProbeHook': ('interval',), 'LoggerHook': ()}
 # A hook that is not listed must have none of these.
 _CALENDAR = ('begin', 'end', 'interval', 'epochs', 'milestones')
 

@@ -35,7 +35,8 @@ def measure(folder, launcher):
     many = LabelledImages([i * 5 % 7 for i in range(37)])
     for loop in (dict(type='amt_mm.AttentiveTestLoop', queries=4, lrs=[1e-3, 1e-2, 3e-2],
                       weight_decays=[0.0], epochs=2),
-                 dict(type='amt_mm.LinearSweepTestLoop', l2=(1e-2, 1e-1))):
+                 dict(type='amt_mm.LinearSweepTestLoop', l2=(1e-2, 1e-1)),
+                 dict(type='amt_mm.UnsupervisedTestLoop', restarts=2)):
         runner_of_many = test_runner(folder, loop, many, test, f'{launcher}{len(found)}', **common)
         found.update(runner_of_many.test())
     features = runner.test_loop._encode('test', runner.test_dataloader)
@@ -43,7 +44,7 @@ def measure(folder, launcher):
 
     hook = KNNProbeHook(train=dict(type='ToyLabelled', labels=train.labels),
                         test=dict(type='ToyLabelled', labels=test.labels), begin=0, max_train=19,
-                        max_test=9, ks=(3, ), batch_size=2)
+                        max_test=9, ks=(3, ), batch_size=2, linear=True)
     images = conftest.ToyImages(conftest.noise_images(4), conftest.toy_pipeline())
     runner = Runner(
         model=dict(type='amt_mm.AMTMAE', backbone=conftest.BACKBONE, neck=conftest.NECK,

@@ -12,13 +12,15 @@ from labelled_toys import LabelledImages
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, HOOKS
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 from test_distillation_hooks import MODEL as IBOT
 from test_distillation_hooks import multi_crop
 
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
-from amt_mm.hooks import KNNProbeHook
+from amt_mm.hooks import KNNProbeHook, LabelFreeProbeHook
 from amt_mm.random_streams import kept_random_streams
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -81,7 +83,7 @@ def test_a_resumed_run_continues_the_schedule(toy_runner):
 @pytest.mark.parametrize('pooling', ['cls', 'mean'])
 def test_it_agrees_with_scikit_learn_on_the_weights_of_that_epoch(toy_runner, toy_mae, pooling):
     curve = Curve()
-    runner = toy_runner('run', [curve, probe(interval=1)], epochs=2)
+    runner = toy_runner('run', [curve, probe(interval=1, linear=True)], epochs=2)
     runner.train()
     model = toy_mae()
     for epoch, (step, scalars) in enumerate(curve.points, start=1):
@@ -101,6 +103,11 @@ def test_it_agrees_with_scikit_learn_on_the_weights_of_that_epoch(toy_runner, to
             answer = oracle.fit(features[0], TRAIN).predict(features[1])
             assert scalars[f'knn/{pooling}_top1_k{k}'] == pytest.approx(
                 100 * np.mean(answer == TEST))
+        scaler = StandardScaler().fit(features[0])
+        linear = LogisticRegression(C=1 / (1e-3 * 40), tol=1e-8, max_iter=5000)
+        linear.fit(scaler.transform(features[0]), TRAIN)
+        assert scalars[f'linear/{pooling}_top1'] == pytest.approx(
+            100 * linear.score(scaler.transform(features[1]), TEST))
         assert scalars['knn/seconds'] > 0
 
 
@@ -168,8 +175,9 @@ def test_training_is_not_affected(toy_runner, monkeypatch):
     data = dict(train=dict(type='ToyLabelled', labels=TRAIN, pipeline=pipeline),
                 test=dict(type='ToyLabelled', labels=TEST, pipeline=pipeline))
     ends = []
-    for name, hooks in (('plain', []), ('probed', [probe(interval=1, begin=0, max_train=20,
-                                                         **data)])):
+    probes = [probe(interval=1, begin=0, max_train=20, linear=True, **data),
+              LabelFreeProbeHook(data['test'], interval=1, begin=0)]
+    for name, hooks in (('plain', []), ('probed', probes)):
         nosy = Nosy()
         runner = toy_runner(name, [nosy, *hooks, SaliencyUpdateHook(1, 2)], epochs=3)
         runner.train()

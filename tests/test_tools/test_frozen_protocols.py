@@ -13,6 +13,8 @@ from amt_mm.shipped import tools_folder
 
 # Protocol -> settings for a toy, and the headings of its columns.
 PROTOCOLS = {
+    'unsupervised': (['test_cfg.pooling=mean'], ['NMI, %', 'ARI, %', 'clustering, %', 'RankMe',
+                                                 'alignment', 'uniformity']),
     'linear-sweep': (['test_cfg.l2=[1e-3,1e-1]'],
                      ['linear sweep, [CLS], %', 'linear sweep, mean token, %',
                       'linear sweep, both, %']),

@@ -1,0 +1,14 @@
+# Without training on labels: k-means on the training images, whose clusters of the test images are
+# compared with the classes (NMI, ARI, accuracy of the best matching); RankMe, alignment of two
+# crops and uniformity of the test images. Features of the k-NN protocol.
+# Mean of the patch tokens instead: test_cfg.pooling=mean
+_base_ = './knn.py'
+protocol = 'unsupervised'
+
+test_cfg = dict(
+    _delete_=True,
+    type='amt_mm.UnsupervisedTestLoop',
+    max_train=25600,
+    restarts=10,
+    pooling='cls',
+    train_dataloader=_base_.test_cfg.train_dataloader)
