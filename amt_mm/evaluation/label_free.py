@@ -19,8 +19,7 @@ def rankme(features: Tensor) -> float:
 
     ``exp(-sum_k p_k log p_k)`` with ``p_k = sigma_k / sum_j sigma_j + 1e-7``, ``sigma`` the
     singular values of the features as they are, neither centred nor normalised (Garrido et al.,
-    "RankMe", ICML 2023, equations 1 and 2). Compare encoders of one width on the same number of
-    images.
+    "RankMe", ICML 2023). Compare encoders of one width on the same number of images.
 
     Args:
         features: ``(n, D)``.

@@ -33,8 +33,8 @@ class LinearSweepTestLoop(FrozenTestLoop):
     images only measure. It reports ``linear_sweep/cls_top1``, ``mean_top1`` and ``both_top1`` in
     per cent, and the selected penalties, ``cls_l2`` and so on.
 
-    The fit holds all features in float64, several times over: some 60 GB for ImageNet-1K and a
-    width of 768, 1,536 for both.
+    The fit holds several copies of all training features and of their logits in float64, on the
+    device of the model: for ImageNet-1K, a GPU needs tens of gigabytes.
 
     Args:
         *args, **kwargs: See :class:`~amt_mm.evaluation.frozen_loop.FrozenTestLoop`.

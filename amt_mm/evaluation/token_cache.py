@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +39,6 @@ class LabelledTokens:
     tokens: Tensor
     labels: Tensor
     names: tuple[str, ...] | None
-
-    def batches(self, size: int) -> Iterator[Tensor]:
-        """Yield float32 tokens ``(B, N, D)`` in order."""
-        for part in self.tokens.split(size):
-            yield part.float()
 
 
 def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,

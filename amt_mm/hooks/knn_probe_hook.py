@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from mmengine.runner import Runner
 from torch.utils.data import Dataset, Subset
 
@@ -116,8 +117,8 @@ class KNNProbeHook(ProbeHook):
         return Subset(dataset, draw_evenly(labels, count, [self.seed]).tolist())
 
 
-def _linear_accuracy(train: LabelledFeatures, test: LabelledFeatures, pooling: str, device
-                     ) -> float:
+def _linear_accuracy(train: LabelledFeatures, test: LabelledFeatures, pooling: str,
+                     device: torch.device) -> float:
     classes = int(max(train.labels.max(), test.labels.max())) + 1
     probe = fit_linear_probe(train.features[pooling].to(device), train.labels,
                              num_classes=classes)
