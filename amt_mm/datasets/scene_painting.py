@@ -1,20 +1,14 @@
-"""Paint scenes: one textured object with a known mask on a cluttered background."""
+"""Paint scenes: one textured object with a known mask on a background."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-# More textures than shapes: networks learn textures well before outlines, and even a short run
-# should show an effect.
-SHAPES = ('disc', 'star')
 TEXTURES = ('stripes', 'checks', 'dots', 'zigzag', 'rings')
-# Ranges of the difference between the two colours of a texture in each channel.
-OBJECT_CONTRAST = (110, 200)
 PATCH_CONTRAST = (40, 110)
-# Range of the fraction of the image that an object covers, as in photographs of single objects.
-# Objects that do not fit into a narrow image are shrunk.
-OBJECT_AREA = (0.10, 0.33)
 # Fractional bits of the fixed point vertices of cv2.
 _FRACTION_BITS = 6
 # Subpixels per side, to measure how much of a pixel an outline covers.
@@ -28,39 +22,115 @@ def _ring(count: int, radii: tuple[float, ...] = (1.0,)) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1) * distances[:, None]
 
 
-# Vertices (V, 2) around the origin; `_paint_object` scales them to the object's area.
-OUTLINES = {'disc': _ring(48), 'star': _ring(10, (1.0, 0.45))}
+def _crescent() -> np.ndarray:
+    """Points (60, 2): along a circle, and back along a smaller one that meets it in (.8, +-.6)."""
+    outer, inner = (np.linspace(start, 2 * np.pi - start, 30)
+                    for start in (np.arccos(0.8), np.arccos(0.6)))
+    large = np.stack([np.cos(outer), np.sin(outer)], axis=1)
+    small = np.stack([0.35 + 0.75 * np.cos(inner), 0.75 * np.sin(inner)], axis=1)
+    return np.concatenate([large, small[::-1]])
 
 
-def paint_scene(rng: np.random.Generator, label: int,
-                size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _polygon(*corners: tuple[float, float]) -> np.ndarray:
+    return np.array(corners, dtype=float)
+
+
+# Vertices (V, 2); `_paint_object` scales them to the object's area and moves them.
+OUTLINES = {
+    'disc': _ring(48),
+    'star': _ring(10, (1.0, 0.45)),
+    'square': _polygon((0, 0), (1, 0), (1, 1), (0, 1)),
+    'triangle': _polygon((0, 1), (1, -0.73), (2, 1)),
+    'cross': _polygon((1, 0), (2, 0), (2, 1), (3, 1), (3, 2), (2, 2), (2, 3), (1, 3), (1, 2),
+                      (0, 2), (0, 1), (1, 1)),
+    'bar': _polygon((0, 0), (3, 0), (3, 1), (0, 1)),
+    'crescent': _crescent(),
+    'arrow': _polygon((0, -1), (2, -1), (2, -2), (4, 0), (2, 2), (2, 1), (0, 1)),
+    'corner': _polygon((0, 0), (1, 0), (1, 2), (3, 2), (3, 3), (0, 3)),
+    'hourglass': _polygon((0, 0), (2, 0), (1.2, 1.5), (2, 3), (0, 3), (0.8, 1.5)),
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What tells the classes apart, and what distracts from it.
+
+    Attributes:
+        shapes: Outlines of the objects.
+        textures: Whether a class is a pair of a shape and a texture; if not, each object takes
+            any texture.
+        contrast: Range of the difference between the two colours of an object's texture in each
+            channel, 0..255.
+        area: Range of the fraction of the image that an object covers. Objects that do not fit
+            into a narrow image are shrunk.
+        turn: Range of its rotation, radians.
+        clouds: How much the background varies, 1 for from dark to light.
+        clutter: Whether the background has blobs, strokes and textured patches.
+    """
+
+    shapes: tuple[str, ...]
+    textures: bool
+    contrast: tuple[float, float]
+    area: tuple[float, float]
+    turn: tuple[float, float]
+    clouds: float
+    clutter: bool
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of their labels."""
+        if not self.textures:
+            return self.shapes
+        return tuple(f'{texture} {shape}' for shape in self.shapes for texture in TEXTURES)
+
+
+STYLES = {
+    # More textures than shapes: networks learn textures well before outlines. Areas as in
+    # photographs of single objects.
+    'cluttered': Style(('disc', 'star'), textures=True, contrast=(110, 200), area=(0.10, 0.33),
+                       turn=(0, 2 * np.pi), clouds=1, clutter=True),
+    # Upright outlines, which a run of minutes learns.
+    'plain': Style(tuple(OUTLINES), textures=False, contrast=(10, 60), area=(0.25, 0.50),
+                   turn=(-np.pi / 22, np.pi / 22), clouds=0.3, clutter=False),
+}
+
+
+def paint_scene(rng: np.random.Generator, label: int, size: tuple[int, int],
+                style: Style = STYLES['cluttered']) -> tuple[np.ndarray, np.ndarray]:
     """Paint one scene.
 
     Args:
         rng: Source of all random draws.
-        label: Class, ``len(TEXTURES) * shape + texture``.
+        label: Class, an index into ``style.classes``.
         size: Height and width in pixels.
+        style: Defaults to ``'cluttered'`` of ``STYLES``.
 
     Returns:
         ``uint8`` BGR image of shape ``(H, W, 3)`` and ``bool`` object mask ``(H, W)``.
     """
-    canvas = _paint_background(rng, size)
-    mask = _paint_object(rng, canvas, label)
+    canvas = _paint_clouds(rng, size, style.clouds)
+    if style.clutter:
+        _paint_clutter(rng, canvas)
+        _paint_patches(rng, canvas)
+    mask = _paint_object(rng, canvas, label, style)
     _shade(rng, canvas)
     return np.clip(canvas, 0, 255).astype(np.uint8), mask
 
 
-def _paint_background(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Paint clouds of colour, blobs, strokes and textured patches: (H, W, 3) float32."""
+def _paint_clouds(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
+    """Paint clouds of colour: (H, W, 3) float32."""
     height, width = size
-    side = min(size)
-    corner = np.array([width, height])
     # Two octaves of smooth noise for gradients and coarse structure.
-    coarse = rng.uniform(60, 190, 3) + rng.normal(0, 45, (3, 3, 3))
+    coarse = rng.uniform(60, 190, 3) + strength * rng.normal(0, 45, (3, 3, 3))
     coarse = cv2.resize(coarse, (9, 9), interpolation=cv2.INTER_CUBIC)
-    coarse = (coarse + rng.normal(0, 20, (9, 9, 3))).astype(np.float32)
-    canvas = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    coarse = (coarse + strength * rng.normal(0, 20, (9, 9, 3))).astype(np.float32)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
+
+def _paint_clutter(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Paint blobs and strokes on the canvas, in place."""
+    height, width = canvas.shape[:2]
+    side, corner = min(height, width), np.array([width, height])
     blobs = int(rng.integers(8, 15))
     centres = (rng.random((blobs, 2)) * corner).astype(int).tolist()
     axes = np.rint(side * rng.uniform(0.03, 0.14, (blobs, 2))).astype(int).tolist()
@@ -78,29 +148,36 @@ def _paint_background(rng: np.random.Generator, size: tuple[int, int]) -> np.nda
     for path, thickness, colour in zip(paths, widths, colours, strict=True):
         cv2.polylines(canvas, [path], False, colour, thickness, cv2.LINE_8, _FRACTION_BITS)
 
+
+def _paint_patches(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Paint small textured discs on the canvas, in place."""
+    height, width = canvas.shape[:2]
+    side, corner = min(height, width), np.array([width, height])
     for _ in range(rng.integers(3, 6)):
         axes = np.diag(side * rng.uniform(0.06, 0.13, 2))
         vertices = OUTLINES['disc'] @ axes @ _rotation(rng.uniform(0, np.pi))
         _fill_texture(rng, canvas, vertices + rng.random(2) * corner,
                       int(rng.integers(len(TEXTURES))), PATCH_CONTRAST)
-    return canvas
 
 
-def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int) -> np.ndarray:
+def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int,
+                  style: Style) -> np.ndarray:
     """Paint the object of a class on the canvas, and return its (H, W) bool mask."""
     height, width = canvas.shape[:2]
-    shape, texture = divmod(label, len(TEXTURES))
-    vertices = OUTLINES[SHAPES[shape]]
+    shape, texture = divmod(label, len(TEXTURES)) if style.textures else (label, None)
+    vertices = OUTLINES[style.shapes[shape]]
     stretch = rng.uniform(0.85, 1.18)
-    turn = rng.uniform(0, 2 * np.pi)
+    turn = rng.uniform(*style.turn)
     vertices = vertices @ np.diag([stretch, 1 / stretch]) @ _rotation(turn)
-    vertices *= np.sqrt(rng.uniform(*OBJECT_AREA) * height * width / _area(vertices))
+    vertices *= np.sqrt(rng.uniform(*style.area) * height * width / _area(vertices))
     # A pixel of margin keeps the whole outline inside.
     room = np.array([width - 3, height - 3])
     vertices *= min(1, (room / np.ptp(vertices, axis=0)).min())
     vertices -= vertices.min(axis=0)
     vertices += 1 + rng.uniform(0, 1, 2) * (room - np.ptp(vertices, axis=0))
-    coverage = _fill_texture(rng, canvas, vertices, texture, OBJECT_CONTRAST)
+    if texture is None:
+        texture = int(rng.integers(len(TEXTURES)))
+    coverage = _fill_texture(rng, canvas, vertices, texture, style.contrast)
     return coverage >= 128
 
 

@@ -60,6 +60,13 @@ def test_classes_are_balanced(scenes):
     assert np.bincount(scenes.get_gt_labels()).tolist() == [60] * 10
 
 
+def test_styles_have_classes_of_their_own():
+    plain = SceneDataset(11, image_size=32, style='plain')
+    assert plain.CLASSES[1] == 'star' and len(set(plain.CLASSES)) == 10
+    assert SceneDataset(11, image_size=32).CLASSES[1] == 'checks disc'
+    assert not np.array_equal(images(plain), images(SceneDataset(11, image_size=32)))
+
+
 def test_object_size_and_position(scenes):
     found = masks(scenes)
     area = found.mean(axis=(1, 2))
@@ -73,8 +80,10 @@ def test_object_size_and_position(scenes):
     assert not (found[:, [0, -1]].any() or found[:, :, [0, -1]].any())
 
 
-def test_colour_does_not_reveal_the_class(scenes):
+@pytest.mark.parametrize('style', ['cluttered', 'plain'])
+def test_colour_does_not_reveal_the_class(style):
     """Chance is 1 in 10; with 300 test scenes four standard deviations reach .17."""
+    scenes = SceneDataset(600, image_size=48, style=style)
     pixels = images(scenes).reshape(600, -1, 3)
     features = np.hstack([pixels.mean(1), pixels.std(1)]) / 64
     labels = scenes.get_gt_labels()
@@ -133,6 +142,7 @@ def test_builds_lazily_from_config():
     ({'split': 'dev'}, 'split='),
     ({'num_samples': 0}, 'num_samples=0'),
     ({'seed': -1}, 'seed=-1'),
+    ({'style': 'baroque'}, "style='baroque'"),
 ])
 def test_arguments_out_of_range(arguments, field):
     with pytest.raises(InputError, match=field) as error:
