@@ -22,6 +22,8 @@ from amt_mm.registry import DATASETS
 from .download import clone_command
 from .loading import LoadImage
 
+_SHOWN_KINDS = 4
+_WARNED: set[str] = set()
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
               '.tiff', '.webp', '.gif', '.avif', '.jp2')
 _SPLIT_FOLDERS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
@@ -35,7 +37,8 @@ class ImageFolder(CustomDataset):
     Recognises three layouts::
 
         root/a.jpg               no labels
-        root/cat/a.jpg           label by the first subfolder; deeper ones belong to it
+        root/cat/a.jpg           label by the first subfolder; deeper ones belong to it; a single
+                                 subfolder is no class
         root/train/cat/a.jpg     the same below `train` and `val` (`test` is ignored), or below
                                  `train` and `test`, which then is the `val` split
 
@@ -142,12 +145,27 @@ class ImageFolder(CustomDataset):
         files = (_files_below(self._folder) if isinstance(backend, LocalBackend) else (
             tuple(file.split('/')) for file in backend.list_dir_or_file(
                 self.img_prefix, list_dir=False, list_file=True, recursive=True)))
-        paths = sorted(parts for parts in files if self.is_valid_file(parts[-1])
-                       and not any(part.startswith('.') for part in parts))
+        files = [parts for parts in files if not any(part.startswith('.') for part in parts)]
+        paths = sorted(parts for parts in files if self.is_valid_file(parts[-1]))
+        self._say_what_is_left_out(files)
         if not paths:
             raise InputError(f'{self._folder}: no image in this folder or below it; looked for '
                              f'{" ".join(sorted(self.extensions))}.')
         return paths
+
+    def _say_what_is_left_out(self, files: list[tuple[str, ...]]) -> None:
+        """Warn, once for each folder, of files whose extension is not one of an image."""
+        kinds = Counter(osp.splitext(parts[-1])[1].lower() or 'without extension'
+                        for parts in files if not self.is_valid_file(parts[-1]))
+        if not kinds or self._folder in _WARNED:
+            return
+        _WARNED.add(self._folder)
+        shown = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_SHOWN_KINDS))
+        more = f' and {len(kinds) - _SHOWN_KINDS} other kinds' * (len(kinds) > _SHOWN_KINDS)
+        how = '; convert HEIC to JPEG or PNG to use them' * bool({'.heic', '.heif'} & set(kinds))
+        MMLogger.get_current_instance().warning(
+            f'{self._folder}: {sum(kinds.values())} files are left out, which are not images that '
+            f'can be read here ({shown}{more}){how}')
 
     def _split_folders(self, paths: list[tuple[str, ...]]) -> dict[str, str]:
         """Map top-level folders to ``'train'``, ``'val'`` or ``'test'``; empty without splits."""
@@ -184,10 +202,12 @@ class ImageFolder(CustomDataset):
             raise InputError(
                 f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; '
                 'move it into one, or set with_label=False to use all images without labels.')
-        self.with_label = not loose
-        if loose:
-            return {}
         classes = sorted({p[level] for p in paths})
+        # One folder of all images says nothing about any of them.
+        if loose or (self.with_label is None and len(classes) == 1):
+            self.with_label = False
+            return {}
+        self.with_label = True
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(classes)
         elif len(self.CLASSES) != len(classes):
@@ -236,8 +256,9 @@ class ImageFolder(CustomDataset):
             logger.warning(f'Left out: {message}')
         if not readable:
             raise InputError(f'{self._folder}: none of its {len(samples)} images can be read.')
-        logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
-                    f'{len(samples) - len(readable)} left out.')
+        if any(faults):
+            logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
+                        f'{len(samples) - len(readable)} left out.')
         return readable
 
 
