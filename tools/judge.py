@@ -24,7 +24,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the pre-training, with `probe`')
-    parser.add_argument('checkpoint', help='checkpoint of that pre-training')
+    parser.add_argument('checkpoint', help='checkpoint of that pre-training, or none for the '
+                        'encoder as it is initialised')
     parser.add_argument('--work-dir', type=Path, required=True, help='folder of measures.json')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
@@ -44,11 +45,14 @@ def main() -> None:
     args = parse_args()
     with launch.one_line_errors():
         launch.require_file(args.config, 'config')
-        launch.require_file(args.checkpoint, 'checkpoint')
+        if args.checkpoint != 'none':
+            launch.require_file(args.checkpoint, 'checkpoint')
         launch.require_writable(args.work_dir / 'measures.json')
         cfg = comparison.resolved(args.config, args.cfg_options)
         comparison.check_comparable(args.config, cfg)
-        measures = comparison.judge_checkpoint(cfg, Path(args.checkpoint), encoder=args.encoder)
+        measures = comparison.judge_checkpoint(
+            cfg, None if args.checkpoint == 'none' else Path(args.checkpoint),
+            cfg.randomness.get('seed') or 0, args.encoder)
         text = json.dumps(measures, indent=2)
         write_text(args.work_dir / 'measures.json', text + '\n')
         print(text)

@@ -18,6 +18,7 @@ from torch import nn
 
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.checkpoints.newest import has_begun
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
@@ -25,7 +26,8 @@ from amt_mm.config.reading import merge_options, read_config
 from amt_mm.errors import InputError
 from amt_mm.models.token_counts import tokens_per_image
 
-from .jobs import claim, run_tool, scalars
+from .image_identity import image_identity
+from .jobs import check_claim, claim, run_tool, scalars
 
 # Measures that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
@@ -48,9 +50,9 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
         encoder: str | None = None) -> dict:
     """Train one config with one seed, unless that was done, and evaluate its encoder.
 
-    Training is a separate process (``tools/train.py``), resumed if it was interrupted. The merged
-    config is stored in ``settings`` of ``work_dir``: a folder serves one config only, so no
-    result is mistaken for another's.
+    Training and evaluation are separate processes (``tools/train.py``, ``tools/judge.py``);
+    training is resumed if it was interrupted. The merged config is stored in ``settings`` of
+    ``work_dir``: a folder serves one config only, so no result is mistaken for another's.
 
     Args:
         config: Config file.
@@ -72,15 +74,70 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
     """
     cfg = resolved(config, {**(options or {}), 'randomness.seed': seed})
     check_comparable(config, cfg)
-    settings = claim(work_dir, cfg)
+    return run_resolved(cfg, work_dir, threads, show, encoder)
+
+
+def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
+                 show: Sequence[str] | None = None, encoder: str | None = None) -> dict:
+    """As :func:`run`, of a resolved config; the result belongs to the images, too.
+
+    Images are known by names, order and sizes of their files.
+    """
+    settings = claim_with_images(cfg, work_dir)
     result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')
     if result_file.is_file():
         return json.loads(result_file.read_text())
     checkpoint = train(cfg, settings, work_dir, threads=threads, show=show)
-    result = judge_checkpoint(cfg, checkpoint, encoder=encoder)
-    result['seconds_per_step'] = seconds_per_step(work_dir)
-    result_file.write_text(json.dumps({'config': config, 'seed': seed, **result}, indent=2))
+    measures = judge_in_a_process(settings, checkpoint, work_dir, threads, encoder)
+    write_text(result_file, json.dumps(
+        {'seed': cfg.randomness.seed, **measures, 'seconds_per_step': seconds_per_step(work_dir)},
+        indent=2))
     return json.loads(result_file.read_text())
+
+
+def untrained(cfg: Config, work_dir: Path, threads: int | None = None) -> dict:
+    """Evaluate the encoder of a config as it is initialised, unless that was done.
+
+    Args:
+        cfg: The resolved config; its seed initialises the encoder.
+        work_dir: Folder of the result.
+        threads: See :func:`~amt_mm.apis.jobs.run_tool`.
+
+    Returns:
+        The measures.
+
+    Raises:
+        InputError: ``work_dir`` holds the result of another config or of other images.
+    """
+    settings = claim_with_images(cfg, work_dir)
+    measures = work_dir / 'measures.json'
+    if measures.is_file():
+        return json.loads(measures.read_text())
+    return judge_in_a_process(settings, 'none', work_dir, threads)
+
+
+def claim_with_images(cfg: Config, work_dir: Path) -> Path:
+    """As :func:`~amt_mm.apis.jobs.claim`, for a config on the images that it has now."""
+    return claim(work_dir, _with_images(cfg))
+
+
+def check_claim_with_images(cfg: Config, work_dir: Path) -> bool:
+    """As :func:`~amt_mm.apis.jobs.check_claim`, of what :func:`claim_with_images` claims."""
+    return check_claim(work_dir, _with_images(cfg))
+
+
+def _with_images(cfg: Config) -> Config:
+    cfg.images = {'pre-training': image_identity(cfg.train_dataloader.dataset),
+                  **{part: image_identity(cfg.probe[part]) for part in ('train', 'test')}}
+    return cfg
+
+
+def judge_in_a_process(settings: Path, checkpoint: Path | str, work_dir: Path,
+                       threads: int | None = None, encoder: str | None = None) -> dict:
+    """Run ``tools/judge.py``; the arguments are those of :func:`run_resolved`."""
+    run_tool('judge', [settings, checkpoint], ['--encoder', encoder] if encoder else [], work_dir,
+             threads=threads, show=())
+    return json.loads((work_dir / 'measures.json').read_text())
 
 
 def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:

@@ -7,20 +7,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
-from amt_mm.datasets import ImageFolder, dataset_fingerprint
+from amt_mm.datasets import ImageFolder
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
+from .image_identity import image_identity
 from .jobs import claim, run_tool, scalars
 
 
@@ -149,7 +150,8 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
              threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
     """Run a protocol, resume it if it was interrupted, or read its result if it is finished.
 
-    A run is identified by its settings, the bytes of the checkpoint and the names of the images.
+    A run is identified by its settings, the bytes of the checkpoint, and names and sizes of the
+    images.
 
     Args:
         cfg: From :func:`adapt_config`.
@@ -172,7 +174,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
     # The number of processes matters because they share a batch norm.
     cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes, images=[
-        _fingerprint(loader.dataset) for loader in (
+        image_identity(loader.dataset) for loader in (
             # k-NN and low-shot have their training images in the loop.
             (cfg.get('test_cfg') or {}).get('train_dataloader'),
             cfg.get('train_dataloader'), cfg.get('test_dataloader')) if loader])
@@ -202,17 +204,6 @@ def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float
         if record.get('step') == epoch and 'accuracy/top1' in record:
             return {name: value for name, value in record.items() if name.startswith('accuracy/')}
     return {}
-
-
-# Per process, because listing ImageNet takes seconds and many runs share a data set.
-_FINGERPRINTS: dict[str, str] = {}
-
-
-def _fingerprint(dataset: ConfigDict) -> str:
-    key = repr(dataset)
-    if key not in _FINGERPRINTS:
-        _FINGERPRINTS[key] = dataset_fingerprint(DATASETS.build(dataset))
-    return _FINGERPRINTS[key]
 
 
 def _digest(checkpoint: Path) -> str:

@@ -61,7 +61,7 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
         return False
     if file.read_text() != cfg.pretty_text:
         raise InputError(f'{work_dir} holds a run of other settings (see {file}): use another '
-                         '--work-dir, or remove it')
+                         'folder for results, or remove it')
     return True
 
 

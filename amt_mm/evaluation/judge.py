@@ -44,9 +44,10 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
 
     Returns:
         Percentages. With labels, ``knn`` (on mean-pooled tokens), ``linear_cls`` and
-        ``linear_mean``; with ``probe.folds`` also the same with the suffix ``_cv``, where each
-        image of both parts is classified once by what was fitted to the other folds, because
-        sampling noise dominates with few test images. With masks in the test set,
+        ``linear_mean``, and ``test_images``, the number of images behind them; with
+        ``probe.folds`` also the same with the suffix ``_cv``, where each image of both parts is
+        classified once by what was fitted to the other folds, because sampling noise dominates
+        with few test images. With masks in the test set,
         ``attention_on_object`` (share of the last block's [CLS] attention to patches that falls on
         the object, mean over heads, not rescaled to [0, 1]) and ``object_area`` (what uniform
         attention would reach).
@@ -65,6 +66,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         raise InputError('probe.folds needs images with class labels')
     if all(labelled):
         check_train_and_test(train, test, 'probe')
+        result['test_images'] = len(test)
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]
         result.update(_probe(*found, k))

@@ -1,0 +1,42 @@
+"""Which images a result belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from mmengine.config import ConfigDict
+from mmpretrain.registry import DATASETS
+from torch.utils.data import Dataset
+
+from amt_mm.datasets import base_dataset, dataset_fingerprint
+
+# Per process, because listing ImageNet takes seconds and many runs share a data set.
+_KNOWN: dict[str, str] = {}
+
+
+def image_identity(config: ConfigDict) -> str:
+    """Identify the images of a data set by names, order and sizes of their files.
+
+    Args:
+        config: The data set's.
+
+    Returns:
+        A hash, the same wherever the data set lies.
+    """
+    key = repr({name: value for name, value in config.items() if name != 'pipeline'})
+    if key not in _KNOWN:
+        _KNOWN[key] = identity_of(DATASETS.build(config))
+    return _KNOWN[key]
+
+
+def identity_of(dataset: Dataset) -> str:
+    """As :func:`image_identity`, of a data set that is built."""
+    digest = hashlib.blake2b(dataset_fingerprint(dataset).encode(), digest_size=16)
+    dataset = base_dataset(dataset)
+    for index in range(len(dataset)):
+        path = str(dataset.get_data_info(index).get('img_path', ''))
+        # Images in memory are in the fingerprint, those at addresses have their names alone.
+        if os.path.isfile(path):
+            digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
+    return digest.hexdigest()
