@@ -13,6 +13,7 @@ from ..version import __version__
 # Subcommand -> its tool, and what it does. The tools parse their arguments before they import the
 # stack, and so does this file.
 COMMANDS = {
+    'pretrain': ('pretrain.py', 'train an encoder on a folder of images'),
     'evaluate': ('evaluate.py', 'measure checkpoints by k-NN, probes and fine-tuning'),
     'view': ('view.py', 'show what an encoder does with images, on one page'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),
@@ -21,6 +22,7 @@ COMMANDS = {
 }
 EXAMPLES = """
 examples:
+  amt pretrain photographs
   amt evaluate work_dirs/NAME/epoch_400.pth --data photographs
   amt view work_dirs/NAME/epoch_400.pth photographs
 

@@ -1,0 +1,161 @@
+"""Pre-train a recipe on a folder of one's own images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
+
+from amt_mm.config.options import check_options, knows
+from amt_mm.config.reading import merge_options, read_config
+from amt_mm.config.recommended import recommended_options
+from amt_mm.datasets.train_and_test import class_names
+from amt_mm.errors import InputError
+from amt_mm.names import RECIPES, SIZES
+from amt_mm.shipped import configs_folder
+
+from .comparison import finished
+from .step_times import step_times
+
+# Fewer images leave an encoder that knows little more than they show.
+_FEW_IMAGES = 500
+# Fewer test images or more classes than this per class say little about an encoder.
+_FEW_PER_CLASS = 5
+_DATA_SETS = ('train_dataloader.dataset', 'probe.train', 'probe.test')
+
+
+@dataclass(frozen=True)
+class Images:
+    """What there is to learn from.
+
+    Attributes:
+        where: The folder, or what the images are.
+        training: Number of images that are trained on.
+        held_out: Number of images that only evaluation sees.
+        classes: Names of the classes, None without labels.
+        advice: What to know about them before the start, one sentence each.
+    """
+
+    where: str
+    training: int
+    held_out: int
+    classes: tuple[str, ...] | None
+    advice: tuple[str, ...]
+
+    def __str__(self) -> str:
+        classes = f'{len(self.classes)} classes' if self.classes else 'no classes'
+        return (f'{self.where}: {self.training:,} images to train on, {self.held_out:,} held out, '
+                f'{classes}')
+
+
+def base_config(folder: str | Path | None = None, size: str = 'mini') -> Config:
+    """Read the config that recipes are put on.
+
+    Args:
+        folder: Folder of images, as :class:`amt_mm.datasets.ImageFolder` reads it. Defaults to
+            None: generated scenes.
+        size: One of :data:`amt_mm.names.SIZES`; scenes have ``'mini'`` alone.
+
+    Raises:
+        InputError: No such folder.
+    """
+    kind = 'scenes' if folder is None else 'folder'
+    cfg = read_config(configs_folder() / 'pretrain' / f'mae_{SIZES[size]}_{kind}.py')
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise InputError(f'{folder}: no such folder')
+        merge_options(cfg, {f'{name}.data_root': str(Path(folder).resolve())
+                            for name in _DATA_SETS})
+    return cfg
+
+
+def look_at_images(cfg: Config) -> Images:
+    """Count the images of a config from :func:`base_config`, and say what is unusual.
+
+    Raises:
+        InputError: There is no image, or none for one of the parts.
+    """
+    cfg = finished(deepcopy(cfg))
+    train, held_out = (DATASETS.build(part) for part in (cfg.train_dataloader.dataset,
+                                                         cfg.probe.test))
+    classes = class_names(train)
+    advice = []
+    if len(train) < _FEW_IMAGES:
+        advice.append(f'{len(train)} images are few: below {_FEW_IMAGES}, an encoder that was '
+                      'trained on other images usually serves better (docs/own_images.md)')
+    if classes is None:
+        advice.append('without classes (subfolders, one for each) there is no accuracy to measure')
+    else:
+        count = Counter(held_out.get_cat_ids(i)[0] for i in range(len(held_out)))
+        rare = sum(count[label] < _FEW_PER_CLASS for label in range(len(classes)))
+        if rare:
+            advice.append(f'{rare} of {len(classes)} classes have fewer than {_FEW_PER_CLASS} '
+                          'held-out images: accuracies will be uncertain')
+    where = getattr(train, 'data_root', '') or 'generated scenes'
+    return Images(where, len(train), len(held_out), classes, tuple(advice))
+
+
+def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None = None,
+               crops: int | None = None) -> Config:
+    """Put a recipe on a config; batch, rate and epochs follow from the number of images.
+
+    Guidance begins after a quarter of the epochs and is renewed each quarter.
+
+    Args:
+        base: From :func:`base_config`; it is left as it is.
+        recipe: One of :data:`amt_mm.names.RECIPES`.
+        images: Number of training images.
+        options: As for ``--cfg-options``; they win. ``train_cfg.max_epochs`` moves the schedule
+            with it.
+        crops: Crops to train on. Defaults to what
+            :func:`~amt_mm.config.recommended.recommended_options` recommends.
+
+    Returns:
+        A resolved config.
+
+    Raises:
+        InputError: An option that does not fit.
+    """
+    cfg = deepcopy(base)
+    cfg.merge_from_dict(read_config(configs_folder() / '_base_' / RECIPES[recipe]).to_dict())
+    options = dict(options or {})
+    epochs = options.get('train_cfg.max_epochs')
+    if isinstance(epochs, int):
+        crops = epochs * images
+    sized = recommended_options(images, crops)
+    if 'saliency' in cfg.overlay.get('hooks', {}):
+        quarter = max(1, round(sized['train_cfg.max_epochs'] / 4))
+        sized.update({'overlay.hooks.saliency.begin': quarter,
+                      'overlay.hooks.saliency.interval': quarter})
+    check_options(cfg, options, 'option')
+    merge_options(cfg, {**sized, **options})
+    return finished(cfg)
+
+
+def own_options(base: Config, recipe: str, options: Mapping) -> dict:
+    """Choose the options that the config of a recipe has; another recipe may have the others."""
+    cfg = deepcopy(base)
+    cfg.merge_from_dict(read_config(configs_folder() / '_base_' / RECIPES[recipe]).to_dict())
+    return {key: value for key, value in options.items() if knows(cfg, key)}
+
+
+def crops_in(minutes: float, cfg: Config) -> int:
+    """Estimate how many crops a recipe takes in some minutes of training on this machine.
+
+    Args:
+        minutes: Of training alone.
+        cfg: From :func:`put_recipe`; a few of its steps are timed.
+    """
+    seconds, = step_times({'': cfg}).values()
+    return max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))
+
+
+def default_size() -> str:
+    """``'small'`` with a GPU, ``'mini'`` on a CPU, where larger ones take days."""
+    return 'small' if torch.cuda.is_available() else 'mini'

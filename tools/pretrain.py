@@ -1,0 +1,108 @@
+"""Pre-train a vision transformer on a folder of your own images.
+
+Batch, learning rate and epochs follow from the number of images. With class subfolders, the encoder
+is measured on held-out images, beside one without training. The same command continues an
+interrupted run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from amt_mm.cli import arguments, parse_first
+from amt_mm.names import RECIPES, SIZES
+
+EXAMPLES = """
+examples:
+  amt pretrain photographs
+  amt pretrain photographs --minutes 60 --out work_dirs/an_hour
+  amt pretrain photographs --size base --epochs 400      (takes a GPU)
+  amt pretrain photographs --recipe amt
+
+The folder may hold images, a subfolder for each class, or `train` and `val` folders of them;
+without `val`, a fifth of the images is held out.
+"""
+# Log lines that are shown where there is no terminal for the progress bar.
+SHOWN = ('Epoch(train)', 'Saliency refreshed', 'ERROR')
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path, help='folder of images')
+    parser.add_argument('--out', type=Path, help='folder for checkpoints, logs and results '
+                        '(default: work_dirs/pretrain/NAME_OF_FOLDER)')
+    parser.add_argument('--recipe', choices=RECIPES, default='recommended',
+                        help='recommended (default; docs/recipes.md), plain MAE, or MAE + AMT as '
+                        'the paper has it')
+    parser.add_argument('--size', choices=SIZES, help='mini: 2.2 M parameters, 64 pixels; small '
+                        '(ViT-S/16) and base (ViT-B/16): 224 pixels (default: small on a GPU, mini '
+                        'without)')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--epochs', type=int, help='passes over the images (default: as many as '
+                        'make 100,000 crops, at least 20, at most 400)')
+    length.add_argument('--minutes', type=float, help='train for about so long')
+    parser.add_argument('--seed', type=int, default=0, help='default: 0')
+    parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
+                        metavar='KEY=VALUE', help='settings for the config, which win')
+    args = parser.parse_args(argv)
+    if (args.epochs or 1) < 1 or (args.minutes is not None and args.minutes <= 0):
+        parser.error('--epochs and --minutes must be positive')
+    return args
+
+
+if __name__ == '__main__':
+    parse_first(parse_args)
+
+from amt_mm.apis import comparison, jobs, launch, pretraining
+from amt_mm.apis.step_times import step_times
+from amt_mm.apis.verdict import verdict
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Look, say what is about to happen, train, measure."""
+    args = parse_args(argv)
+    with launch.one_line_errors(launch.GOES_ON), jobs.stopping_children():
+        pretrain(args)
+
+
+def pretrain(args: argparse.Namespace) -> None:
+    """Run the whole of it; see the module."""
+    size = args.size or pretraining.default_size()
+    base = pretraining.base_config(args.folder, size)
+    images = pretraining.look_at_images(base)
+    print(f'images      {images}')
+    for line in images.advice:
+        launch.warn(line)
+    options = {**args.cfg_options, 'randomness.seed': args.seed}
+    crops = args.epochs and args.epochs * images.training
+    cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
+    if args.minutes:
+        crops = pretraining.crops_in(args.minutes, cfg)
+        cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
+    out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
+    epochs, batch = cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size
+    seconds, = step_times({args.recipe: cfg}).values()
+    minutes = seconds * epochs * max(1, images.training // batch) / 60
+    print(f'recipe      {args.recipe}, {size}: {epochs} epochs in batches of {batch}, '
+          f'about {minutes:.0f} minutes\n'
+          f'results     {out}', flush=True)
+    show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
+    found = comparison.run_resolved(cfg, out, show=show)
+    if images.classes:
+        none = 'no training'
+        lines = verdict({none: comparison.untrained(cfg, out / 'random_init'),
+                         args.recipe: found}, none, args.recipe)
+        print('\n'.join(['', f'k-NN {found["knn"]:.1f} %, linear probe on the mean token '
+                         f'{found["linear_mean"]:.1f} %', *lines]))
+    checkpoint = out / f'epoch_{epochs}.pth'
+    print(f'\ncheckpoint  {checkpoint}\n'
+          f'next        amt view {checkpoint} {args.folder}\n'
+          f'            amt evaluate {checkpoint} --data {args.folder}')
+
+
+if __name__ == '__main__':
+    main()
