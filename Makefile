@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 PIP_TORCH ?=
-DATA ?=
+# Through the environment, since folders have names with quotes in them, too.
+export DATA ?=
 ARGS ?=
 WORKERS ?= 2
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amt_mm/wheels
@@ -68,7 +69,8 @@ help: ## print this list
 	@echo '  WHEELS=FOLDER         where the compiled operators are kept (default:'
 	@echo '                        $(WHEELS))'
 	@echo '  DATA=FOLDER           make quickstart: your own images instead of the generated ones'
-	@echo '  ARGS="OPTIONS"        make test: options for pytest, such as -k masking'
+	@echo '  ARGS="OPTIONS"        make quickstart: options, such as "--minutes 30"'
+	@echo '                        make test: options for pytest, such as -k masking'
 	@echo '  WORKERS=N             make test: processes that run tests (default: 2)'
 
 install: $(INSTALLED) ## make .venv with amt_mm and the pinned pre-training stack
@@ -128,7 +130,7 @@ $(TESTS_INSTALLED): $(INSTALLED)
 	@touch $@
 
 quickstart: $(INSTALLED) ## see the method at work, on generated images or on DATA=FOLDER
-	@$(PY) tools/quickstart.py $(if $(DATA),--data '$(DATA)') --work-dir work_dirs/quickstart
+	@$(PY) tools/quickstart.py $${DATA:+--data "$$DATA"} --out work_dirs/quickstart $(ARGS)
 
 # Files stay whole, so that what a file sets up is set up once.
 pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 10

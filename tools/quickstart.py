@@ -1,42 +1,62 @@
-"""See the method work in one evening: pre-train by the recommended recipe and by AMT, and look.
+"""See the methods work in one evening: no training, MAE, the recommended recipe, and AMT.
 
-On generated scenes, or with --data on a folder of your own images (class
-subfolders optional: with them, k-NN and linear accuracy too). Two CPU cores are
-enough. What is finished is not done again.
+On generated scenes, or with --data on a folder of your own images (class subfolders optional: with
+them, k-NN and linear accuracy too). Two CPU cores are enough. What is finished is not done again;
+other images or settings get a folder of their own beside the first.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import platform
 import shlex
 import sys
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
 
-# Log lines of training that a newcomer sees; the live bar shows the rest where there is a terminal.
-_SHOWN = ('Saliency refreshed', 'ERROR')
-_SHOWN_IN_FILES = (*_SHOWN, 'Epoch(train)')
-# Name in the table -> folder and config; all have the recommended batch, rate and epochs.
-_RECIPES = {
-    'recommended': ('recommended', 'quickstart/recommended_vit-mini-p8_{}.py'),
-    'MAE + AMT': ('amt', 'quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_{}.py'),
-}
+EXAMPLES = """
+examples:
+  python tools/quickstart.py
+  python tools/quickstart.py --data photographs --minutes 30
+  python tools/quickstart.py --data photographs --cfg-options overlay.hooks.saliency.interval=5
+
+A setting of --cfg-options goes to the recipes that have it.
+"""
+UNTRAINED = 'no training'
+# Name in the table -> name of the recipe.
+NAMES = {'MAE': 'mae', 'recommended': 'recommended', 'MAE + AMT': 'amt'}
+# Enough for the generated scenes; more would take longer than five minutes on two cores.
+SCENE_CROPS = 14_400
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__,
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, help='folder of images (default: generated scenes)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'),
+    parser.add_argument('--out', '--work-dir', type=Path, default=Path('work_dirs/quickstart'),
                         help='where everything goes (default: %(default)s)')
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument('--epochs', type=int, help='passes of each recipe over the images '
+                        '(default: by their number)')
+    length.add_argument('--minutes', type=float, help='train for about so long in all')
+    parser.add_argument('--jobs', type=int, help='recipes that train at a time, on one CPU thread '
+                        'each (default: 1 on a GPU, else one for each CPU core)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
-                        metavar='KEY=VALUE', help='settings for both configs')
-    return parser.parse_args()
+                        metavar='KEY=VALUE', help='settings for the recipes that have them')
+    args = parser.parse_args(argv)
+    if (args.epochs or 1) < 1 or (args.minutes is not None and args.minutes <= 0):
+        parser.error('--epochs and --minutes must be positive')
+    if args.jobs is not None and args.jobs < 1:
+        parser.error('--jobs must be at least 1')
+    return args
 
 
 if __name__ == '__main__':
@@ -45,13 +65,14 @@ if __name__ == '__main__':
 import mmengine
 import mmpretrain
 import torch
-from mmpretrain.registry import DATASETS
+from mmengine.config import Config
 
 import amt_mm
-from amt_mm.apis import comparison, jobs, launch
-from amt_mm.config.recommended import recommended_options
+from amt_mm.apis import comparison, jobs, launch, pretraining
+from amt_mm.apis.progress import following
+from amt_mm.apis.step_times import step_times
+from amt_mm.apis.verdict import verdict
 from amt_mm.errors import InputError
-from amt_mm.shipped import configs_folder
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
 
@@ -66,32 +87,38 @@ def main() -> None:
 def quickstart(args: argparse.Namespace) -> None:
     """Run the whole of it; see the module."""
     start = time.perf_counter()
-    options = dict(args.cfg_options)
-    work_dir, kind = args.work_dir, 'scenes'
-    if args.data:
-        if not args.data.is_dir():
-            raise InputError(f'{args.data}: no such folder')
-        kind = 'folder'
-        for key in ('train_dataloader.dataset', 'probe.train', 'probe.test'):
-            options[f'{key}.data_root'] = str(args.data.resolve())
-        work_dir = work_dir / args.data.resolve().name
-    configs = {name: str(configs_folder() / config.format(kind))
-               for name, (_, config) in _RECIPES.items()}
-    cfg = comparison.resolved(configs['recommended'], options)
-    images = len(DATASETS.build(cfg.train_dataloader.dataset))
-    runs = {name: Run(config, work_dir / _RECIPES[name][0], options, images)
-            for name, config in configs.items()}
-    cfg = runs['recommended'].cfg
-    say(f'1/4  random init: judging an untrained encoder on '
-        f'{args.data or "generated scenes"}')
-    results = {'random init': comparison.judge_checkpoint(cfg, None, args.seed)}
-    for number, (name, run) in enumerate(runs.items(), start=2):
-        say(f'{number}/4  {name}: {run.cfg.train_cfg.max_epochs} epochs in batches of '
-            f'{run.cfg.train_dataloader.batch_size}')
-        results[name] = comparison.run(run.config, args.seed, run.folder, run.options,
-                                       show=_SHOWN if sys.stderr.isatty() else _SHOWN_IN_FILES)
+    base = pretraining.base_config(args.data)
+    images = pretraining.look_at_images(base)
+    say(f'1/4  {images}')
+    for line in images.advice:
+        launch.warn(line)
+    configs = sized(args, base, images.training)
+    work_dir = unused_folder(args.out / args.data.resolve().name if args.data else args.out,
+                             configs)
+    cfg = configs['recommended']
+    steps = {name: cfg.train_cfg.max_epochs * -(-images.training // cfg.train_dataloader.batch_size)
+             for name, cfg in configs.items()}
+    cores = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    count = min(args.jobs or cores, len(configs))
+    say(f'2/4  training {", ".join(configs)}, {count} at a time: {cfg.train_cfg.max_epochs} epochs '
+        f'in batches of {cfg.train_dataloader.batch_size}; logs and results in {work_dir}')
+    threads = 1 if count > 1 else None
+    with (ThreadPoolExecutor(count) as pool,
+          following([work_dir / folder for folder in NAMES.values()], sum(steps.values()))):
+        found = dict(zip(configs, pool.map(
+            lambda name: comparison.run_resolved(configs[name], work_dir / NAMES[name], threads,
+                                                 show=('Saliency refreshed', 'ERROR')), configs),
+            strict=True))
+
+    say('3/4  judging an untrained encoder, and timing the recipes side by side')
+    results = {UNTRAINED: comparison.untrained(cfg, work_dir / 'random_init'), **found}
+    maps = saliency_maps(work_dir / NAMES['MAE + AMT'])
+    times = step_times(configs, {'MAE + AMT': maps[-1]} if maps else None)
+    for name, seconds in times.items():
+        results[name]['seconds_per_step'] = seconds
 
     say('4/4  table and page')
+    lines = [*verdict(results, UNTRAINED, 'MAE'), *costs(times)]
     rows = [{'recipe': name, **comparison.summarise([result])} for name, result in results.items()]
     for name in comparison.TOKENS:
         rows[0][name] = None  # nothing was trained
@@ -100,66 +127,103 @@ def quickstart(args: argparse.Namespace) -> None:
                if any(row.get(name) is not None for row in rows)}
     rows = [{name: row.get(name) for name in columns} for row in rows]
     markdown, data = write_table(work_dir / 'table', rows, columns)
-    page = write_page(args, work_dir, runs, rows, columns, time.perf_counter() - start)
+    page = write_page(args, work_dir, configs, rows, columns, lines, maps,
+                      time.perf_counter() - start)
     print(f'\n{markdown.read_text()}')
-    print(f'table       {markdown} and {data}')
+    print('\n'.join(lines))
+    print(f'\ntable       {markdown} and {data}')
     print(f'page        {page}')
-    for name, run in runs.items():
-        print(f'checkpoint  {run.checkpoint}  ({name})')
+    for name, cfg in configs.items():
+        print(f'checkpoint  {checkpoint(work_dir, name, cfg)}  ({name})')
     print(f'{time.perf_counter() - start:.0f} s')
 
 
-class Run:
-    """One pre-training of the quickstart.
+def sized(args: argparse.Namespace, base: Config, images: int) -> dict[str, Config]:
+    """Put each recipe on the config, for the number of images or the minutes.
 
-    Attributes:
-        config: Config file.
-        folder: Work folder.
-        options: The recommended batch, rate and epochs, and what the user asks for instead.
-        cfg: The merged config.
+    Raises:
+        InputError: Nothing reads one of the options.
     """
+    options = {**args.cfg_options, 'randomness.seed': args.seed}
+    chosen = {name: pretraining.own_options(base, recipe, options)
+              for name, recipe in NAMES.items()}
+    # What no recipe has may still be an argument of a class, or else is refused.
+    others = {key: value for key, value in options.items()
+              if not any(key in own for own in chosen.values())}
 
-    def __init__(self, config: str, folder: Path, options: dict, images: int) -> None:
-        asked = options.get('train_cfg.max_epochs')
-        recommended = recommended_options(
-            images, crops=asked * images if isinstance(asked, int) else None)
-        if comparison.resolved(config, options).get('custom_hooks'):
-            quarter = max(1, round(recommended['train_cfg.max_epochs'] / 4))
-            recommended.update({'overlay.hooks.saliency.begin': quarter,
-                                'overlay.hooks.saliency.interval': quarter})
-        self.config, self.folder, self.options = config, folder, {**recommended, **options}
-        self.cfg = comparison.resolved(config, self.options)
+    def build(crops: int | None) -> dict[str, Config]:
+        return {name: pretraining.put_recipe(base, recipe, images,
+                                             {**chosen[name], **others}, crops)
+                for name, recipe in NAMES.items()}
 
-    @property
-    def checkpoint(self) -> Path:
-        """That of the last epoch."""
-        return self.folder / f'epoch_{self.cfg.train_cfg.max_epochs}.pth'
+    if args.minutes:
+        trial = build(None)
+        return build(pretraining.crops_in(args.minutes / len(trial), trial['MAE']))
+    if args.epochs:
+        return build(args.epochs * images)
+    return build(None if args.data else SCENE_CROPS)
 
 
-def write_page(args: argparse.Namespace, work_dir: Path, runs: dict[str, Run], rows: list[dict],
-               columns: dict[str, str], seconds: float) -> Path:
+def unused_folder(first: Path, configs: Mapping[str, Config]) -> Path:
+    """Return the first of NAME, NAME-2, ... that holds no results of other settings or images."""
+    folder = first
+    for number in itertools.count(2):
+        if is_free(folder, configs):
+            break
+        folder = first.with_name(f'{first.name}-{number}')
+    if folder != first:
+        say(f'{first} holds results of other settings or images, which stay there')
+    return folder
+
+
+def is_free(folder: Path, configs: Mapping[str, Config]) -> bool:
+    """Whether a folder is new, or holds runs of these very configs and images."""
+    try:
+        for name, cfg in configs.items():
+            comparison.check_claim_with_images(cfg, folder / NAMES[name])
+    except InputError:
+        return False
+    return True
+
+
+def saliency_maps(folder: Path) -> list[Path]:
+    """Map files of a run, in the order of its refreshes."""
+    return sorted((folder / 'saliency').glob('*.amtmap'), key=lambda path: path.stat().st_mtime)
+
+
+def checkpoint(work_dir: Path, name: str, cfg: Config) -> Path:
+    """That of the last epoch."""
+    return work_dir / NAMES[name] / f'epoch_{cfg.train_cfg.max_epochs}.pth'
+
+
+def costs(times: Mapping[str, float]) -> list[str]:
+    """Say what a step costs beside one of MAE."""
+    return [f'A step of {name} takes {seconds / times["MAE"]:.2f} of the time of one of MAE.'
+            for name, seconds in times.items() if name != 'MAE']
+
+
+def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, Config],
+               rows: list[dict], columns: dict[str, str], lines: list[str], maps: list[Path],
+               seconds: float) -> Path:
     """Write ``report.html`` and return where."""
-    guided = runs['MAE + AMT']
-    cfg = guided.cfg
+    cfg = configs['MAE + AMT']
     model = comparison.build_model(cfg)
-    mmengine.runner.load_checkpoint(model, str(guided.checkpoint), map_location='cpu', strict=True)
-    maps = sorted((guided.folder / 'saliency').glob('*.amtmap'),
-                  key=lambda path: path.stat().st_mtime)
+    mmengine.runner.load_checkpoint(model, str(checkpoint(work_dir, 'MAE + AMT', cfg)),
+                                    map_location='cpu', strict=True)
     curves = []
-    for name, run in runs.items():
-        records = [r for r in jobs.scalars(run.folder) if 'loss' in r]
+    for name, folder in NAMES.items():
+        records = [r for r in jobs.scalars(work_dir / folder) if 'loss' in r]
         curves.append(Curve(name, [r['step'] for r in records], [r['loss'] for r in records]))
-    count = len(maps)
     report = Report(
-        title='amt_mm quickstart: does the encoder look at what matters?',
-        rows=rows, columns=columns,
+        title='amt_mm quickstart: what pre-training has taught the encoder',
+        rows=rows, columns=columns, verdict=lines,
         notes=[
             'One short run with one seed on a small model: enough to see how the methods work, too '
             'little to rank them; docs/recipes.md and docs/study.md compare more of them.',
             '"recommended" masks and throws at random, and trains the mean token by the gradients '
             'of the whole crop (docs/recipes.md).',
-            'The two losses are not comparable: the recipes predict other patches, and AMT those '
-            'that it attends to.',
+            'The losses are not comparable: the recipes predict other patches, and AMT those that '
+            'it attends to.',
         ],
         plots=[CurvePlot('Loss on masked patches', 'step', 'loss', curves)],
         gallery=gallery(model, cfg, maps, seed=args.seed),
@@ -167,7 +231,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, runs: dict[str, Run], r
             'command': shlex.join([Path(sys.executable).name, *sys.argv]),
             'data': str(args.data or 'generated scenes'),
             'seconds': f'{seconds:.0f}',
-            'refreshes': str(count),
+            'refreshes': str(len(maps)),
             'machine': f'{platform.machine()}, {torch.get_num_threads()} threads, '
                        f'{torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"}',
             'versions': f'amt_mm {amt_mm.__version__}, torch {torch.__version__}, mmengine '

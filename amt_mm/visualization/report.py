@@ -30,7 +30,10 @@ METHOD = (
     'few epochs it computes an attention map of each whole image. Patches with high attention '
     'tend to be masked and must be predicted, patches with medium attention are thrown away, which '
     'saves time, and patches with low attention mostly stay visible. Patches are sampled with '
-    'these probabilities, so the mask plan of an image differs each time.')
+    'these probabilities, so the mask plan of an image differs each time.',
+    'In the reconstructions below, a predicted patch has the true mean and contrast of the patch: '
+    'MAE predicts patches without them. So colours are right from the first step on; look at the '
+    'structure.')
 # With more columns the tokens become too small to see.
 _MAX_COLUMNS = 9
 
@@ -64,11 +67,12 @@ class Report:
         columns: Heading of each column, in order.
         formats: Number format of columns.
         notes: Sentences under the table on what the results do and do not show.
+        verdict: Sentences above the table: what the results show, in one line each.
         plots: Curves, such as the loss.
         gallery: One row per image.
         details: What is needed to reproduce the run: command, duration, versions. Multi-line
             values, such as the config, are collapsed.
-        explanation: Paragraphs under the title. Defaults to an outline of the method.
+        explanation: Paragraphs under the results. Defaults to an outline of the method.
     """
 
     title: str
@@ -76,6 +80,7 @@ class Report:
     columns: Mapping[str, str]
     formats: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    verdict: Sequence[str] = ()
     plots: Sequence[CurvePlot] = ()
     gallery: Sequence[GalleryRow] = ()
     details: Mapping[str, str] = field(default_factory=dict)
@@ -110,7 +115,10 @@ def _page(report: Report, quality: int) -> str:
                         f'{_legend(report.gallery)}{rows}</section>')
     if report.details:
         sections.append(details_section(report.details))
-    return document(report.title, report.explanation, sections)
+    if report.explanation:
+        explanation = ''.join(f'<p>{escape(text)}</p>' for text in report.explanation)
+        sections.insert(1, f'<section><h2>The methods</h2>{explanation}</section>')
+    return document(report.title, (), sections)
 
 
 def _results(report: Report) -> str:
@@ -122,8 +130,11 @@ def _results(report: Report) -> str:
                     + ''.join(f'<td>{cell}</td>' for cell in others)
                     + '</tr>')
     notes = ''.join(f'<p class="note">{escape(text)}</p>' for text in report.notes)
-    return ('<section><h2>Results</h2><div class="scroll"><table>'
+    verdict = ''.join(f'<li>{escape(text)}</li>' for text in report.verdict)
+    verdict = f'<ul class="verdict">{verdict}</ul>' if verdict else ''
+    return (f'<section><h2>Results</h2>{verdict}<div class="scroll" tabindex="0"><table>'
             f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+            f'<p class="swipe">The table is wider than this screen: it scrolls.</p>'
             f'{notes}</section>')
 
 

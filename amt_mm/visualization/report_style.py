@@ -27,6 +27,9 @@ section{margin-top:2.75rem}
 figure{margin:0}
 ul{list-style:none;margin:0;padding:0}
 .note{color:var(--soft);font-size:.9rem;max-width:44rem;margin:.8rem 0 0}
+.verdict{max-width:50rem;margin-bottom:1.2rem}
+.verdict li{padding:.25rem 0 .25rem .9rem;border-left:3px solid var(--accent);margin-bottom:.35rem}
+.swipe{display:none;color:var(--soft);font-size:.85rem;margin:.4rem 0 0}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--rule);border-radius:.6rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:.6rem .9rem;text-align:right;white-space:nowrap}
@@ -91,6 +94,7 @@ pre{
   padding:.8rem 1rem;margin:.5rem 0 0;
   font:.8rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 @media(max-width:34rem){
+  .swipe{display:block}
   main{padding:1.5rem 1rem 3rem}
   th,td{padding:.5rem .65rem}
   .plot{padding:.8rem}

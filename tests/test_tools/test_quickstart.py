@@ -26,21 +26,49 @@ def test_a_folder_without_labels(tmp_path):
     for i in range(9):
         cv2.imwrite(str(folder / f'{i}.png'), rng.integers(0, 255, (70 + i, 90, 3), np.uint8))
     (folder / 'broken.jpg').write_bytes(b'no image')
-    done = run_script(QUICKSTART, '--data', folder, '--work-dir', tmp_path / 'out',
-                      '--cfg-options', *TINY, timeout=600)
+    command = [QUICKSTART, '--data', folder, '--out', tmp_path / 'out', '--cfg-options', *TINY,
+               'overlay.hooks.saliency.interval=2']  # which AMT alone has
+    done = run_script(*command, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert 'pictures: 6 images to train on, 3 held out, no classes' in done.stdout
+    assert 'The images have no classes, so nothing tells' in done.stdout
     # A quarter of 8 epochs.
     assert len(re.findall('Saliency refreshed before epoch [357]', done.stdout)) == 3
     out = tmp_path / 'out' / 'pictures'
     rows = json.loads((out / 'table.json').read_text())['rows']
-    assert [row['recipe'] for row in rows] == ['random init', 'recommended', 'MAE + AMT']
+    assert [row['recipe'] for row in rows] == ['no training', 'MAE', 'recommended', 'MAE + AMT']
     assert 'knn' not in rows[0]  # no labels, no accuracy
-    assert (rows[1]['encoder_tokens'], rows[1]['decoder_tokens']) == (17, 33)
-    assert (rows[2]['encoder_tokens'], rows[2]['decoder_tokens']) == (11, 39)
+    assert [(row['encoder_tokens'], row['decoder_tokens']) for row in rows[1:]] == [
+        (17, 65), (17, 33), (11, 39)]
     page = (out / 'report.html').read_text()
     assert page.count('<img') >= 4 * 4 and 'after epoch 6' in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # asks for nothing
-    assert len(list(out.glob('*/epoch_8.pth'))) == 2
+    assert len(list(out.glob('*/epoch_8.pth'))) == 3
+    # Another image in the folder: other results, in a folder of their own.
+    cv2.imwrite(str(folder / 'new.png'), rng.integers(0, 255, (70, 90, 3), np.uint8))
+    again = run_script(*command[:-1], 'train_cfg.max_epochs=1', timeout=600)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert f'{out} holds results of other settings or images' in again.stdout
+    assert (out.with_name('pictures-2') / 'table.json').is_file()
+
+
+@pytest.mark.parametrize(('arguments', 'line'), [
+    (['--cfg-options', 'overlay.hoks.saliency.interval=2'], 'did you mean hooks?'),
+    (['--epochs', '2', '--minutes', '3'], 'not allowed with argument'),
+    (['--minutes', '0'], 'must be positive')])
+def test_what_it_does_not_take_is_one_line(tmp_path, arguments, line):
+    cv2.imwrite(str(tmp_path / '1.png'), np.zeros((70, 90, 3), np.uint8))
+    done = run_script(QUICKSTART, '--data', tmp_path, '--out', tmp_path / 'out', *arguments)
+    assert done.returncode == 2
+    assert line in done.stderr.splitlines()[-1] and not (tmp_path / 'out').exists()
+
+
+def test_a_file_in_place_of_the_results_is_one_line(tmp_path):
+    for i in range(9):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((70, 90, 3), i, np.uint8))
+    (tmp_path / 'out').write_text('mine')
+    done = run_script(QUICKSTART, '--data', tmp_path, '--out', tmp_path / 'out', '--epochs', '1')
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].endswith('out: Not a directory')
 
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path):

@@ -75,8 +75,21 @@ def test_loads_nothing_from_elsewhere():
 def test_empty_sections_are_left_out():
     text = render(report(plots=[], gallery=[], details={}, notes=[], explanation=['Short.']))
     page = Page(text)
-    assert [tag for tag, _ in page.tags].count('h2') == 1
+    assert [tag for tag, _ in page.tags].count('h2') == 2  # results and methods
     assert 'Short.' in page.texts and 'masked autoencoder' not in text
+    text = render(report(plots=[], gallery=[], details={}, notes=[], explanation=[]))
+    assert [tag for tag, _ in Page(text).tags].count('h2') == 1
+
+
+def test_the_verdict_comes_first_and_the_methods_after_the_results():
+    text = render(report(verdict=['k-NN <b>+3</b> points', 'No difference.'],
+                         explanation=['Short.']))
+    texts = Page(text).texts
+    assert 'k-NN <b>+3</b> points' in texts
+    places = [texts.index(part) for part in ('k-NN <b>+3</b> points', 'Results', 'Short.')]
+    table = text.index('<table')
+    assert text.index('No difference.') < table < text.index('Short.')
+    assert places[1] < places[0] < places[2]
 
 
 def test_the_page_stays_below_its_limit():

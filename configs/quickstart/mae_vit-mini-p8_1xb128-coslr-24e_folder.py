@@ -1,6 +1,0 @@
-# MAE, masked at random: the baseline of the quickstart. On a folder of one's own images.
-#   make quickstart DATA=<folder>
-_base_ = [
-    '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/folder_64px.py',
-    '../_base_/schedules/mini_adamw-coslr-24e.py', '../_base_/amt/mae-random.py'
-]
