@@ -1,6 +1,6 @@
 """Pre-train configs over several seeds and compare their encoders in one table.
 
-Each run has its own folder, <work-dir>/<config>/seed_<n>. Finished runs are not repeated and
+Each run has its own folder, <out>/<config>/seed_<n>. Finished runs are not repeated and
 interrupted ones are resumed, so the same command continues.
 """
 
@@ -15,7 +15,7 @@ from amt_mm.cli import arguments, parse_first
 EXAMPLE = """
 example:
   python tools/compare.py configs/clothing/mae_*-30e_clothing.py configs/clothing/mae-*-30e_*.py \
-    --seeds 0 1 2 --jobs 2 --work-dir work_dirs/clothing
+    --seeds 0 1 2 --jobs 2 --out work_dirs/clothing
 """
 
 
@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+',
                         help='config files with `probe`; the first is the reference of differences')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='default: 0')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/compare'),
-                        help='default: %(default)s')
+    parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
+                        default=Path('work_dirs/compare'), help='default: %(default)s')
     parser.add_argument('--jobs', type=int, default=1,
                         help='parallel runs; with more than one, each gets one CPU thread and '
                         'logs to train.log in its folder (default: 1)')

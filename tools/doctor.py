@@ -27,8 +27,8 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs'),
-                        help='where runs are to write (default: %(default)s)')
+    parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
+                        default=Path('work_dirs'), help='where runs are to write (default: %(default)s)')
     return parser.parse_args()
 
 

@@ -59,8 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='random seeds of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
                         help='image size in pixels (default: that of the pre-training)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/evaluate'),
-                        help='default: %(default)s')
+    parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
+                        default=Path('work_dirs/evaluate'), help='default: %(default)s')
     parser.add_argument('--processes', type=int, default=1,
                         help='processes per run, one per GPU (default: 1)')
     parser.add_argument('--jobs', type=int, default=1,

@@ -26,7 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the pre-training, with `probe`')
     parser.add_argument('checkpoint', help='checkpoint of that pre-training, or none for the '
                         'encoder as it is initialised')
-    parser.add_argument('--work-dir', type=Path, required=True, help='folder of measures.json')
+    parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path, required=True,
+                        help='folder of measures.json')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for the config')

@@ -39,7 +39,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('study', help='file of the study')
-    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/studies/NAME_OF_STUDY')
+    parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
+                        help='default: work_dirs/studies/NAME_OF_STUDY')
     part = parser.add_argument_group('a part of the study (default: all of it)')
     part.add_argument('--recipes', nargs='+', metavar='NAME')
     part.add_argument('--datasets', nargs='+', metavar='NAME')
