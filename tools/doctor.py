@@ -28,7 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
-                        default=Path('work_dirs'), help='where runs are to write (default: %(default)s)')
+                        default=Path('work_dirs'),
+                        help='where runs are to write (default: %(default)s)')
     return parser.parse_args()
 
 

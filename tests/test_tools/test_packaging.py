@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -214,3 +215,15 @@ def test_make_refuses_another_python(tmp_path):
     assert result.returncode != 0
     assert result.stderr.startswith(f'error: {old} is Python 3.9, but amt_mm needs 3.10')
     assert not (tmp_path / '.venv').exists()
+
+
+@pytest.mark.parametrize('folder', ["it's mine", 'a "b" $HOME `x`', ''])
+def test_make_quickstart_passes_the_folder_as_it_is(folder):
+    # Nothing is installed, and the tool is only printed, an argument a line.
+    done = subprocess.run(
+        ['make', 'quickstart', 'INSTALLED=', r"PY=printf '%s\n'", 'ARGS=--minutes 3'],
+        cwd=REPOSITORY, env={**os.environ, 'DATA': folder}, capture_output=True, text=True,
+        check=True)
+    assert done.stdout.splitlines() == [
+        'tools/quickstart.py', *(['--data', folder] if folder else []),
+        '--out', 'work_dirs/quickstart', '--minutes', '3']
