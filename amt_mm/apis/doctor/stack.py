@@ -142,16 +142,17 @@ def _cpu(torch: Mapping, stack: Mapping, cores: int) -> Finding:
 
 
 def _gpus(torch: Mapping, driver: bool) -> Iterator[Finding]:
-    if not torch['cuda']:
-        yield (warning('GPU: there is a driver of NVIDIA, but this torch is built for CPUs: '
-                       'install torch and torchvision from an index of CUDA builds (make install '
-                       'PIP_TORCH=...)') if driver else ok('GPU: none; training runs on the CPU'))
+    if not torch['gpus'] and not driver:
+        yield ok('GPU: none; training runs on the CPU')
+    elif not torch['cuda']:
+        yield warning('GPU: there is a driver of NVIDIA, but this torch is built for CPUs: '
+                      'install torch and torchvision from an index of CUDA builds (make install '
+                      'PIP_TORCH=...)')
     elif not torch['gpus']:
-        reason = torch['no_gpu'] or 'none is visible'
-        yield warning(f'GPU: torch is built for CUDA {torch["cuda"]}, but finds none ({reason}): '
-                      + ('update the driver, or install a torch for an older CUDA; '
-                         'CUDA_VISIBLE_DEVICES must not hide it' if driver else
-                         'without a driver of NVIDIA, training runs on the CPU'))
+        yield warning(f'GPU: there is a driver of NVIDIA, but this torch, built for CUDA '
+                      f'{torch["cuda"]}, finds none ({torch["no_gpu"] or "none is visible"}): '
+                      'update the driver, or install a torch for an older CUDA; '
+                      'CUDA_VISIBLE_DEVICES must not hide it')
     for number, gpu in enumerate(torch['gpus']):
         name = f'GPU {number}: {gpu["name"]}'
         if gpu['error']:

@@ -1,6 +1,7 @@
 """What the facts mean, and that a probe which dies or hangs is a finding."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -27,9 +28,6 @@ def test_nothing_to_do(torch):
     assert sum('GPU ' in finding.text for finding in findings) == len(torch['gpus'])
 
 
-TORCH = dict(torch=CPU_TORCH)
-
-
 @pytest.mark.parametrize(('changes', 'state', 'said'), [
     (dict(torch=dict(error='ImportError: libcudart.so.12')), 'problem', 'libcudart.*make install'),
     (dict(torch=dict(error='the process was ended by SIGILL')), 'problem', 'lacks instructions'),
@@ -48,7 +46,8 @@ TORCH = dict(torch=CPU_TORCH)
     (dict(driver=True), 'warning', 'built for CPUs: install'),
     (dict(torch={**GPU_TORCH, 'gpus': [], 'no_gpu': 'driver too old'}, driver=True), 'warning',
      'driver too old.*update the driver'),
-    (dict(torch={**GPU_TORCH, 'gpus': []}), 'warning', 'none is visible.*runs on the CPU'),
+    (dict(torch={**GPU_TORCH, 'gpus': []}, driver=True), 'warning', 'none is visible'),
+    (dict(torch={**GPU_TORCH, 'gpus': [], 'no_gpu': 'no driver'}), 'ok', 'runs on the CPU'),
     (dict(torch={**GPU_TORCH, 'gpus': [GPU, {**GPU, 'error': 'no kernel image'}]}), 'problem',
      'GPU 1: A100 does not compute .no kernel image'),
     (dict(torch={**GPU_TORCH, 'gpus': [{**GPU, 'free': 2**30}]}), 'warning',
@@ -57,7 +56,6 @@ TORCH = dict(torch=CPU_TORCH)
     (dict(torch={**GPU_TORCH, 'nccl': False}), 'warning', 'no NCCL'),
     (dict(torch={**CPU_TORCH, 'gloo': False}), 'warning', 'no gloo')])
 def test_what_is_wrong_is_said_with_what_to_do(changes, state, said):
-    import re
     findings = judged(**changes)
     found, = [each for each in findings if re.search(said, each.text)]
     assert found.state == state and '\n' not in found.text
