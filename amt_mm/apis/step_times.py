@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
@@ -55,7 +56,12 @@ class _Steps:
             preprocessor.mask_generator.finish()
         if maps is not None:
             preprocessor.store = SaliencyStore(maps)
+        # Training says of parameters that are not trained that it skips them; once is enough.
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel('ERROR')
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        logger.setLevel(level)
         self.batches = iter(Runner.build_dataloader({
             **cfg.train_dataloader,
             'sampler': dict(type='InfiniteSampler', shuffle=True)}, seed=0))
@@ -63,4 +69,4 @@ class _Steps:
     def __call__(self) -> None:
         losses = self.model.train_step(next(self.batches), self.optimizer)
         # Waits for a GPU.
-        float(next(value for value in losses.values() if torch.is_tensor(value)))
+        next(value for value in losses.values() if torch.is_tensor(value)).item()

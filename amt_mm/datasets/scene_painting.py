@@ -90,7 +90,7 @@ STYLES = {
     'cluttered': Style(('disc', 'star'), textures=True, contrast=(110, 200), area=(0.10, 0.33),
                        turn=(0, 2 * np.pi), clouds=1, clutter=True),
     # Upright outlines, which a run of minutes learns.
-    'plain': Style(tuple(OUTLINES), textures=False, contrast=(10, 60), area=(0.25, 0.50),
+    'plain': Style(tuple(OUTLINES), textures=False, contrast=(10, 60), area=(0.30, 0.60),
                    turn=(-np.pi / 22, np.pi / 22), clouds=0.3, clutter=False),
 }
 

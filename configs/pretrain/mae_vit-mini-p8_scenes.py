@@ -6,4 +6,4 @@ _base_ = [
 ]
 
 train_dataloader = dict(dataset=dict(style='plain'))
-probe = dict(train=dict(style='plain', num_samples=1200), test=dict(style='plain'))
+probe = dict(train=dict(style='plain'), test=dict(style='plain'))
