@@ -16,9 +16,9 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 import amt_mm
-from amt_mm.checkpoints import Checkpoint, convert, read_checkpoint
-from amt_mm.checkpoints.describe import Pretraining, describe
-from amt_mm.checkpoints.load_backbone import LoadReport, load_backbone
+from amt_mm.checkpoints import Checkpoint
+from amt_mm.checkpoints.describe import Pretraining
+from amt_mm.checkpoints.load_backbone import LoadReport
 from amt_mm.checkpoints.output import require_writable
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.train_and_test import class_names
@@ -41,16 +41,13 @@ from amt_mm.visualization.reconstruction_section import (
 from amt_mm.visualization.sections import Section
 from amt_mm.visualization.shown import Shown
 
-from .comparison import build_model
-from .evaluation import adapt_config, find_config
+from .encoder import load_encoder
 
 COUNT = 8
 # Limits the time that a large folder takes; the page says how many were searched.
 _MOST_NEIGHBOURS = 5000
 _BATCH = 32
 _MAX_BYTES = 10_000_000
-# They train the patch tokens; what becomes of their [CLS] is left to chance.
-_PATCH_HOSTS = ('MAE', 'SimMIM', 'MaskFeat')
 
 
 def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, seed: int = 0,
@@ -84,27 +81,24 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
         raise InputError(f'{folder}: no such folder')
     page = out / 'view.html'
     require_writable(page)
-    pretraining = describe(checkpoint, encoder)
-    content = read_checkpoint(checkpoint)
-    cfg = _config(pretraining, content, image_size)
-    dataset = ImageFolder(data_root=str(folder), skip_unreadable=True,
-                          pipeline=cfg.test_dataloader.dataset.pipeline)
+    loaded = load_encoder(checkpoint, image_size, encoder)
+    model, cfg, pretraining = loaded.model, loaded.cfg, loaded.pretraining
+    dataset = ImageFolder(data_root=str(folder), skip_unreadable=True, pipeline=loaded.pipeline)
     count = min(COUNT, len(dataset)) if count is None else count
     if not 1 <= count <= len(dataset):
         raise InputError(f'{folder}: it has {len(dataset)} images, {count} were asked for: choose '
                          f'from 1 to {len(dataset)} (--images)')
-    model = build_model(cfg)
-    report = load_backbone(model, checkpoint, encoder)
     labels = dataset_labels(dataset)
     even = torch.zeros(len(dataset), dtype=torch.long) if labels is None else labels
     searched = draw_evenly(even, _MOST_NEIGHBOURS, [seed])
     rows = torch.isin(searched, draw_evenly(even, count, [seed])).nonzero().flatten().tolist()
     images = _Images(model, Subset(dataset, searched.tolist()), folder)
     with evaluating(model):
-        sections = _sections(images, rows, content, pretraining, seed,
+        sections = _sections(images, rows, loaded.content, pretraining, loaded.pooling, seed,
                              None if labels is None else labels[searched])
     written = sum(section.save(out) for section in sections)
-    details = _details(checkpoint, folder, report, cfg, seed, written, len(dataset), len(searched))
+    details = _details(checkpoint, folder, loaded.report, cfg, seed, written, len(dataset),
+                       len(searched))
     page.write_text(render_within(lambda quality: document(
         f'What the encoder of {checkpoint.name} does', [_introduction(model, cfg, pretraining)],
         [*(section.html(quality) for section in sections), details_section(details)]),
@@ -158,19 +152,8 @@ class _Images:
                                 pooling=[pooling])[pooling]
 
 
-def _config(pretraining: Pretraining, content: Checkpoint, image_size: int | None) -> Config:
-    """Return the config by which k-NN is evaluated, for the encoder of a checkpoint."""
-    config, _ = find_config('knn', 'folder', pretraining)
-    cfg = adapt_config(config, pretraining,
-                       {} if image_size is None else {'overlay.image_size': image_size})
-    state = convert(content.state, 'mmpretrain').state
-    if not any(key.endswith('backbone.cls_token') for key in state):
-        cfg.model.backbone.with_cls_token = False
-    return cfg
-
-
 def _sections(images: _Images, rows: Sequence[int], content: Checkpoint, pretraining: Pretraining,
-              seed: int, labels: Tensor | None) -> list[Section]:
+              pooling: str, seed: int, labels: Tensor | None) -> list[Section]:
     """Compute everything on the page."""
     shown = images.shown(rows)
     recipe = mask_recipe(content.config)
@@ -186,7 +169,6 @@ def _sections(images: _Images, rows: Sequence[int], content: Checkpoint, pretrai
     except InputError as error:
         reconstruction = no_reconstruction(
             f'There is no reconstruction by this checkpoint: {error}.')
-    pooling = ('mean' if not images.has_cls or pretraining.host in _PATCH_HOSTS else 'cls')
     what = 'the mean of the patch tokens' if pooling == 'mean' else '[CLS]'
     return [
         attention_section(shown), plan_section(shown, recipe, maps, seed=seed), reconstruction,

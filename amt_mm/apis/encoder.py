@@ -1,0 +1,80 @@
+"""An encoder from any checkpoint, set up as evaluation sets it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+from torch import nn
+
+from amt_mm.checkpoints import Checkpoint, convert, read_checkpoint
+from amt_mm.checkpoints.describe import Pretraining, describe
+from amt_mm.checkpoints.load_backbone import LoadReport, load_backbone
+
+from .comparison import build_model
+from .evaluation import adapt_config, find_config
+
+# They train the patch tokens; what becomes of their [CLS] is left to chance.
+_PATCH_HOSTS = ('MAE', 'SimMIM', 'MaskFeat')
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """The encoder of a checkpoint, and what the checkpoint tells of it.
+
+    Attributes:
+        model: A classifier without a head whose backbone returns all tokens, on a GPU if there is
+            one.
+        cfg: Config of k-NN for folders with this encoder; it has the pipeline of test images.
+        content: What is in the file.
+        pretraining: See :func:`amt_mm.checkpoints.describe.describe`.
+        report: What was loaded.
+    """
+
+    model: nn.Module
+    cfg: Config
+    content: Checkpoint
+    pretraining: Pretraining
+    report: LoadReport
+
+    @property
+    def pipeline(self) -> list[dict]:
+        """Transforms of an image file: the short edge is scaled, the centre cut out."""
+        return self.cfg.test_dataloader.dataset.pipeline
+
+    @property
+    def has_cls(self) -> bool:
+        """Whether the encoder has a [CLS] token."""
+        return self.model.backbone.cls_token is not None
+
+    @property
+    def pooling(self) -> str:
+        """``'mean'`` (of the patch tokens) where [CLS] is missing or untrained, else ``'cls'``."""
+        return 'mean' if not self.has_cls or self.pretraining.host in _PATCH_HOSTS else 'cls'
+
+
+def load_encoder(checkpoint: Path, image_size: int | None = None, encoder: str | None = None
+                 ) -> LoadedEncoder:
+    """Build the encoder of a checkpoint and load it.
+
+    Args:
+        checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
+        image_size: Side in pixels. Defaults to None: that of the pre-training, or 224.
+        encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
+            teacher.
+
+    Raises:
+        InputError: No such checkpoint, no encoder in it, or the patch does not divide the image.
+    """
+    pretraining = describe(checkpoint, encoder)
+    content = read_checkpoint(checkpoint)
+    config, _ = find_config('knn', 'folder', pretraining)
+    cfg = adapt_config(config, pretraining,
+                       {} if image_size is None else {'overlay.image_size': image_size})
+    state = convert(content.state, 'mmpretrain').state
+    if not any(key.endswith('backbone.cls_token') for key in state):
+        cfg.model.backbone.with_cls_token = False
+    model = build_model(cfg)
+    return LoadedEncoder(model, cfg, content, pretraining,
+                         load_backbone(model, checkpoint, encoder))
