@@ -7,6 +7,8 @@ This file imports nothing: the tools parse their arguments before they import th
 ENCODERS = ('teacher', 'student')
 # Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
 NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino')
+# Tokens of an encoder that features are made of.
+TOKENS = ('cls', 'mean', 'both', 'patches')
 
 # Public data sets for evaluation -> their files in configs/_base_/datasets/labelled.
 DATA = {'cifar10': 'cifar10', 'cifar100': 'cifar100', 'tiny-imagenet': 'tiny_imagenet',

@@ -173,7 +173,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
     # The number of processes matters because they share a batch norm.
-    cfg.evaluated = dict(checkpoint=_digest(checkpoint), processes=processes, images=[
+    cfg.evaluated = dict(checkpoint=checkpoint_digest(checkpoint), processes=processes, images=[
         image_identity(loader.dataset) for loader in (
             # k-NN and low-shot have their training images in the loop.
             (cfg.get('test_cfg') or {}).get('train_dataloader'),
@@ -206,7 +206,8 @@ def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float
     return {}
 
 
-def _digest(checkpoint: Path) -> str:
+def checkpoint_digest(checkpoint: Path) -> str:
+    """Return a hash of the bytes of a checkpoint; ``'none'`` for random weights."""
     if str(checkpoint) == 'none':
         return 'none'
     digest = hashlib.blake2b(digest_size=16)

@@ -16,6 +16,7 @@ COMMANDS = {
     'pretrain': ('pretrain.py', 'train an encoder on a folder of images'),
     'evaluate': ('evaluate.py', 'measure checkpoints by k-NN, probes and fine-tuning'),
     'view': ('view.py', 'show what an encoder does with images, on one page'),
+    'embed': ('embed.py', 'write the features of a folder of images into a file'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),
     'doctor': ('doctor.py', 'look whether training could run here'),
     'download': ('dataset_tools/download_dataset.py', 'get a public data set'),

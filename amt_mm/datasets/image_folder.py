@@ -49,10 +49,10 @@ class ImageFolder(CustomDataset):
     Args:
         data_root: The folder.
         data_prefix: A folder below ``data_root``. Defaults to ''.
-        split: ``'train'``, ``'val'`` or ``'all'``, both of them. Defaults to ``'all'``. Folders
-            named train and val or test (in any case) define the splits if there are two of
-            them; otherwise a hash of its relative path assigns each image, so that adding or
-            removing others does not change it.
+        split: ``'train'``, ``'val'`` or ``'all'``, both of them; None for every image, whatever its
+            folder is called. Defaults to ``'all'``. Folders named train and val or test (in any
+            case) define the splits if there are two of them; otherwise a hash of its relative path
+            assigns each image, so that adding or removing others does not change it.
         val_fraction: Expected fraction of ``'val'`` under the hash, in (0, 1). Defaults to 0.2.
         with_label: False uses all images below the folder without labels, True requires class
             subfolders. Defaults to None: as the layout says.
@@ -75,15 +75,15 @@ class ImageFolder(CustomDataset):
     def __init__(self,
                  data_root: str = '',
                  data_prefix: str | dict = '',
-                 split: str = 'all',
+                 split: str | None = 'all',
                  val_fraction: float = 0.2,
                  with_label: bool | None = None,
                  extensions: Sequence[str] = EXTENSIONS,
                  first_of_class: int | None = None,
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
-        if split not in ('all', 'train', 'val'):
-            raise InputError(f"split={split!r}: use 'all', 'train' or 'val'.")
+        if split not in ('all', 'train', 'val', None):
+            raise InputError(f"split={split!r}: use 'all', 'train', 'val' or None.")
         if not 0 < val_fraction < 1:
             raise InputError(f'val_fraction={val_fraction}: must be between 0 and 1.')
         if not data_root and not data_prefix:
@@ -121,7 +121,7 @@ class ImageFolder(CustomDataset):
             own = {'all': ('train', 'val'), 'train': ('train', ), 'val': (held_out, )}[self.split]
             chosen = [parts[p[0]] in own for p in paths]
         else:
-            chosen = [self.split in ('all', self._hashed_split(p)) for p in paths]
+            chosen = [self.split in ('all', None, self._hashed_split(p)) for p in paths]
         paths = [p for p, take in zip(paths, chosen, strict=True) if take]
         if self.first_of_class is not None:
             paths = self._take_first(paths, level)
@@ -169,6 +169,8 @@ class ImageFolder(CustomDataset):
 
     def _split_folders(self, paths: list[tuple[str, ...]]) -> dict[str, str]:
         """Map top-level folders to ``'train'``, ``'val'`` or ``'test'``; empty without splits."""
+        if self.split is None:
+            return {}
         # Includes the names of images directly in the root.
         top = {p[0] for p in paths}
         parts = {name: part for name in top for part, names in _SPLIT_FOLDERS.items()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ..errors import InputError
 
 # Tokens (B, k + N, D), k of them before the patches -> one feature per image.
-_POOLINGS = {'cls': lambda tokens, k: tokens[:, 0],
-             'mean': lambda tokens, k: tokens[:, k:].mean(dim=1)}
+POOLINGS = {'cls': lambda tokens, k: tokens[:, 0],
+            'mean': lambda tokens, k: tokens[:, k:].mean(dim=1)}
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
     Raises:
         InputError: There is no image, tokens have another shape, or a pooling is unknown.
     """
-    if not pooling or not set(pooling) <= set(_POOLINGS):
+    if not pooling or not set(pooling) <= set(POOLINGS):
         raise InputError(f"pooling is {pooling}; give 'cls', 'mean' or both")
     if 'cls' in pooling and not has_cls:
         raise InputError('the encoder has no [CLS] token to take as feature: use the mean of its '
@@ -76,7 +76,7 @@ def extract_features(model: nn.Module, batches: Iterable[Tensor],
             # A half-precision mean over many tokens loses digits.
             tokens = tokens.float()
             for name, part in parts.items():
-                part.append(_POOLINGS[name](tokens, int(has_cls)).cpu())
+                part.append(POOLINGS[name](tokens, int(has_cls)).cpu())
     if not all(parts.values()):
         raise InputError('no batch of images to take features from; is the data set empty?')
     return {name: torch.cat(part) for name, part in parts.items()}

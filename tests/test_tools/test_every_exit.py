@@ -25,6 +25,7 @@ CALLS = {
     'tools/judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
     'tools/view.py': [CHECKPOINT, FOLDER, '--out', OUT],
+    'tools/embed.py': [CHECKPOINT, FOLDER, f'{OUT}.npz'],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
     'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],

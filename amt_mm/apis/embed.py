@@ -1,0 +1,211 @@
+"""Write the features of every image of a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm import tqdm
+
+import amt_mm
+from amt_mm.checkpoints.output import require_writable
+from amt_mm.datasets import ImageFolder
+from amt_mm.datasets.unreadable import is_unreadable_image
+from amt_mm.datasets.wrapper import DatasetWrapper
+from amt_mm.errors import InputError
+from amt_mm.evaluation.block_features import block_features, block_indices
+from amt_mm.evaluation.features import evaluating
+from amt_mm.file_lock import file_lock
+from amt_mm.messages import warn
+from amt_mm.reliability.worker_signals import shield_forked
+from amt_mm.saliency.store import fingerprint
+
+from .encoder import LoadedEncoder, load_encoder
+from .evaluation import checkpoint_digest
+from .feature_files import check_format, write_features
+from .feature_parts import FeatureParts
+
+# What an interruption costs at most, besides the batch at hand.
+_SAVE_SECONDS = 10.0
+_WORDS = {'cls': '[CLS]', 'mean': 'the mean of the patch tokens',
+          'both': '[CLS] and the mean of the patch tokens', 'patches': 'all patch tokens'}
+
+
+class Embedded(NamedTuple):
+    """What was written.
+
+    Attributes:
+        shape: Of the features, ``(n, F)`` or ``(n, N, F)``.
+        dtype: Of the features.
+        what: The tokens and blocks in words.
+        left_out: Number of images that could not be read.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    what: str
+    left_out: int
+
+
+def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
+          blocks: Sequence[int] = (-1, ), image_size: int | None = None,
+          encoder: str | None = None, half: bool = False, batch_size: int = 64,
+          workers: int = 2, force: bool = False) -> Embedded:
+    """Encode every image of a folder and write the features into one file.
+
+    Images are in the order of their sorted paths and cut as in evaluation. Those that cannot be
+    read are named and left out. Until the file is complete, parts of it lie in a folder beside it;
+    an interrupted call goes on from there, and gives the same bits as an unbroken one.
+
+    Args:
+        checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
+        folder: Any that training reads, see :class:`amt_mm.datasets.ImageFolder`; class folders and
+            splits do not matter.
+        out: ``.npz``, ``.pt`` or ``.parquet``, see :mod:`amt_mm.apis.feature_files`.
+        tokens: See :func:`~amt_mm.evaluation.block_features.block_features`. Defaults to None:
+            ``'mean'`` for encoders without [CLS] or of MAE, SimMIM and MaskFeat, which do not train
+            it, else ``'cls'``.
+        blocks: Indices from 0, or negative ones from the end. Defaults to the last. Several are
+            joined, earliest first.
+        image_size: Side in pixels. Defaults to None: that of the pre-training, or 224.
+        encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
+            teacher.
+        half: Compute in fp16 where torch's autocast does, and store fp16.
+        batch_size: Images at once. Defaults to 64.
+        workers: Processes that load images. Defaults to 2; 0 loads in this process.
+        force: Replace ``out``. Defaults to False: refuse.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: No such folder, checkpoint, encoder, token or block; no image can be read; the
+            parts beside ``out`` were begun with other settings; or it cannot be written.
+    """
+    if not folder.is_dir():
+        raise InputError(f'{folder}: no such folder')
+    check_format(out)
+    if out.exists() and not force:
+        raise InputError(f'{out} exists: name another file, or replace it by --force')
+    if batch_size < 1 or workers < 0:
+        raise InputError(f'batch_size={batch_size} must be at least 1, workers={workers} at least '
+                         '0')
+    require_writable(out)
+    loaded = load_encoder(checkpoint, image_size, encoder)
+    vit = loaded.model.backbone
+    tokens = tokens or loaded.pooling
+    if not loaded.has_cls and tokens in ('cls', 'both'):
+        raise InputError(f'{checkpoint}: the encoder has no [CLS]: use --tokens mean or patches')
+    vit.out_indices = block_indices(vit, blocks)
+    dataset = ImageFolder(data_root=str(folder), split=None, with_label=False,
+                          pipeline=loaded.pipeline)
+    names = [os.path.relpath(dataset.get_data_info(i)['img_path'], folder)
+             for i in range(len(dataset))]
+    settings = dict(
+        checkpoint=checkpoint_digest(checkpoint), encoder=loaded.report.encoder, tokens=tokens,
+        blocks=vit.out_indices, image_size=loaded.cfg.model.backbone.img_size, half=half)
+    parts_folder = out.with_name(f'{out.name}.parts')
+    with file_lock(parts_folder):
+        parts = FeatureParts(parts_folder, {
+            **settings, 'images': _identity(folder, names), 'batch_size': batch_size,
+            'versions': f'amt_mm {amt_mm.__version__}, torch {torch.__version__}'},
+            np.float16 if half else np.float32)
+        try:
+            for why in parts.left_out.values():
+                warn(f'left out: {why}')
+            _encode(loaded, _ReadableImages(dataset), parts, tokens, half, batch_size, workers)
+            if not parts.rows:
+                raise InputError(f'{folder}: none of its {len(names)} images can be read')
+            kept = [name for i, name in enumerate(names) if i not in parts.left_out]
+            features = parts.array()
+            write_features(out, kept, features, settings)
+        finally:
+            parts.close()
+        parts.remove()
+    return Embedded(features.shape, str(features.dtype), _what(tokens, vit.out_indices),
+                    len(parts.left_out))
+
+
+class _ReadableImages(DatasetWrapper):
+    """Index and sample, or index and the reason why the image cannot be read."""
+
+    def __getitem__(self, index: int) -> tuple[int, dict | str]:
+        """Return one of them."""
+        try:
+            return index, self.dataset[index]
+        except Exception as error:
+            if not is_unreadable_image(error):
+                raise
+            return index, str(error)
+
+
+def _collate(samples: Sequence[tuple[int, dict | str]]
+             ) -> tuple[dict | None, list[tuple[int, str]]]:
+    """Batch what could be read; the rest are indices and reasons."""
+    readable = [sample for _, sample in samples if isinstance(sample, dict)]
+    left_out = [(index, sample) for index, sample in samples if isinstance(sample, str)]
+    return default_collate(readable) if readable else None, left_out
+
+
+def _encode(loaded: LoadedEncoder, dataset: _ReadableImages, parts: FeatureParts, tokens: str,
+            half: bool, batch_size: int, workers: int) -> None:
+    """Encode what is missing, batch by batch, with a bar on a terminal."""
+    first, saved = parts.batches * batch_size, time.monotonic()
+    # Batches start at multiples of their size also where images are left out: sizes decide the
+    # last bits.
+    loader = DataLoader(Subset(dataset, range(first, len(dataset))), batch_size,
+                        num_workers=workers, collate_fn=_collate, generator=torch.Generator(),
+                        pin_memory=torch.cuda.is_available())
+    shield_forked(True)
+    try:
+        with evaluating(loaded.model), tqdm(total=len(dataset), initial=first, unit='image',
+                                            desc='features', disable=None) as bar:
+            for batch, left_out in loader:
+                for _, why in left_out:
+                    warn(f'left out: {why}')
+                features = None if batch is None else _features(loaded, batch, tokens, half)
+                parts.add(features, left_out)
+                bar.update(len(left_out) + (0 if features is None else len(features)))
+                if time.monotonic() - saved >= _SAVE_SECONDS:
+                    parts.save()
+                    saved = time.monotonic()
+    finally:
+        shield_forked(False)
+        parts.save()
+
+
+def _features(loaded: LoadedEncoder, batch: dict, tokens: str, half: bool) -> np.ndarray:
+    """Encode a batch, ``(B, F)`` or ``(B, N, F)``."""
+    inputs: Tensor = loaded.model.data_preprocessor(batch)['inputs']
+    with torch.autocast(inputs.device.type, torch.float16, enabled=half):
+        features = block_features(loaded.model.backbone, inputs, tokens)
+    features = features.half() if half else features
+    if not features.isfinite().all():
+        path = next(sample.get('img_path') for sample, own in zip(
+            batch['data_samples'], features, strict=True) if not own.isfinite().all())
+        raise InputError(f'{path}: its features are not finite'
+                         + (' in fp16: leave out --half' if half else ': are the weights?'))
+    return features.cpu().numpy()
+
+
+def _identity(folder: Path, names: Sequence[str]) -> str:
+    """Fingerprint of the names, sizes and times of the images."""
+    def described() -> Iterator[str]:
+        for name in names:
+            status = os.stat(folder / name)
+            yield f'{name}\n{status.st_size}\n{status.st_mtime_ns}'
+
+    return fingerprint(described())
+
+
+def _what(tokens: str, blocks: Sequence[int]) -> str:
+    number = f'block{"s" * (len(blocks) > 1)} {", ".join(map(str, blocks))}'
+    return f'{_WORDS[tokens]} of {number}, after the final norm'

@@ -1,0 +1,100 @@
+"""Features on the way to their file, kept so that an interrupted run can continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.errors import InputError
+
+
+class FeatureParts:
+    """Rows of features in a folder, and how far they go.
+
+    Rows are appended to a plain file, so that a full disk is an error and nothing worse, and are
+    mapped into memory to be read. What follows the last :meth:`save` is computed again.
+
+    Args:
+        folder: Of the parts; created if missing. Hold its lock.
+        identity: What decides the features. A folder serves one identity only.
+        dtype: Of the features.
+
+    Attributes:
+        batches: Number of batches that are done.
+        rows: Number of rows.
+        shape: Of a row; empty before the first one.
+        left_out: Sample index -> why the image could not be read.
+
+    Raises:
+        InputError: The folder holds features of another identity; names what differs.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping, dtype: type[np.floating]) -> None:
+        self.folder, self.dtype = folder, np.dtype(dtype)
+        self.batches, self.rows = 0, 0
+        self.shape: tuple[int, ...] = ()
+        self.left_out: dict[int, str] = {}
+        settings, self._progress = folder / 'settings.json', folder / 'progress.json'
+        if settings.is_file():
+            before = json.loads(settings.read_text())
+            differing = [name for name in identity if before.get(name) != identity[name]]
+            if differing:
+                raise InputError(
+                    f'{folder} holds features that were begun with other {", ".join(differing)}: '
+                    'use the same again, name another file, or remove this folder')
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(settings, json.dumps(identity, indent=2))
+        if self._progress.is_file():
+            progress = json.loads(self._progress.read_text())
+            self.batches, self.rows = progress['batches'], progress['rows']
+            self.shape = tuple(progress['shape'])
+            self.left_out = {int(index): why for index, why in progress['left_out'].items()}
+        self._file = open(folder / 'rows', 'ab')  # noqa: SIM115  (closed by close)
+        # What was written after the last save, perhaps in part.
+        self._file.truncate(self.rows * self._row_bytes)
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.shape))
+
+    def add(self, features: np.ndarray | None, left_out: Sequence[tuple[int, str]]) -> None:
+        """Append what a batch gave.
+
+        Args:
+            features: ``(B, *shape)``; None if no image of the batch could be read.
+            left_out: Sample index and reason of images that could not be read.
+        """
+        if features is not None:
+            self.shape = features.shape[1:]
+            self._file.write(np.ascontiguousarray(features, self.dtype).data)
+            self.rows += len(features)
+        self.left_out.update(left_out)
+        self.batches += 1
+
+    def save(self) -> None:
+        """Make sure that all batches so far are on disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        write_text(self._progress, json.dumps(dict(
+            batches=self.batches, rows=self.rows, shape=self.shape, left_out=self.left_out)))
+
+    def array(self) -> np.ndarray:
+        """Map all rows into memory, ``(rows, *shape)``; changes are not written back."""
+        self._file.flush()
+        return np.memmap(self.folder / 'rows', self.dtype, 'c', shape=(self.rows, *self.shape))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Remove the folder."""
+        self.close()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,44 @@
+"""FeatureParts: what is on disk after an interruption, and whose it is."""
+
+import numpy as np
+import pytest
+
+from amt_mm.apis.feature_parts import FeatureParts
+from amt_mm.errors import InputError
+
+IDENTITY = dict(checkpoint='a', blocks=[1, 2])
+
+
+def rows(start, count):
+    return np.arange(start, start + 6 * count, dtype=np.float32).reshape(count, 2, 3)
+
+
+def test_what_was_not_saved_is_written_again(tmp_path):
+    parts = FeatureParts(tmp_path / 'parts', IDENTITY, np.float32)
+    parts.add(rows(0, 3), [(2, 'broken')])
+    parts.save()
+    parts.add(rows(900, 2), [(7, 'never saved')])
+    parts.close()
+    again = FeatureParts(tmp_path / 'parts', IDENTITY, np.float32)
+    assert (again.batches, again.rows, again.shape) == (1, 3, (2, 3))
+    assert again.left_out == {2: 'broken'}
+    again.add(None, [(4, 'gone')])
+    again.add(rows(18, 1), [])
+    assert again.batches == 3 and np.array_equal(again.array(), rows(0, 4))
+    assert isinstance(again.array(), np.memmap)
+    again.remove()
+    assert not (tmp_path / 'parts').exists()
+
+
+def test_half_precision_takes_half_the_bytes(tmp_path):
+    parts = FeatureParts(tmp_path, IDENTITY, np.float16)
+    parts.add(rows(0, 3), [])
+    parts.save()
+    assert (tmp_path / 'rows').stat().st_size == 36 and np.array_equal(parts.array(), rows(0, 3))
+    parts.close()
+
+
+def test_another_identity_is_refused_by_what_differs(tmp_path):
+    FeatureParts(tmp_path, IDENTITY, np.float32).close()
+    with pytest.raises(InputError, match='begun with other blocks: '):
+        FeatureParts(tmp_path, {**IDENTITY, 'blocks': [2]}, np.float32)
