@@ -6,7 +6,11 @@ This file imports nothing: the tools parse their arguments before they import th
 # Networks of a checkpoint of self-distillation.
 ENCODERS = ('teacher', 'student')
 # Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
-NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino')
+NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers')
+
+# Libraries and formats that an encoder is exported to.
+EXPORTS = ('timm', 'transformers', 'onnx')
+
 # Tokens of an encoder that features are made of.
 TOKENS = ('cls', 'mean', 'both', 'patches')
 

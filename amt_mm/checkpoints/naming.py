@@ -1,4 +1,4 @@
-"""Names of the entries of one network in six code bases: detect and convert them.
+"""Names of the entries of one network in seven code bases: detect and convert them.
 
 | naming | code base | encoder | decoder |
 |---|---|---|---|
@@ -8,8 +8,10 @@
 | simmim | SimMIM on a ViT, AMT's release on SimMIM | ``encoder.blocks.0.norm1`` | ``decoder.0`` |
 | ibot | iBOT, AttMask: student and teacher | ``student.backbone.blocks.0.norm1`` | none |
 | dino | DINO: the same without masks | ``teacher.backbone.blocks.0.norm1`` | none |
+| transformers | ViT, ViTMAE there | ``vit.encoder.layer.0.layernorm_before`` | ``decoder.`` |
 
-All tensors have the same layout, so values are copied bit by bit, except two of SimMIM: its query
+All tensors have the same layout, so values are copied bit by bit (transformers has one each for
+query, key and value, which are joined), except two of SimMIM: its query
 and value biases correspond to mmpretrain's joint bias (zero for keys), and AMT's release has a
 scale that it never applies (see :func:`convert`). Patch vectors are (row, column, channel) in MAE
 and here; SimMIM's convolution has (channel, row, column), which ``AMTSimMIMDecoder`` permutes in
@@ -30,6 +32,7 @@ from amt_mm.names import NAMINGS
 
 from .distillation import LOSSES, detect_distillation, reshaped, usable_part, with_copies
 from .encoders import choose_encoder
+from .split_attention import join_attention, split_attention
 
 # Pairs of their and our names; `#` is a number, `@` weight or bias.
 ENCODER = (
@@ -67,6 +70,25 @@ _SIMMIM = [
              'encoder.blocks.#.', 'backbone.layers.#.'),
     ('decoder.0.@', 'neck.decoder.0.@'),
 ]
+# In their files; in memory, release 5 of transformers has other names. They split `qkv`.
+_TRANSFORMERS_BLOCK = [
+    ('layernorm_before.@', 'ln1.@'), ('attention.attention.qkv.@', 'attn.qkv.@'),
+    ('attention.output.dense.@', 'attn.proj.@'), ('layernorm_after.@', 'ln2.@'),
+    ('intermediate.dense.@', 'ffn.layers.0.0.@'), ('output.dense.@', 'ffn.layers.1.@'),
+]
+_TRANSFORMERS = [
+    *_inside([('embeddings.cls_token', 'cls_token'),
+              ('embeddings.position_embeddings', 'pos_embed'),
+              ('embeddings.patch_embeddings.projection.@', 'patch_embed.projection.@'),
+              ('layernorm.@', 'ln1.@')], 'vit.', 'backbone.'),
+    *_inside(_TRANSFORMERS_BLOCK, 'vit.encoder.layer.#.', 'backbone.layers.#.'),
+    ('classifier.@', 'head.fc.@'),
+    *_inside(_TRANSFORMERS_BLOCK, 'decoder.decoder_layers.#.', 'neck.decoder_blocks.#.'),
+    ('decoder.decoder_norm.@', 'neck.ln1.@'),
+    *_inside([(name, name) for name in (
+        'mask_token', 'decoder_pos_embed', 'decoder_embed.@', 'decoder_pred.@')],
+        'decoder.', 'neck.'),
+]
 
 
 def _distillation(naming: str) -> list[tuple[str, str]]:
@@ -89,7 +111,7 @@ def _distillation(naming: str) -> list[tuple[str, str]]:
 
 
 RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
-         **{naming: _distillation(naming) for naming in LOSSES}}
+         **{naming: _distillation(naming) for naming in LOSSES}, 'transformers': _TRANSFORMERS}
 
 # All entries that take part in encoding: dropping one would change the features.
 _ENCODES = {
@@ -99,6 +121,8 @@ _ENCODES = {
         r'(cls_token|pos_embed|reg_token|dist_token|rel_pos_bias|patch_embed|blocks|norm|norm_pre'
         r'|fc_norm)(\.|$)')),
     **dict.fromkeys(LOSSES, re.compile(r'(student|teacher)\.backbone\.(?!masked_embed$)')),
+    # A pooler is a head, beyond the tokens.
+    'transformers': re.compile(r'vit\.(?!pooler\.|embeddings\.mask_token$)'),
 }  # yapf: disable
 
 
@@ -131,6 +155,9 @@ def detect_naming(state: Iterable[str]) -> str | None:
         return 'mmpretrain'
     if any(re.match(r'encoder\.(blocks\.\d+|patch_embed)\.', name) for name in names):
         return 'simmim'
+    if any(re.match(r'(vit\.)?(embeddings\.patch_embeddings|encoder\.layer\.\d+)\.', name)
+           for name in names):
+        return 'transformers'
     if any(re.match(r'blocks\.\d+\.|patch_embed\.proj\.', name) for name in names):
         return 'mae' if any(re.match(r'decoder_|mask_token$', name) for name in names) else 'timm'
     return None
@@ -185,6 +212,8 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
     _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
     if to == 'simmim':
         theirs = _split_biases(theirs, notes)
+    if to == 'transformers':
+        theirs = split_attention(theirs)
     if to in LOSSES:
         theirs = reshaped(with_copies(theirs) if to == 'ibot' else theirs, ours=False)
     return Conversion(theirs, naming, left_out + [former[key] for key in lost], notes)
@@ -199,6 +228,8 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
         state = _mend_scale(state, notes)
     if naming in LOSSES:
         state, unusable = usable_part(state, notes)
+    if naming == 'transformers':
+        state = join_attention(state)
     ours, former, left_out = _rename(state, RULES[naming])
     _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
     return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out

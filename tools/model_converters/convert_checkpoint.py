@@ -16,6 +16,7 @@ namings:
   simmim      SimMIM and AMT's release on it: encoder.blocks.0.norm1, decoder.0
   ibot        iBOT and AttMask, student and teacher: backbone.blocks.0.norm1, head.last_layer
   dino        DINO: the same without masks
+  transformers  ViTModel and ViTMAEForPreTraining: vit.encoder.layer.0.layernorm_before, decoder.
 That of SRC is told by its names.
 
 examples:
