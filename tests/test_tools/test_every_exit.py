@@ -26,6 +26,7 @@ CALLS = {
     'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
     'tools/view.py': [CHECKPOINT, FOLDER, '--out', OUT],
     'tools/embed.py': [CHECKPOINT, FOLDER, f'{OUT}.npz'],
+    'tools/export.py': [CHECKPOINT, '--to', 'timm', '--out', OUT],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
     'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],

@@ -1,0 +1,181 @@
+"""Write the encoder of a checkpoint for timm, transformers or ONNX, with all that loading needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from amt_mm.checkpoints import convert, write_checkpoint
+from amt_mm.checkpoints.output import require_writable
+from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.errors import InputError
+from amt_mm.models.recorded_mae import build_mae
+
+from .encoder import LoadedEncoder, load_encoder
+
+# Width, depth, heads, hidden width and patch -> timm's name; others are its ViT-B with arguments.
+_TIMM = {
+    (192, 12, 3, 768, 16): 'vit_tiny_patch16_224', (384, 12, 6, 1536, 16): 'vit_small_patch16_224',
+    (768, 12, 12, 3072, 16): 'vit_base_patch16_224',
+    (1024, 24, 16, 4096, 16): 'vit_large_patch16_224',
+    (1280, 32, 16, 5120, 14): 'vit_huge_patch14_224',
+}  # yapf: disable
+
+
+def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
+           encoder: str | None = None, force: bool = False) -> list[str]:
+    """Write the encoder of a checkpoint into a folder from which another library loads it.
+
+    Args:
+        checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
+        to: One of :data:`amt_mm.names.EXPORTS`.
+        out: The folder.
+        image_size: Side in pixels, to which position embeddings are resized. Defaults to None: that
+            of the pre-training, or 224.
+        encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
+            teacher.
+        force: Replace an export of the same kind in ``out``. Defaults to False: refuse.
+
+    Returns:
+        Lines to say: how to load it, and remarks.
+
+    Raises:
+        InputError: No such checkpoint or encoder, a network that the library lacks, a missing
+            package, or files that are there already or cannot be written.
+    """
+    write, name = {'timm': (_timm, 'model.safetensors'),
+                   'transformers': (_transformers, 'model.safetensors'),
+                   'onnx': (_onnx, 'model.onnx')}[to]
+    if (out / name).exists() and not force:
+        raise InputError(f'{out / name} exists: name another --out, or replace it by --force')
+    require_writable(out / name)
+    try:
+        return write(load_encoder(checkpoint, image_size, encoder), out)
+    except InputError as error:
+        prefix = '' if str(error).startswith(str(checkpoint)) else f'{checkpoint}: '
+        raise InputError(f'{prefix}{error}') from error
+
+
+def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
+    vit, size = loaded.model.backbone, _sizes(loaded)
+    mean, std = _statistics(loaded)
+    write_checkpoint(out / 'model.safetensors', _state(loaded, 'timm'))
+    scaled = vit.layers[0].attn.gamma1
+    _write_json(out / 'config.json', dict(
+        architecture=_TIMM.get((*size.values(), ), 'vit_base_patch16_224'), num_classes=0,
+        num_features=vit.embed_dims, global_pool=_timm_pool(loaded),
+        model_args=dict(
+            img_size=vit.img_size[0], patch_size=size['patch_size'], embed_dim=vit.embed_dims,
+            depth=size['depth'], num_heads=size['heads'],
+            mlp_ratio=size['hidden'] / vit.embed_dims, class_token=loaded.has_cls,
+            global_pool=_timm_pool(loaded),
+            # The final norm comes before the mean, as in evaluation here.
+            fc_norm=False,
+            # Any value; it is replaced by the weights.
+            **({'init_values': 1.} if hasattr(scaled, 'weight') else {})),
+        pretrained_cfg=dict(
+            input_size=[3, *vit.img_size], num_classes=0, mean=mean, std=std, crop_mode='center',
+            crop_pct=vit.img_size[0] / _edge(loaded), interpolation='bicubic',
+            first_conv='patch_embed.proj', classifier='head')))
+    return [f"load: timm.create_model('local-dir:{out}', pretrained=True)"]
+
+
+def _timm_pool(loaded: LoadedEncoder) -> str:
+    return {'mean': 'avg', 'cls': 'token'}[loaded.pooling]
+
+
+def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
+    if not loaded.has_cls:
+        raise InputError('an encoder without [CLS] has no counterpart in transformers: export it '
+                         'to timm')
+    mean, std = _statistics(loaded)
+    size, side = _sizes(loaded), loaded.model.backbone.img_size[0]
+    # ViTModel's own files have no prefix.
+    state = {name.removeprefix('vit.'): value
+             for name, value in _state(loaded, 'transformers').items()}
+    encoder = dict(
+        hidden_size=loaded.model.backbone.embed_dims, num_hidden_layers=size['depth'],
+        num_attention_heads=size['heads'], intermediate_size=size['hidden'], hidden_act='gelu',
+        hidden_dropout_prob=0., attention_probs_dropout_prob=0.,
+        layer_norm_eps=loaded.model.backbone.ln1.eps, image_size=side,
+        patch_size=size['patch_size'], num_channels=3, qkv_bias=True)
+    # Of all processors there, this one scales the short edge and cuts the centre out.
+    images = dict(
+        image_processor_type='BitImageProcessor', do_convert_rgb=True, do_resize=True,
+        size=dict(shortest_edge=_edge(loaded)), resample=3, do_center_crop=True,
+        crop_size=dict(height=side, width=side), do_rescale=True, rescale_factor=1 / 255,
+        do_normalize=True, image_mean=mean, image_std=std)
+    _write_folder(out, state, dict(architectures=['ViTModel'], model_type='vit', **encoder), images)
+    lines = [f"load: transformers.ViTModel.from_pretrained('{out}', add_pooling_layer=False)"]
+    try:
+        mae = build_mae(loaded.content, loaded.pretraining.backbone, side)
+    except InputError as error:
+        return [*lines, f'note: without decoder: {error}']
+    if mae is None:
+        return lines
+    if mae.backbone.skip_layers:
+        return [*lines, 'note: without decoder: it reads several blocks (skip_layers), which '
+                        "transformers' does not"]
+    neck, norm_pix = mae.neck, mae.head.norm_pix
+    block = neck.decoder_blocks[0]
+    _write_folder(out / 'mae', convert(mae.state_dict(), 'transformers').state, dict(
+        architectures=['ViTMAEForPreTraining'], model_type='vit_mae', **encoder,
+        decoder_hidden_size=neck.decoder_embed.out_features,
+        decoder_num_hidden_layers=len(neck.decoder_blocks),
+        decoder_num_attention_heads=block.attn.num_heads,
+        decoder_intermediate_size=block.ffn.layers[0][0].out_features,
+        norm_pix_loss=bool(norm_pix)), images)
+    lines.append(f"load: transformers.ViTMAEForPreTraining.from_pretrained('{out / 'mae'}')")
+    if norm_pix is None:
+        lines.append('note: the file does not tell whether targets were normalised: norm_pix_loss '
+                     'is False in config.json')
+    return lines
+
+
+def _onnx(loaded: LoadedEncoder, out: Path) -> list[str]:
+    # Needs packages of its own.
+    from .onnx_encoder import write_onnx
+    return write_onnx(loaded, out / 'model.onnx')
+
+
+def _state(loaded: LoadedEncoder, naming: str) -> dict[str, Tensor]:
+    """Weights of the encoder under other names, on the CPU."""
+    state = {f'backbone.{name}': value.cpu()
+             for name, value in loaded.model.backbone.state_dict().items()}
+    return convert(state, naming, encoder_only=True).state
+
+
+def _sizes(loaded: LoadedEncoder) -> dict[str, int]:
+    vit = loaded.model.backbone
+    block = vit.layers[0]
+    return dict(width=vit.embed_dims, depth=len(vit.layers), heads=block.attn.num_heads,
+                hidden=block.ffn.layers[0][0].out_features,
+                patch_size=vit.patch_embed.projection.kernel_size[0])
+
+
+def _statistics(loaded: LoadedEncoder) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of pixels in [0, 1]."""
+    preprocessor = loaded.cfg.data_preprocessor
+    return ([value / 255 for value in preprocessor['mean']],
+            [value / 255 for value in preprocessor['std']])
+
+
+def _edge(loaded: LoadedEncoder) -> int:
+    """Pixels of the short edge before the centre is cut out."""
+    return next(step['scale'] for step in loaded.pipeline if step['type'] == 'ResizeEdge')
+
+
+def _write_folder(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any],
+                  images: Mapping[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    write_checkpoint(folder / 'model.safetensors', state)
+    _write_json(folder / 'config.json', config)
+    _write_json(folder / 'preprocessor_config.json', images)
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2) + '\n')

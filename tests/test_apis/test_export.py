@@ -1,0 +1,170 @@
+"""export: the other library loads the files and computes the same."""
+
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.models import VisionTransformer
+from safetensors.torch import load_file
+from torch import nn
+
+from amt_mm.apis.encoder import load_encoder
+from amt_mm.apis.export import export
+from amt_mm.checkpoints import convert, write_checkpoint
+from amt_mm.errors import InputError
+from amt_mm.masking import MaskPlan
+from amt_mm.models.recorded_mae import build_mae
+
+SIZE, PATCH = 40, 8
+BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
+                arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
+
+
+def saved(path, model, backbone=BACKBONE, kind='AMTMAE'):
+    cfg = Config(dict(model=dict(type=f'amt_mm.{kind}', backbone=backbone,
+                                 neck=dict(decoder_num_heads=2), head=dict(norm_pix=True))))
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)), path)
+    return path
+
+
+@pytest.fixture
+def checkpoint(tmp_path, toy_mae):
+    return saved(tmp_path / 'epoch_3.pth', toy_mae(backbone=dict(img_size=SIZE)))
+
+
+def encoded(checkpoint):
+    """Images, and all tokens of the encoder as evaluation loads it."""
+    loaded = load_encoder(checkpoint)
+    images = torch.randn(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        loaded.model.eval()
+        return images, loaded.model.backbone(images)[-1]
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def returns(path, checkpoint):
+    """A file under other names, brought back, has the bits of the checkpoint's encoder."""
+    back = convert(load_file(path), 'mmpretrain').state
+    own = {name: value for name, value in torch.load(checkpoint)['state_dict'].items()
+           if name in back}
+    assert own.keys() == back.keys() and len(own) >= 28
+    assert all(torch.equal(own[name], value) for name, value in back.items())
+
+
+@torch.no_grad()
+def test_timm_loads_the_folder(checkpoint, tmp_path):
+    timm = pytest.importorskip('timm')
+    line, = export(checkpoint, 'timm', tmp_path / 'out')
+    assert line == f"load: timm.create_model('local-dir:{tmp_path}/out', pretrained=True)"
+    model = timm.create_model(f'local-dir:{tmp_path}/out', pretrained=True).eval()
+    images, tokens = encoded(checkpoint)
+    close(model.forward_features(images), tokens)
+    # The mean of the normalised patch tokens, as evaluation takes it for MAE.
+    close(model(images), tokens[:, 1:].mean(dim=1))
+    data = timm.data.resolve_model_data_config(model)
+    assert data['input_size'] == [3, SIZE, SIZE] and data['interpolation'] == 'bicubic'
+    close(torch.tensor(data['mean']), torch.tensor([.485, .456, .406]))
+    close(torch.tensor(data['std']), torch.tensor([.229, .224, .225]))
+    # 256 to 224 pixels, in proportion: 46 to 40.
+    assert round(SIZE / data['crop_pct']) == 46
+    returns(tmp_path / 'out/model.safetensors', checkpoint)
+
+
+@torch.no_grad()
+def test_timm_loads_a_standard_one_by_its_name_and_layer_scale(tmp_path):
+    timm = pytest.importorskip('timm')
+    torch.manual_seed(0)
+    theirs = timm.create_model('vit_tiny_patch16_224', num_classes=0, img_size=48,
+                               init_values=.3).eval()
+    write_checkpoint(tmp_path / 'a.safetensors', theirs.state_dict())
+    export(tmp_path / 'a.safetensors', 'timm', tmp_path / 'out', image_size=48)
+    assert json.loads((tmp_path / 'out/config.json').read_text())['architecture'] == (
+        'vit_tiny_patch16_224')
+    for model in (timm.create_model(f'local-dir:{tmp_path}/out', pretrained=True),
+                  timm.create_model('vit_tiny_patch16_224', num_classes=0, img_size=48,
+                                    init_values=1.,
+                                    checkpoint_path=tmp_path / 'out/model.safetensors')):
+        images = torch.randn(2, 3, 48, 48)
+        close(model.eval()(images), theirs(images))
+
+
+@torch.no_grad()
+def test_transformers_loads_encoder_and_decoder(checkpoint, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    export(checkpoint, 'transformers', tmp_path / 'out')
+    model, said = transformers.ViTModel.from_pretrained(
+        tmp_path / 'out', add_pooling_layer=False, output_loading_info=True)
+    assert not any(said.values())
+    images, tokens = encoded(checkpoint)
+    close(model.eval()(images).last_hidden_state, tokens)
+    returns(tmp_path / 'out/model.safetensors', checkpoint)
+    # What their own code writes is read.
+    model.save_pretrained(tmp_path / 'again')
+    returns(tmp_path / 'again/model.safetensors', checkpoint)
+
+    mae, said = transformers.ViTMAEForPreTraining.from_pretrained(
+        tmp_path / 'out/mae', output_loading_info=True)
+    assert not any(said.values()) and mae.config.norm_pix_loss
+    returns(tmp_path / 'out/mae/model.safetensors', checkpoint)
+    mae.save_pretrained(tmp_path / 'mae_again')
+    returns(tmp_path / 'mae_again/model.safetensors', checkpoint)
+    noise = torch.rand(3, 25)
+    # MAE keeps the patches of the least noise.
+    found = mae.eval()(images, noise=noise)
+    order = noise.argsort(dim=1)
+    loaded = load_encoder(checkpoint)
+    ours = build_mae(loaded.content, loaded.pretraining.backbone, SIZE)
+    plan = MaskPlan(masked=order[:, 6:], thrown=order[:, :0], visible=order[:, :6], grid=(5, 5))
+    patches = mae.patchify(images)
+    predicted = ours.neck(ours.backbone.encode(patches, plan), plan)
+    index = plan.masked[..., None].expand_as(predicted)
+    close(found.logits.gather(1, index), predicted)
+    target = ours.head.normalize_patches(patches).gather(1, index)
+    torch.testing.assert_close(found.loss, (predicted - target).square().mean(), rtol=1e-3, atol=0)
+
+
+def test_transformers_prepares_images_as_evaluation_does(checkpoint, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    import numpy as np
+    from PIL import Image
+    export(checkpoint, 'transformers', tmp_path / 'out')
+    chance = np.random.default_rng(0)
+    photo = np.kron(chance.integers(0, 255, (6, 9, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    Image.fromarray(photo).save(tmp_path / 'a.png')
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / 'out')
+    theirs = processor(Image.open(tmp_path / 'a.png'), return_tensors='pt')['pixel_values']
+    loaded = load_encoder(checkpoint)
+    from mmengine.dataset import Compose, default_collate
+    batch = default_collate([Compose(loaded.pipeline)({'img_path': str(tmp_path / 'a.png')})])
+    ours = loaded.model.data_preprocessor(batch)['inputs']
+    assert theirs.shape == ours.shape == (1, 3, SIZE, SIZE)
+    # Two libraries scale: one level in 255, seldom more.
+    assert (theirs - ours).abs().mean() < 1 / 255 / .22
+
+
+def test_what_transformers_has_no_place_for(tmp_path, toy_mae):
+    skipping = {**BACKBONE, 'skip_layers': (0, )}
+    model = toy_mae(backbone=dict(img_size=SIZE, skip_layers=(0, )))
+    lines = export(saved(tmp_path / 'a.pth', model, skipping), 'transformers', tmp_path / 'a')
+    assert 'note: without decoder: it reads several blocks' in lines[1]
+    assert not (tmp_path / 'a/mae').exists()
+    scaled = VisionTransformer(BACKBONE['arch'], SIZE, PATCH, layer_scale_init_value=.1)
+    with pytest.raises(InputError, match='b.pth: its encoder has .*gamma.* plain vision transf'):
+        export(saved(tmp_path / 'b.pth', nn.ModuleDict(dict(backbone=scaled))), 'transformers',
+               tmp_path / 'b')
+    state = {name: value for name, value in model.state_dict().items() if 'cls_token' not in name}
+    state['backbone.pos_embed'] = state['backbone.pos_embed'][:, 1:]
+    torch.save(dict(torch.load(tmp_path / 'a.pth'), state_dict=state), tmp_path / 'c.pth')
+    with pytest.raises(InputError, match='c.pth: an encoder without .CLS. has no counterpart'):
+        export(tmp_path / 'c.pth', 'transformers', tmp_path / 'c')
+
+
+def test_files_are_replaced_by_force_only(checkpoint, tmp_path):
+    export(checkpoint, 'timm', tmp_path / 'out')
+    with pytest.raises(InputError, match='model.safetensors exists: .* --force'):
+        export(checkpoint, 'timm', tmp_path / 'out')
+    export(checkpoint, 'timm', tmp_path / 'out', force=True)
