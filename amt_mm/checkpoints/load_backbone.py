@@ -82,8 +82,8 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
                   ) -> LoadReport:
     """Load the encoder of a checkpoint and log a report.
 
-    Names of MAE, timm, SimMIM, iBOT and DINO are converted; position embeddings are resized to
-    the model's grid.
+    Names of MAE, timm, SimMIM, iBOT, DINO and transformers are converted; position embeddings are
+    resized to the model's grid.
 
     Args:
         model: A model with the encoder in ``backbone``. Entries whose names end in one of the
