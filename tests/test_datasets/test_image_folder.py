@@ -122,6 +122,12 @@ def test_labels_agree_between_splits(tmp_path):
             assert dataset.CLASSES[label] == name.split('/')[0]
 
 
+def test_no_split_is_every_image(tmp_path):
+    files = ['a.png', 'test/b.png', 'train/cat/c.png', 'val/cat/d.png']
+    make(tmp_path, files)
+    assert names(ImageFolder(data_root=str(tmp_path), split=None, with_label=False)) == files
+
+
 def test_empty_split(tmp_path):
     make(tmp_path, ['a.png'])
     outcomes = []
