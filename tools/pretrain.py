@@ -96,8 +96,7 @@ def pretrain(args: argparse.Namespace) -> None:
         none = 'no training'
         lines = verdict({none: comparison.untrained(cfg, out / 'random_init'),
                          args.recipe: found}, none, args.recipe)
-        print('\n'.join(['', f'k-NN {found["knn"]:.1f} %, linear probe on the mean token '
-                         f'{found["linear_mean"]:.1f} %', *lines]))
+        print('\n'.join(['', *lines]))
     checkpoint = out / f'epoch_{epochs}.pth'
     print(f'\ncheckpoint  {checkpoint}\n'
           f'next        amt view {checkpoint} {args.folder}\n'

@@ -118,7 +118,7 @@ def quickstart(args: argparse.Namespace) -> None:
         results[name]['seconds_per_step'] = seconds
 
     say('4/4  table and page')
-    lines = [*verdict(results, UNTRAINED, 'MAE'), *costs(times)]
+    lines = verdict(results, UNTRAINED, 'MAE', times)
     rows = [{'recipe': name, **comparison.summarise([result])} for name, result in results.items()]
     for name in comparison.TOKENS:
         rows[0][name] = None  # nothing was trained
@@ -194,12 +194,6 @@ def saliency_maps(folder: Path) -> list[Path]:
 def checkpoint(work_dir: Path, name: str, cfg: Config) -> Path:
     """That of the last epoch."""
     return work_dir / NAMES[name] / f'epoch_{cfg.train_cfg.max_epochs}.pth'
-
-
-def costs(times: Mapping[str, float]) -> list[str]:
-    """Say what a step costs beside one of MAE."""
-    return [f'A step of {name} takes {seconds / times["MAE"]:.2f} of the time of one of MAE.'
-            for name, seconds in times.items() if name != 'MAE']
 
 
 def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, Config],
