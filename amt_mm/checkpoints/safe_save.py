@@ -76,4 +76,4 @@ def _refused(path: Path, temporary: Path, reason: str) -> InputError:
     return InputError(
         f'{path} could not be saved: {reason} ({written / 1e6:.0f} MB were written, '
         f'{free / 1e6:.0f} MB are free); earlier files are intact: free space in '
-        f'{path.parent}, then continue with --resume')
+        f'{path.parent} and run the same command again (tools/train.py: with --resume)')
