@@ -47,8 +47,8 @@ endef
 export name_of_operators
 
 define check_python
-'$(PYTHON)' -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit( \
-	"error: $(PYTHON) is Python %d.%d, but amt_mm needs 3.10, 3.11 or 3.12: " \
+'$(PYTHON)' -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 13) or sys.exit( \
+	"error: $(PYTHON) is Python %d.%d, but amt_mm needs one of 3.10 to 3.13: " \
 	"make install PYTHON=python3.11" % v)'
 endef
 
@@ -62,7 +62,7 @@ help: ## print this list
 		$(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables:'
-	@echo '  PYTHON=python3.11     interpreter for .venv, 3.10 to 3.12 (default: python3)'
+	@echo '  PYTHON=python3.11     interpreter for .venv, 3.10 to 3.13 (default: python3)'
 	@echo '  PIP_TORCH="OPTIONS"   options for pip when it fetches torch and torchvision the first'
 	@echo '                        time, such as --index-url with the address of an index of CPU'
 	@echo '                        builds (the default build for Linux brings CUDA, several GB)'

@@ -70,7 +70,7 @@ setup(
     license_files=['LICENSE'],
     keywords='masked image modelling, self-supervised learning, MAE, attention, OpenMMLab',
     packages=find_packages(include=['amt_mm', 'amt_mm.*']),
-    python_requires='>=3.10,<3.13',
+    python_requires='>=3.10,<3.14',
     install_requires=read_requirements('runtime') + read_requirements('mminstall'),
     entry_points={'console_scripts': ['amt = amt_mm.cli.main:main']},
     extras_require={'tests': read_requirements('tests')},
