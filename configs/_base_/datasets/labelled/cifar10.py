@@ -1,5 +1,5 @@
 # CIFAR-10: 50,000 + 10,000 images of 32 pixels.
-#   python tools/dataset_tools/download_dataset.py cifar10 --root data
+#   amt download cifar10 --root data
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     labelled=dict(

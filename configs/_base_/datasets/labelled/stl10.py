@@ -1,5 +1,5 @@
 # STL-10: 5,000 + 8,000 labelled images of 96 pixels.
-#   python tools/dataset_tools/download_dataset.py stl10 --root data
+#   amt download stl10 --root data
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     labelled=dict(

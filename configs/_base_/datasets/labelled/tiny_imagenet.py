@@ -1,6 +1,6 @@
 # Tiny ImageNet: 100,000 + 10,000 images of 64 pixels, 200 classes; tested on the
 # validation set, as the test set has no labels.
-#   python tools/dataset_tools/download_dataset.py tiny-imagenet --root data
+#   amt download tiny-imagenet --root data
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     labelled=dict(
