@@ -70,9 +70,10 @@ def main() -> None:
         with ThreadPoolExecutor(args.jobs) as pool:
             results = dict(zip(jobs, tqdm(pool.map(one, jobs), total=len(jobs), unit='run',
                                           disable=None), strict=True))
+        first = args.configs[0]
         untrained = [comparison.untrained(
-            comparison.resolved(args.configs[0], {**args.cfg_options, 'randomness.seed': seed}),
-            args.work_dir / 'random_init' / f'seed_{seed}') for seed in args.seeds]
+            comparison.resolved(first, {**args.cfg_options, 'randomness.seed': seed}),
+            args.work_dir / Path(first).stem / f'random_init_{seed}') for seed in args.seeds]
         rows = [{'recipe': 'random init', **comparison.summarise(untrained),
                  **dict.fromkeys(comparison.TOKENS)}]
         rows += [{'recipe': Path(config).stem,

@@ -1,6 +1,6 @@
-"""Look whether training could run here, and say what to do about what is missing.
+"""Check whether training can run here, and say what to do about what is missing.
 
-One line for each finding: ok, warning (training runs all the same) or problem.
+One line for each finding: ok, warning (training still runs) or problem.
 """
 
 from __future__ import annotations

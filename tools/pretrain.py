@@ -1,13 +1,14 @@
 """Pre-train a vision transformer on a folder of your own images.
 
 Batch, learning rate and epochs follow from the number of images. With class subfolders, the encoder
-is measured on held-out images, beside one without training. The same command continues an
+is measured on held-out images and compared with an untrained one. The same command continues an
 interrupted run.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--recipe', choices=RECIPES, default='recommended',
                         help='recommended (default; docs/recipes.md), plain MAE, or MAE + AMT as '
                         'the paper has it')
-    parser.add_argument('--size', choices=SIZES, help='mini: 2.2 M parameters, 64 pixels; small '
+    parser.add_argument('--size', choices=SIZES, help='mini: 2.7 M parameters, 64 pixels; small '
                         '(ViT-S/16) and base (ViT-B/16): 224 pixels (default: small on a GPU, mini '
                         'without)')
     length = parser.add_mutually_exclusive_group()
@@ -77,16 +78,16 @@ def pretrain(args: argparse.Namespace) -> None:
     print(f'images      {images}')
     for line in images.advice:
         launch.warn(line)
+    out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
     options = {**args.cfg_options, 'randomness.seed': args.seed}
     crops = args.epochs and args.epochs * images.training
     cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
     if args.minutes:
-        crops = pretraining.crops_in(args.minutes, cfg)
+        crops = pretraining.crops_in(args.minutes, cfg, out)
         cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
-    out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
     epochs, batch = cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size
     seconds, = step_times({args.recipe: cfg}).values()
-    minutes = seconds * epochs * max(1, images.training // batch) / 60
+    minutes = seconds * epochs * -(-images.training // batch) / 60
     print(f'recipe      {args.recipe}, {size}: {epochs} epochs in batches of {batch}, '
           f'about {minutes:.0f} minutes\n'
           f'results     {out}', flush=True)
@@ -98,9 +99,10 @@ def pretrain(args: argparse.Namespace) -> None:
                          args.recipe: found}, none, args.recipe)
         print('\n'.join(['', *lines]))
     checkpoint = out / f'epoch_{epochs}.pth'
-    print(f'\ncheckpoint  {checkpoint}\n'
-          f'next        amt view {checkpoint} {args.folder}\n'
-          f'            amt evaluate {checkpoint} --data {args.folder}')
+    paths = [shlex.quote(str(path)) for path in (checkpoint, args.folder)]
+    print(f'\ncheckpoint  {paths[0]}\nnext        amt view {" ".join(paths)}')
+    if images.classes:
+        print(f'            amt evaluate {" --data ".join(paths)}')
 
 
 if __name__ == '__main__':

@@ -92,9 +92,9 @@ def quickstart(args: argparse.Namespace) -> None:
     say(f'1/4  {images}')
     for line in images.advice:
         launch.warn(line)
-    configs = sized(args, base, images.training)
-    work_dir = unused_folder(args.out / args.data.resolve().name if args.data else args.out,
-                             configs)
+    folder = args.out / args.data.resolve().name if args.data else args.out
+    configs = sized(args, base, images.training, folder)
+    work_dir = unused_folder(folder, configs)
     cfg = configs['recommended']
     steps = {name: cfg.train_cfg.max_epochs * -(-images.training // cfg.train_dataloader.batch_size)
              for name, cfg in configs.items()}
@@ -138,7 +138,8 @@ def quickstart(args: argparse.Namespace) -> None:
     print(f'{time.perf_counter() - start:.0f} s')
 
 
-def sized(args: argparse.Namespace, base: Config, images: int) -> dict[str, Config]:
+def sized(args: argparse.Namespace, base: Config, images: int, folder: Path
+          ) -> dict[str, Config]:
     """Put each recipe on the config, for the number of images or the minutes.
 
     Raises:
@@ -158,7 +159,7 @@ def sized(args: argparse.Namespace, base: Config, images: int) -> dict[str, Conf
 
     if args.minutes:
         trial = build(None)
-        return build(pretraining.crops_in(args.minutes / len(trial), trial['MAE']))
+        return build(pretraining.crops_in(args.minutes / len(trial), trial['MAE'], folder))
     if args.epochs:
         return build(args.epochs * images)
     return build(None if args.data else SCENE_CROPS)

@@ -38,7 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='image size in pixels (default: that of the pre-training, else 224)')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--out', type=Path, metavar='DIR',
-                        help='folder of the results (default: work_dirs/view/NAME_OF_CHECKPOINT)')
+                        help='folder of the results (default: work_dirs/view/FOLDER/NAME of the '
+                        'checkpoint)')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
 
@@ -54,7 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page and say where it is."""
     args = parse_args(argv)
     with one_line_errors():
-        out = args.out or Path('work_dirs/view') / args.checkpoint.stem
+        path = args.checkpoint.absolute()
+        out = args.out or Path('work_dirs/view') / path.parent.name / path.stem
         page = view(args.checkpoint, args.folder, out, args.images, args.seed, args.image_size,
                     args.encoder)
         print(f'page      {page}')

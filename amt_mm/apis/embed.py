@@ -192,7 +192,8 @@ def _features(loaded: LoadedEncoder, batch: dict, tokens: str, half: bool) -> np
         path = next(sample.get('img_path') for sample, own in zip(
             batch['data_samples'], features, strict=True) if not own.isfinite().all())
         raise InputError(f'{path}: its features are not finite'
-                         + (' in fp16: leave out --half' if half else ': are the weights?'))
+                         + (' in fp16: leave out --half' if half else
+                            '; check the weights of the checkpoint'))
     return features.cpu().numpy()
 
 

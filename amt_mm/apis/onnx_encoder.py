@@ -41,7 +41,7 @@ class PixelEncoder(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Encode RGB images in 0..255, ``(B, 3, H, W)`` fp32; tokens and features ``(B, D)``."""
         tokens = self.vit((pixels - self.mean) / self.std)[-1]  # (B, 1 + N, D), or without [CLS]
-        return tokens, POOLINGS[self.pooling](tokens) if self.has_cls else tokens.mean(dim=1)
+        return tokens, POOLINGS[self.pooling](tokens, int(self.has_cls))
 
 
 def write_onnx(loaded: LoadedEncoder, path: Path) -> list[str]:

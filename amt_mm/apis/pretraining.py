@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from copy import deepcopy
@@ -12,11 +13,13 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import check_options, knows
 from amt_mm.config.reading import merge_options, read_config
 from amt_mm.config.recommended import recommended_options
-from amt_mm.datasets.train_and_test import class_names
+from amt_mm.datasets.train_and_test import check_train_and_test, class_names
 from amt_mm.errors import InputError
+from amt_mm.messages import warn
 from amt_mm.names import RECIPES, SIZES
 from amt_mm.shipped import configs_folder
 
@@ -79,12 +82,16 @@ def look_at_images(cfg: Config) -> Images:
     """Count the images of a config from :func:`base_config`, and say what is unusual.
 
     Raises:
-        InputError: There is no image, or none for one of the parts.
+        InputError: There is no image, or none for one of the parts, or a class has held-out images
+            alone.
     """
     cfg = finished(deepcopy(cfg))
     train, held_out = (DATASETS.build(part) for part in (cfg.train_dataloader.dataset,
                                                          cfg.probe.test))
     classes = class_names(train)
+    where = getattr(train, 'data_root', '') or 'generated scenes'
+    if classes is not None:
+        check_train_and_test(train, held_out, where)
     advice = []
     if len(train) < _FEW_IMAGES:
         advice.append(f'{len(train)} images are few: below {_FEW_IMAGES}, an encoder that was '
@@ -97,7 +104,6 @@ def look_at_images(cfg: Config) -> Images:
         if rare:
             advice.append(f'{rare} of {len(classes)} classes have fewer than {_FEW_PER_CLASS} '
                           'held-out images: accuracies will be uncertain')
-    where = getattr(train, 'data_root', '') or 'generated scenes'
     return Images(where, len(train), len(held_out), classes, tuple(advice))
 
 
@@ -122,8 +128,7 @@ def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None =
     Raises:
         InputError: An option that does not fit.
     """
-    cfg = deepcopy(base)
-    cfg.merge_from_dict(read_config(configs_folder() / '_base_' / RECIPES[recipe]).to_dict())
+    cfg = _with_recipe(base, recipe)
     options = dict(options or {})
     epochs = options.get('train_cfg.max_epochs')
     if isinstance(epochs, int):
@@ -133,27 +138,40 @@ def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None =
         quarter = max(1, round(sized['train_cfg.max_epochs'] / 4))
         sized.update({'overlay.hooks.saliency.begin': quarter,
                       'overlay.hooks.saliency.interval': quarter})
-    check_options(cfg, options, 'option')
+    for line in check_options(cfg, options, 'option'):
+        warn(line)
     merge_options(cfg, {**sized, **options})
     return finished(cfg)
 
 
 def own_options(base: Config, recipe: str, options: Mapping) -> dict:
     """Choose the options that the config of a recipe has; another recipe may have the others."""
-    cfg = deepcopy(base)
-    cfg.merge_from_dict(read_config(configs_folder() / '_base_' / RECIPES[recipe]).to_dict())
+    cfg = _with_recipe(base, recipe)
     return {key: value for key, value in options.items() if knows(cfg, key)}
 
 
-def crops_in(minutes: float, cfg: Config) -> int:
+def _with_recipe(base: Config, recipe: str) -> Config:
+    cfg = deepcopy(base)
+    cfg.merge_from_dict(read_config(configs_folder() / '_base_' / RECIPES[recipe]).to_dict())
+    return cfg
+
+
+def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
     """Estimate how many crops a recipe takes in some minutes of training on this machine.
+
+    The estimate is kept in a folder, so that the same command continues a run.
 
     Args:
         minutes: Of training alone.
         cfg: From :func:`put_recipe`; a few of its steps are timed.
+        folder: Of the results.
     """
-    seconds, = step_times({'': cfg}).values()
-    return max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))
+    file = folder / f'crops_in_{minutes:g}_minutes.json'
+    if not file.is_file():
+        seconds, = step_times({'': cfg}).values()
+        crops = max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))
+        write_text(file, json.dumps(crops))
+    return json.loads(file.read_text())
 
 
 def default_size() -> str:

@@ -43,6 +43,9 @@ def step_times(configs: Mapping[str, Config], maps: Mapping[str, Path] | None = 
             step()
             if number >= _WARM_UP:
                 seconds[name].append(time.perf_counter() - start)
+    steps.clear()
+    if torch.cuda.is_available():  # which the training needs, in another process
+        torch.cuda.empty_cache()
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

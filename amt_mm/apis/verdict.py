@@ -68,4 +68,4 @@ def _difference(results: Mapping[str, Mapping], name: str, other: str, measure: 
     found, beside = results[name][measure], results[other][measure]
     width = margin(found, beside, images)
     unclear = ' (no difference that this run can show)' * (abs(found - beside) <= width)
-    return f'{found - beside:+.1f} ± {width:.1f} beside {other}{unclear}'
+    return f'{found - beside:+.1f} ± {width:.1f} against {other}{unclear}'

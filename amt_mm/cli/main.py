@@ -19,7 +19,7 @@ COMMANDS = {
     'embed': ('embed.py', 'write the features of a folder of images into a file'),
     'export': ('export.py', 'write an encoder for timm, transformers or ONNX'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),
-    'doctor': ('doctor.py', 'look whether training could run here'),
+    'doctor': ('doctor.py', 'check whether training can run here'),
     'download': ('dataset_tools/download_dataset.py', 'get a public data set'),
 }
 EXAMPLES = """

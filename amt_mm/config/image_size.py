@@ -52,9 +52,11 @@ def pipelines(cfg: Config) -> Iterator[list]:
     """Yield every pipeline of a config's loaders and probes, also those of wrapped data sets."""
     loaders = [cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test')]
     loaders.append((cfg.get('test_cfg') or {}).get('train_dataloader'))
-    probes = [cfg.get('probe'), (cfg.get('default_hooks') or {}).get('knn_probe')]
+    hooks = (*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ()))
+    probes = [cfg.get('probe'), *(hook for hook in hooks if isinstance(hook, Mapping))]
     datasets = [loader.get('dataset') for loader in loaders if loader]
-    datasets += [probe.get(part) for probe in probes if probe for part in ('train', 'test')]
+    datasets += [probe[part] for probe in probes if probe for part in ('train', 'test', 'images')
+                 if isinstance(probe.get(part), Mapping)]
     seen = set()
     for dataset in datasets:
         for pipeline in dataset_pipelines(dataset or {}):

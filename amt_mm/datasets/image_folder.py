@@ -24,6 +24,8 @@ from .loading import LoadImage
 
 _SHOWN_KINDS = 4
 _WARNED: set[str] = set()
+# What is wrong with a file, or None: several data sets of a process read the same files.
+_FAULTS: dict[tuple, str | None] = {}
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
               '.tiff', '.webp', '.gif', '.avif', '.jp2')
 _SPLIT_FOLDERS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
@@ -164,8 +166,8 @@ class ImageFolder(CustomDataset):
         more = f' and {len(kinds) - _SHOWN_KINDS} other kinds' * (len(kinds) > _SHOWN_KINDS)
         how = '; convert HEIC to JPEG or PNG to use them' * bool({'.heic', '.heif'} & set(kinds))
         MMLogger.get_current_instance().warning(
-            f'{self._folder}: {sum(kinds.values())} files are left out, which are not images that '
-            f'can be read here ({shown}{more}){how}')
+            f'{self._folder}: {sum(kinds.values())} file(s) left out, not images that can be read '
+            f'here ({shown}{more}){how}')
 
     def _split_folders(self, paths: list[tuple[str, ...]]) -> dict[str, str]:
         """Map top-level folders to ``'train'``, ``'val'`` or ``'test'``; empty without splits."""
@@ -241,12 +243,15 @@ class ImageFolder(CustomDataset):
         loader = LoadImage()
 
         def fault(sample: str | tuple[str, int]) -> str | None:
-            name = sample[0] if self.with_label else sample
-            try:
-                loader({'img_path': backend.join_path(self.img_prefix, name)})
-            except InputError as error:
-                return str(error)
-            return None
+            path = backend.join_path(self.img_prefix, sample[0] if self.with_label else sample)
+            key = (path, *_version(path))
+            if key not in _FAULTS:
+                try:
+                    loader({'img_path': path})
+                    _FAULTS[key] = None
+                except InputError as error:
+                    _FAULTS[key] = str(error)
+            return _FAULTS[key]
 
         # Decoding releases the GIL, so threads use all cores.
         with ThreadPoolExecutor() as pool:
@@ -262,6 +267,15 @@ class ImageFolder(CustomDataset):
             logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
                         f'{len(samples) - len(readable)} left out.')
         return readable
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """Size and time of a local file; nothing of one at an address."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns
 
 
 def _files_below(folder: str) -> Iterator[tuple[str, ...]]:

@@ -151,7 +151,7 @@ def _keep_usable(table: Table, row: int, findings: Findings) -> bool:
     usable = [part for part in entry['segmentation']
               if len(part) >= _SHORTEST and len(part) % 2 == 0]
     if usable and len(usable) < len(entry['segmentation']):
-        findings.mended(_DROPPED, entry['id'])
+        findings.repaired(_DROPPED, entry['id'])
     table.set(row, 'segmentation', usable)
     return True
 

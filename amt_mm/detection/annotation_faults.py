@@ -1,4 +1,4 @@
-"""What is wrong with an annotation file, and what was mended while reading it."""
+"""What is wrong with an annotation file, and what was repaired while reading it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_IDS = 5
 
 
 class Findings:
-    """Faults that stop a run, and harmless ones that were mended in memory.
+    """Faults that stop a run, and harmless ones that were repaired in memory.
 
     Args:
         path: Annotation file, for the messages.
@@ -23,7 +23,7 @@ class Findings:
         self.path = path
         self._faults: list[str] = []
         self._count = 0
-        self._mended: dict[str, list[object]] = defaultdict(list)
+        self._repaired: dict[str, list[object]] = defaultdict(list)
 
     def fault(self, entry: str, what: str) -> None:
         """Note a fault of an entry, such as ``'object 7 of image 2'``."""
@@ -31,9 +31,9 @@ class Findings:
         if self._count <= MOST_FAULTS:
             self._faults.append(f'{entry}: {what}')
 
-    def mended(self, what: str, entry_id: object) -> None:
+    def repaired(self, what: str, entry_id: object) -> None:
         """Note what was changed in memory."""
-        self._mended[what].append(entry_id)
+        self._repaired[what].append(entry_id)
 
     def stop_at_faults(self) -> None:
         """Name up to ten faults.
@@ -47,11 +47,11 @@ class Findings:
                              + (f'; and {more} more faults' if more else ''))
 
     def note(self) -> str | None:
-        """Return one line on what was mended, None if nothing was."""
-        if not self._mended:
+        """Return one line on what was repaired, None if nothing was."""
+        if not self._repaired:
             return None
-        changes = '; '.join(f'{what}: {format_ids(ids)}' for what, ids in self._mended.items())
-        return f'annotation file {self.path}: mended in memory, not in the file: {changes}'
+        changes = '; '.join(f'{what}: {format_ids(ids)}' for what, ids in self._repaired.items())
+        return f'annotation file {self.path}: repaired in memory, not in the file: {changes}'
 
 
 def format_ids(ids: Sequence[object]) -> str:

@@ -20,7 +20,7 @@ class Table:
     Args:
         section: Name in the file.
         noun: Of an entry, for the messages.
-        entries: The list in the file; whole numbers written in another way are mended in place.
+        entries: The list in the file; whole numbers written in another way are repaired in place.
         findings: Receives faults and changes.
     """
 
@@ -54,7 +54,7 @@ class Table:
         """Require whole numbers in ``low..high``.
 
         A whole number written as text (``"7"``), with a decimal point (``7.0``) or, where 0 and 1
-        are all there is, as true or false, is mended. Optional fields may be missing or null.
+        are all there is, as true or false, is repaired. Optional fields may be missing or null.
         """
         values = self.column(field)
         if set(map(type, values)) <= {int} and (
@@ -69,7 +69,7 @@ class Table:
                                 f'{low} to {high}')
             elif type(value) is not int:
                 self.set(row, field, whole)
-                self._findings.mended(f'`{field}` of {self._noun} not written as a whole number',
+                self._findings.repaired(f'`{field}` of {self._noun} not written as a whole number',
                                       self.column('id')[row])
 
     def text(self, field: str, choices: Collection[str] = ()) -> None:

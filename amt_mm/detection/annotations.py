@@ -33,7 +33,7 @@ class Annotations(NamedTuple):
     """A checked annotation file.
 
     Attributes:
-        content: Of the file, with what was mended.
+        content: Of the file, with what was repaired.
         flaws: Object id -> why it is unusable for training.
     """
 
@@ -55,7 +55,7 @@ def require_annotations(path: str, source: str) -> None:
 def read_annotations(path: str, source: str, lvis: bool = False) -> Annotations:
     """Read an annotation file and check all of it.
 
-    Harmless deviations are mended in memory and logged once, with counts. Object ids, whose value
+    Harmless deviations are repaired in memory and logged once, with counts. Object ids, whose value
     means nothing, are the one case that official tools do not survive: pycocotools and lvis store
     matches as object ids, with 0 for no match, so object 0 gets another id.
 
@@ -164,7 +164,8 @@ def _renumber(objects: Table, findings: Findings) -> None:
         if ids[row] == 0:
             free = 1 + max(objects.ids())
             objects.set(row, 'id', free)
-            findings.mended(f'object 0, which the metrics count as never found, becomes {free}', 0)
+            findings.repaired(
+                f'object 0, which the metrics count as never found, becomes {free}', 0)
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
-from .dataset_features import LabelledFeatures, labelled_features
+from .dataset_features import LabelledFeatures, has_cls, labelled_features
 from .frozen_loop import FrozenTestLoop
 from .linear_probe import fit_linear_probe, select_l2
 from .shared_work import shared_numbers
@@ -55,14 +55,16 @@ class LinearSweepTestLoop(FrozenTestLoop):
         self.l2 = tuple(l2)
 
     def encode(self, loader: DataLoader, progress: str) -> LabelledFeatures:
-        """Return [CLS], mean tokens and labels of all images."""
-        return labelled_features(unwrapped(self.runner), loader, progress=progress)
+        """Return [CLS], if there is one, mean tokens and labels of all images."""
+        model = unwrapped(self.runner)
+        pooling = ('cls', 'mean') if has_cls(model) else ('mean', )
+        return labelled_features(model, loader, pooling, progress)
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Select a penalty for each kind of features, then return its accuracy."""
         # Including a class that only the test images show.
         classes = int(torch.maximum(train.labels.max(), test.labels.max())) + 1
-        names = list(_FEATURES)
+        names = [name for name, parts in _FEATURES.items() if set(parts) <= set(train.features)]
 
         def selected(some: Sequence[str]) -> list[float]:
             return [select_l2(self._joined(train, name), train.labels, self.l2, classes)

@@ -19,7 +19,13 @@ from amt_mm.datasets.train_and_test import class_names
 from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
 
-from .dataset_features import class_label, gather_in_order, whole_image_tokens, whole_order
+from .dataset_features import (
+    class_label,
+    gather_in_order,
+    has_cls,
+    whole_image_tokens,
+    whole_order,
+)
 from .features import check_tokens, evaluating
 
 # Half the size of float32; an error of 2^-11 is far below the spread of a token's values.
@@ -70,9 +76,9 @@ def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
             rows = order[len(labels):len(labels) + len(batch['data_samples'])]
             labels.extend(class_label(sample) for sample in batch['data_samples'])
             images = model.data_preprocessor(batch)['inputs'].to(device)
-            found = whole_image_tokens(model, images)  # (B, 1 + N, D)
+            found = whole_image_tokens(model, images)  # (B, 1 + N, D), or without [CLS]
             check_tokens(found, images)
-            found = found[:, 1:].to('cpu', _TYPE)  # (B, N, D)
+            found = found[:, int(has_cls(model)):].to('cpu', _TYPE)  # (B, N, D)
             if not torch.isfinite(found).all():
                 raise InputError('a patch token is not finite in float16, whose largest number is '
                                  '65504; has the training diverged?')

@@ -1,5 +1,5 @@
-# `amt pretrain FOLDER --size small`: ViT-S/16 at 224 pixels, 26 M parameters with its decoder;
-# takes a GPU.
+# `amt pretrain FOLDER --size small`: ViT-S/16 at 224 pixels, 22 M parameters; takes a
+# GPU.
 _base_ = './mae_vit-base-p16_folder.py'
 
 model = dict(

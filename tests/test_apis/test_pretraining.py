@@ -99,7 +99,18 @@ def test_steps_are_timed_in_turn_and_with_maps(folder, tmp_path, monkeypatch):
     assert step_times(configs, {'amt': writer.commit()}, rounds=2) == {'mae': 1, 'amt': 1}
 
 
-def test_minutes_become_crops(folder, monkeypatch):
+def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     cfg = pretraining.put_recipe(pretraining.base_config(folder), 'mae', 7)
     monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, .5))
-    assert pretraining.crops_in(2, cfg) == 120 / .5 * 16
+    assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / .5 * 16
+    # The same command again, while the machine is busier.
+    monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, 5))
+    assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / .5 * 16
+    assert pretraining.crops_in(3, cfg, tmp_path / 'out') == 180 / 5 * 16
+
+
+def test_a_class_without_training_images_is_refused_at_once(folder):
+    for image in (folder / 'train/dog').iterdir():
+        image.unlink()
+    with pytest.raises(InputError, match='dog'):
+        pretraining.look_at_images(pretraining.base_config(folder))

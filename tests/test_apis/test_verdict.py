@@ -28,11 +28,11 @@ def test_a_sentence_for_each_recipe_the_reference_last():
     # 1.96 sqrt((.6 * .4 + .2 * .8) / 400) = .0620, ... + .4 * .6 -> .0679; for the linear probe
     # .55 * .45 with .3 * .7 -> .0663, and with .52 * .48 -> .0691
     assert lines[0] == (
-        'recommended: k-NN 60.0 %, +40.0 ± 6.2 beside no training and +20.0 ± 6.8 beside MAE; '
-        'linear probe 55.0 %, +25.0 ± 6.6 beside no training and +3.0 ± 6.9 beside MAE (no '
+        'recommended: k-NN 60.0 %, +40.0 ± 6.2 against no training and +20.0 ± 6.8 against MAE; '
+        'linear probe 55.0 %, +25.0 ± 6.6 against no training and +3.0 ± 6.9 against MAE (no '
         'difference that this run can show); 33 % of the attention on the object, which covers '
         '20 % of the image; a step takes 0.75 of the time of one of MAE.')
-    assert lines[1].startswith('MAE: k-NN 40.0 %, +20.0 ± 6.2 beside no training; linear probe')
+    assert lines[1].startswith('MAE: k-NN 40.0 %, +20.0 ± 6.2 against no training; linear probe')
     assert lines[2].startswith('± is the 95 % interval of a difference on 400 test images')
     assert len(lines) == 3
 
@@ -40,7 +40,7 @@ def test_a_sentence_for_each_recipe_the_reference_last():
 def test_one_recipe_is_compared_with_no_training_alone():
     results = {name: RESULTS[name] for name in ('no training', 'recommended')}
     first, _ = verdict(results, 'no training', 'recommended')
-    assert first.count('beside') == 2 and 'a step' not in first
+    assert first.count('against') == 2 and 'a step' not in first
 
 
 def test_without_classes_nothing_is_claimed():

@@ -1,4 +1,4 @@
-"""What is said of a broken annotation file, and what is mended in it."""
+"""What is said of a broken annotation file, and what is repaired in it."""
 
 import math
 
@@ -135,7 +135,7 @@ def test_mends_what_is_harmless_and_says_so_once(tmp_path, notes):
     read_annotations(str(tmp_path / 'annotations.json'), COCO_SOURCE)
     note, = notes
     assert note == (
-        f'annotation file {tmp_path}/annotations.json: mended in memory, not in the file: '
+        f'annotation file {tmp_path}/annotations.json: repaired in memory, not in the file: '
         '`width` of image not written as a whole number: 1 (id 10); '
         '`image_id` of object not written as a whole number: 1 (id 101); '
         '`iscrowd` of object not written as a whole number: 3 (id 0, 101, 102); '

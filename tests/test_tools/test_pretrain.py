@@ -36,7 +36,7 @@ def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
     assert f'images      {folder}: 13 images to train on, 13 held out, 2 classes' in done.stdout
     assert 'recommended, mini: 3 epochs in batches of 16, about' in done.stdout
     assert 'warning: 13 images are few' in done.stderr
-    assert '1 files are left out' in done.stdout + done.stderr and 'HEIC' in (
+    assert '1 file(s) left out' in done.stdout + done.stderr and 'HEIC' in (
         done.stdout + done.stderr)
     found = json.loads((tmp_path / 'out/result.json').read_text())
     assert found['test_images'] == 13

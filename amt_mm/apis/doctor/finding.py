@@ -28,7 +28,7 @@ def ok(text: str) -> Finding:
 
 
 def warning(text: str) -> Finding:
-    """Training runs all the same."""
+    """Training still runs."""
     return Finding('warning', text)
 
 

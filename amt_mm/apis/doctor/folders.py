@@ -47,7 +47,7 @@ def look_at_folder(folder: Path) -> Iterator[Finding]:
             _write(Path(trial))
     except OSError as error:
         yield problem(f'{there}: cannot be written ({error.strerror}): give another --work-dir, or '
-                      'mend its rights')
+                      'fix its permissions')
         return
     except InputError:
         yield problem(f'{there}: its file system does not lock files, by which a second run in the '

@@ -1,7 +1,7 @@
 # Without training on labels: k-means on the training images, whose clusters of the test images are
 # compared with the classes (NMI, ARI, accuracy of the best matching); RankMe, alignment of two
 # crops and uniformity of the test images. Features of the k-NN protocol.
-# Mean of the patch tokens instead: test_cfg.pooling=mean
+# Mean of the patch tokens instead: test_cfg.pooling=mean (the default of encoders without [CLS])
 _base_ = './knn.py'
 protocol = 'unsupervised'
 
@@ -10,5 +10,4 @@ test_cfg = dict(
     type='amt_mm.UnsupervisedTestLoop',
     max_train=25600,
     restarts=10,
-    pooling='cls',
     train_dataloader=_base_.test_cfg.train_dataloader)

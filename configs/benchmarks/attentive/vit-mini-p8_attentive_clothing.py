@@ -1,4 +1,4 @@
-# Attentive probing of the encoders of configs/clothing, docs/results.md.
+# Attentive probing of the encoders of configs/clothing, docs/appendix/results.md.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/attentive.py',

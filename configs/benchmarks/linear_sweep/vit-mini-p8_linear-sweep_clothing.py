@@ -1,4 +1,4 @@
-# Logistic regression on features of the encoders of configs/clothing, docs/results.md.
+# Logistic regression on features of the encoders of configs/clothing, docs/appendix/results.md.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear_sweep.py',

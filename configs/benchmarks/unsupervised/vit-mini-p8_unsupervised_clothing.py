@@ -1,4 +1,4 @@
-# Clustering and label-free measures of the encoders of configs/clothing, docs/results.md.
+# Clustering and label-free measures of the encoders of configs/clothing, docs/appendix/results.md.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/unsupervised.py',
