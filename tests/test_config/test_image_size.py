@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS, MODELS
 
 from amt_mm.config import apply_overlay
-from amt_mm.config.image_size import pipelines
+from amt_mm.config.image_size import pipelines, set_image_size
 from amt_mm.datasets.whole_image import whole_image_view
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import whole_images
@@ -48,6 +48,18 @@ def test_training_images_of_knn_and_children_of_a_concatenation_are_resized():
     sizes = [t.crop_size for pipeline in pipelines(cfg) for t in pipeline
              if t.type == 'CenterCrop']
     assert sizes == [40, 40, 40]  # validation and test folder, and the training images
+
+
+def test_images_of_any_probe_hook_are_resized():
+    def images():
+        return dict(pipeline=[ConfigDict(type='Resize', scale=(64, 64))])
+
+    cfg = read('simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py', 192)
+    cfg.default_hooks.label_free = dict(type='amt_mm.LabelFreeProbeHook', images=images())
+    cfg.custom_hooks = [dict(type='amt_mm.KNNProbeHook', train=images(), test=images())]
+    set_image_size(cfg, 96)
+    hooks = cfg.default_hooks.label_free.images, *map(cfg.custom_hooks[0].get, ('train', 'test'))
+    assert [hook.pipeline[0].scale for hook in hooks] == [(96, 96)] * 3
 
 
 def test_pretraining_configs_are_resized():

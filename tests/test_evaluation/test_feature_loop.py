@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
 from amt_mm.evaluation.knn_loop import KNNTestLoop
+from amt_mm.evaluation.token_cache import labelled_tokens
 
 # 7 classes, 3 to 4 images each; 11 to test, in batches of 4.
 TRAIN = [i * 5 % 7 for i in range(23)]
@@ -194,3 +195,20 @@ def test_a_shuffled_loader_gives_the_order_of_the_data_set(run):
 def test_an_encoder_without_cls_has_no_such_feature(run):
     with pytest.raises(InputError, match='the encoder has no .CLS. token to take as feature: use'):
         run('KNNTestLoop', loop=dict(pooling='cls'), model=NO_CLS).test()
+
+
+def test_a_linear_sweep_of_an_encoder_without_cls_has_the_mean_token_alone(run):
+    found = run('LinearSweepTestLoop', [0, 1] * 6, [0, 1, 1], loop=dict(l2=(1e-3, 1e-1)),
+                model=NO_CLS).test()
+    assert {name for name in found if name.endswith('top1')} == {'linear_sweep/mean_top1'}
+
+
+def test_patch_tokens_of_an_encoder_without_cls_are_all_cached(run, tmp_path):
+    runner = run('KNNTestLoop', model=NO_CLS)
+    found = labelled_tokens(runner.model, runner.test_dataloader, tmp_path / 'x.tokens')
+    image = runner.test_dataloader.dataset[0]['inputs'][None].float()
+    image = (image - runner.model.data_preprocessor.mean) / runner.model.data_preprocessor.std
+    with torch.no_grad():
+        expected = runner.model.eval().backbone(image)[-1][0]
+    assert found.tokens.shape[1:] == expected.shape == (35, 24)
+    torch.testing.assert_close(found.tokens[0].float(), expected, rtol=2**-11, atol=1e-5)

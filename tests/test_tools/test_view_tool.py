@@ -21,12 +21,12 @@ def test_arguments_are_handed_on_and_the_place_is_printed(tool, monkeypatch, cap
     tool.main(['a.pth', 'photos', '--images', '5', '--seed', '2', '--image-size', '96',
                '--encoder', 'student', '--out', 'here'])
     assert calls == [
-        (Path('runs/epoch_3.pth'), Path('photos'), Path('work_dirs/view/epoch_3'), None, 0, None,
-         None),
+        (Path('runs/epoch_3.pth'), Path('photos'), Path('work_dirs/view/runs/epoch_3'), None, 0,
+         None, None),
         (Path('a.pth'), Path('photos'), Path('here'), 5, 2, 96, 'student')]
     assert capsys.readouterr().out.splitlines()[:2] == [
-        'page      work_dirs/view/epoch_3/view.html',
-        'pictures  work_dirs/view/epoch_3/*/*.png']
+        'page      work_dirs/view/runs/epoch_3/view.html',
+        'pictures  work_dirs/view/runs/epoch_3/*/*.png']
 
 
 def test_bad_input_is_one_line_and_status_2(tool, monkeypatch, capsys):
