@@ -29,7 +29,7 @@ HOW = {
 
 def test_all_families_are_here():
     assert {family[0] for family in FAMILIES} >= {
-        'mae', 'simmim', 'maskfeat', 'attmask', 'clothing', 'benchmarks', 'mmdet', 'quickstart'}
+        'mae', 'simmim', 'maskfeat', 'attmask', 'clothing', 'benchmarks', 'mmdet', 'pretrain'}
     assert {family[-1] for family in FAMILIES} == set(HOW)
 
 

@@ -79,6 +79,7 @@ def pretrain(args: argparse.Namespace) -> None:
     for line in images.advice:
         launch.warn(line)
     out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
+    launch.require_writable(out / 'result.json')
     options = {**args.cfg_options, 'randomness.seed': args.seed}
     crops = args.epochs and args.epochs * images.training
     cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)

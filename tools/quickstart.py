@@ -95,6 +95,7 @@ def quickstart(args: argparse.Namespace) -> None:
     folder = args.out / args.data.resolve().name if args.data else args.out
     configs = sized(args, base, images.training, folder)
     work_dir = unused_folder(folder, configs)
+    launch.require_writable(work_dir / 'table.md')
     cfg = configs['recommended']
     steps = {name: cfg.train_cfg.max_epochs * -(-images.training // cfg.train_dataloader.batch_size)
              for name, cfg in configs.items()}

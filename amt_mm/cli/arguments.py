@@ -51,8 +51,8 @@ def add_encoder_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing have in common."""
-    parser.add_argument('--work-dir', '--out', help='folder for logs and checkpoints (default: '
-                        'work_dir of the config, else ./work_dirs/NAME_OF_CONFIG)')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dir of '
+                        'the config, else ./work_dirs/NAME_OF_CONFIG)')
     parser.add_argument('--cfg-options', nargs='+', action=CfgOptions, metavar='KEY=VALUE',
                         help='replace settings of the config: model.backbone.arch=deit-small '
                         'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]" '

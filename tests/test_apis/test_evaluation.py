@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from mmengine.config import Config
 
-from amt_mm.apis import evaluation
+from amt_mm.apis import evaluation, image_identity
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
@@ -98,7 +98,7 @@ def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_p
                                  with_label=True))
 
     def evaluate():
-        monkeypatch.setattr(evaluation, '_FINGERPRINTS', {})  # a new process
+        monkeypatch.setattr(image_identity, '_KNOWN', {})  # a new process
         return evaluation.evaluate(config(train_dataloader=folder('train'),
                                          test_dataloader=folder('test'),
                                          test_cfg=dict(train_dataloader=folder('bank'))),

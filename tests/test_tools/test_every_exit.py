@@ -30,6 +30,7 @@ CALLS = {
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
     'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
+    'tools/pretrain.py': [FOLDER, '--out', OUT],
     'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
     'tools/dataset_tools/pack_dataset.py': [FOLDER, OUT],
     'tools/model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],

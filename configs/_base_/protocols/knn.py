@@ -10,6 +10,7 @@ test_cfg = dict(
     type='amt_mm.KNNTestLoop',
     ks=(10, 20, 100, 200),
     temperature=0.07,
+    pooling=None,
     train_dataloader=dict(dataset=dict(pipeline=_base_.test_pipeline)))
 # The loop measures by itself, without metrics.
 test_evaluator = []

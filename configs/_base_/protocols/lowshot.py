@@ -9,4 +9,5 @@ test_cfg = dict(
     type='amt_mm.LowShotTestLoop',
     shots=(1, 5, 10, 20),
     draws=5,
+    pooling=None,
     train_dataloader=_base_.test_cfg.train_dataloader)

@@ -10,4 +10,5 @@ test_cfg = dict(
     type='amt_mm.UnsupervisedTestLoop',
     max_train=25600,
     restarts=10,
+    pooling=None,
     train_dataloader=_base_.test_cfg.train_dataloader)
