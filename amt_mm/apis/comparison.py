@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -127,6 +128,7 @@ def check_claim_with_images(cfg: Config, work_dir: Path) -> bool:
 
 
 def _with_images(cfg: Config) -> Config:
+    cfg = deepcopy(cfg)
     cfg.images = {'pre-training': image_identity(cfg.train_dataloader.dataset),
                   **{part: image_identity(cfg.probe[part]) for part in ('train', 'test')}}
     return cfg

@@ -5,5 +5,6 @@ _base_ = [
     '../_base_/schedules/mini_adamw-coslr-60e.py'
 ]
 
-train_dataloader = dict(dataset=dict(style='plain'))
-probe = dict(train=dict(style='plain'), test=dict(style='plain'))
+train_dataloader = dict(dataset=dict(style='plain', num_samples=1600))
+probe = dict(
+    train=dict(style='plain', num_samples=1600), test=dict(style='plain', num_samples=800))
