@@ -106,14 +106,15 @@ def quickstart(args: argparse.Namespace) -> None:
     threads = 1 if count > 1 else None
     with (ThreadPoolExecutor(count) as pool,
           following([work_dir / folder for folder in NAMES.values()], sum(steps.values()))):
-        untrained = pool.submit(comparison.untrained, cfg, work_dir / 'random_init', threads)
-        found = dict(zip(configs, pool.map(
-            lambda name: comparison.run_resolved(configs[name], work_dir / NAMES[name], threads,
-                                                 show=('Saliency refreshed', 'ERROR')), configs),
-            strict=True))
+        # AMT, which takes longest, first: so that no core waits for it at the end.
+        running = {name: pool.submit(
+            comparison.run_resolved, configs[name], work_dir / NAMES[name], threads,
+            show=('Saliency refreshed', 'ERROR')) for name in reversed(configs)}
+        running[UNTRAINED] = pool.submit(comparison.untrained, cfg, work_dir / 'random_init',
+                                         threads)
+        results = {name: running[name].result() for name in (UNTRAINED, *configs)}
 
     say('3/4  timing the recipes side by side')
-    results = {UNTRAINED: untrained.result(), **found}
     maps = saliency_maps(work_dir / NAMES['MAE + AMT'])
     times = step_times(configs, {'MAE + AMT': maps[-1]} if maps else None)
     for name, seconds in times.items():
