@@ -47,7 +47,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         '(default: by their number)')
     length.add_argument('--minutes', type=float, help='train for about so long in all')
     parser.add_argument('--jobs', type=int, help='recipes that train at a time, on one CPU thread '
-                        'each (default: 1 on a GPU, else one for each CPU core)')
+                        'each (default: 1 on a GPU or a single core, else all)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for the recipes that have them')
@@ -99,17 +99,17 @@ def quickstart(args: argparse.Namespace) -> None:
     cfg = configs['recommended']
     steps = {name: cfg.train_cfg.max_epochs * -(-images.training // cfg.train_dataloader.batch_size)
              for name, cfg in configs.items()}
-    cores = 1 if torch.cuda.is_available() else os.cpu_count() or 1
-    count = min(args.jobs or cores, len(configs))
+    # Three on two cores share them evenly; two and then one leave a core idle.
+    alone = torch.cuda.is_available() or (os.cpu_count() or 1) == 1
+    count = args.jobs or (1 if alone else len(configs))
     say(f'2/4  training {", ".join(configs)}, {count} at a time: {cfg.train_cfg.max_epochs} epochs '
         f'in batches of {cfg.train_dataloader.batch_size}; logs and results in {work_dir}')
     threads = 1 if count > 1 else None
     with (ThreadPoolExecutor(count) as pool,
           following([work_dir / folder for folder in NAMES.values()], sum(steps.values()))):
-        # AMT, which takes longest, first: so that no core waits for it at the end.
         running = {name: pool.submit(
             comparison.run_resolved, configs[name], work_dir / NAMES[name], threads,
-            show=('Saliency refreshed', 'ERROR')) for name in reversed(configs)}
+            show=('Saliency refreshed', 'ERROR')) for name in configs}
         running[UNTRAINED] = pool.submit(comparison.untrained, cfg, work_dir / 'random_init',
                                          threads)
         results = {name: running[name].result() for name in (UNTRAINED, *configs)}
