@@ -107,7 +107,9 @@ def test_tensorboard_has_each_loss_once_over_a_resumed_run(task, in_folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train, every = load_tool('train'), ['--cfg-options', 'default_hooks.logger.interval=1']
-    train([str(task / 'line.py'), '--tensorboard', *every, 'train_cfg.max_epochs=1'])
+    # MMEngine keeps visualizers by name and second: another test's run may be of the same second.
+    train([str(task / 'line.py'), '--tensorboard', *every, 'train_cfg.max_epochs=1',
+           'experiment_name=first'])
     first = len(list(in_folder.glob('work_dirs/line/*/vis_data/scalars.json')))
     train([str(task / 'line.py'), '--tensorboard', '--resume', *every, 'experiment_name=again'])
     files = sorted(in_folder.glob('work_dirs/line/*/vis_data/events.out.tfevents.*'))
