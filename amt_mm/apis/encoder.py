@@ -8,9 +8,10 @@ from pathlib import Path
 from mmengine.config import Config
 from torch import nn
 
-from amt_mm.checkpoints import Checkpoint, convert, read_checkpoint
+from amt_mm.checkpoints import Checkpoint, read_checkpoint
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.checkpoints.load_backbone import LoadReport, load_backbone
+from amt_mm.evaluation.dataset_features import has_cls
 
 from .comparison import build_model
 from .evaluation import adapt_config, find_config
@@ -46,7 +47,7 @@ class LoadedEncoder:
     @property
     def has_cls(self) -> bool:
         """Whether the encoder has a [CLS] token."""
-        return self.model.backbone.cls_token is not None
+        return has_cls(self.model)
 
     @property
     def pooling(self) -> str:
@@ -72,9 +73,6 @@ def load_encoder(checkpoint: Path, image_size: int | None = None, encoder: str |
     config, _ = find_config('knn', 'folder', pretraining)
     cfg = adapt_config(config, pretraining,
                        {} if image_size is None else {'overlay.image_size': image_size})
-    state = convert(content.state, 'mmpretrain').state
-    if not any(key.endswith('backbone.cls_token') for key in state):
-        cfg.model.backbone.with_cls_token = False
     model = build_model(cfg)
     return LoadedEncoder(model, cfg, content, pretraining,
                          load_backbone(model, checkpoint, encoder))

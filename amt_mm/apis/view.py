@@ -24,7 +24,12 @@ from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.train_and_test import class_names
 from amt_mm.errors import InputError
 from amt_mm.evaluation import extract_features
-from amt_mm.evaluation.dataset_features import dataset_labels, whole_image_tokens, whole_images
+from amt_mm.evaluation.dataset_features import (
+    dataset_labels,
+    has_cls,
+    whole_image_tokens,
+    whole_images,
+)
 from amt_mm.evaluation.drawing import draw_evenly
 from amt_mm.evaluation.features import evaluating
 from amt_mm.models.recorded_mae import build_mae
@@ -117,7 +122,7 @@ class _Images:
 
     def __init__(self, model: nn.Module, dataset: Subset, folder: Path) -> None:
         self.model, self.dataset, self.folder = model, dataset, folder
-        self.has_cls = model.backbone.cls_token is not None
+        self.has_cls = has_cls(model)
 
     def name(self, row: int) -> str:
         """Return the path of an image in the folder."""
@@ -139,17 +144,15 @@ class _Images:
         yield from tqdm(whole_images(self.model, self.dataset, _BATCH), desc=title, unit='batch',
                         total=math.ceil(len(self.dataset) / _BATCH), delay=2, disable=None)
 
-    def tokens(self, inputs: Tensor) -> Tensor:
-        """Encode images; without [CLS], the mean stands in its place, ``(B, 1 + N, D)``."""
-        tokens = whole_image_tokens(self.model, inputs)
-        if self.has_cls:
-            return tokens
-        return torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1)
+    def patch_tokens(self, inputs: Tensor) -> Tensor:
+        """Encode images, ``(B, N, D)`` fp32."""
+        return whole_image_tokens(self.model, inputs)[:, int(self.has_cls):].float()
 
     def features(self, pooling: str) -> Tensor:
         """Encode all images, ``(n, D)``."""
-        return extract_features(self.model, self.batches('features'), self.tokens,
-                                pooling=[pooling])[pooling]
+        return extract_features(
+            self.model, self.batches('features'), partial(whole_image_tokens, self.model),
+            pooling=[pooling], has_cls=self.has_cls)[pooling]
 
 
 def _sections(images: _Images, rows: Sequence[int], content: Checkpoint, pretraining: Pretraining,
@@ -172,7 +175,7 @@ def _sections(images: _Images, rows: Sequence[int], content: Checkpoint, pretrai
     what = 'the mean of the patch tokens' if pooling == 'mean' else '[CLS]'
     return [
         attention_section(shown), plan_section(shown, recipe, maps, seed=seed), reconstruction,
-        components_section(shown, images.tokens(shown.inputs)[:, 1:].float()),
+        components_section(shown, images.patch_tokens(shown.inputs)),
         neighbours_section(
             images.features(pooling), rows, shown.names,
             lambda row: shown.picture(images.inputs([row])[0]), what, labels,

@@ -156,7 +156,7 @@ def test_features_that_are_not_finite_are_refused_by_name(checkpoint, folder, tm
     content = torch.load(checkpoint)
     content['state_dict']['backbone.ln1.weight'][3] = torch.inf
     torch.save(content, tmp_path / 'b.pth')
-    with pytest.raises(InputError, match='0.png: its features are not finite: are the weights'):
+    with pytest.raises(InputError, match='0.png: its features are not finite; check the weights'):
         embed(tmp_path / 'b.pth', folder, tmp_path / 'a.npz', workers=0)
 
 
