@@ -191,9 +191,16 @@ def test_model_index_lists_metafiles_that_exist():
             assert (REPOSITORY / model['Config']).is_file(), model
 
 
+def make(arguments, cwd, check=False, **variables):
+    """Run make as from a shell: what `make test` hands down is not for this one."""
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ('MAKEFLAGS', 'MFLAGS', 'MAKEOVERRIDES', 'MAKELEVEL')}
+    return subprocess.run(['make', *arguments], cwd=cwd, env={**environment, **variables},
+                          check=check, capture_output=True, text=True)
+
+
 def test_make_alone_lists_its_targets():
-    output = subprocess.run(['make', '--no-print-directory'], cwd=REPOSITORY, check=True,
-                            capture_output=True, text=True).stdout
+    output = make([], cwd=REPOSITORY, check=True).stdout
     for target in ('install', 'install-detection', 'quickstart', 'test', 'test-all', 'lint',
                    'wheel', 'clean'):
         assert f'make {target} ' in output
@@ -210,8 +217,7 @@ def test_make_refuses_another_python(tmp_path):
     old.write_text(f'#!/bin/sh\nexec {sys.executable} -c '
                    '"import sys; sys.version_info = (3, 9, 1); exec(sys.argv[1])" "$2"\n')
     old.chmod(0o755)
-    result = subprocess.run(['make', 'install', f'PYTHON={old}'], cwd=tmp_path,
-                            capture_output=True, text=True)
+    result = make(['install', f'PYTHON={old}'], cwd=tmp_path)
     assert result.returncode != 0
     assert result.stderr.startswith(f'error: {old} is Python 3.9, but amt_mm needs one of 3.10')
     assert not (tmp_path / '.venv').exists()
@@ -220,10 +226,8 @@ def test_make_refuses_another_python(tmp_path):
 @pytest.mark.parametrize('folder', ["it's mine", 'a "b" $HOME `x`', ''])
 def test_make_quickstart_passes_the_folder_as_it_is(folder):
     # Nothing is installed, and the tool is only printed, an argument a line.
-    done = subprocess.run(
-        ['make', 'quickstart', 'INSTALLED=', r"PY=printf '%s\n'", 'ARGS=--minutes 3'],
-        cwd=REPOSITORY, env={**os.environ, 'DATA': folder}, capture_output=True, text=True,
-        check=True)
+    done = make(['quickstart', 'INSTALLED=', r"PY=printf '%s\n'", 'ARGS=--minutes 3'],
+                cwd=REPOSITORY, DATA=folder, check=True)
     assert done.stdout.splitlines() == [
         'tools/quickstart.py', *(['--data', folder] if folder else []),
         '--out', 'work_dirs/quickstart', '--minutes', '3']
