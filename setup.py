@@ -73,7 +73,7 @@ setup(
     python_requires='>=3.10,<3.14',
     install_requires=read_requirements('runtime') + read_requirements('mminstall'),
     entry_points={'console_scripts': ['amt = amt_mm.cli.main:main']},
-    extras_require={'tests': read_requirements('tests')},
+    extras_require={name: read_requirements(name) for name in ('images', 'tests')},
     cmdclass={'build_py': BuildWithMim},
     zip_safe=False,
 )

@@ -59,6 +59,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='random seeds of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
                         help='image size in pixels (default: that of the pre-training)')
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
+                        'images are read, by `amt statistics FOLDER --out FILE` (default: as for '
+                        'the pre-training)')
     parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
                         default=Path('work_dirs/evaluate'), help='default: %(default)s')
     parser.add_argument('--processes', type=int, default=1,
@@ -88,6 +91,7 @@ from tqdm import tqdm
 from amt_mm.apis import evaluation, launch
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
+from amt_mm.config.pixels import read_pixels_config
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.visualization import write_table
@@ -112,6 +116,8 @@ def plan(args: argparse.Namespace) -> list[dict]:
         numbers[label] = numbers.get(label, -1) + 1
         for data, protocol, config, options in choose_configs(args, pretraining):
             configs.add(config)
+            if args.pixels:
+                options = {**options, 'overlay.pixels': read_pixels_config(args.pixels)}
             if args.image_size:
                 options = {**options, 'overlay.image_size': args.image_size}
             # Protocols that do not train give the same result with every seed.

@@ -39,6 +39,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--recipe', choices=RECIPES, default='recommended',
                         help='recommended (default; docs/recipes.md), plain MAE, or MAE + AMT as '
                         'the paper has it')
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
+                        'images are read, by `amt statistics FOLDER --out FILE` (default: as '
+                        'photographs)')
     parser.add_argument('--size', choices=SIZES, help='mini: 2.7 M parameters, 64 pixels; small '
                         '(ViT-S/16) and base (ViT-B/16): 224 pixels (default: small on a GPU, mini '
                         'without)')
@@ -73,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
 def pretrain(args: argparse.Namespace) -> None:
     """Run the whole of it; see the module."""
     size = args.size or pretraining.default_size()
-    base = pretraining.base_config(args.folder, size)
+    base = pretraining.base_config(args.folder, size, args.pixels)
     images = pretraining.look_at_images(base)
     print(f'images      {images}')
     for line in images.advice:

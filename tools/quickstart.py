@@ -40,6 +40,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, help='folder of images (default: generated scenes)')
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
+                        'images are read, by `amt statistics FOLDER --out FILE` (default: as '
+                        'photographs)')
     parser.add_argument('--out', '--work-dir', type=Path, default=Path('work_dirs/quickstart'),
                         help='where everything goes (default: %(default)s)')
     length = parser.add_mutually_exclusive_group()
@@ -87,7 +90,7 @@ def main() -> None:
 def quickstart(args: argparse.Namespace) -> None:
     """Run the whole of it; see the module."""
     start = time.perf_counter()
-    base = pretraining.base_config(args.data)
+    base = pretraining.base_config(args.data, pixels=args.pixels)
     images = pretraining.look_at_images(base)
     say(f'1/4  {images}')
     for line in images.advice:

@@ -117,6 +117,8 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             entries['model.backbone.out_type'] = 'avg_featmap'
         if pretraining.image_size is not None and not own.get('overlay', {}).get('image_size'):
             entries['overlay.image_size'] = pretraining.image_size
+    if pretraining.pixels is not None and not own.get('overlay', {}).get('pixels'):
+        entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items() if knows(own, key)})
     cfg = resolved(str(config), entries)
     cfg.pop('protocol', None)  # the tools that run it do not need the name

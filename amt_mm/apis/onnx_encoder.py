@@ -25,8 +25,8 @@ class PixelEncoder(nn.Module):
 
     Args:
         vit: Returns all tokens of normalised images.
-        mean: Of the pixels, ``(3, 1, 1)``, RGB.
-        std: Of the pixels, ``(3, 1, 1)``, RGB.
+        mean: Of the pixels, ``(C, 1, 1)``; RGB where they are colours.
+        std: Likewise.
         has_cls: Whether the first token is [CLS].
         pooling: ``'cls'`` or ``'mean'``.
     """
@@ -39,7 +39,7 @@ class PixelEncoder(nn.Module):
         self.register_buffer('std', std)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode RGB images in 0..255, ``(B, 3, H, W)`` fp32; tokens and features ``(B, D)``."""
+        """Encode images in 0..255, ``(B, C, H, W)`` fp32; tokens and features ``(B, D)``."""
         tokens = self.vit((pixels - self.mean) / self.std)[-1]  # (B, 1 + N, D), or without [CLS]
         return tokens, POOLINGS[self.pooling](tokens, int(self.has_cls))
 
@@ -64,7 +64,9 @@ def write_onnx(loaded: LoadedEncoder, path: Path) -> list[str]:
     network = PixelEncoder(loaded.model.backbone, preprocessor.mean, preprocessor.std,
                            loaded.has_cls, loaded.pooling).cpu()
     side = loaded.model.backbone.img_size[0]
-    pixels = torch.randint(0, 256, (3, 3, side, side), generator=torch.Generator().manual_seed(0))
+    channels = loaded.model.backbone.patch_embed.projection.in_channels
+    pixels = torch.randint(0, 256, (3, channels, side, side),
+                           generator=torch.Generator().manual_seed(0))
     with evaluating(network), atomic_file(path) as temporary:
         program = torch.onnx.export(
             network, (pixels[:2].float(), ), dynamo=True, opset_version=OPSET, verbose=False,
@@ -73,7 +75,8 @@ def write_onnx(loaded: LoadedEncoder, path: Path) -> list[str]:
         program.save(temporary, external_data=False)
         checked = _compare(network, temporary, pixels.float())
     return [f"load: onnxruntime.InferenceSession('{path}')",
-            f'input: pixels (batch, 3, {side}, {side}), fp32 in 0..255, RGB; opset {OPSET}',
+            f'input: pixels (batch, {channels}, {side}, {side}), fp32 in 0..255'
+            f'{", RGB" * (channels == 3)}; opset {OPSET}',
             f'output: tokens, features ({loaded.pooling})', checked]
 
 

@@ -57,16 +57,19 @@ class Images:
                 f'{classes}')
 
 
-def base_config(folder: str | Path | None = None, size: str = 'mini') -> Config:
+def base_config(folder: str | Path | None = None, size: str = 'mini',
+                pixels: Path | None = None) -> Config:
     """Read the config that recipes are put on.
 
     Args:
         folder: Folder of images, as :class:`amt_mm.datasets.ImageFolder` reads it. Defaults to
             None: generated scenes.
         size: One of :data:`amt_mm.names.SIZES`; scenes have ``'mini'`` alone.
+        pixels: A config that says how the images are read, such as ``amt statistics`` writes.
+            Defaults to None: as photographs.
 
     Raises:
-        InputError: No such folder.
+        InputError: No such folder or config.
     """
     kind = 'scenes' if folder is None else 'folder'
     cfg = read_config(configs_folder() / 'pretrain' / f'mae_{SIZES[size]}_{kind}.py')
@@ -75,6 +78,8 @@ def base_config(folder: str | Path | None = None, size: str = 'mini') -> Config:
             raise InputError(f'{folder}: no such folder')
         merge_options(cfg, {f'{name}.data_root': str(Path(folder).resolve())
                             for name in _DATA_SETS})
+    if pixels is not None:
+        cfg.merge_from_dict(read_config(pixels).to_dict())
     return cfg
 
 

@@ -51,10 +51,12 @@ class Pretraining:
             masks, such as ``'iBOT + AttMask-High'``; None for other recipes and if the file does
             not tell.
         backbone: ``arch``, ``patch_size`` and, with LayerScale, ``layer_scale_init_value``,
-            without [CLS], ``with_cls_token``, for ``model.backbone``; empty if the config decides.
+            without [CLS], ``with_cls_token``, with other than 3 channels, ``patch_cfg``, for
+            ``model.backbone``; empty if the config decides.
         image_size: Side of the square training images; None if the file does not tell.
         settings: Identical for runs of one recipe that differ in their seed; None if the file
             does not tell.
+        pixels: How image files were read, for ``overlay.pixels``; None for photographs.
     """
 
     host: str | None
@@ -62,6 +64,7 @@ class Pretraining:
     backbone: dict
     image_size: int | None
     settings: str | None = None
+    pixels: dict | None = None
 
     @property
     def row(self) -> str | None:
@@ -100,13 +103,19 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         raise InputError(f'{path}: {error}') from error
     if 'backbone.patch_embed.projection.weight' not in state:
         raise InputError(f'{path}: not a vision transformer (no patch embedding)')
-    patch_size = state['backbone.patch_embed.projection.weight'].shape[-1]
+    _, channels, _, patch_size = state['backbone.patch_embed.projection.weight'].shape
     arch = backbone.get('arch') or _standard_arch(path, state)
     size = backbone.get('img_size', 224) if backbone else None
     own = {'arch': arch, 'patch_size': patch_size}
+    pixels = checkpoint.config.get('pixels')
+    if channels != 3 and not isinstance(pixels, Mapping):
+        raise InputError(f'{path}: its encoder takes {channels} channels, but the file does not '
+                         'tell how images are read: set overlay.pixels in a config of your own')
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
         own['layer_scale_init_value'] = 0.1
+    if channels != 3:
+        own['patch_cfg'] = {'in_channels': channels}
     if 'backbone.cls_token' not in state:
         own['with_cls_token'] = False
     return Pretraining(
@@ -114,7 +123,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         recipe=_recipe(checkpoint.config),
         backbone=own,
         image_size=size if isinstance(size, int) else None,
-        settings=_settings(checkpoint.config, path))
+        settings=_settings(checkpoint.config, path),
+        pixels=pixels)
 
 
 def _name(part: Mapping) -> str:

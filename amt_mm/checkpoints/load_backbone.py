@@ -83,7 +83,9 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
     """Load the encoder of a checkpoint and log a report.
 
     Names of MAE, timm, SimMIM, iBOT, DINO and transformers are converted; position embeddings are
-    resized to the model's grid.
+    resized to the model's grid. Where the number of channels differs, each channel gets the same
+    weights, the sum of the checkpoint's over the number: images with equal channels are embedded
+    as before.
 
     Args:
         model: A model with the encoder in ``backbone``. Entries whose names end in one of the
@@ -119,7 +121,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
         others += [f'student.{key}' if key.startswith(('backbone.', 'head.')) else key
                    for key in state if key not in kept]
         state = {new: state[old] for new, old in names.items()}
-    state = _with_biases(own, state, notes)
+    state = _with_channels(own, _with_biases(own, state, notes), notes)
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
     _refuse_untrained_cls(path, own, state)
@@ -237,6 +239,20 @@ def _with_biases(own: Mapping[str, Tensor], state: Mapping[str, Tensor], notes: 
         notes.append(f'its blocks have no {", ".join(absent)}: zeros, which compute the same')
     return {**state, **{key: value.new_zeros(value.shape).cpu() for entries in absent.values()
                         for key, value in entries}}
+
+
+def _with_channels(own: Mapping[str, Tensor], state: Mapping[str, Tensor], notes: list[str]
+                   ) -> dict[str, Tensor]:
+    """Fit the patch embedding to another number of channels."""
+    name = 'backbone.patch_embed.projection.weight'
+    if name not in own or name not in state or state[name].ndim != 4:
+        return dict(state)
+    weight, count = state[name], own[name].shape[1]
+    if weight.shape[1] == count:
+        return dict(state)
+    notes.append(f'patch embedding of {weight.shape[1]} channels fitted to {count}: each has the '
+                 'same weights')
+    return {**state, name: (weight.sum(dim=1, keepdim=True) / count).repeat(1, count, 1, 1)}
 
 
 def _reason(part: str, prefix: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor],

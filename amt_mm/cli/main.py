@@ -18,6 +18,8 @@ COMMANDS = {
     'view': ('view.py', 'show what an encoder does with images, on one page'),
     'embed': ('embed.py', 'write the features of a folder of images into a file'),
     'export': ('export.py', 'write an encoder for timm, transformers or ONNX'),
+    'statistics': ('dataset_tools/image_statistics.py',
+                   'look at all images of a folder, and how they are to be read'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),
     'doctor': ('doctor.py', 'check whether training can run here'),
     'download': ('dataset_tools/download_dataset.py', 'get a public data set'),

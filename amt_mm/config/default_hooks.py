@@ -16,6 +16,7 @@ DEFAULT_HOOKS = {
     'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
     'summary': dict(type='amt_mm.RunSummaryHook'),
+    'pixel_range': dict(type='amt_mm.PixelRangeHook'),
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),

@@ -83,7 +83,7 @@ def knows(cfg: Config, key: str) -> bool:
     although they are merged later.
     """
     wish = key.removeprefix('overlay.')
-    if wish != key and (wish in SPECIAL or wish.startswith('image_size.')):
+    if wish != key and (wish in SPECIAL or wish.startswith(('image_size.', 'pixels.'))):
         return 'overlay' in cfg
     parts = key.split('.')
     return any(depth == len(parts) for depth, _ in _walks(cfg, parts))

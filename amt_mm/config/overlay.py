@@ -14,7 +14,8 @@ built:
 - ``hooks`` are named, like ``default_hooks``, so that a derived overlay can change one field; they
   join ``custom_hooks``, where the user's own hook of the same type wins;
 - ``labelled`` is a data set for a protocol: see :mod:`amt_mm.config.labelled`;
-- ``image_size`` is for the whole config: see :mod:`amt_mm.config.image_size`.
+- ``image_size`` is for the whole config: see :mod:`amt_mm.config.image_size`;
+- so is ``pixels``, how image files are read: see :mod:`amt_mm.config.pixels`.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from amt_mm.errors import InputError
 
 from .image_size import dataset_pipelines, set_image_size
 from .labelled import apply_labelled
+from .pixels import set_pixels
 
 # Fields of an overlay that are not sections of a config.
-SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'transforms')
+SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'pixels', 'transforms')
 # Types of the entries of a section, with their name in messages.
 _ENTRIES = {'drop': (str, 'name'), 'hooks': (Mapping, 'dict'),
             'transforms': ((str, Mapping), 'name or a dict')}
@@ -79,6 +81,8 @@ def apply_overlay(cfg: Config) -> Config:
         _replace_transforms(cfg, dict(special['transforms']))
     if special['image_size'] is not None:
         set_image_size(cfg, special['image_size'])
+    if special['pixels'] is not None:
+        set_pixels(cfg, special['pixels'])
     for name, hook in (special['hooks'] or {}).items():
         _add_hook(cfg, name, hook)
     _mend_collate(cfg)

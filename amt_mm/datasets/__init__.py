@@ -7,6 +7,7 @@ from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
+from .load_pixels import LoadPixels
 from .loading import LoadImage
 from .pack_writer import pack
 from .packed import PackedImages
@@ -23,7 +24,7 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
-    'ImageFolder', 'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages',
+    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadPixels', 'PackInputsWithBox', 'PackedImages',
     'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
     'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet', 'base_dataset',
     'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view', 'with_stand_ins'

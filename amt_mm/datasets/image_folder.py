@@ -7,8 +7,9 @@ import os
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
@@ -16,18 +17,24 @@ from mmpretrain.datasets import CustomDataset
 from rich.console import Console
 from rich.progress import track
 
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import DATASETS
 
 from .download import clone_command
+from .load_pixels import LoadPixels
 from .loading import LoadImage
+from .pixel_arrays import DICOM, NUMPY
 
 _SHOWN_KINDS = 4
 _WARNED: set[str] = set()
 # What is wrong with a file, or None: several data sets of a process read the same files.
 _FAULTS: dict[tuple, str | None] = {}
+_HEIC = ('.heic', '.heif')
 EXTENSIONS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pnm', '.tif',
-              '.tiff', '.webp', '.gif', '.avif', '.jp2')
+              '.tiff', '.webp', '.gif', '.avif', '.jp2',
+              *(_HEIC if find_spec('pillow_heif') else ()))
+# With LoadPixels.
+ALL_EXTENSIONS = (*EXTENSIONS, *NUMPY, *DICOM)
 _SPLIT_FOLDERS = {'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
                   'test': ('test', 'testing')}
 
@@ -58,8 +65,8 @@ class ImageFolder(CustomDataset):
         val_fraction: Expected fraction of ``'val'`` under the hash, in (0, 1). Defaults to 0.2.
         with_label: False uses all images below the folder without labels, True requires class
             subfolders. Defaults to None: as the layout says.
-        extensions: Of the files to use. Defaults to what :class:`amt_mm.datasets.LoadImage`
-            reads.
+        extensions: Of the files to use. Defaults to None: what the pipeline's first transform
+            reads, :class:`amt_mm.datasets.LoadImage` or :class:`amt_mm.datasets.LoadPixels`.
         first_of_class: Use only this many first files of each class of the split. Defaults to
             None: all.
         skip_unreadable: Decode all files at start and leave unreadable ones out, with a warning
@@ -80,7 +87,7 @@ class ImageFolder(CustomDataset):
                  split: str | None = 'all',
                  val_fraction: float = 0.2,
                  with_label: bool | None = None,
-                 extensions: Sequence[str] = EXTENSIONS,
+                 extensions: Sequence[str] | None = None,
                  first_of_class: int | None = None,
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
@@ -92,6 +99,8 @@ class ImageFolder(CustomDataset):
             raise InputError('data_root is empty: set it to the folder of the images.')
         if first_of_class is not None and first_of_class < 1:
             raise InputError(f'first_of_class={first_of_class} must be at least 1')
+        if extensions is None:
+            extensions = ALL_EXTENSIONS if _loads_pixels(kwargs.get('pipeline')) else EXTENSIONS
         self.split = split
         self.val_fraction = val_fraction
         self.first_of_class = first_of_class
@@ -164,7 +173,9 @@ class ImageFolder(CustomDataset):
         _WARNED.add(self._folder)
         shown = ', '.join(f'{count} {kind}' for kind, count in kinds.most_common(_SHOWN_KINDS))
         more = f' and {len(kinds) - _SHOWN_KINDS} other kinds' * (len(kinds) > _SHOWN_KINDS)
-        how = '; convert HEIC to JPEG or PNG to use them' * bool({'.heic', '.heif'} & set(kinds))
+        how = '; to use HEIC: pip install pillow-heif' * bool(set(_HEIC) & set(kinds))
+        how += ('; to use arrays and DICOM: set pixels (docs/own_images.md)'
+                * bool({*NUMPY, *DICOM} & set(kinds)))
         MMLogger.get_current_instance().warning(
             f'{self._folder}: {sum(kinds.values())} file(s) left out, not images that can be read '
             f'here ({shown}{more}){how}')
@@ -240,16 +251,18 @@ class ImageFolder(CustomDataset):
         """Leave out undecodable samples, with a warning each."""
         logger = MMLogger.get_current_instance()
         backend = get_file_backend(self.img_prefix, enable_singleton=True)
-        loader = LoadImage()
+        loader = next((transform for transform in self.pipeline.transforms
+                       if isinstance(transform, LoadImage)), LoadImage())
+        settings = str(vars(loader))
 
         def fault(sample: str | tuple[str, int]) -> str | None:
             path = backend.join_path(self.img_prefix, sample[0] if self.with_label else sample)
-            key = (path, *_version(path))
+            key = (path, *_version(path), settings)
             if key not in _FAULTS:
                 try:
                     loader({'img_path': path})
                     _FAULTS[key] = None
-                except InputError as error:
+                except UnreadableImage as error:
                     _FAULTS[key] = str(error)
             return _FAULTS[key]
 
@@ -267,6 +280,13 @@ class ImageFolder(CustomDataset):
             logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
                         f'{len(samples) - len(readable)} left out.')
         return readable
+
+
+def _loads_pixels(pipeline: Sequence | None) -> bool:
+    """Whether a pipeline, of transforms or their configs, begins with ``LoadPixels``."""
+    first = pipeline[0] if pipeline else None
+    return isinstance(first, LoadPixels) or (
+        isinstance(first, Mapping) and str(first.get('type')).endswith('LoadPixels'))
 
 
 def _version(path: str) -> tuple[int, ...]:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
+from .optional_packages import optional
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _TIFF = (b'II*\x00', b'MM\x00*')
@@ -22,6 +24,17 @@ _TIFF = (b'II*\x00', b'MM\x00*')
 _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
+# Brands of HEIF with HEVC, at byte 8; AVIF has others.
+_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
+# TIFF: tags, the first bit of a page's kind, samples that a photometric kind has, and alpha.
+_SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 254, 258, 262, 277, 338
+_REDUCED = 1
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
+_ALPHA = (1, 2)
+# Deep images whose high bytes stay below use 14 bits at most.
+_DARK = 64
+# What reads such files.
+_HOW = '`amt statistics FOLDER` finds out how to read it (docs/own_images.md)'
 
 
 @TRANSFORMS.register_module()
@@ -35,9 +48,14 @@ class LoadImage(LoadImageFromFile):
     - The EXIF orientation is applied.
     - Alpha, also of a palette or a transparent colour, is composited on white.
     - 16-bit channels are reduced to their high byte (as Pillow does for RGB).
-    - Floating point values are read as 0..1 or, if one exceeds 1, as 0..255.
     - CMYK is converted to RGB by Pillow, without a colour profile.
     - The first frame of an animation is used.
+    - HEIC is read where pillow-heif is installed.
+
+    What would have to be guessed is refused, see :class:`~amt_mm.datasets.LoadPixels`: pages and
+    samples of a TIFF that are neither colours nor alpha, floating point values and signed or 32-bit
+    integers, whose range is unknown, and 16-bit images that use 14 bits or fewer, whose high bytes
+    would be nearly black.
 
     A JPEG with a gap in its data but a proper end looks valid to both decoders, and is read.
 
@@ -62,9 +80,10 @@ class LoadImage(LoadImageFromFile):
 
     Raises:
         UnreadableImage: Names the file and why it cannot be read: missing, empty, truncated, not
-            an image, without a fixed range of values, or larger than 179 million pixels
-            (Pillow's limit), which would exhaust the memory.
-        InputError: The image has another size than its labels are for.
+            an image, or larger than 179 million pixels (Pillow's limit), which would exhaust the
+            memory.
+        InputError: The image is no photograph of 8 bits and would have to be guessed at, or has
+            another size than its labels are for.
     """
 
     def __init__(self, to_float32: bool = False, ignore_empty: bool = False, *,
@@ -97,6 +116,8 @@ class LoadImage(LoadImageFromFile):
             return image
         except (MemoryError, InputError):  # not caused by the file
             raise
+        except UnclearPixelsError as error:
+            raise InputError(f'{path}: {error}; {_HOW}') from error
         except Exception as error:
             if self.ignore_empty:
                 return None
@@ -105,6 +126,10 @@ class LoadImage(LoadImageFromFile):
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         return decode_image(bytes(content))
+
+
+class UnclearPixelsError(ValueError):
+    """An image that is intact, but is no photograph of 8 bits."""
 
 
 def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
@@ -118,6 +143,7 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
         Contiguous ``uint8`` BGR array of shape ``(H, W, 3)``.
 
     Raises:
+        UnclearPixelsError: It would have to be guessed what the values are.
         Exception: Of any type, with the reason why the content cannot be decoded.
     """
     if not content:
@@ -131,23 +157,31 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if image is not None:
             return image
+    if content[4:8] == b'ftyp' and content[8:12] in _HEIC:
+        optional('pillow_heif', 'HEIC images').register_heif_opener()
     try:
         image = Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
         if content.startswith(_TIFF):
-            return _decode_float_tiff(content)
+            raise UnclearPixelsError(_unknown_tiff(content)) from None
         raise
-    # The transposed image does not keep its format.
-    file_format = image.format
     with image:
+        if image.format == 'TIFF':
+            _refuse_unclear_tiff(image)
+        # The transposed image does not keep its format.
+        file_format = image.format
+        deep = (content.startswith(_PNG) and content[24] == 16
+                or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
         if turned:
             image = ImageOps.exif_transpose(image)
         if image.mode == 'F':
-            rgb = Image.fromarray(_floats_to_uint8(np.asarray(image)))
-        elif image.mode in _INT16_MODES or image.mode == 'I':
-            rgb = _high_byte(image, file_format)
-        else:
-            rgb = image
+            raise UnclearPixelsError(f'{_range(image)}, not of 8 bits')
+        rgb = image
+        if image.mode in _INT16_MODES or image.mode == 'I':
+            rgb, deep = _high_byte(image, file_format), True
+        if deep and (most := int(np.asarray(rgb.convert('RGB')).max())) < _DARK:
+            raise UnclearPixelsError(f'has 16 bits, but its values stay below {256 * (most + 1)}, '
+                                     'so that nearly nothing would remain in 8')
         if rgb.mode in _ALPHA_MODES or 'transparency' in rgb.info:
             # Pillow converts 'La' through 'LA' only.
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
@@ -213,32 +247,54 @@ def _is_plain_png(content: bytes) -> bool:
     return False
 
 
+def _refuse_unclear_tiff(image: Image.Image) -> None:
+    """Refuse pages and samples that are neither colours nor alpha.
+
+    Raises:
+        UnclearPixelsError: There are some.
+    """
+    if image.n_frames > 1:
+        # Thumbnails and overviews are pages, too.
+        pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED
+                    for frame in ImageSequence.Iterator(image))
+        if pages > 1:
+            raise UnclearPixelsError(f'has {pages} pages, which may be channels or frames')
+        image.seek(0)
+    tags = image.tag_v2
+    samples, colours = tags.get(_SAMPLES, 1), _COLOURS.get(tags.get(_PHOTOMETRIC), 3)
+    extra = tags.get(_EXTRA, ())
+    if samples > colours + sum(kind in _ALPHA for kind in extra):
+        raise UnclearPixelsError(f'has {samples} channels, of which {colours} are colours and '
+                                 'the rest is not marked as alpha')
+
+
 def _high_byte(image: Image.Image, file_format: str | None) -> Image.Image:
     """Convert 16-bit grey to 8 bits."""
     # Pillow stores 16-bit grey of some formats as 32-bit integers; others have no known maximum.
     if image.mode == 'I' and file_format not in ('PNG', 'PPM'):
-        raise ValueError('32-bit integers have no fixed range; save the image with 8 or 16 bits')
+        raise UnclearPixelsError(f'{_range(image)}, not of 8 or 16 bits')
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-def _floats_to_uint8(values: np.ndarray) -> np.ndarray:
-    """Convert floating point values in 0..1 or 0..255 to 8 bits."""
-    low, high = values.min(), values.max()
-    # Also false for NaN.
-    if not (low >= 0 and high <= 255):
-        raise ValueError(f'floating point values from {low:g} to {high:g} are neither in 0..1 '
-                         'nor in 0..255')
-    return np.rint(values * 255 if high <= 1 else values).astype(np.uint8)
+def _range(image: Image.Image) -> str:
+    values = np.asarray(image)
+    return f'has values from {values.min():g} to {values.max():g}'
 
 
-def _decode_float_tiff(content: bytes) -> np.ndarray:
-    """Decode a floating point colour TIFF, unknown to Pillow, by OpenCV."""
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError('truncated, or an unsupported kind of TIFF')
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype.kind != 'f':
-        raise ValueError(f'a TIFF of {image.dtype} and shape {image.shape} is not supported')
-    return _floats_to_uint8(image)
+def _unknown_tiff(content: bytes) -> str:
+    """Say what is in a TIFF that Pillow cannot read; it may be damaged, too."""
+    if not find_spec('tifffile'):
+        raise ValueError("truncated, or a kind of TIFF that needs tifffile: pip install "
+                         "'amt_mm[images]'")
+    import tifffile
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            kinds = [f'{entry.dtype} of {" x ".join(map(str, entry.shape))} ({entry.axes})'
+                     for entry in file.series]
+            file.asarray()  # fails if the values are not all there
+    except Exception as error:
+        raise ValueError('truncated, or an unsupported kind of TIFF') from error
+    return f'has values of {", ".join(kinds)}'
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """Hosts, their parts, the data preprocessor and the classifier, registered for configs."""
 
 from . import mask_generators  # noqa: F401
+from .channels_data_preprocessor import ChannelsDataPreprocessor
 from .data_preprocessor import AMTDataPreprocessor
 from .distillation_head import DistillationHead
 from .host import Host, HostViT, embed_patches
@@ -17,6 +18,7 @@ from .vit_classifier import ViTClassifier
 __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead', 'AMTMAEViT',
     'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder', 'AMTSimMIMHead',
-    'AMTSimMIMViT', 'DistillationHead', 'Host', 'HostViT', 'IBOT', 'IBOTViT', 'ImageHOG',
-    'LastBlocksViT', 'ReleasedWeights', 'ShardedModel', 'ViTClassifier', 'embed_patches'
+    'AMTSimMIMViT', 'ChannelsDataPreprocessor', 'DistillationHead', 'Host', 'HostViT', 'IBOT',
+    'IBOTViT', 'ImageHOG', 'LastBlocksViT', 'ReleasedWeights', 'ShardedModel', 'ViTClassifier',
+    'embed_patches'
 ]

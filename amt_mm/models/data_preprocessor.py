@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from mmpretrain.models import SelfSupDataPreprocessor
 from torch import Tensor
 
 from amt_mm.errors import InputError
@@ -11,9 +10,11 @@ from amt_mm.masking import MaskGenerator, patch_grid, usable_rows
 from amt_mm.registry import MODELS, TASK_UTILS
 from amt_mm.saliency import LossMap, SaliencyStore, resample
 
+from .channels_data_preprocessor import ChannelsDataPreprocessor
+
 
 @MODELS.register_module()
-class AMTDataPreprocessor(SelfSupDataPreprocessor):
+class AMTDataPreprocessor(ChannelsDataPreprocessor):
     """Normalise the images of a batch of crops and make its mask plan.
 
     The only reader of the saliency store during training. Loading workers record the sample, box
@@ -59,12 +60,12 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         """Process one collated batch.
 
         Args:
-            data: ``inputs``, ``(B, 3, H, W)`` uint8, and ``data_samples`` with
+            data: ``inputs``, ``(B, C, H, W)`` uint8 or float in 0..255, and ``data_samples`` with
                 ``sample_idx``, ``crop_box``, ``flip`` and ``flip_direction``.
             training: Whether to make a plan.
 
         Returns:
-            ``inputs`` (B, 3, H, W) fp32, unchanged ``data_samples`` and, in training, ``plan``.
+            ``inputs`` (B, C, H, W) fp32, unchanged ``data_samples`` and, in training, ``plan``.
         """
         # Data samples are not moved to the device: each would be copied for nothing.
         samples = data.get('data_samples')
@@ -84,10 +85,10 @@ class AMTDataPreprocessor(SelfSupDataPreprocessor):
         copy to the device at each step.
 
         Args:
-            images: ``(B, 3, H, W)`` uint8.
+            images: ``(B, C, H, W)``.
 
         Returns:
-            ``(B, 3, H, W)`` fp32.
+            ``(B, C, H, W)`` fp32.
         """
         images = images.to(self.device, non_blocking=self._non_blocking)
         if self._channel_conversion:

@@ -199,6 +199,7 @@ class HostViT:
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
+        in_channels: Number of channels of the crops. Defaults to 3.
         with_cp: Gradient checkpointing, see :mod:`amt_mm.models.recompute`: less memory for 20 to
             33 % more time. Defaults to False.
         **kwargs: Arguments of mmpretrain's class.
@@ -206,13 +207,17 @@ class HostViT:
     Attributes:
         grid: Rows and columns of patches.
         patch_size: Side of a patch in pixels.
+        in_channels: Number of channels of the crops.
 
     Raises:
         InputError: A size is invalid, or the image is not a multiple of the patch.
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 with_cp: bool = False, **kwargs) -> None:
+                 in_channels: int = 3, with_cp: bool = False, **kwargs) -> None:
+        if type(in_channels) is not int or in_channels < 1:
+            raise InputError(f'model.backbone.in_channels={in_channels!r} must be a whole number, '
+                             'at least 1')
         if type(patch_size) is not int or patch_size < 1:
             raise InputError(f'model.backbone.patch_size={patch_size!r} must be a whole number of '
                              'pixels, at least 1')
@@ -222,10 +227,17 @@ class HostViT:
                              'pixels for a square, or (height, width)')
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
+        # Not all of mmpretrain's classes take `in_channels`, but all pass `patch_cfg` on.
+        kwargs['patch_cfg'] = {'in_channels': in_channels, **kwargs.get('patch_cfg', {})}
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
         use_fast_blocks(self.layers)
         if with_cp:
             enable_recompute(self.layers)
+
+    @property
+    def in_channels(self) -> int:
+        """Number of channels of the crops."""
+        return self.patch_embed.projection.in_channels
 
     def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
         """Encode whole images, nothing masked.

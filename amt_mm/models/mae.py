@@ -242,12 +242,12 @@ class AMTMAE(Host):
                 raise InputError(f'model.{name}_loss_weight={weight!r} must be a number, at least '
                                  '0')
         backbone = MODELS.build(backbone)
-        channels = backbone.patch_embed.projection.in_channels
         neck = fill_in_sizes('neck', neck, grid=backbone.grid,
                              num_patches=backbone.grid[0] * backbone.grid[1],
-                             patch_size=backbone.patch_size, in_chans=channels,
+                             patch_size=backbone.patch_size, in_chans=backbone.in_channels,
                              embed_dim=backbone.encoded_dims)
-        head = fill_in_sizes('head', head, patch_size=backbone.patch_size, in_channels=channels)
+        head = fill_in_sizes('head', head, patch_size=backbone.patch_size,
+                             in_channels=backbone.in_channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)
         if cls_loss_weight:

@@ -78,33 +78,35 @@ class AMTHOGGenerator(HOGGenerator):
         pool: Side of a cell in pixels. Defaults to 8, as in MaskFeat.
         gaussian_window: Side of the window that weights gradients, 0 for none. Defaults to 16, as
             in MaskFeat.
+        in_channels: Number of channels of the images. Defaults to 3.
 
     Raises:
         InputError: The patch is not a multiple of the cell.
     """
 
     def __init__(self, patch_size: int = 16, nbins: int = 9, pool: int = 8,
-                 gaussian_window: int = 16) -> None:
+                 gaussian_window: int = 16, in_channels: int = 3) -> None:
         if patch_size % pool:
             raise InputError(f'model.target_generator.pool={pool}: patch_size={patch_size} is not '
                              'a multiple of it; a patch must consist of whole cells')
         super().__init__(nbins=nbins, pool=pool, gaussian_window=gaussian_window)
         self.patch_size = patch_size
+        self.in_channels = in_channels
         self.cells = patch_size // pool
 
     @property
     def channels(self) -> int:
-        """Values per patch: 3 colours x ``nbins`` orientations x ``cells ** 2`` cells."""
-        return 3 * self.nbins * self.cells**2
+        """Values per patch: ``in_channels`` x ``nbins`` orientations x ``cells ** 2`` cells."""
+        return self.in_channels * self.nbins * self.cells**2
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the HOG of every patch, in fp32 and without gradient.
 
         Args:
-            images: Normalised crops, ``(B, 3, H, W)``, sides multiples of ``patch_size``.
+            images: Normalised crops, ``(B, C, H, W)``, sides multiples of ``patch_size``.
 
         Returns:
-            ``(B, N, channels)``, in mmpretrain's order (colour, orientation, row, column).
+            ``(B, N, channels)``, in mmpretrain's order (channel, orientation, row, column).
         """
         height, width = images.shape[-2:]
         step = math.lcm(self.gaussian_window or 1, self.pool)
@@ -114,7 +116,13 @@ class AMTHOGGenerator(HOGGenerator):
         with torch.autocast(images.device.type, enabled=False):
             images = F.pad(images.float(), (0, min(right, 1), 0, min(below, 1)), mode='reflect')
             images = F.pad(images, (0, right - min(right, 1), 0, below - min(below, 1)))
-            hog = super().forward(images)  # (B, 3 * nbins, side / pool, side / pool)
+            # The parent is for three channels; each is treated by itself.
+            triples = -(-self.in_channels // 3)
+            images = F.pad(images, (0, 0, 0, 0, 0, 3 * triples - self.in_channels))
+            hog = super().forward(images.unflatten(1, (triples, 3)).flatten(0, 1))
+            hog = hog.unflatten(0, (-1, triples)).flatten(1, 2)
+            # (B, C * nbins, side / pool, side / pool)
+            hog = hog[:, :self.in_channels * self.nbins]
         hog = hog[:, :, :height // self.pool, :width // self.pool]
         return F.pixel_unshuffle(hog, self.cells).flatten(2).transpose(1, 2)
 
@@ -138,8 +146,8 @@ class AMTMaskFeat(Host):
         backbone: Config of :class:`AMTMaskFeatViT`.
         neck: Config of :class:`mmpretrain.models.LinearNeck`. ``in_channels`` and ``out_channels``
             default to the sizes of backbone and target.
-        target_generator: Config of :class:`AMTHOGGenerator`. ``patch_size`` defaults to the
-            backbone's.
+        target_generator: Config of :class:`AMTHOGGenerator`. ``patch_size`` and ``in_channels``
+            default to the backbone's.
         **kwargs: ``head`` and others, see :class:`mmpretrain.models.MaskFeat`.
 
     Raises:
@@ -149,7 +157,8 @@ class AMTMaskFeat(Host):
     def __init__(self, backbone: dict, neck: dict, target_generator: dict, **kwargs) -> None:
         backbone = MODELS.build(backbone)
         target_generator = MODELS.build(fill_in_sizes(
-            'target_generator', target_generator, patch_size=backbone.patch_size))
+            'target_generator', target_generator, patch_size=backbone.patch_size,
+            in_channels=backbone.in_channels))
         neck = fill_in_sizes('neck', neck, in_channels=backbone.embed_dims,
                              out_channels=target_generator.channels)
         super().__init__(backbone=backbone, neck=MODELS.build(neck),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 from mmpretrain.models import SimMIMHead, SimMIMLinearDecoder
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amt_mm.masking import MaskPlan
@@ -51,8 +51,16 @@ class AMTSimMIMDecoder(SimMIMLinearDecoder):
     so the parameters are the same.
 
     Args:
-        **kwargs: See :class:`mmpretrain.models.SimMIMLinearDecoder`.
+        in_channels: Width of the encoder's tokens.
+        encoder_stride: Side of a patch in pixels.
+        channels: Number of channels of the crops. Defaults to 3.
     """
+
+    def __init__(self, in_channels: int, encoder_stride: int, channels: int = 3) -> None:
+        super().__init__(in_channels, encoder_stride)
+        if channels != 3:
+            # The parent has 3 in its code.
+            self.decoder[0] = nn.Conv2d(in_channels, encoder_stride**2 * channels, kernel_size=1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Predict the pixels of each token.
@@ -104,8 +112,8 @@ class AMTSimMIM(Host):
 
     Args:
         backbone: Config of :class:`AMTSimMIMViT`.
-        neck: Config of :class:`AMTSimMIMDecoder`. ``in_channels`` and ``encoder_stride`` default to
-            the backbone's.
+        neck: Config of :class:`AMTSimMIMDecoder`. ``in_channels``, ``encoder_stride`` and
+            ``channels`` default to the backbone's.
         head: Config of :class:`AMTSimMIMHead`. ``patch_size`` defaults to the backbone's.
         **kwargs: See :class:`mmpretrain.models.SimMIM`.
 
@@ -116,7 +124,7 @@ class AMTSimMIM(Host):
     def __init__(self, backbone: dict, neck: dict, head: dict, **kwargs) -> None:
         backbone = MODELS.build(backbone)
         neck = fill_in_sizes('neck', neck, in_channels=backbone.embed_dims,
-                             encoder_stride=backbone.patch_size)
+                             encoder_stride=backbone.patch_size, channels=backbone.in_channels)
         head = fill_in_sizes('head', head, patch_size=backbone.patch_size)
         super().__init__(backbone=backbone, neck=MODELS.build(neck), head=MODELS.build(head),
                          **kwargs)

@@ -24,7 +24,8 @@ def denormalise(image: ArrayLike, mean: Sequence[float], std: Sequence[float]) -
     """Undo the normalisation of an image.
 
     Args:
-        image: (3, H, W) normalised RGB, an array or a CPU tensor.
+        image: (C, H, W), an array or a CPU tensor. Of more than three channels the first three
+            are shown as RGB, of fewer the first as grey.
         mean: Per channel, on MMEngine's scale of 0 to 255.
         std: Likewise.
 
@@ -32,11 +33,12 @@ def denormalise(image: ArrayLike, mean: Sequence[float], std: Sequence[float]) -
         (H, W, 3) uint8, clipped.
     """
     image = np.asarray(image, dtype=np.float64)
-    if image.ndim != 3 or image.shape[0] != 3 or len(mean) != 3 or len(std) != 3:
+    if image.ndim != 3 or not len(image) == len(mean) == len(std):
         raise InputError(
             f'an image of shape {image.shape} with {len(mean)} means and {len(std)} deviations '
-            'cannot be denormalised; give (3, H, W) and three of each')
-    pixels = image.transpose(1, 2, 0) * np.asarray(std) + np.asarray(mean)  # (H, W, 3)
+            'cannot be denormalised; give (C, H, W) and C of each')
+    pixels = image.transpose(1, 2, 0) * np.asarray(std) + np.asarray(mean)  # (H, W, C)
+    pixels = pixels[:, :, [0, 1, 2] if len(image) >= 3 else [0, 0, 0]]
     return np.rint(np.clip(np.nan_to_num(pixels), 0, 255)).astype(np.uint8)
 
 

@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
 from timm.models import VisionTransformer as TimmViT
-from timm.models import load_state_dict
+from timm.models import adapt_input_conv, load_state_dict
 from torch import nn
 
 from amt_mm.checkpoints import convert, write_checkpoint
@@ -98,12 +98,24 @@ def test_sizes_are_named(tmp_path):
         check_filled('x', stem_and_layers(768, 12), stem_and_layers(1024, 24))
 
 
-def test_other_channels_are_named(tmp_path):
-    state = vit(8, 32).state_dict()
-    name = 'backbone.patch_embed.projection.weight'
-    state[name] = state[name][:, :1]
-    with pytest.raises(InputError, match='projection.weight` is 12x1x8x8, here 12x3x8x8'):
-        load_backbone(vit(8, 32), save(tmp_path / 'a.pth', state))
+@pytest.mark.parametrize(('before', 'after'), [(3, 1), (3, 6), (1, 3), (13, 4)])
+def test_another_number_of_channels_embeds_grey_images_as_before(tmp_path, before, after):
+    source, target = (vit(8, 32, patch_cfg=dict(in_channels=channels))
+                      for channels in (before, after))
+    report = load_backbone(target, save(tmp_path / 'a.pth', source.state_dict()))
+    assert f'patch embedding of {before} channels fitted to {after}' in str(report)
+    grey = torch.randn(2, 1, 32, 32)
+    torch.testing.assert_close(
+        target.backbone.patch_embed(grey.expand(-1, after, -1, -1))[0],
+        source.backbone.patch_embed(grey.expand(-1, before, -1, -1))[0], rtol=1e-4, atol=1e-4)
+
+
+def test_one_grey_channel_has_the_weights_that_timm_gives_it(tmp_path):
+    source, target = vit(8, 32), vit(8, 32, patch_cfg=dict(in_channels=1))
+    load_backbone(target, save(tmp_path / 'a.pth', source.state_dict()))
+    torch.testing.assert_close(
+        target.backbone.patch_embed.projection.weight,
+        adapt_input_conv(1, source.backbone.patch_embed.projection.weight))
 
 
 @pytest.mark.parametrize('naming', ['mae', 'timm', 'simmim'])

@@ -1,10 +1,12 @@
 import io
-import struct
+import sys
 import time
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
+import tifffile
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
@@ -34,21 +36,6 @@ def photo():
     y, x = np.mgrid[:37, :53]
     channels = [128 + 100 * np.sin(x / 9), 128 + 100 * np.cos(y / 7), 2.5 * (x + y)]
     return np.stack(channels, -1).astype(np.uint8)
-
-
-def save_float_rgb_tiff(path, values):
-    """An uncompressed little-endian TIFF of 32-bit floating point RGB, by hand."""
-    height, width, _ = values.shape
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, 0), (259, 3, 1, 1),
-               (262, 3, 1, 2), (273, 4, 1, 0), (277, 3, 1, 3), (278, 4, 1, height),
-               (279, 4, 1, values.size * 4), (284, 3, 1, 1), (339, 3, 3, 0)]
-    after = 8 + 2 + 12 * len(entries) + 4
-    places = {258: after, 339: after + 6, 273: after + 12}
-    body = struct.pack('<2sHIH', b'II', 42, 8, len(entries))
-    for tag, kind, count, value in entries:
-        body += struct.pack('<HHII', tag, kind, count, places.get(tag, value))
-    body += struct.pack('<I3H3H', 0, 32, 32, 32, 3, 3, 3)
-    path.write_bytes(body + values.astype('<f4').tobytes())
 
 
 @pytest.mark.parametrize('name, options', [
@@ -150,8 +137,7 @@ def test_16_bit_grey_is_scaled(tmp_path, name):
     assert len(np.unique(image)) > 250
 
 
-@pytest.mark.parametrize('channels', [3, 4])
-@pytest.mark.parametrize('name', ['a.png', 'a.tiff'])
+@pytest.mark.parametrize(('name', 'channels'), [('a.png', 3), ('a.png', 4), ('a.tiff', 3)])
 def test_16_bit_colour_is_scaled(tmp_path, name, channels):
     values = np.random.default_rng(0).integers(0, 65536, (15, 21, channels), dtype=np.uint16)
     assert cv2.imwrite(str(tmp_path / name), values)
@@ -161,29 +147,79 @@ def test_16_bit_colour_is_scaled(tmp_path, name, channels):
     assert np.abs(load(tmp_path / name) - expected[:, :, :3]).max() <= 2
 
 
-@pytest.mark.parametrize('top', [1.0, 255.0])
-def test_float_tiff(tmp_path, top):
-    rgb = np.random.default_rng(0).random((5, 7, 3), dtype=np.float32)
-    rgb[0, 0] = (1, 0, 0.5)
-    Image.fromarray(rgb[:, :, 0] * np.float32(top)).save(tmp_path / 'grey.tiff')
-    save_float_rgb_tiff(tmp_path / 'rgb.tiff', rgb * np.float32(top))
-    assert np.abs(load(tmp_path / 'grey.tiff') - rgb[:, :, :1] * 255).max() <= 0.51
-    assert np.abs(load(tmp_path / 'rgb.tiff') - rgb[:, :, ::-1] * 255).max() <= 0.51
+@pytest.mark.parametrize('name', ['a.png', 'a.tiff'])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_12_bits_in_16_are_not_reduced_to_16_levels(tmp_path, name, channels):
+    values = np.random.default_rng(0).integers(0, 4096, (15, 21, channels), dtype=np.uint16)
+    values[3, 4] = 4095
+    assert cv2.imwrite(str(tmp_path / name), values)
+    with pytest.raises(InputError, match=f'{name}: has 16 bits, .* below 4096, .*amt statistics'):
+        load(tmp_path / name)
 
 
-@pytest.mark.parametrize('bad, reason', [(-0.5, '-0.5 to'), (300, 'to 300'), (np.nan, 'nan')])
-def test_float_tiff_without_known_range(tmp_path, bad, reason):
-    values = np.zeros((5, 7), np.float32)
-    values[2, 3] = bad
-    Image.fromarray(values).save(tmp_path / 'a.tiff')
-    with pytest.raises(InputError, match=reason):
+@pytest.mark.parametrize('top', [1.0, 255.0, -0.5, 300, np.nan])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_floating_point_values_have_no_known_range(tmp_path, top, channels):
+    values = np.random.default_rng(0).random((5, 7, channels), dtype=np.float32)
+    values[2, 3] = top
+    tifffile.imwrite(tmp_path / 'a.tiff', values, photometric='rgb' if channels > 1 else None)
+    with pytest.raises(InputError, match='a.tiff: has values .*amt statistics'):
         load(tmp_path / 'a.tiff')
 
 
 def test_32_bit_integers_are_refused(tmp_path):
     Image.fromarray(np.full((5, 7), 70000, np.int32)).save(tmp_path / 'a.tiff')
-    with pytest.raises(InputError, match='32-bit integers have no fixed range'):
+    with pytest.raises(InputError, match='values from 70000 to 70000, not of 8 or 16 bits'):
         load(tmp_path / 'a.tiff')
+
+
+def test_pages_of_a_tiff_are_not_lost(tmp_path):
+    pages = [Image.fromarray(np.full((5, 7), value, np.uint8)) for value in range(13)]
+    pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match='has 13 pages, which may be channels or frames'):
+        load(tmp_path / 'a.tif')
+
+
+def test_a_thumbnail_is_no_page(tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        file.write(photo, photometric='rgb')
+        file.write(photo[::4, ::4], photometric='rgb', subfiletype=1)
+    np.testing.assert_array_equal(load(tmp_path / 'a.tif'), photo[:, :, ::-1])
+
+
+@pytest.mark.parametrize('marked', ['unspecified', 'unassalpha'])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+def test_near_infrared_is_no_transparency(tmp_path, marked, dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (5, 7, 4), dtype=dtype)
+    tifffile.imwrite(tmp_path / 'a.tif', image, photometric='rgb',
+                     extrasamples=[marked])
+    if marked == 'unassalpha':
+        eight = image if dtype == 'uint8' else image >> 8
+        assert np.abs(load(tmp_path / 'a.tif') - on_white(eight).astype(int)).max() <= 1
+        return
+    with pytest.raises(InputError, match='has 4 channels, of which 3 are colours'):
+        load(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('planes', ['contig', 'separate'])
+def test_bands_are_not_lost(tmp_path, planes):
+    shape = (5, 7, 6) if planes == 'contig' else (6, 5, 7)
+    tifffile.imwrite(tmp_path / 'a.tif', np.zeros(shape, np.uint8), photometric='minisblack',
+                     planarconfig=planes)
+    with pytest.raises(InputError, match=r'a\.tif: has .*amt statistics'):
+        load(tmp_path / 'a.tif')
+
+
+def test_heic_is_read_where_it_can_be(tmp_path, monkeypatch):
+    photo = np.zeros((64, 96, 3), np.uint8)
+    photo[:32, :, 0], photo[:, 48:, 2] = 200, 120
+    pillow_heif.from_bytes('RGB', (96, 64), photo.tobytes()).save(tmp_path / 'a.heic', quality=100)
+    found = load(tmp_path / 'a.heic')[:, :, ::-1].astype(int)
+    assert found.shape == photo.shape and np.abs(found - photo).mean() < 4
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    with pytest.raises(InputError, match='HEIC images need pillow_heif: pip install'):
+        load(tmp_path / 'a.heic')
 
 
 @pytest.mark.parametrize('name', ['a.gif', 'a.webp', 'a.png'])

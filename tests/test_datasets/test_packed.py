@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from deep_images import values, write_bands
 from mmengine.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -63,6 +64,20 @@ def test_samples_equal_those_of_the_folder(folder, packed, loader):
         assert (a.sample_idx, a.crop_box, a.flip) == (b.sample_idx, b.crop_box, b.flip)
         assert a.gt_label == b.gt_label
         assert str(folder / a.img_path) == b.img_path
+
+
+def test_bands_and_arrays_are_packed_as_they_are(tmp_path):
+    pipeline = [dict(type='amt_mm.LoadPixels', channels=6, window=(0, 4000)),
+                dict(type='PackInputs')]
+    (tmp_path / 'images').mkdir()
+    write_bands(tmp_path / 'images/a.tif', values((6, 5, 7), 'uint16', 4000))
+    np.save(tmp_path / 'images/b.npy', values((9, 4, 6), 'int16', 4000))
+    source = ImageFolder(str(tmp_path / 'images'), pipeline=pipeline)
+    pack(source, tmp_path / 'a.amtpack')
+    packed = PackedImages(str(tmp_path / 'a.amtpack'), pipeline)
+    assert len(source) == len(packed) == 2
+    for one, other in zip(source, packed, strict=True):
+        np.testing.assert_array_equal(one['inputs'], other['inputs'])
 
 
 def test_has_the_fingerprint_of_its_source(folder, packed, toy_images, tmp_path):

@@ -119,7 +119,7 @@ def test_the_overlay_is_bright_where_the_map_is_high():
      (lambda: saliency_overlay(photo(), np.full((3, 5), np.nan)), 'finite'),
      (lambda: saliency_overlay(photo(), np.zeros(15)), r'\(15,\)'),
      (lambda: upscale(photo(), GRID, 0), '0 pixels'),
-     (lambda: denormalise(photo(), [1, 1, 1], [1, 1, 1]), r'\(3, H, W\)')])
+     (lambda: denormalise(photo(), [1, 1, 1], [1, 1, 1]), r'\(C, H, W\)')])
 def test_refuses_bad_input_in_one_line(call, message):
     with pytest.raises(InputError, match=message) as raised:
         call()

@@ -52,11 +52,12 @@ from amt_mm.errors import InputError
 
 
 def training_set(config: str):
-    """The training set of a config, without its pipeline."""
+    """The training set of a config, without its pipeline but for what loads files."""
     cfg = launch.load_config(config, argparse.Namespace(
         cfg_options=None, work_dir=None, launcher='none', local_rank=0))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    return DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
+    dataset = cfg.train_dataloader.dataset
+    return DATASETS.build({**dataset, 'pipeline': dataset.get('pipeline', [])[:1]})
 
 
 def main() -> None:

@@ -1,0 +1,176 @@
+"""Read the values of an image file as they are stored: any number of channels, any depth."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import PurePath
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, ImageSequence
+
+from amt_mm.errors import InputError
+
+from .loading import refuse_bomb
+from .optional_packages import optional
+
+NUMPY = ('.npy', '.npz')
+DICOM = ('.dcm', '.dicom', '.ima')
+TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+# Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
+_DEEP = (b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+# Letters of tifffile for samples of a pixel and for channels.
+_CHANNEL_AXES = 'SC'
+
+
+def read_pixels(content: bytes, path: str, pages: str | int | None = None,
+                channel_axis: int | None = None) -> np.ndarray:
+    """Read the values of an image file.
+
+    - TIFF by tifffile. Samples of a pixel and axes named C are channels; whatever else there is
+      beside rows and columns (pages, slices, times) are pages.
+    - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
+    - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
+      MONOCHROME1 is turned into MONOCHROME2: high values are bright.
+    - All others by Pillow, or OpenCV where Pillow reduces the depth. The EXIF orientation is
+      applied, palettes are converted to RGB; alpha is a channel like others. Frames of an
+      animation are pages.
+
+    Args:
+        content: Of the file.
+        path: Of the file; its extension tells arrays and DICOM.
+        pages: ``'channels'`` if pages are the channels of one image, or the index of the page to
+            read. Defaults to None: the file must have one page.
+        channel_axis: Axis of the channels in arrays, 0 or -1. Defaults to None: the shortest of
+            the two.
+
+    Returns:
+        ``(H, W, C)`` of the type that the file has; colours in the order RGB.
+
+    Raises:
+        InputError: A package is missing, or it is unclear what the pages are.
+        Exception: Of any type, with the reason why the content cannot be decoded.
+    """
+    if not content:
+        raise ValueError('the file is empty')
+    suffix = PurePath(path).suffix.lower()
+    if suffix in NUMPY:
+        return _read_array(content, suffix, channel_axis)
+    if suffix in DICOM or content[128:132] == b'DICM':
+        array = _read_dicom(content)
+    elif content.startswith(TIFF):
+        array = _read_tiff(content)
+    else:
+        array = _read_picture(content)
+    return _one_image(array, pages, path)
+
+
+def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndarray:
+    """Reduce ``(pages, H, W, C)`` to ``(H, W, C)``."""
+    count = len(array)
+    if count == 1 and not isinstance(pages, int):
+        return array[0]
+    if pages == 'channels':
+        return np.concatenate(list(array), axis=2)
+    if pages is None:
+        raise InputError(f"{path}: has {count} pages (or frames): set pixels.pages to 'channels' "
+                         'if they are the channels of one image, or to the index of the page to '
+                         'read, from 0')
+    if pages not in range(count):
+        raise InputError(f'{path}: has {count} pages, so there is none of index {pages} '
+                         '(pixels.pages)')
+    return array[pages]
+
+
+def _read_array(content: bytes, suffix: str, channel_axis: int | None) -> np.ndarray:
+    file = io.BytesIO(content)
+    if suffix == '.npz':
+        with np.load(file, allow_pickle=False) as archive:
+            if len(archive.files) != 1:
+                raise ValueError(f'it has {len(archive.files)} arrays '
+                                 f'({", ".join(archive.files[:4])}), not one')
+            array = archive[archive.files[0]]
+    else:
+        array = np.load(file, allow_pickle=False)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.dtype.kind not in 'uif':
+        raise ValueError(f'an array of {array.dtype} and shape {array.shape} is no image; '
+                         '(H, W), (H, W, C) or (C, H, W) of numbers are')
+    if channel_axis is None:
+        channel_axis = 0 if array.shape[0] < array.shape[2] else -1
+    return np.moveaxis(array, channel_axis, 2)
+
+
+def _read_tiff(content: bytes) -> np.ndarray:
+    tifffile = optional('tifffile', 'TIFF files with these pixels')
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        series = file.series
+        shapes = {entry.shape for entry in series}
+        if not series:
+            raise ValueError('a TIFF without images')
+        refuse_bomb(1, sum(entry.size for entry in series))
+        try:
+            arrays = [_by_page(entry.asarray(), entry.axes) for entry in series]
+        except Exception as error:
+            # Codecs that tifffile lacks are errors of several types.
+            if 'imagecodecs' in str(error):
+                optional('imagecodecs', 'TIFF files of this compression')
+            raise
+    if len(shapes) > 1:
+        raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
+    return np.concatenate(arrays)
+
+
+def _by_page(array: np.ndarray, axes: str) -> np.ndarray:
+    """Order the axes of a TIFF as ``(pages, H, W, C)``."""
+    if not {'Y', 'X'} <= set(axes):
+        raise ValueError(f'a TIFF of axes {axes} is no image')
+    channels = [i for i, letter in enumerate(axes) if letter in _CHANNEL_AXES]
+    pages = [i for i, letter in enumerate(axes) if letter not in 'YX' + _CHANNEL_AXES]
+    array = array.transpose(*pages, axes.index('Y'), axes.index('X'), *channels)
+    height, width = array.shape[len(pages):len(pages) + 2]
+    # Empty products are 1.
+    return array.reshape(math.prod(array.shape[:len(pages)]), height, width, -1)
+
+
+def _read_dicom(content: bytes) -> np.ndarray:
+    pydicom = optional('pydicom', 'DICOM files')
+    from pydicom.pixels import apply_modality_lut, pixel_array
+    dataset = pydicom.dcmread(io.BytesIO(content))
+    if 'PixelData' not in dataset:
+        raise ValueError('a DICOM file without pixels')
+    frames, samples = int(dataset.get('NumberOfFrames') or 1), dataset.SamplesPerPixel
+    refuse_bomb(dataset.Rows * frames, dataset.Columns)
+    # RGB also where the file has luma and chroma.
+    array = pixel_array(dataset)
+    if dataset.PhotometricInterpretation == 'MONOCHROME1':
+        # Symmetric to the range of the stored values.
+        array = (-1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1) - array
+    if samples == 1:
+        array = apply_modality_lut(array, dataset)
+    return array.reshape(frames, dataset.Rows, dataset.Columns, samples)
+
+
+def _read_picture(content: bytes) -> np.ndarray:
+    if content.startswith(_DEEP):
+        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        if array is not None and array.dtype != np.uint8:
+            array = array.reshape(1, *array.shape[:2], -1)
+            # OpenCV has blue first.
+            return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
+    with Image.open(io.BytesIO(content)) as image:
+        refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
+        return np.stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+
+
+def _frame(image: Image.Image) -> np.ndarray:
+    image = ImageOps.exif_transpose(image)
+    if image.mode == '1':
+        image = image.convert('L')
+    elif image.mode in ('P', 'PA'):
+        image = image.convert('RGBA' if 'transparency' in image.info or image.mode == 'PA'
+                              else 'RGB')
+    array = np.asarray(image)
+    return array.reshape(*array.shape[:2], -1)

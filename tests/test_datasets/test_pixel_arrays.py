@@ -1,0 +1,181 @@
+"""What is read equals what was written, and what tifffile, pydicom and OpenCV read."""
+
+import sys
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+import tifffile
+from deep_images import values, write_16_bit_png, write_bands, write_dicom
+from PIL import Image
+
+from amt_mm.datasets.pixel_arrays import read_pixels
+from amt_mm.errors import InputError
+
+
+def read(path, **kwargs):
+    return read_pixels(path.read_bytes(), str(path), **kwargs)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
+@pytest.mark.parametrize('options', [{}, {'compression': 'zlib'}, {'byteorder': '>'}])
+def test_bands_of_a_tiff_are_channels(tmp_path, dtype, options):
+    bands = values((6, 5, 7), dtype, 120, low=0)
+    write_bands(tmp_path / 'a.tif', bands, **options)
+    found = read(tmp_path / 'a.tif')
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, bands.transpose(1, 2, 0))
+    np.testing.assert_array_equal(found, np.moveaxis(tifffile.imread(tmp_path / 'a.tif'), 0, 2))
+
+
+def test_samples_of_a_pixel_are_channels_and_none_is_transparency(tmp_path):
+    image = values((5, 7, 4), 'uint8', 256)
+    tifffile.imwrite(tmp_path / 'a.tif', image, photometric='rgb', extrasamples=['unspecified'])
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif'), image)
+
+
+def test_pages_are_what_the_user_says(tmp_path):
+    stack = values((13, 5, 7), 'uint16', 4096)
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for page in stack:
+            file.write(page, contiguous=False)
+    with pytest.raises(InputError, match=r'a\.tif: has 13 pages .*pixels\.pages'):
+        read(tmp_path / 'a.tif')
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif', pages='channels'),
+                                  stack.transpose(1, 2, 0))
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif', pages=4)[:, :, 0], stack[4])
+    with pytest.raises(InputError, match='none of index 13'):
+        read(tmp_path / 'a.tif', pages=13)
+
+
+def test_channels_of_a_microscope_are_no_pages(tmp_path):
+    image = values((2, 3, 5, 7), 'uint16', 4096)
+    tifffile.imwrite(tmp_path / 'a.tif', image, imagej=True, metadata={'axes': 'ZCYX'})
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif', pages=1), image[1].transpose(1, 2, 0))
+    found = read(tmp_path / 'a.tif', pages='channels')
+    np.testing.assert_array_equal(found, image.reshape(6, 5, 7).transpose(1, 2, 0))
+
+
+def test_pages_of_different_sizes_are_no_image(tmp_path):
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        file.write(values((5, 7), 'uint16', 9), contiguous=False)
+        file.write(values((9, 7), 'uint16', 9), contiguous=False)
+    with pytest.raises(ValueError, match='different shapes'):
+        read(tmp_path / 'a.tif', pages='channels')
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_16_bits_of_a_png_stay(tmp_path, channels):
+    image = values((5, 7, channels), 'uint16', 4096)
+    write_16_bit_png(tmp_path / 'a.png', image)  # OpenCV has blue first
+    order = [2, 1, 0, 3][:channels] if channels > 1 else [0]
+    found = read(tmp_path / 'a.png')
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, image[:, :, order])
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'LA'])
+def test_8_bits_are_as_pillow_has_them(tmp_path, mode):
+    image = Image.fromarray(values((5, 7, 4), 'uint8', 256), 'RGBA').convert(mode)
+    image.save(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read(tmp_path / 'a.png'),
+                                  np.asarray(image).reshape(5, 7, len(mode)))
+
+
+def test_a_palette_is_colours_and_a_turned_photograph_is_turned(tmp_path):
+    image = Image.fromarray(values((5, 7, 3), 'uint8', 256)).quantize(4)
+    image.save(tmp_path / 'a.png')
+    np.testing.assert_array_equal(read(tmp_path / 'a.png'), np.asarray(image.convert('RGB')))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey = Image.fromarray(values((5, 7), 'uint8', 256))
+    grey.save(tmp_path / 'b.png', exif=exif)
+    np.testing.assert_array_equal(read(tmp_path / 'b.png')[:, :, 0],
+                                  np.rot90(np.asarray(grey), -1))
+
+
+def test_frames_of_an_animation_are_pages(tmp_path):
+    frames = [Image.fromarray(np.full((5, 7), value, np.uint8)) for value in (3, 90)]
+    frames[0].save(tmp_path / 'a.png', save_all=True, append_images=frames[1:])
+    assert read(tmp_path / 'a.png', pages='channels')[2, 2].tolist() == [3, 90]
+
+
+@pytest.mark.parametrize(('shape', 'options', 'order'), [
+    ((5, 7), {}, None), ((5, 7, 3), {}, None), ((3, 5, 7), {}, (1, 2, 0)),
+    ((3, 5, 3), {'channel_axis': 0}, (1, 2, 0)), ((5, 7, 9), {'channel_axis': -1}, None)])
+@pytest.mark.parametrize('suffix', ['npy', 'npz'])
+def test_arrays(tmp_path, shape, options, order, suffix):
+    array = values(shape, 'int32', 4000, low=-4000)
+    (np.save if suffix == 'npy' else np.savez)(tmp_path / f'a.{suffix}', array)
+    wanted = array.transpose(order) if order else array.reshape(*shape[:2], -1)
+    np.testing.assert_array_equal(read(tmp_path / f'a.{suffix}', **options), wanted)
+
+
+@pytest.mark.parametrize('array', [np.zeros(3), np.zeros((2, 3, 4, 5)), np.array([['a']])])
+def test_other_arrays_are_no_images(tmp_path, array):
+    np.save(tmp_path / 'a.npy', array)
+    with pytest.raises(ValueError, match='is no image'):
+        read(tmp_path / 'a.npy')
+
+
+def test_an_array_runs_no_code(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([[print]], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match='pickle'):
+        read(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'int16'])
+def test_ct_is_in_its_own_units(tmp_path, dtype):
+    stored = values((5, 7), dtype, 2048)
+    write_dicom(tmp_path / 'a.dcm', stored, slope=2, intercept=-1024)
+    found = read(tmp_path / 'a.dcm')
+    np.testing.assert_array_equal(found[:, :, 0], stored * 2.0 - 1024)
+    dataset = pydicom.dcmread(tmp_path / 'a.dcm')
+    np.testing.assert_array_equal(
+        found[:, :, 0], pydicom.pixels.apply_rescale(dataset.pixel_array, dataset))
+
+
+def test_dicom_is_known_without_its_extension_and_frames_are_pages(tmp_path):
+    stored = values((3, 5, 7), 'uint16', 4096)
+    write_dicom(tmp_path / 'IM0001', stored)
+    np.testing.assert_array_equal(read(tmp_path / 'IM0001', pages=2)[:, :, 0], stored[2])
+
+
+def test_bright_is_high_in_every_x_ray(tmp_path):
+    stored = values((5, 7), 'uint16', 4096)
+    write_dicom(tmp_path / 'a.dcm', stored, photometric='MONOCHROME1')
+    np.testing.assert_array_equal(read(tmp_path / 'a.dcm')[:, :, 0], 4095.0 - stored)
+
+
+@pytest.mark.parametrize('name', ['a.tif', 'a.dcm', 'a.png', 'a.npy'])
+def test_half_a_file_is_refused(tmp_path, name):
+    image = values((50, 70), 'uint16', 4096)
+    {'a.tif': tifffile.imwrite, 'a.dcm': write_dicom, 'a.png': write_16_bit_png,
+     'a.npy': np.save}[name](tmp_path / name, image)
+    content = (tmp_path / name).read_bytes()
+    with pytest.raises(Exception, match=r'.') as error:
+        read_pixels(content[:len(content) // 2], name)
+    assert not isinstance(error.value, InputError)
+    with pytest.raises(ValueError, match='empty'):
+        read_pixels(b'', name)
+
+
+@pytest.mark.parametrize(('name', 'package'), [
+    ('a.tif', 'tifffile'), ('a.dcm', 'pydicom'), ('b.tif', 'imagecodecs')])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, name, package):
+    image = values((5, 7), 'uint16', 99)
+    if package == 'imagecodecs':
+        Image.fromarray(image).save(tmp_path / name, compression='tiff_lzw')
+    else:
+        (write_dicom if package == 'pydicom' else tifffile.imwrite)(tmp_path / name, image)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"need {package}: pip install 'amt_mm\[images\]'"):
+        read(tmp_path / name)
+
+
+def test_opencv_reads_the_same_of_a_deep_tiff(tmp_path):
+    image = values((5, 7), 'uint16', 65536)
+    tifffile.imwrite(tmp_path / 'a.tif', image)
+    np.testing.assert_array_equal(read(tmp_path / 'a.tif')[:, :, 0],
+                                  cv2.imread(str(tmp_path / 'a.tif'), cv2.IMREAD_UNCHANGED))

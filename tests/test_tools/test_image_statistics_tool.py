@@ -1,0 +1,47 @@
+import json
+from pathlib import Path
+
+import pytest
+from deep_images import values, write_bands
+from load_script import load_script
+from mmengine.config import Config
+from PIL import Image
+
+
+@pytest.fixture
+def tool():
+    return load_script(Path(__file__).parents[2] / 'tools/dataset_tools/image_statistics.py')
+
+
+def test_the_config_that_is_written_is_read_by_training(tool, tmp_path, capsys):
+    for index in range(5):
+        (tmp_path / 'images').mkdir(exist_ok=True)
+        write_bands(tmp_path / 'images' / f'{index}.tif',
+                    values((6, 8, 9), 'uint16', 4000, seed=index))
+    out, data = tmp_path / 'pixels.py', tmp_path / 'found.json'
+    tool.main([str(tmp_path / 'images'), '--out', str(out), '--json', str(data)])
+    said = capsys.readouterr().out
+    assert 'uint16 with 6 channel(s): 5' in said and '8 x 9: 5 (height x width)' in said
+    assert said.count('\n| ') == 7 + 1
+    pixels = Config.fromfile(out).overlay.pixels
+    assert pixels.channels == 6 and len(pixels.window) == 6
+    assert json.loads(data.read_text())['images'] == 5
+
+
+def test_what_is_there_is_not_replaced(tool, tmp_path, capsys):
+    Image.new('RGB', (9, 8)).save(tmp_path / 'a.png')
+    (tmp_path / 'a.py').write_text('mine')
+    with pytest.raises(SystemExit, match='2'):
+        tool.main([str(tmp_path), '--out', str(tmp_path / 'a.py')])
+    assert 'a.py is there already; --force replaces it' in capsys.readouterr().err
+    assert (tmp_path / 'a.py').read_text() == 'mine'
+
+
+def test_pages_are_asked_for(tool, tmp_path, capsys):
+    pages = [Image.new('L', (9, 8), value) for value in range(3)]
+    pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])
+    with pytest.raises(SystemExit, match='2'):
+        tool.main([str(tmp_path)])
+    assert 'has 3 pages' in capsys.readouterr().err
+    tool.main([str(tmp_path), '--pages', 'channels'])
+    assert 'uint8 with 3 channel(s): 1' in capsys.readouterr().out
