@@ -83,6 +83,7 @@ def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
             assert type(transforms[-1]).__name__ == 'PackInputs'
 
 
+@pytest.mark.slow
 def test_the_whole_of_table_1_is_reachable():
     names = {str(path) for path in FILES}
     for data in DATA:

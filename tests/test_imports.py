@@ -28,6 +28,7 @@ def fresh():
     return subprocess.run([sys.executable, '-c', FRESH, *PARTS], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_mmpretrain_imports_after_the_registry_without_a_notice(fresh):
     assert fresh.returncode == 0, fresh.stderr
     assert len(fresh.stdout.splitlines()) == len(PARTS)

@@ -55,6 +55,7 @@ def inputs(checkpoint, folder, size):
     return loaded.model, list(whole_images(loaded.model, dataset))
 
 
+@pytest.mark.slow
 def test_timm_names_give_the_features_of_timm(folder, tmp_path, capsys):
     timm = pytest.importorskip('timm')
     torch.manual_seed(0)
@@ -83,6 +84,7 @@ def test_a_mae_gives_the_mean_that_evaluation_measures(checkpoint, folder, tmp_p
     assert names == NAMES and torch.equal(features, expected)
 
 
+@pytest.mark.slow
 def test_interrupted_anywhere_and_resumed_equals_unbroken(checkpoint, folder, tmp_path,
                                                           monkeypatch):
     # The file that is no image is the first of a batch, or within one.
@@ -110,6 +112,7 @@ def test_interrupted_anywhere_and_resumed_equals_unbroken(checkpoint, folder, tm
         assert not list(tmp_path.glob('*.parts'))
 
 
+@pytest.mark.slow
 def test_parts_of_other_images_or_settings_are_refused(checkpoint, folder, tmp_path, monkeypatch):
     out = tmp_path / 'a.npz'
     with monkeypatch.context() as patch:

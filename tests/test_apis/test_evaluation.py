@@ -87,6 +87,7 @@ def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, o
                            processes=2 if other == 'processes' else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', ['train', 'test', 'bank'])
 def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,
                                                          part):

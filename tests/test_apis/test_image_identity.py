@@ -4,6 +4,7 @@ import shutil
 
 import cv2
 import numpy as np
+import pytest
 from mmengine.config import ConfigDict
 
 from amt_mm.apis import image_identity as module
@@ -16,6 +17,7 @@ def identity(root, **changes):
                                      **changes))
 
 
+@pytest.mark.slow
 def test_names_and_sizes_identify_images_and_places_do_not(tmp_path):
     folder = tmp_path / 'a'
     for name in ('cat', 'dog'):

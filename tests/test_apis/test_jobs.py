@@ -156,6 +156,7 @@ def has_ended(pid):
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('times', [1, 2])
 def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, times):
     told, saved = tmp_path / 'told', tmp_path / 'saved'

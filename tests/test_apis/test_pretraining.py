@@ -34,6 +34,7 @@ def test_what_there_is_to_learn_from(folder):
     assert str(found) == f'{folder}: 7 images to train on, 7 held out, 2 classes'
 
 
+@pytest.mark.slow
 def test_one_folder_of_images_is_no_class(folder):
     found = pretraining.look_at_images(pretraining.base_config(folder / 'train' / 'cat'))
     assert found.classes is None and 'no accuracy' in found.advice[1]

@@ -83,12 +83,14 @@ def test_a_checkpoint_of_this_toolbox(checkpoint, folder, tmp_path):
         assert words in text, words
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(checkpoint, folder, tmp_path):
     pages = [view(checkpoint, folder, tmp_path / 'out', count=1, seed=seed).read_text()
              for seed in (4, 4, 5)]
     assert pages[0] == pages[1] and shown_names(pages[0]) != shown_names(pages[2])
 
 
+@pytest.mark.slow
 def test_a_timm_checkpoint_without_a_config(folder, tmp_path):
     timm = pytest.importorskip('timm')
     torch.manual_seed(0)

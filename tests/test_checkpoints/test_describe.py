@@ -68,6 +68,7 @@ def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
     assert (found.recipe, found.row, found.host) == (None, None, 'MAE')
 
 
+@pytest.mark.slow
 def test_seeds_of_one_config_have_the_same_settings(tmp_path):
     cfg = apply_overlay(Config.fromfile(
         configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))

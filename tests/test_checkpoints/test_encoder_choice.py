@@ -151,6 +151,7 @@ def test_the_host_of_a_release_is_detected(tmp_path, monkeypatch, method, host):
     assert found.backbone == {'arch': 'toy', 'patch_size': PATCH}
 
 
+@pytest.mark.slow
 @CHOICES
 def test_evaluation_uses_the_chosen_encoder(tmp_path, encoder):
     source = ours(tmp_path / 'a.pth')

@@ -46,6 +46,7 @@ def packed(folder, tmp_path):
     return tmp_path / 'new' / 'a.amtpack'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loader', PIPELINES)
 def test_samples_equal_those_of_the_folder(folder, packed, loader):
     source = ImageFolder(str(folder), pipeline=PIPELINES[loader])

@@ -80,6 +80,7 @@ def test_object_size_and_position(scenes):
     assert not (found[:, [0, -1]].any() or found[:, :, [0, -1]].any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('style', ['cluttered', 'plain'])
 def test_colour_does_not_reveal_the_class(style):
     """Chance is 1 in 10; with 300 test scenes four standard deviations reach .17."""

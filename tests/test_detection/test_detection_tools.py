@@ -78,6 +78,7 @@ def run(tool, work_dir, *arguments):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_train_resume_and_evaluate(tmp_path):
     data = tmp_path / 'data'
     data.mkdir()

@@ -83,6 +83,7 @@ def test_builds_at_full_size():
     assert len(model.rpn_head.rpn_conv) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('patch', [16, 8])
 def test_learns_and_predicts(patch):
     """A few steps on two images lower the loss, and masks have the images' size."""

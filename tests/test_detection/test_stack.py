@@ -38,6 +38,7 @@ def test_operators_for_another_torch(monkeypatch):
         stack.check_detection_stack()
 
 
+@pytest.mark.slow
 def test_everything_else_works_without():
     """In its own process: nothing that the registries import needs either."""
     program = '''

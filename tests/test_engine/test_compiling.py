@@ -59,6 +59,7 @@ def trained(toy_runner, toy_images, host, compile, hook=None, backbone=(), epoch
     return runner, watch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('host', HOSTS)
 def test_one_graph_a_phase_and_none_afterwards(toy_runner, toy_images, host):
     chance = dict(drop_path_rate=0.3)
@@ -73,6 +74,7 @@ def test_one_graph_a_phase_and_none_afterwards(toy_runner, toy_images, host):
         assert torch.equal(state[name], value), name
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_and_back(toy_runner, toy_images):
     """Names in checkpoints are those of a run that is not compiled."""
     compile = dict(backend='eager')
@@ -84,6 +86,7 @@ def test_it_goes_on_from_a_checkpoint_and_back(toy_runner, toy_images):
     assert found.losses == expected.losses[9:]
 
 
+@pytest.mark.slow
 def test_in_bf16_with_recomputed_blocks_and_losses_of_tokens(toy_runner, toy_images):
     settings = dict(
         hook=TokenLossHook(begin=2), backbone=dict(with_cp=True, drop_rate=0.1),
@@ -97,6 +100,7 @@ def test_in_bf16_with_recomputed_blocks_and_losses_of_tokens(toy_runner, toy_ima
     assert found.losses == pytest.approx(expected.losses, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_every_size_is_static_and_a_smaller_batch_is_not_compiled():
     """As when a run goes on just before the last, partial batch of an epoch."""
     sizes = []

@@ -79,6 +79,7 @@ def test_a_config_of_mmpretrain_trains_with_its_inherited_collate_function(confi
     assert store.lookup(torch.arange(5)).flatten(1).amax(dim=1).tolist() == [1] * 5
 
 
+@pytest.mark.slow
 def test_the_dumped_config_is_the_merged_one_and_gives_the_same_run(config):
     first = RUNNERS.build(config())
     first.train()

@@ -97,6 +97,7 @@ def test_resumed_at_every_iteration_of_epochs(toy_runner):
         check_same(resume(toy_runner, whole, f'iter_{done}', f'from{done}'), whole, 9 - done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('done', [1, 5])
 def test_workers_change_nothing(toy_runner, loader, done):
     """Neither an unbroken run nor a resumed one, of any kind of workers."""
@@ -135,6 +136,7 @@ def test_resumed_at_every_iteration_without_epochs(toy_runner, sampler):
         check_same(resumed, whole, 8 - done)
 
 
+@pytest.mark.slow
 def test_workers_change_nothing_without_epochs(toy_runner, loader):
     changes = dict(loader=dict(loader, sampler=ENDLESS), param_scheduler=SCHEDULERS[:1],
                    train_cfg=dict(by_epoch=False, max_iters=6), hooks=[Streams()])
@@ -143,6 +145,7 @@ def test_workers_change_nothing_without_epochs(toy_runner, loader):
     check_same(resume(toy_runner, whole, 'iter_2', **changes), whole, 4)
 
 
+@pytest.mark.slow
 def test_staged_samples_are_seeded_by_the_batch(toy_runner, toy_images, loader):
     def run(work_dir, **changes):
         return train(toy_runner, work_dir, dataset=StagedDataset(toy_images(7)), **changes)

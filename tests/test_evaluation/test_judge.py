@@ -71,6 +71,7 @@ class Pixels(Oracle):
         return ((pixels @ mixture).unsqueeze(1).expand(-1, 13, -1), )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('folds', [2, 3])
 def test_cross_validation_judges_every_image_once(cfg, folds):
     cfg.probe.folds = folds

@@ -29,6 +29,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_accuracy_is_that_of_logistic_regression(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
     cfg = Config.fromfile(

@@ -71,6 +71,7 @@ def oracle(model, dataset, order, ratio):
     return torch.stack(logits)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_painting_pixel_by_pixel(model):
     dataset, seen = LabelledImages(LABELS), []
     handle = model.head.register_forward_hook(lambda _, args, logits: seen.append(logits))

@@ -57,6 +57,7 @@ def test_it_needs_at_most_five_files():
     assert len(FILES) == len(set(FILES)) <= 5
 
 
+@pytest.mark.slow
 def test_an_encoder_is_evaluated_by_it(added, folder, tmp_path, monkeypatch):
     runners = []
 

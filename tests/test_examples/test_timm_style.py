@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from load_script import load_script
 from torch.nn import functional as F
@@ -20,6 +21,7 @@ def load():
     return load_script(EXAMPLE)
 
 
+@pytest.mark.slow
 def test_it_runs_and_imports_nothing_of_openmmlab():
     code = ('import runpy, sys\n'
             f'sys.path.insert(0, {str(ROOT)!r})\n'

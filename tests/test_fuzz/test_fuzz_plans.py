@@ -123,6 +123,7 @@ def some_grid(rows, columns, unit, fits):
     return tuple(max(side // unit, 1) * unit if fits else side for side in (rows, columns))
 
 
+@pytest.mark.slow
 @fuzz(2000, kind=st.sampled_from(GUIDED), mask=THOUSANDTHS, throw=st.integers(0, 600),
       throws=st.sampled_from(AMTMaskGenerator.THROWS), progress=st.floats(0, 1),
       weighting=st.sampled_from(WEIGHTINGS),

@@ -73,6 +73,7 @@ def test_iterations_count_in_an_iteration_based_loop(toy_runner, workers):
     assert maps_of(Path(runner.work_dir) / 'saliency' / 'iter_5.amtmap').shape == (7, 5, 7)
 
 
+@pytest.mark.slow
 def test_iterations_count_in_an_epoch_based_loop_too(toy_runner):
     runner = toy_runner(hooks=[SaliencyUpdateHook(begin=1, interval=3, by_epoch=False)], epochs=2)
     runner.train()

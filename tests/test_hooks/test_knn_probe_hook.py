@@ -168,6 +168,7 @@ class Nosy(Hook):
         self.modes = {name: module.training for name, module in runner.model.named_modules()}
 
 
+@pytest.mark.slow
 def test_training_is_not_affected(toy_runner, monkeypatch):
     """Bit for bit, although the probe's pipeline draws, and with random streams never reset."""
     pipeline = [dict(type='Resize', scale=(56, 40)), dict(type='RandomFlip', prob=0.5),

@@ -37,6 +37,7 @@ def load(path):
     return torch.load(path, map_location='cpu', weights_only=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['divided', 'resumed', 'to_divided', 'to_whole'])
 def test_the_same_checkpoint(folder, name):
     whole, other = (load(folder / run / 'epoch_3.pth') for run in ('whole', name))

@@ -70,6 +70,7 @@ def test_names_are_imagenets(tool):
     assert dataset_fingerprint(dataset) == fingerprint(names)
 
 
+@pytest.mark.slow
 def test_costs_of_a_sample():
     """In a process of its own: one that has freed memory before takes less from the system."""
     code = (f'import json, runpy; tool = runpy.run_path({str(TOOL)!r}); print(json.dumps('

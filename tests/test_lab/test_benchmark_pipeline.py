@@ -31,6 +31,7 @@ def folder(tool, tmp_path):
     return tmp_path / 'jpegs'
 
 
+@pytest.mark.slow
 def test_every_pipeline_runs(tool, folder, tmp_path):
     assert all(Image.open(path).size == (64, 48) for path in folder.iterdir())
     pack(ImageFolder(str(folder)), tmp_path / 'a.amtpack')

@@ -19,6 +19,7 @@ def benchmark(*arguments, tool='benchmark/__main__.py', threads='1'):
                       env={**os.environ, 'OMP_NUM_THREADS': threads})
 
 
+@pytest.mark.slow
 def test_two_configs_read_a_folder(tmp_path):
     images = make_images(tmp_path / 'images', 3)
     done = benchmark(*CONFIGS, '--batch-size', 2, '--rounds', 2, '--warm-up', 1, '--data', images,
@@ -56,6 +57,7 @@ def test_processor_time_of_two_threads_is_refused():
     assert done.returncode == 2 and 'set OMP_NUM_THREADS=1' in done.stderr
 
 
+@pytest.mark.slow
 def test_the_cost_table_measures_too(tmp_path):
     done = benchmark(*CONFIGS, '--batch-size', 2, '--rounds', 1, '--out', tmp_path / 'out',
                      tool='cost_table.py')

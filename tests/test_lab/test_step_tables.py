@@ -54,6 +54,7 @@ def test_numbers_that_measure_nothing_are_refused(monkeypatch, capsys, tool, opt
     assert option in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_options_are_timed_in_turn(monkeypatch, tmp_path, capsys):
     run(monkeypatch, 'step_options', MINI, '--batch-size', 4, '--rounds', 2, '--rows', 'none',
         'fused+with_cp', 'fused+bf16', '--out', tmp_path / 'table')
@@ -63,6 +64,7 @@ def test_options_are_timed_in_turn(monkeypatch, tmp_path, capsys):
     assert json.loads((tmp_path / 'table.json').read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('config', 'rows', 'part'), [
     (MINI, ['fast'], 'no option fast'), ('no_such.py', ['none'], 'no_such.py'),
     ('mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', ['none'], 'no host')])
@@ -73,6 +75,7 @@ def test_what_cannot_be_timed(monkeypatch, capsys, tmp_path, config, rows, part)
     assert part in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_step_of_distillation_beside_its_parts(monkeypatch, tmp_path, capsys):
     run(monkeypatch, 'distillation_step', IBOT, '--batch-size', 1, '--rounds', 1, '--out',
         tmp_path / 'out')

@@ -27,6 +27,7 @@ def state(folder, name, epoch):
     return torch.load(folder / name / f'epoch_{epoch}.pth', weights_only=False)['state_dict']
 
 
+@pytest.mark.slow
 def test_all_hosts_have_the_same_weights_and_maps_as_unsharded(tmp_path):
     def work(rank):
         for host in HOSTS:
@@ -113,6 +114,7 @@ def test_unsharded_host_is_equal_and_leaves_the_sharded_one_unchanged(tmp_path, 
     assert torch.equal(cls_saliency(plain.backbone, images), maps)
 
 
+@pytest.mark.slow
 def test_knn_probe_uses_the_unsharded_encoder(tmp_path):
     def work(rank):
         labels = [i * 5 % 7 for i in range(21)]

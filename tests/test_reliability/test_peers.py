@@ -62,6 +62,7 @@ def stop_a_while():
     time.sleep(20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('silent', [0, 1])
 def test_silence_ends_both(ranks, silent):
     works = [work_long, work_long]
@@ -111,6 +112,7 @@ def test_one_that_says_why_it_ends_gives_the_others_its_status(ranks):
         assert line.endswith(f'rank 1 on {socket.gethostname()} has ended: see its own message')
 
 
+@pytest.mark.slow
 def test_long_work_and_an_early_end_are_no_reason(ranks):
     def works_long_and_is_done():
         time.sleep(2 * LIMIT)

@@ -33,6 +33,7 @@ def test_each_epoch_has_crops_of_its_own(toy_runner, loader):
     assert len(set(boxes)) == 21
 
 
+@pytest.mark.slow
 def test_mmengine_alone_repeats_the_crops(toy_runner):
     """Why samples are seeded here: if this fails one day, it may be needless."""
     # In order, so that each worker meets the same samples again.

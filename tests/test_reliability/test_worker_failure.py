@@ -171,6 +171,7 @@ def test_a_death_is_noticed_whatever_the_main_thread_does(tmp_path, often, wait,
     assert re.match(r'error: loading worker .*\(pid \d+\) was killed by SIGKILL', line)
 
 
+@pytest.mark.slow
 def test_the_same_when_another_start_has_joined_it(tmp_path, often):
     def work():
         made = ReplacingDataset(Numbers(die(signal.SIGKILL)), tmp_path, workers=1)

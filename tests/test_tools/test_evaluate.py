@@ -51,6 +51,7 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
+@pytest.mark.slow
 def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     command = [TOOL, checkpoint, '--data', folder, '--protocols', 'knn', 'linear',
                'lowshot', '--work-dir', tmp_path / 'out', '--jobs', '2', '--cfg-options',
@@ -147,6 +148,7 @@ def test_image_size_and_labels(tool, checkpoint, images_are_there):
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
 
+@pytest.mark.slow
 def test_only_seeds_of_one_config_are_averaged_unasked(tool, checkpoint, tmp_path,
                                                        images_are_there):
     """Another mask ratio, another epoch, or nothing known: each would get a ± of its own."""
@@ -194,6 +196,7 @@ def test_runs_that_would_share_a_folder_are_refused(tool, checkpoint, images_are
         plan(tool, checkpoint, checkpoint, '--data', 'stl10', '--labels', 'A', 'a')
 
 
+@pytest.mark.slow
 def test_the_papers_figures_are_of_its_own_transformer_and_data(
         tool, checkpoint, folder, images_are_there):
     (folder.parent / 'cifar10').symlink_to(folder)

@@ -37,6 +37,7 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('protocol', PROTOCOLS)
 def test_class_folders_become_a_row(protocol, folder, tmp_path, monkeypatch):
     ran = []

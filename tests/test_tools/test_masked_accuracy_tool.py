@@ -46,6 +46,7 @@ def options(tmp_path, monkeypatch):
             'train_cfg.max_epochs=3', 'train_cfg.val_interval=3']
 
 
+@pytest.mark.slow
 def test_a_teacher_is_probed_and_blinded(tmp_path, options, capsys):
     torch.manual_seed(0)
     model = MODELS.build(dict(

@@ -128,6 +128,7 @@ def test_the_wheel_has_the_command_amt(wheel):
         '[console_scripts]', 'amt', '=', 'amt_mm.cli.main:main']
 
 
+@pytest.mark.slow
 def test_amt_mm_paths_resolve_from_a_wheel(wheel, tmp_path):
     target = install(wheel, tmp_path / 'site')
     file, merged, direct = resolve(target, tmp_path)

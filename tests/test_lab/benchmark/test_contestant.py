@@ -164,6 +164,7 @@ optim_wrapper = dict(optimizer=dict(betas=(.5, .6)), clip_grad=dict(max_norm=2.)
     assert {group['weight_decay'] for group in wrapper.optimizer.param_groups} == {0, .05}
 
 
+@pytest.mark.slow
 def test_a_config_beside_itself(contestant):
     pair = [contestant(batch_size=2) for _ in range(2)]
     outcome = race(pair, rounds=9, warm_up=2)

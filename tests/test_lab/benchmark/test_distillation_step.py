@@ -84,6 +84,7 @@ def test_gradients_are_clipped_and_the_teacher_follows(step_of):
     assert all(parameter.grad is None for parameter in step.model.parameters())
 
 
+@pytest.mark.slow
 def test_a_race_of_works_has_one_phase(step_of):
     step = step_of()
     works = [*step.parts('hint'), *step.steps(['hint'])]

@@ -44,6 +44,7 @@ def costs_of(cfg):
             counted_refresh(model.backbone, model.backbone.patch_resolution))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('overlay', 'options', 'name'), [
     ('mae-random', {}, 'mae'), ('mae-am', CALENDAR, 'mae-am'), ('mae-amt', CALENDAR, 'mae-amt'),
     ('mae-random', {'data_preprocessor.mask_generator.mask_ratio': .45,
@@ -70,6 +71,7 @@ def test_overlays_and_options_go_one_over_the_other(tmp_path):
     assert cfg.train_dataloader.batch_size == 7 and cfg.train_cfg.max_epochs == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('overlay', 'options', 'epochs'), [
     ('mae-am', CALENDAR, 28), ('mae-amt', CALENDAR, 39),
     ('mae-amt', {**CALENDAR, 'overlay.hooks.saliency.parts': 3}, 40)])
@@ -95,6 +97,7 @@ def test_throwing_without_a_refresh_follows_from_the_ratio_of_steps():
     assert found.train_cfg.max_epochs == round(30 * ratio) == 48
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('file', sorted((CONFIGS / 'studies').glob('*.py')), ids=lambda f: f.stem)
 def test_each_study_of_ours_can_be_planned(file):
     study = read_study(file)
@@ -111,6 +114,7 @@ def test_each_study_of_ours_can_be_planned(file):
     assert runs[-1].cfg.randomness.seed == runs[-1].seed
 
 
+@pytest.mark.slow
 def test_one_recipe_serves_schedules_of_different_lengths():
     plans = {(plan.dataset, plan.recipe): plan
              for plan in plan_study(read_study(CONFIGS / 'studies/attention.py'))}
@@ -154,6 +158,7 @@ def test_options_that_fit_nothing_name_the_recipe(tmp_path):
         merged(CLOTHING, recipe('mae-random', {'train_cfg.max_epochs.x': 1}))
 
 
+@pytest.mark.slow
 def test_folders_of_runs(tmp_path):
     study = read_study(CONFIGS / 'studies/attention.py')
     plan = plan_study(study)[1]

@@ -68,6 +68,7 @@ def order(work_dir, column=0):
     return [line.split()[column] for line in (work_dir / 'order').read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_grid_is_run_seed_by_seed_and_recorded(tools, toy, tmp_path):
     runs, calls = grid(toy, (0, 1)), []
     failed = run_all(runs, 'toy', tmp_path / 'out', after_each=lambda: calls.append(1))

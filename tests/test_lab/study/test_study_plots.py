@@ -74,6 +74,7 @@ def test_more_than_three_panels_are_rows_below_each_other_with_one_key():
     assert [axes.get_subplotspec().colspan.start for axes in keys] == [2]
 
 
+@pytest.mark.slow
 def test_files_are_pictures_and_the_same_each_time(tmp_path):
     both = records() + records(2, 'more')
     first = [file.read_bytes() for file in write_plots(both, STUDY, tmp_path)]
