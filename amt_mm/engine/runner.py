@@ -39,6 +39,7 @@ from amt_mm.reliability.worker_failure import dead_worker, worker_failure
 
 from .compiling import compile_host
 from .log_processor import SpeedLogProcessor
+from .parameter_groups import merge_groups
 from .quiet_logging import quiet
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import resumable_loop, seeded_loader
@@ -159,16 +160,12 @@ class OverlayRunner(Runner):
             super().dump_config()
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """Build the optimizer with plain dicts as parameter groups.
-
-        MMEngine makes one group per parameter, each a ``ConfigDict``, whose lookups by the
-        optimizer take a tenth of a step of a small network.
-        """
+        """Build the optimizer with one parameter group for each set of settings."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
         each = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         for optimizer in (one.optimizer for one in each):
             if not isinstance(optimizer, ShardedOptimizer):  # whose groups are linked to others
-                optimizer.param_groups[:] = [dict(group) for group in optimizer.param_groups]
+                optimizer.param_groups[:] = merge_groups(optimizer.param_groups)
         return wrapper
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:

@@ -93,6 +93,10 @@ class FiniteGuardHook(Hook):
         self._open = self._stepped = False
         self._overflows = 0
         self._gradients: list[str] | None = None
+        # Listed once: a walk through all modules takes as long as a block of a small network.
+        self._parameters = list(model.named_parameters())
+        self._with_buffers = [(name, module) for name, module in model.named_modules()
+                              if next(module.buffers(recurse=False), None) is not None]
         self._handles = [wrapper.optimizer.register_step_pre_hook(self._before_step),
                          model.register_forward_pre_hook(self._note_call, with_kwargs=True),
                          model.register_forward_hook(self._note_losses)]
@@ -105,8 +109,7 @@ class FiniteGuardHook(Hook):
         """Note what this iteration begins with."""
         if self._handles:
             if self._buffers is None:
-                self._buffers = {name: buffer.clone()
-                                 for name, buffer in unwrapped(runner).named_buffers()}
+                self._buffers = {name: buffer.clone() for name, buffer in self._named_buffers()}
             share = float(runner.optim_wrapper.scale_loss(torch.ones(())))
             self._batches.append(GivenBatch(data_batch, round(1 / share), random_state()))
             self._open = True
@@ -176,8 +179,12 @@ class FiniteGuardHook(Hook):
                 for i, batch in enumerate(self._batches) for name, loss in batch.losses.items()]
 
     def _named_gradients(self) -> Iterable[tuple[str, Tensor]]:
-        return ((name, parameter.grad) for name, parameter in
-                unwrapped(self._runner).named_parameters() if parameter.grad is not None)
+        return ((name, parameter.grad) for name, parameter in self._parameters
+                if parameter.grad is not None)
+
+    def _named_buffers(self) -> Iterable[tuple[str, Tensor]]:
+        for prefix, module in self._with_buffers:
+            yield from module.named_buffers(prefix, recurse=False)
 
     @torch.compiler.disable
     def _look_and_clip(self, parameters: list[Tensor], **kwargs) -> Tensor | None:
@@ -208,7 +215,7 @@ class FiniteGuardHook(Hook):
         """Write the step; return if it may be left out."""
         runner = self._runner
         # A forward pass moves running means by what it saw; one NaN would spoil all later steps.
-        for name, buffer in unwrapped(runner).named_buffers():
+        for name, buffer in self._named_buffers():
             buffer.copy_(self._buffers[name])
         ranks = all_gather_object({'losses': losses, 'samples': sum(
             (samples_of(batch.data) for batch in self._batches), [])})
