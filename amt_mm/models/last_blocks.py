@@ -26,10 +26,13 @@ class LastBlocksViT(VisionTransformer):
         feature_dims: Width of the feature.
 
     Raises:
-        InputError: The transformer has fewer blocks.
+        InputError: The transformer has fewer blocks, or no [CLS].
     """
 
     def __init__(self, *args, last_blocks: int = 4, **kwargs) -> None:
+        if not kwargs.get('with_cls_token', True):
+            raise InputError('this protocol reads [CLS] of the last blocks, and the encoder has no '
+                             '[CLS]: use --protocols linear, linear-sweep or attentive')
         super().__init__(*args, **{**kwargs, 'out_type': 'cls_token', 'final_norm': True})
         depth = len(self.layers)
         if not 1 <= last_blocks <= depth:

@@ -60,6 +60,11 @@ def test_invalid_number_of_blocks_is_rejected(last_blocks):
         vit(last_blocks=last_blocks)
 
 
+def test_an_encoder_without_cls_is_refused():
+    with pytest.raises(InputError, match=r'has no \[CLS\]: use --protocols linear'):
+        vit(with_cls_token=False)
+
+
 def test_protocol_trains_only_the_wide_head():
     cfg = Config.fromfile(configs_folder() / '_base_/protocols/linear_last4.py')
     cfg.model.backbone.update(arch=ARCH, img_size=SIZE, patch_size=8, last_blocks=3)
