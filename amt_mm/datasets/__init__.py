@@ -7,6 +7,7 @@ from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
+from .load_mask import LoadMask
 from .loading import LoadImage
 from .pack_writer import pack
 from .packed import PackedImages
@@ -15,6 +16,7 @@ from .repeated import RepeatedCrops, collate_repeats
 from .replacing import ReplacingDataset
 from .scenes import SceneDataset
 from .seeded import SeededSamples
+from .segmentation_folder import SegmentationFolder
 from .staged import StagedDataset
 from .stand_ins import with_stand_ins
 from .stl10 import STL10
@@ -23,8 +25,9 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
-    'ImageFolder', 'ImageNet', 'LoadImage', 'PackInputsWithBox', 'PackedImages',
+    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'PackInputsWithBox', 'PackedImages',
     'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
-    'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet', 'base_dataset',
-    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view', 'with_stand_ins'
+    'SceneDataset', 'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet',
+    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view',
+    'with_stand_ins'
 ]
