@@ -24,7 +24,8 @@ _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 
 
-@TRANSFORMS.register_module()
+# mmdet's DetInferencer finds the loader that it replaces by the second name.
+@TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(LoadImageFromFile):
     """Load an image file of any common kind as ``uint8`` BGR of shape ``(H, W, 3)``.
 
