@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from amt_mm.datasets import ImageFolder, LoadImage
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.messages import warn
 
+# Of the visualizer, about masks that touch the edge.
+warnings.filterwarnings('ignore', message='Warning: The polygon is out of bounds')
 # What is written beside the pictures.
 RESULTS = 'detections.json'
 
@@ -71,7 +74,8 @@ def detect(cfg: Config, checkpoint: Path, folder: Path, out: Path, threshold: fl
     # The loader passes images that are loaded, so one that is drawn is one that was seen.
     pipeline = Compose([transform for transform in cfg.test_dataloader.dataset.pipeline
                         if transform['type'] != 'LoadAnnotations'])
-    visualizer = VISUALIZERS.build(cfg.visualizer)
+    # Backends would want a folder of a run.
+    visualizer = VISUALIZERS.build({**cfg.visualizer, 'vis_backends': None})
     visualizer.dataset_meta = {'classes': model.dataset_meta['classes'], 'palette': 'random'}
     load, objects, left_out = LoadImage(), [], 0
     for index in tqdm(range(len(images)), 'detecting', unit='image', disable=None):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from labelled_toys import test_runner
 from PIL import Image
+from segmentation_toys import PIPELINE, write_masked
 from sklearn.metrics import jaccard_score
 
 from amt_mm.datasets import SegmentationFolder
@@ -14,28 +15,7 @@ from amt_mm.evaluation import segmentation_loop
 from amt_mm.evaluation.segmentation_head import train_segmentation
 from amt_mm.registry import LOOPS
 
-PIPELINE = [dict(type='amt_mm.LoadMask'), dict(type='amt_mm.LoadImage'),
-            dict(type='Resize', scale=(56, 40), backend='pillow'),
-            dict(type='PackInputs', algorithm_keys=['gt_seg_map', 'label_pixels'])]
 LOOP = dict(type='amt_mm.SegmentationTestLoop', iterations=60, batch_size=3, lr=.03)
-COLOURS = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 30]])
-
-
-def write(root, count, seed, classes=3, folder='masks', first=0):
-    """Images of rectangles in the colour of their class, no two of one size."""
-    chance = np.random.RandomState(seed)
-    for name in ('images', folder):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        mask = np.zeros((44 + i, 61 - i), np.uint8)
-        for label in range(1, classes):
-            row, column = chance.randint(0, 25, 2)
-            mask[row:row + 20, column:column + 20] = label
-        noise = chance.randint(-25, 26, (*mask.shape, 3))
-        Image.fromarray((COLOURS[mask] + noise).astype(np.uint8)).save(root / f'images/{i}.png')
-        mask += first
-        mask[:2] = 255
-        Image.fromarray(mask).save(root / folder / f'{i}.png')
 
 
 @pytest.fixture
@@ -79,8 +59,8 @@ def slow_measures(runner, classes=3):
 
 
 def test_its_measures_are_those_of_all_pixels_at_the_size_of_the_masks(run, tmp_path):
-    write(tmp_path / 'train', 11, 0)
-    write(tmp_path / 'val', 5, 1)
+    write_masked(tmp_path / 'train', 11, 0)
+    write_masked(tmp_path / 'val', 5, 1)
     runner = run()
     metrics = runner.test()
     miou, accuracy, constant = slow_measures(runner)
@@ -94,7 +74,7 @@ def test_its_measures_are_those_of_all_pixels_at_the_size_of_the_masks(run, tmp_
 
 def test_zero_of_ade20k_is_no_label(run, tmp_path):
     for part, count in (('train', 7), ('val', 3)):
-        write(tmp_path / part, count, count, folder='annotations', first=1)
+        write_masked(tmp_path / part, count, count, folder='annotations', first=1)
     metrics = run('ade').test()
     for part in ('train', 'val'):
         for path in (tmp_path / part / 'annotations').iterdir():
@@ -109,8 +89,8 @@ def test_zero_of_ade20k_is_no_label(run, tmp_path):
 
 
 def test_a_class_that_training_lacks_counts_as_zero_and_is_named(run, tmp_path, monkeypatch):
-    write(tmp_path / 'train', 7, 0)
-    write(tmp_path / 'val', 3, 1, classes=4)
+    write_masked(tmp_path / 'train', 7, 0)
+    write_masked(tmp_path / 'val', 3, 1, classes=4)
     said = []
     runner = run()
     monkeypatch.setattr(runner.logger, 'warning', said.append)
@@ -123,8 +103,8 @@ def test_a_class_that_training_lacks_counts_as_zero_and_is_named(run, tmp_path, 
 
 
 def test_a_region_that_is_lost_when_masks_shrink_is_a_class_all_the_same(run, tmp_path):
-    write(tmp_path / 'train', 5, 0)
-    write(tmp_path / 'val', 3, 1)
+    write_masked(tmp_path / 'train', 5, 0)
+    write_masked(tmp_path / 'val', 3, 1)
     for part in ('train', 'val'):
         path = tmp_path / part / 'masks/0.png'
         mask = np.array(Image.open(path))
@@ -141,8 +121,8 @@ def test_a_region_that_is_lost_when_masks_shrink_is_a_class_all_the_same(run, tm
 
 
 def test_masks_of_one_class_are_refused(run, tmp_path):
-    write(tmp_path / 'train', 3, 0, classes=1)
-    write(tmp_path / 'val', 3, 1)
+    write_masked(tmp_path / 'train', 3, 0, classes=1)
+    write_masked(tmp_path / 'val', 3, 1)
     with pytest.raises(InputError, match=r'show 1 class\(es\), and two are needed'):
         run().test()
 
@@ -150,16 +130,16 @@ def test_masks_of_one_class_are_refused(run, tmp_path):
 @pytest.mark.parametrize('loop', [dict(iterations=0), dict(batch_size=0), dict(lr=0.0),
                                   dict(weight_decay=-.1)])
 def test_impossible_settings_are_refused_before_encoding(run, tmp_path, loop):
-    write(tmp_path / 'train', 1, 0)
-    write(tmp_path / 'val', 1, 1)
+    write_masked(tmp_path / 'train', 1, 0)
+    write_masked(tmp_path / 'val', 1, 1)
     with pytest.raises(InputError, match=next(iter(loop))):
         run(**loop).test_loop  # noqa: B018  (builds the loop)
 
 
 def test_other_processes_take_the_head_of_the_first_and_their_share(run, tmp_path, monkeypatch):
     """Two processes in turn: the sum of their matrices is that of one process."""
-    write(tmp_path / 'train', 7, 0)
-    write(tmp_path / 'val', 5, 1)
+    write_masked(tmp_path / 'train', 7, 0)
+    write_masked(tmp_path / 'val', 5, 1)
     runner = run()
     loop, found = runner.test_loop, []
     test = loop._encode('test', loop.dataloader)
