@@ -15,6 +15,7 @@ from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
 from amt_mm.datasets import ImageFolder, SegmentationFolder
+from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
 from amt_mm.names import DATA, MASKED_DATA
 from amt_mm.protocols import PROTOCOLS
@@ -82,8 +83,8 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
         labels: See :class:`~amt_mm.protocols.Protocol`.
 
     Raises:
-        InputError: The folder does not exist, has fewer than two class subfolders, or an image of
-            it has no mask.
+        InputError: The folder does not exist, has fewer than two class subfolders or masks in
+            their place, or an image of it has no mask.
     """
     if labels == 'masks':
         SegmentationFolder(data_root=folder)
@@ -93,6 +94,9 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     if len(classes) < 2:
         raise InputError(f'{folder}: there is only one class, {classes[0]}; is the folder one '
                          'level too high?')
+    if are_images_and_masks(classes):
+        raise InputError(f'{folder}: has images and masks, not class subfolders: use --protocols '
+                         'segmentation')
     return {'overlay.labelled.dataset.data_root': folder,
             'overlay.labelled.num_classes': len(classes)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import os.path as osp
+from collections.abc import Iterable
 
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
@@ -13,6 +14,11 @@ from .image_folder import ImageFolder
 _IMAGES = 'images'
 # Folders of masks -> whether 0 means "no label" there.
 _MASKS = {'masks': False, 'annotations': True}
+
+
+def are_images_and_masks(folders: Iterable[str]) -> bool:
+    """Whether the names of folders, taken for classes, are those of images and masks."""
+    return set(folders) in [{_IMAGES, name} for name in _MASKS]
 
 
 @DATASETS.register_module()
