@@ -17,6 +17,8 @@ TOKENS = ('cls', 'mean', 'both', 'patches')
 # Public data sets for evaluation -> their files in configs/_base_/datasets/labelled.
 DATA = {'cifar10': 'cifar10', 'cifar100': 'cifar100', 'tiny-imagenet': 'tiny_imagenet',
         'stl10': 'stl10', 'in1k': 'imagenet'}
+# Those with masks, for semantic segmentation.
+MASKED_DATA = {'ade20k': 'ade20k'}
 # Data sets of one public archive; amt_mm/datasets/download/sources.py has their addresses.
 DOWNLOADS = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10')
 

@@ -26,6 +26,7 @@ class Protocol:
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
         numbers: Metrics that are no percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
+        labels: ``'classes'``, one of each image, or ``'masks'``, one of each pixel.
     """
 
     configs: str
@@ -35,6 +36,7 @@ class Protocol:
     paper: int | None = None
     numbers: Mapping[str, str] = field(default_factory=dict)
     host_configs: Mapping[str, str] = field(default_factory=dict)
+    labels: str = 'classes'
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -68,6 +70,10 @@ PROTOCOLS: dict[str, Protocol] = {
         loop='amt_mm.evaluation.unsupervised_loop',
         numbers={'unsupervised/rankme': 'RankMe', 'unsupervised/alignment': 'alignment',
                  'unsupervised/uniformity': 'uniformity'}),
+    'segmentation': Protocol(
+        'segmentation/vit-base-p16_segmentation_{data}.py',
+        {'segmentation/miou': 'mIoU', 'segmentation/pixel_accuracy': 'pixel accuracy'},
+        loop='amt_mm.evaluation.segmentation_loop', labels='masks'),
     'finetune': Protocol(
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,

@@ -34,6 +34,9 @@ from amt_mm.engine import OverlayRunner
 # A shell's job in the background ignores Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Of MMEngine, before `quick_runners`, for tests that draw.
+INITIALIZE_FIG = Visualizer._initialize_fig
+
 CROP = (40, 56)
 PATCH = 8
 BACKBONE = dict(

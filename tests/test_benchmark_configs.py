@@ -13,7 +13,7 @@ from amt_mm.apis.evaluation import find_config, protocol_of
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.config import apply_overlay
 from amt_mm.evaluation.paper import TABLE_1
-from amt_mm.names import DATA
+from amt_mm.names import DATA, MASKED_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.registry import LOOPS
 
@@ -87,7 +87,9 @@ def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
 def test_the_whole_of_table_1_is_reachable():
     names = {str(path) for path in FILES}
     for data in DATA:
-        for protocol in PROTOCOLS:
+        for protocol, entry in PROTOCOLS.items():
+            if entry.labels == 'masks':
+                continue
             found, options = find_config(protocol, data, Pretraining(None, None, {}, None))
             # The others use the config for folders, with these images.
             assert (not options) == (protocol in OWN_CONFIGS)
@@ -98,6 +100,14 @@ def test_the_whole_of_table_1_is_reachable():
         assert f'finetune/vit-base-p16_8xb256-simmim-coslr-100e_{data}.py' in names
     for figures in TABLE_1.values():
         assert set(figures) == set(DATA)
+
+
+def test_data_sets_with_masks_have_a_config_for_each_protocol_on_masks():
+    for protocol in (name for name, entry in PROTOCOLS.items() if entry.labels == 'masks'):
+        for data in MASKED_DATA:
+            found, options = find_config(protocol, data, Pretraining(None, None, {}, None))
+            assert not options and found.stem.endswith(f'_{data}')
+            assert protocol_of(found) == protocol
 
 
 def test_heads_quote_the_figures_of_table_1():

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
-from amt_mm.names import DATA
+from amt_mm.names import DATA, MASKED_DATA
 from amt_mm.protocols import PROTOCOLS
 
 EXAMPLES = """
@@ -25,6 +25,8 @@ examples:
       tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
   k-NN and linear accuracy on your own class folders:
     amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER
+  semantic segmentation of a folder of images/ and masks/ (PNG) on frozen features:
+    amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER --protocols segmentation
   three checkpoints with your own configs, two runs at a time:
     amt evaluate A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
 
@@ -45,7 +47,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'AMT, iBOT, AttMask or DINO; none for random weights')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
-                        help=f'{", ".join(DATA)}, or folders with class subfolders')
+                        help=f'{", ".join(DATA)}, or folders with class subfolders; for '
+                        f'segmentation {", ".join(MASKED_DATA)}, or folders of images/ and masks/')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
@@ -161,10 +164,10 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
     chosen = []
     for data, protocol in itertools.product(args.data, args.protocols):
         name, shown, images = data, data, {}
-        if data not in DATA:
+        if data not in (*DATA, *MASKED_DATA):
             # The slash marks a folder, which may have the name of a public data set.
             name, shown = 'folder', f'{Path(data).absolute().name}/'
-            images = evaluation.folder_options(data)
+            images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)
         config, options = evaluation.find_config(protocol, name, pretraining)
         chosen.append((shown, protocol, config, {**options, **images}))
     return chosen

@@ -14,9 +14,10 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
-from amt_mm.datasets import ImageFolder
+from amt_mm.datasets import ImageFolder, SegmentationFolder
+from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
-from amt_mm.names import DATA
+from amt_mm.names import DATA, MASKED_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
@@ -30,7 +31,8 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
 
     Args:
         protocol: One of :data:`amt_mm.protocols.PROTOCOLS`.
-        data: One of :data:`amt_mm.names.DATA`, or ``'folder'``.
+        data: One of :data:`amt_mm.names.DATA` or, for protocols on masks, of
+            :data:`amt_mm.names.MASKED_DATA`, or ``'folder'``.
         pretraining: Selects the schedule where that depends on the host.
 
     Returns:
@@ -41,14 +43,16 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
         InputError: There is none.
     """
     entry = PROTOCOLS[protocol]
+    public = MASKED_DATA if entry.labels == 'masks' else DATA
     for pattern in (entry.host_configs.get(pretraining.host), entry.configs):
         if pattern and (config := _find_benchmark(pattern, data)):
             return config, {}
     config = _find_benchmark(entry.configs, 'folder')
-    if not config or data not in DATA:
-        raise InputError(f'no config for {protocol} on {data}: use {", ".join(DATA)} or a folder, '
-                         'see configs/benchmarks')
-    images = configs_folder() / f'_base_/datasets/labelled/{DATA[data]}.py'
+    if not config or data not in public:
+        kind = ' of images/ and masks/' if entry.labels == 'masks' else ''
+        raise InputError(f'no config for {protocol} on {data}: use {", ".join(public)} or a folder'
+                         f'{kind}, see configs/benchmarks')
+    images = configs_folder() / f'_base_/datasets/labelled/{public[data]}.py'
     labelled = Config.fromfile(images).overlay.labelled
     return config, {'overlay.labelled': {'_delete_': True, **labelled}}
 
@@ -71,17 +75,28 @@ def protocol_of(config: Path) -> str:
     return protocol
 
 
-def folder_options(folder: str) -> dict:
-    """Return the options that put a folder of class subfolders into a config for ``folder``.
+def folder_options(folder: str, labels: str = 'classes') -> dict:
+    """Return the options that put a folder of images into a config for ``folder``.
+
+    Args:
+        folder: Of class subfolders, or of images and masks.
+        labels: See :class:`~amt_mm.protocols.Protocol`.
 
     Raises:
-        InputError: The folder does not exist, or has fewer than two class subfolders.
+        InputError: The folder does not exist, has fewer than two class subfolders or masks in
+            their place, or an image of it has no mask.
     """
+    if labels == 'masks':
+        SegmentationFolder(data_root=folder)
+        return {'overlay.labelled.dataset.data_root': folder}
     images = ImageFolder(data_root=folder, with_label=True)
     classes = images.metainfo['classes']
     if len(classes) < 2:
         raise InputError(f'{folder}: there is only one class, {classes[0]}; is the folder one '
                          'level too high?')
+    if are_images_and_masks(classes):
+        raise InputError(f'{folder}: has images and masks, not class subfolders: use --protocols '
+                         'segmentation')
     return {'overlay.labelled.dataset.data_root': folder,
             'overlay.labelled.num_classes': len(classes)}
 

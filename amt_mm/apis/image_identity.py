@@ -16,7 +16,7 @@ _KNOWN: dict[str, str] = {}
 
 
 def image_identity(config: ConfigDict) -> str:
-    """Identify the images of a data set by names, order and sizes of their files.
+    """Identify the images of a data set by names, order and sizes of their files and masks.
 
     Args:
         config: The data set's.
@@ -35,8 +35,10 @@ def identity_of(dataset: Dataset) -> str:
     digest = hashlib.blake2b(dataset_fingerprint(dataset).encode(), digest_size=16)
     dataset = base_dataset(dataset)
     for index in range(len(dataset)):
-        path = str(dataset.get_data_info(index).get('img_path', ''))
-        # Images in memory are in the fingerprint, those at addresses have their names alone.
-        if os.path.isfile(path):
-            digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
+        info = dataset.get_data_info(index)
+        for key in ('img_path', 'seg_map_path'):
+            path = str(info.get(key, ''))
+            # Images in memory are in the fingerprint, those at addresses have their names alone.
+            if os.path.isfile(path):
+                digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
     return digest.hexdigest()

@@ -103,8 +103,8 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
 
 
 def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
-                     grid: tuple[int, int] | None = None, under: str | None = 'state_dict'
-                     ) -> None:
+                     grid: tuple[int, int] | None = None, under: str | None = 'state_dict',
+                     meta: Mapping[str, Any] | None = None) -> None:
     """Write weights; after a failure the previous file is still there.
 
     Args:
@@ -114,6 +114,7 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
         grid: Rows and columns of patches, for resizing position embeddings.
         under: Key of the weights in a torch file; None stores student, teacher and loss
             separately, as DINO, iBOT and AttMask do.
+        meta: More of ``meta`` in a torch file, literals. Defaults to None.
 
     Raises:
         InputError: Another suffix, or the folder does not exist.
@@ -132,7 +133,8 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
                                        metadata={'format': 'pt', **own}))
         else:
             content = by_network(state) if under is None else {under: dict(state)}
-            torch.save({**content, 'meta': {'grid': grid} if grid else {}}, temporary)
+            torch.save({**content, 'meta': {**(meta or {}), **({'grid': grid} if grid else {})}},
+                       temporary)
             seal(temporary)
         os.replace(temporary, path)
     finally:

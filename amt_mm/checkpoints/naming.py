@@ -208,7 +208,7 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
         ours = {key: value for key, value in ours.items() if _ENCODES['mmpretrain'].match(key)}
     if to == 'mmpretrain':
         return Conversion(ours, naming, left_out, notes)
-    theirs, names, lost = _rename(ours, [(b, a) for a, b in RULES[to]])
+    theirs, names, lost = rename(ours, [(b, a) for a, b in RULES[to]])
     _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
     if to == 'simmim':
         theirs = _split_biases(theirs, notes)
@@ -230,7 +230,7 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
         state, unusable = usable_part(state, notes)
     if naming == 'transformers':
         state = join_attention(state)
-    ours, former, left_out = _rename(state, RULES[naming])
+    ours, former, left_out = rename(state, RULES[naming])
     _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
     return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out
 
@@ -242,9 +242,17 @@ def _require_encoder(unknown: list[str]) -> None:
                          'else')
 
 
-def _rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
-            ) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
-    """Renamed weights, new -> former name, and names that no rule matches."""
+def rename(state: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]
+           ) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
+    """Rename entries.
+
+    Args:
+        state: Name -> tensor.
+        rules: Former and new names; ``#`` stands for a number, ``@`` for weight or bias.
+
+    Returns:
+        Renamed weights, new -> former name, and names that no rule matches.
+    """
     patterns = [(re.compile(re.escape(old).replace(r'\#', r'(\d+)').replace('@', '(weight|bias)')),
                  # The number precedes weight or bias in both names, so groups keep their order.
                  new.replace('#', r'\1').replace('@', r'\2' if '#' in new else r'\1'))

@@ -7,6 +7,7 @@ from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
+from .load_mask import LoadMask
 from .load_pixels import LoadPixels
 from .loading import LoadImage
 from .pack_writer import pack
@@ -16,6 +17,7 @@ from .repeated import RepeatedCrops, collate_repeats
 from .replacing import ReplacingDataset
 from .scenes import SceneDataset
 from .seeded import SeededSamples
+from .segmentation_folder import SegmentationFolder
 from .staged import StagedDataset
 from .stand_ins import with_stand_ins
 from .stl10 import STL10
@@ -24,8 +26,9 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
-    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadPixels', 'PackInputsWithBox', 'PackedImages',
-    'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
-    'SceneDataset', 'SeededSamples', 'StagedDataset', 'TinyImageNet', 'base_dataset',
-    'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view', 'with_stand_ins'
+    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels', 'PackInputsWithBox',
+    'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
+    'SceneDataset', 'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet',
+    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view',
+    'with_stand_ins'
 ]

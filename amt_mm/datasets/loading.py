@@ -37,7 +37,8 @@ _DARK = 64
 _HOW = '`amt statistics FOLDER` finds out how to read it (docs/own_images.md)'
 
 
-@TRANSFORMS.register_module()
+# mmdet's DetInferencer finds the loader that it replaces by the second name.
+@TRANSFORMS.register_module(name=['LoadImage', 'LoadImageFromFile'])
 class LoadImage(LoadImageFromFile):
     """Load an image file of any common kind as ``uint8`` BGR of shape ``(H, W, 3)``.
 

@@ -5,10 +5,13 @@ Nothing else imports these modules, so pre-training works without mmdet.
 
 import warnings
 
+from amt_mm.checkpoints.safe_loading import load_safely
 from amt_mm.errors import InputError
 
 from . import stack  # noqa: F401  (first: reports what is missing)
 
+# For mmdet's own interfaces, such as DetInferencer, which do not import our engine.
+load_safely()
 # About an optional package that nothing here uses.
 warnings.filterwarnings('ignore', message='faster_coco_eval is not installed')
 

@@ -1,10 +1,12 @@
-"""Patch tokens of a labelled data set, encoded once and kept in a memory-mapped file."""
+"""Patch tokens of a data set, encoded once and kept in a memory-mapped file."""
 
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +51,23 @@ class LabelledTokens:
 
 def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
                     progress: str | None = None) -> LabelledTokens:
-    """Encode a labelled data set to patch tokens; each process of the machine encodes its share.
+    """Encode a labelled data set as :func:`cached_tokens` does, which has the arguments.
+
+    Raises:
+        InputError: An image does not have exactly one class label; and see there.
+    """
+    labels: list[int] = []
+    tokens = cached_tokens(
+        model, loader, file, progress,
+        lambda rows, samples: labels.extend(class_label(sample) for sample in samples))
+    return LabelledTokens(
+        tokens, gather_in_order(whole_order(loader), torch.tensor(labels), len(tokens)),
+        class_names(loader.dataset))
+
+
+def cached_tokens(model: nn.Module, loader: DataLoader, file: Path, progress: str | None = None,
+                  look: Callable[[Tensor, Sequence], object] | None = None) -> Tensor:
+    """Encode a data set to patch tokens; each process of the machine encodes its share.
 
     The processes share one file. The system keeps in memory what fits and reads the rest from the
     disk. The file has no name once all have opened it, so it disappears with them, however they
@@ -60,21 +78,29 @@ def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
         loader: Likewise.
         file: Where to put the tokens, on a local disk.
         progress: Title of a progress bar on the main process's terminal. Defaults to None: no bar.
+        look: Called with the places in the data set ``(B,)`` and the data samples of each batch
+            of this process. Defaults to None.
+
+    Returns:
+        ``(n, N, D)`` float16, on the CPU, in the order of the data set; the file exists as long as
+        this tensor.
 
     Raises:
         InputError: The processes run on several machines, the disk is too small, or a token is not
-            finite in float16; and see ``labelled_features``.
+            finite in float16; and see ``image_features``.
     """
     if int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size())) != get_world_size():
         raise InputError('the processes share the patch tokens in a file: run this protocol on '
                          'one machine')
-    order, labels, tokens = whole_order(loader), [], None
+    order, start, tokens = whole_order(loader), 0, None
     device = next(model.parameters()).device
     with evaluating(model):
         for batch in tqdm(loader, progress,
                           disable=None if progress and is_main_process() else True):
-            rows = order[len(labels):len(labels) + len(batch['data_samples'])]
-            labels.extend(class_label(sample) for sample in batch['data_samples'])
+            rows = order[start:start + len(batch['data_samples'])]
+            start += len(rows)
+            if look is not None:
+                look(rows, batch['data_samples'])
             images = model.data_preprocessor(batch)['inputs'].to(device)
             found = whole_image_tokens(model, images)  # (B, 1 + N, D), or without [CLS]
             check_tokens(found, images)
@@ -83,29 +109,41 @@ def labelled_tokens(model: nn.Module, loader: DataLoader, file: Path,
                 raise InputError('a patch token is not finite in float16, whose largest number is '
                                  '65504; has the training diverged?')
             if tokens is None:
-                tokens = _shared(file, (len(loader.dataset), *found.shape[1:]))
+                tokens = shared_tensor(file, (len(loader.dataset), *found.shape[1:]), _TYPE,
+                                       'patch tokens')
             tokens[rows] = found
     barrier()
-    return LabelledTokens(tokens, gather_in_order(order, torch.tensor(labels), len(tokens)),
-                          class_names(loader.dataset))
-
-
-def _shared(file: Path, shape: tuple[int, int, int]) -> Tensor:
-    """Return a float16 tensor in a file without a name, which all processes share."""
-    count = shape[0] * shape[1] * shape[2]
-    size = count * _TYPE.itemsize
-    MMLogger.get_current_instance().info(
-        f'Caching {shape[0]} x {shape[1]} patch tokens of width {shape[2]} in float16: '
-        f'{size / 1e6:,.1f} MB in {file.parent}')
-    run_on_all_ranks(lambda: _allocate(file, size) if is_main_process() else None)
-    tokens = torch.from_file(str(file), shared=True, size=count, dtype=_TYPE).view(shape)
-    barrier()
-    if is_main_process():
-        file.unlink()
     return tokens
 
 
-def _allocate(file: Path, size: int) -> None:
+def shared_tensor(file: Path, shape: Sequence[int], dtype: torch.dtype, what: str) -> Tensor:
+    """Return a tensor in a file without a name, which all processes of the machine share.
+
+    All of them must call it.
+
+    Args:
+        file: Where to put it, on a local disk.
+        shape: Of the tensor; it is filled with zeros.
+        dtype: Of the tensor.
+        what: It is, for messages.
+
+    Raises:
+        InputError: The disk is too small.
+    """
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    MMLogger.get_current_instance().info(
+        f'Caching {what} of {" x ".join(map(str, shape))} in {str(dtype).split(".")[1]}: '
+        f'{size / 1e6:,.1f} MB in {file.parent}')
+    run_on_all_ranks(lambda: _allocate(file, size, what) if is_main_process() else None)
+    tensor = torch.from_file(str(file), shared=True, size=count, dtype=dtype).view(*shape)
+    barrier()
+    if is_main_process():
+        file.unlink()
+    return tensor
+
+
+def _allocate(file: Path, size: int, what: str) -> None:
     """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, 'wb') as opened:
@@ -116,6 +154,6 @@ def _allocate(file: Path, size: int) -> None:
             if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
                 raise
             free = shutil.disk_usage(file.parent).free
-            raise InputError(f'{file.parent}: the patch tokens need {size / 1e9:.1f} GB, '
+            raise InputError(f'{file.parent}: the {what} need {size / 1e9:.1f} GB, '
                              f'{free / 1e9:.1f} GB are free; name a folder with more space by '
                              'test_cfg.cache') from error

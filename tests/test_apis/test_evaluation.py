@@ -127,8 +127,9 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     found, _ = evaluation.find_config('finetune', 'cifar10', simmim)
     assert '-simmim-' in found.name
     assert '-simmim-' not in evaluation.find_config('finetune', 'cifar10', mae)[0].name
-    for protocol in PROTOCOLS:
-        path, _ = evaluation.find_config(protocol, 'cifar10', simmim)
+    for protocol, entry in PROTOCOLS.items():
+        data = 'ade20k' if entry.labels == 'masks' else 'cifar10'
+        path, _ = evaluation.find_config(protocol, data, simmim)
         assert evaluation.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
 
@@ -151,8 +152,11 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
 
 
 def test_unknown_data_is_refused():
-    with pytest.raises(InputError, match='no config for knn on cifar11'):
-        evaluation.find_config('knn', 'cifar11', Pretraining(None, None, {}, None))
+    for protocol, data, how in (('knn', 'cifar11', 'in1k or a folder, see'),
+                                ('knn', 'ade20k', 'in1k or a folder, see'),
+                                ('segmentation', 'cifar10', 'use ade20k or a folder of images/')):
+        with pytest.raises(InputError, match=f'no config for {protocol} on {data}: .*{how}'):
+            evaluation.find_config(protocol, data, Pretraining(None, None, {}, None))
 
 
 @pytest.mark.parametrize('data', DATA)

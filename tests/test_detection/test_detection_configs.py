@@ -44,7 +44,9 @@ def test_config_builds(path):
     assert len(lrs) == model.backbone.num_layers + 2
     assert max(lrs) == cfg.optim_wrapper.optimizer.lr
     classes = {'coco': 80, 'lvis': 1203, 'mini': 80}[path.parts[0]]
-    assert model.roi_head.bbox_head.num_classes == model.roi_head.mask_head.num_classes == classes
+    # Three of each in a cascade.
+    heads = [module for module in model.roi_head.modules() if hasattr(module, 'predict_by_feat')]
+    assert [head.num_classes for head in heads] == [classes] * (6 if 'cascade' in path.stem else 2)
     for hook in [*cfg.custom_hooks, cfg.default_hooks.pretrained]:
         HOOKS.build(hook)
     train = cfg.train_dataloader.dataset
@@ -141,6 +143,58 @@ def test_settings_match_vitdet(data):
     assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == VITDET_LAYER_DECAY
 
 
+# Of ViTDet's code: configs/COCO of its project, as (drop path, layer decay, iterations).
+SIZES = {'l': (.4, .8, 184375), 'h': (.5, .9, 184375 * 3 // 4)}
+
+
+@pytest.mark.parametrize('size', SIZES)
+def test_larger_ones_differ_from_vit_b_where_vitdets_do(size):
+    path, = (CONFIGS / 'coco').glob(f'mask-rcnn_vitdet-{size}_*.py')
+    cfg, base = Config.fromfile(path), Config.fromfile(CONFIGS / 'coco' / COMMON['coco'].format(''))
+    drop_path, decay, iterations = SIZES[size]
+    assert cfg.model.backbone.drop_path_rate == drop_path
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters == iterations
+    assert cfg.auto_scale_lr.base_batch_size == 64
+    assert cfg.optim_wrapper.optimizer == base.optim_wrapper.optimizer
+    for other in (cfg, base):
+        for name in ('arch', 'drop_path_rate'):
+            other.model.backbone.pop(name)
+        other.model.neck.pop('in_channels')
+    assert cfg.model == base.model
+    from mmdet.registry import MODELS
+    with torch.device('meta'):
+        model = MODELS.build(Config.fromfile(path).model)
+    # 5, 11, 17, 23 and 7, 15, 23, 31.
+    depth = model.backbone.num_layers
+    assert [i for i, layer in enumerate(model.backbone.layers) if not layer.window_size] == [
+        depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4)]
+    wrapper = dict(cfg.optim_wrapper, type='OptimWrapper')
+    wrapper.pop('loss_scale')
+    groups = build_optim_wrapper(model, wrapper).param_groups
+    decays = {group['weight_decay'] for group in groups}
+    # For ViT-H, ViTDet spares no parameter.
+    assert decays == ({.1} if size == 'h' else {0., .1})
+
+
+def test_the_cascade_is_vitdets():
+    path, = (CONFIGS / 'coco').glob('cascade-*.py')
+    cfg, base = Config.fromfile(path), Config.fromfile(CONFIGS / 'coco' / COMMON['coco'].format(''))
+    head, stage = base.model.roi_head.bbox_head, base.model.train_cfg.rcnn
+    head.reg_class_agnostic = True
+    for found, rcnn, weights, iou in zip(
+            cfg.model.roi_head.bbox_head, cfg.model.train_cfg.rcnn,
+            ((10, 5), (20, 10), (30, 15)), (.5, .6, .7), strict=True):
+        stds = [1 / weight for weight in weights for _ in range(2)]
+        assert found == {**head, 'bbox_coder': {**head.bbox_coder, 'target_stds': stds}}
+        thresholds = dict.fromkeys(('pos_iou_thr', 'neg_iou_thr', 'min_pos_iou'), iou)
+        assert rcnn == {**stage, 'assigner': {**stage.assigner, **thresholds}}
+    for other in (cfg, base):
+        other.model.roi_head = dict(mask_head=other.model.roi_head.mask_head)
+        other.model.train_cfg.pop('rcnn')
+    assert cfg.model == {**base.model, 'type': 'CascadeRCNN'}
+
+
 @pytest.mark.parametrize('data', COMMON)
 def test_anchors_match_vitdet(data):
     """As built: five sides, each with three aspect ratios (height over width) of equal area."""
@@ -199,6 +253,7 @@ def test_a_batch_without_objects_learns(tmp_path):
     from mmdet.registry import MODELS
     from mmengine.dataset import pseudo_collate
     cfg = Config.fromfile(CONFIGS / FILES[-1])
+    assert FILES[-1].parts[0] == 'mini'
     cfg.model.backbone.img_size = cfg.model.data_preprocessor.pad_size_divisor = 64
     cfg.model.roi_head.bbox_head.conv_out_channels = 16
     cfg.model.roi_head.mask_head.conv_out_channels = 16

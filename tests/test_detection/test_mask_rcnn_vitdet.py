@@ -1,4 +1,4 @@
-"""Mask R-CNN of the base config builds, learns and predicts."""
+"""Mask R-CNN and Cascade Mask R-CNN of the configs build, learn and predict."""
 
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from mmengine.structures import InstanceData
 
 import amt_mm.registry  # noqa: F401
 
-CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/mask-rcnn_vitdet.py'
+CONFIGS = Path(__file__).parents[2] / 'configs'
+CONFIG = CONFIGS / '_base_/models/mask-rcnn_vitdet.py'
+CASCADE = CONFIGS / 'mmdet/coco/cascade-mask-rcnn_vitdet-b_lsj-1024_8xb2-amp-90k_coco.py'
 
 
 @pytest.fixture(autouse=True)
@@ -30,17 +32,18 @@ def build(cfg):
     return MODELS.build(cfg)
 
 
-def make_tiny(patch=16, size=(96, 128), classes=3):
+def make_tiny(patch=16, size=(96, 128), classes=3, config=CONFIG):
     """The config at test size: all parts, but narrow."""
-    cfg = Config.fromfile(CONFIG).model
+    cfg = Config.fromfile(config).model
+    cfg.data_preprocessor.pad_size_divisor = 32
     cfg.backbone.update(img_size=size, patch_size=patch, window_size=2, arch=dict(
         embed_dims=24, num_layers=5, num_heads=3, feedforward_channels=48))
     cfg.neck.update(in_channels=24, out_channels=16, patch_size=patch)
     cfg.rpn_head.update(in_channels=16, feat_channels=16)
     roi = cfg.roi_head
     roi.bbox_roi_extractor.out_channels = roi.mask_roi_extractor.out_channels = 16
-    roi.bbox_head.update(in_channels=16, conv_out_channels=16, fc_out_channels=32,
-                         num_classes=classes)
+    for head in roi.bbox_head if isinstance(roi.bbox_head, list) else [roi.bbox_head]:
+        head.update(in_channels=16, conv_out_channels=16, fc_out_channels=32, num_classes=classes)
     roi.mask_head.update(in_channels=16, conv_out_channels=16, num_classes=classes)
     torch.manual_seed(0)
     model = build(cfg)
@@ -84,20 +87,23 @@ def test_builds_at_full_size():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('patch', [16, 8])
-def test_learns_and_predicts(patch):
+@pytest.mark.parametrize(('patch', 'config'), [(16, CONFIG), (8, CONFIG), (16, CASCADE)])
+def test_learns_and_predicts(patch, config):
     """A few steps on two images lower the loss, and masks have the images' size."""
-    model = make_tiny(patch)
+    model = make_tiny(patch, config=config)
     wrapper = build_optim_wrapper(model, dict(
         constructor='amt_mm.LayerDecayOptimWrapperConstructor',
         optimizer=dict(type='AdamW', lr=1e-3, weight_decay=.1),
         paramwise_cfg=dict(layer_decay_rate=.9)))
     model.train()
     losses = []
-    for _ in range(6):
+    for _ in range(12 if config is CASCADE else 6):
         logs = model.train_step(make_batch(), wrapper)
         losses.append(float(logs['loss']))
-        assert {'loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox', 'loss_mask'} <= set(logs)
+        stages = ['s0.', 's1.', 's2.'] if config is CASCADE else ['']
+        assert {'loss_rpn_cls', 'loss_rpn_bbox', *(
+            f'{stage}loss_{name}' for stage in stages for name in ('cls', 'bbox', 'mask'))
+                } <= set(logs)
     assert all(np.isfinite(losses)) and losses[-1] < .8 * losses[0], losses
     model.eval()
     with torch.no_grad():

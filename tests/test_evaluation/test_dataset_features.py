@@ -9,6 +9,7 @@ from labelled_toys import VIT, LabelledImages
 from mmengine.dataset import ConcatDataset
 from mmengine.registry import DATASETS
 from mmpretrain.registry import MODELS
+from segmentation_toys import write_masked
 from torchrun import in_two_real_processes
 
 from amt_mm.errors import InputError
@@ -90,6 +91,8 @@ def test_shares_are_gathered_in_chunks(monkeypatch, rows):
 def test_two_processes_measure_what_one_does(tmp_path):
     DATASETS.register_module(name='ToyLabelled', module=LabelledImages, force=True)
     script = Path(__file__).parent / 'two_processes_features.py'
+    for part, count in (('train', 7), ('val', 5)):
+        write_masked(tmp_path / 'masked' / part, count, count)
     in_two_real_processes(script, tmp_path)
     alone = measure(tmp_path, 'none')
     for rank in (0, 1):
@@ -97,5 +100,5 @@ def test_two_processes_measure_what_one_does(tmp_path):
         assert shared.pop('labels').tolist() == alone['labels'].tolist()
         torch.testing.assert_close(shared.pop('features'), alone['features'])
         assert shared == pytest.approx({name: alone[name] for name in shared})
-        assert {'knn/top1_k6', 'lowshot/top1_3shot', 'attentive/aim_top1', 'knn/cls_top1_k3'
-                } <= set(shared)
+        assert {'knn/top1_k6', 'lowshot/top1_3shot', 'attentive/aim_top1', 'knn/cls_top1_k3',
+                'segmentation/miou'} <= set(shared)

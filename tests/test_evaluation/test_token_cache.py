@@ -43,7 +43,7 @@ def test_the_file_has_the_size_that_is_logged_beforehand_and_no_name_afterwards(
     monkeypatch.setattr(MMLogger.get_current_instance(), 'info', said.append)
     found = cached(toy_mae(), tmp_path, batch_size=4)
     assert sizes == [(0, 5 * 35 * 24 * 2, 1)]
-    assert said == ['Caching 5 x 35 patch tokens of width 24 in float16: 0.0 MB in '
+    assert said == ['Caching patch tokens of 5 x 35 x 24 in float16: 0.0 MB in '
                     f'{tmp_path / "new"}']
     assert list((tmp_path / 'new').iterdir()) == []
     # It is a file all the same: its pages are mapped.

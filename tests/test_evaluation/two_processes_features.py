@@ -14,8 +14,10 @@ from labelled_toys import LabelledImages, test_runner  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.registry import DATASETS, init_default_scope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
+from segmentation_toys import PIPELINE  # noqa: E402
 
 from amt_mm.apis import launch  # noqa: E402
+from amt_mm.datasets import SegmentationFolder  # noqa: E402
 from amt_mm.hooks import KNNProbeHook  # noqa: E402
 
 
@@ -39,6 +41,12 @@ def measure(folder, launcher):
                  dict(type='amt_mm.UnsupervisedTestLoop', restarts=2)):
         runner_of_many = test_runner(folder, loop, many, test, f'{launcher}{len(found)}', **common)
         found.update(runner_of_many.test())
+    masked = [SegmentationFolder(f'{folder}/masked', part, pipeline=PIPELINE)
+              for part in ('train', 'val')]
+    runner_of_masks = test_runner(
+        folder, dict(type='amt_mm.SegmentationTestLoop', iterations=20, batch_size=3, lr=.03),
+        *masked, f'{launcher}-masks', **common)
+    found.update(runner_of_masks.test())
     features = runner.test_loop._encode('test', runner.test_dataloader)
     found.update(features=features.features['cls'], labels=features.labels)
 

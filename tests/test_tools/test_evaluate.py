@@ -191,6 +191,22 @@ def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
         plan(tool, checkpoint, '--data', folder.parent)
 
 
+@pytest.mark.parametrize('masks', ['masks', 'annotations'])
+def test_a_folder_of_masks_is_for_segmentation(tool, checkpoint, folder, masks):
+    for part in ('train', 'val'):
+        (folder / part / 'dark').rename(folder / part / 'images')
+        (folder / part / 'light').rename(folder / part / masks)
+    run, = plan(tool, checkpoint, '--data', folder, '--protocols', 'segmentation')
+    assert run['config'].test_dataloader.dataset.data_root == str(folder)
+    for loader in (run['config'].test_dataloader, run['config'].test_cfg.train_dataloader):
+        assert loader.dataset.pipeline[2].scale == (32, 32)
+    with pytest.raises(InputError, match='has images and masks, .* --protocols segmentation'):
+        plan(tool, checkpoint, '--data', folder)
+    (folder / 'val' / masks / '3.png').unlink()
+    with pytest.raises(InputError, match=r'val/images/3.png: has no mask .*\(1 of 26 images'):
+        plan(tool, checkpoint, '--data', folder, '--protocols', 'segmentation')
+
+
 def test_runs_that_would_share_a_folder_are_refused(tool, checkpoint, images_are_there):
     with pytest.raises(InputError, match='two runs would share the folder'):
         plan(tool, checkpoint, checkpoint, '--data', 'stl10', '--labels', 'A', 'a')

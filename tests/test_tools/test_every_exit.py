@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from detection_toys import toy_content, write_content
 from toy_study import write_study
 
 from amt_mm.apis import comparison
@@ -16,15 +17,18 @@ from amt_mm.saliency import SaliencyWriter
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parents[1] / 'test_lab/toy_training.py'
+DETECTION = ROOT / 'configs/mmdet/mini'
 # What stands for an argument; the rest is given as it is.
 CONFIG, CHECKPOINT, FOLDER, OUT = '<config>', '<checkpoint>', '<folder>', '<out>'
 STUDY, SCORES, MAPS, FILE = '<study>', '<scores>', '<maps>', '<file>'
+OBJECTS, DETECTOR, ARRAYS = '<objects>', '<detector>', '<arrays>'
 CALLS = {
     'tools/train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
     'tools/test.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/judge.py': [CONFIG, CHECKPOINT, '--work-dir', OUT],
     'tools/evaluate.py': [CHECKPOINT, '--data', FOLDER, '--work-dir', OUT],
     'tools/view.py': [CHECKPOINT, FOLDER, '--out', OUT],
+    'tools/detect.py': [DETECTOR, CHECKPOINT, FOLDER, '--out', OUT],
     'tools/embed.py': [CHECKPOINT, FOLDER, f'{OUT}.npz'],
     'tools/export.py': [CHECKPOINT, '--to', 'timm', '--out', OUT],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
@@ -33,6 +37,8 @@ CALLS = {
     'tools/pretrain.py': [FOLDER, '--out', OUT],
     'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
     'tools/dataset_tools/pack_dataset.py': [FOLDER, OUT],
+    'tools/dataset_tools/paint_masks.py': [OBJECTS, FOLDER, OUT],
+    'tools/model_converters/convert_detectron2.py': [ARRAYS, f'{OUT}.pth'],
     'tools/model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
     'lab/benchmark/__main__.py': [CONFIG, '--out', OUT],
     'lab/benchmark_data_set.py': ['--samples', '9', '--out', OUT],
@@ -51,9 +57,10 @@ CALLS = {
     'lab/step_options.py': [CONFIG, '--out', OUT],
 }
 WRONG = {
-    CONFIG: ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300],
-    CHECKPOINT: ['nowhere.pth', 'folder', 'garbage', 'empty', 'odd.pth'],
-    **dict.fromkeys((STUDY, SCORES, FILE), ['nowhere', 'folder', 'garbage']),
+    **dict.fromkeys((CONFIG, DETECTOR), ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300]),
+    **dict.fromkeys((CHECKPOINT, ARRAYS), [
+        'nowhere.pth', 'folder', 'garbage', 'empty', 'odd.pth']),
+    **dict.fromkeys((STUDY, SCORES, FILE, OBJECTS), ['nowhere', 'folder', 'garbage']),
     **dict.fromkeys((FOLDER, MAPS), ['nowhere', 'garbage', 'folder']),
     OUT: ['garbage/below', '/proc/nowhere/below', f'{"n" * 300}/below'],
 }
@@ -84,9 +91,11 @@ def right(tmp_path_factory):
     writer.write(torch.arange(3), torch.rand(3, 35))
     writer.commit()
     (folder / 'scores.json').write_text('{"coco/bbox_mAP": 0.3}')
+    objects = write_content(folder, toy_content(), images=False)
     return {CONFIG: TOY, CHECKPOINT: folder / 'a.pth', FOLDER: folder / 'images',
             STUDY: write_study(folder), SCORES: folder / 'scores.json', MAPS: folder / 'maps',
-            FILE: TOY, OUT: 'out'}
+            FILE: TOY, OBJECTS: objects, OUT: 'out', ARRAYS: folder / 'a.pth',
+            DETECTOR: DETECTION / 'mask-rcnn_vitdet-mini-p8_256px_1xb4-1k_coco.py'}
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Protocols on frozen features from the command line to the table, on class folders."""
+"""Protocols on frozen features from the command line to the table, on folders."""
 
 from argparse import Namespace
 
@@ -20,6 +20,8 @@ PROTOCOLS = {
                       'linear sweep, both, %']),
     'attentive': (['test_cfg.queries=8', 'test_cfg.epochs=40', 'test_cfg.lrs=[1e-3,1e-2]'],
                   ['attentive, EP, %', 'attentive, AIM, %']),
+    'segmentation': (['test_cfg.iterations=60', 'test_cfg.lr=.03'],
+                     ['mIoU, %', 'pixel accuracy, %']),
 }
 
 
@@ -37,9 +39,25 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
+@pytest.fixture
+def masked_folder(tmp_path):
+    """Images of which one half is dark and the other light."""
+    chance = np.random.RandomState(0)
+    for part, count in (('train', 11), ('val', 5)):
+        for name in ('images', 'masks'):
+            (tmp_path / 'masked' / part / name).mkdir(parents=True)
+        for i in range(count):
+            mask = np.zeros((30 + i, 40), np.uint8)
+            mask[:, 20:] = 1
+            level = 50 + 140 * mask[..., None] + chance.randint(-20, 20, (30 + i, 40, 3))
+            for name, image in (('images', level.astype(np.uint8)), ('masks', mask)):
+                cv2.imwrite(str(tmp_path / 'masked' / part / name / f'{i}.png'), image)
+    return tmp_path / 'masked'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_class_folders_become_a_row(protocol, folder, tmp_path, monkeypatch):
+def test_folders_become_a_row(protocol, folder, masked_folder, tmp_path, monkeypatch):
     ran = []
 
     def run_here(tool, arguments, options, work_dir, *_):
@@ -49,6 +67,7 @@ def test_class_folders_become_a_row(protocol, folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(evaluation, 'run_tool', run_here)
     settings, headings = PROTOCOLS[protocol]
+    folder = masked_folder if protocol == 'segmentation' else folder
     tool = load_script(tools_folder() / 'evaluate.py')
     run, = tool.plan(tool.parse_args([
         'none', '--data', str(folder), '--protocols', protocol, '--seeds', '0', '1',

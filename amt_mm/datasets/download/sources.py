@@ -53,7 +53,10 @@ SOURCES = {
 # Folders of images -> how to get them; {} is the data_root.
 _CLONES = {
     'clothing': 'git clone https://github.com/alexeygrigorev/clothing-dataset-small {0} && '
-                'mv {0}/validation {0}/val'}
+                'mv {0}/validation {0}/val',
+    'ADEChallengeData2016':
+        'curl -LO http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip && '
+        'unzip -d "$(dirname {0})" ADEChallengeData2016.zip'}
 
 
 def download_command(name: str, data_root: str, archives: str = '') -> str:
@@ -75,7 +78,7 @@ def download_command(name: str, data_root: str, archives: str = '') -> str:
 
 
 def clone_command(data_root: str) -> str | None:
-    """Return the command that clones a public data set of image files, None for other folders.
+    """Return the command that gets a public data set of image files, None for other folders.
 
     Args:
         data_root: Of the config; its last folder has the name of the data set.

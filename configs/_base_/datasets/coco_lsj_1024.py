@@ -22,7 +22,8 @@ train_pipeline = [
     dict(type='PackDetInputs')
 ]
 test_pipeline = [
-    dict(type='amt_mm.LoadImage'),
+    # amt_mm.LoadImage, by the name that mmdet's DetInferencer looks for.
+    dict(type='amt_mm.LoadImageFromFile'),
     dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
     # For visualization only; the metric reads the annotation file.
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),

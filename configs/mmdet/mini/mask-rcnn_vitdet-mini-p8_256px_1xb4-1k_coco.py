@@ -44,7 +44,8 @@ train_pipeline = [
     dict(type='PackDetInputs')
 ]
 test_pipeline = [
-    dict(type='amt_mm.LoadImage'),
+    # amt_mm.LoadImage, by the name that mmdet's DetInferencer looks for.
+    dict(type='amt_mm.LoadImageFromFile'),
     dict(type='Resize', scale=(256, 256), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
