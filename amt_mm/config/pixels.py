@@ -103,11 +103,12 @@ def _adapt(pipeline: list, loading: Mapping) -> set[str]:
     if fast:
         raise InputError(f'overlay.pixels: {fast[0]} decodes photographs of 8 bits alone: leave '
                          'out configs/_base_/datasets/fast_input.py')
-    if not names or names[0] not in _LOADERS:
-        raise InputError(f'overlay.pixels: the pipeline {", ".join(names)} does not begin with a '
-                         'transform that loads files')
-    pipeline[0].clear()
-    pipeline[0].update(type='amt_mm.LoadPixels', **loading)
+    loader = next((transform for transform, name in zip(pipeline, names, strict=True)
+                   if name in _LOADERS), None)
+    if loader is None:
+        raise InputError(f'overlay.pixels: nothing in the pipeline {", ".join(names)} loads files')
+    loader.clear()
+    loader.update(type='amt_mm.LoadPixels', **loading)
     return _leave_out_colours(pipeline)
 
 

@@ -37,6 +37,7 @@ CALLS = {
     'tools/pretrain.py': [FOLDER, '--out', OUT],
     'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],
     'tools/dataset_tools/pack_dataset.py': [FOLDER, OUT],
+    'tools/dataset_tools/image_statistics.py': [FOLDER, '--out', f'{OUT}.py'],
     'tools/dataset_tools/paint_masks.py': [OBJECTS, FOLDER, OUT],
     'tools/model_converters/convert_detectron2.py': [ARRAYS, f'{OUT}.pth'],
     'tools/model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
@@ -54,6 +55,7 @@ CALLS = {
     'lab/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
     'tools/analysis_tools/replay_batch.py': [FILE, '--config', CONFIG],
     'tools/analysis_tools/sinks.py': [CONFIG, CHECKPOINT, '--out', OUT],
+    'lab/six_bands.py': [OUT, '--images', '2'],
     'lab/step_options.py': [CONFIG, '--out', OUT],
 }
 WRONG = {
