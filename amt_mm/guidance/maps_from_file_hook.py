@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.runner import Runner
+from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -23,7 +26,7 @@ from .given_maps import GivenMaps
 from .map_hook import MapHook
 from .map_reference import maps_folder, open_maps, restore_maps
 
-# Maps that are written at once.
+# Maps that processes read between two exchanges.
 _ROWS = 1024
 
 
@@ -91,26 +94,37 @@ class MapsFromFileHook(MapHook):
         preprocessor.store = self._store if self.is_due(self.steps_done(runner)) else None
 
     def _copy(self, runner: Runner, dataset: Dataset, fingerprint: str) -> SaliencyStore:
+        """Check the maps and copy them; all processes read, one writes."""
         path = maps_folder(runner) / f'given_{self.begin}.amtmap'
-        model_grid = tuple(unwrapped(runner).backbone.grid)
-
-        def write() -> str:
-            given = GivenMaps(self.path, **self._form)
-            samples = list(sample_names(dataset))
-            given.check(samples)
-            grid = self._grid or given.grid or model_grid
-            flat = 0
-            with SaliencyWriter(path, len(samples), grid, fingerprint, self.begin) as writer:
-                for start in tqdm(range(0, len(samples), _ROWS), 'maps', delay=2, leave=False):
-                    rows = range(start, min(start + _ROWS, len(samples)))
-                    maps = torch.stack([given.read(samples[row], grid) for row in rows])
-                    writer.write(torch.tensor(rows), maps)
-                    flat += int((maps.amax(dim=1) <= 0).sum())
-                writer.commit()
-            return (f'{len(samples)} maps of {grid[0]}x{grid[1]} cells from {self.path} guide the '
-                    f'masks from {"epoch" if self.by_epoch else "iteration"} {self.begin + 1} on, '
-                    f'{flat} flat ones (random masks)')
-
-        line = run_on_all_ranks(lambda: write() if is_main_process() else '')
-        runner.logger.info(line)
+        samples = list(sample_names(dataset))
+        given = run_on_all_ranks(lambda: GivenMaps(self.path, **self._form))
+        run_on_all_ranks(lambda: given.check(samples) if is_main_process() else None)
+        grid = self._grid or given.grid or tuple(unwrapped(runner).backbone.grid)
+        writer = run_on_all_ranks(lambda: SaliencyWriter(
+            path, len(samples), grid, fingerprint, self.begin) if is_main_process() else None)
+        flat = 0
+        with writer or nullcontext():  # removes the unfinished file after an error
+            for start in tqdm(range(0, len(samples), _ROWS), 'maps', delay=2, leave=False,
+                              disable=None if is_main_process() else True):
+                shares = [range(start + rank, min(start + _ROWS, len(samples)), get_world_size())
+                          for rank in range(get_world_size())]
+                read = partial(_read, given, samples, shares[get_rank()], grid)
+                for rows, maps in zip(shares, all_gather_object(run_on_all_ranks(read)),
+                                      strict=True):
+                    if writer:
+                        writer.write(torch.tensor(rows), maps)
+                        flat += int((maps.amax(dim=1) <= 0).sum())
+            run_on_all_ranks(lambda: writer and writer.commit())
+        runner.logger.info(
+            f'{len(samples)} maps of {grid[0]}x{grid[1]} cells from {self.path} guide the masks '
+            f'from {"epoch" if self.by_epoch else "iteration"} {self.begin + 1} on, {flat} flat '
+            'ones (random masks)')
         return open_maps(path, fingerprint, verify=False)
+
+
+def _read(given: GivenMaps, samples: Sequence[str], rows: range, grid: tuple[int, int]) -> Tensor:
+    """Read the maps of some samples, ``(n, rows * columns)``."""
+    maps = torch.empty(len(rows), grid[0] * grid[1])
+    for place, row in enumerate(rows):
+        maps[place] = given.read(samples[row], grid)
+    return maps

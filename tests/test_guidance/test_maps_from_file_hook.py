@@ -7,9 +7,17 @@ import pytest
 import torch
 from guided_runs import GUIDED, WARMUP, counts, maps_of, states
 from PIL import Image
+from threaded_ranks import ThreadedRanks
 
+from amt_mm import distributed
+from amt_mm.datasets import dataset_fingerprint
 from amt_mm.errors import InputError
-from amt_mm.guidance import MapsFromFileHook, SaliencyUpdateHook
+from amt_mm.guidance import (
+    MapsFromFileHook,
+    SaliencyUpdateHook,
+    map_reference,
+    maps_from_file_hook,
+)
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.reliability import StepSeedHook
 
@@ -197,6 +205,31 @@ def test_a_changed_copy_is_refused_on_resume(toy_runner, folder, tmp_path):
     with pytest.raises(InputError, match='given_0.amtmap: the maps of samples 0 to 4 are damaged'):
         toy_runner('run', [MapsFromFileHook(tmp_path / 'maps.npz')], folder, epochs=2, resume=True,
                    load_from=f'{runner.work_dir}/epoch_1.pth').train()
+
+
+def test_processes_share_the_reading(toy_runner, folder, tmp_path, monkeypatch):
+    """3 processes, 5 images, 2 between exchanges: shares of one, two and no image."""
+    monkeypatch.setattr(maps_from_file_hook, '_ROWS', 2)
+    monkeypatch.setattr(maps_from_file_hook, 'get_world_size', lambda: 3)
+    ranks = ThreadedRanks(monkeypatch, maps_from_file_hook, map_reference, distributed)
+    wanted = given(tmp_path)
+    runner = toy_runner(dataset=folder)
+    dataset = runner.train_dataloader.dataset
+
+    def copy(rank):
+        hook = MapsFromFileHook(tmp_path / 'maps.npz')
+        return hook._copy(runner, dataset, dataset_fingerprint(dataset))
+
+    stores = ranks(3, copy)
+    for store in stores:
+        np.testing.assert_allclose(store.lookup(torch.arange(5)),
+                                   np.stack([wanted[name] for name in FILES]), atol=1e-3)
+    content = dict(np.load(tmp_path / 'maps.npz'))
+    content['maps'][list(content['names']).index('a/y.png'), 1, 1] = np.nan
+    np.savez(tmp_path / 'maps.npz', **content)
+    for error in ranks(3, copy):
+        assert isinstance(error, InputError) and 'a/y.png has values that are' in str(error)
+    assert not list(Path(runner.work_dir).glob('saliency/*.tmp'))
 
 
 @pytest.mark.parametrize(('settings', 'message'), [
