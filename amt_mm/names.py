@@ -9,7 +9,7 @@ ENCODERS = ('teacher', 'student')
 NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers')
 
 # Libraries and formats that an encoder is exported to.
-EXPORTS = ('timm', 'transformers', 'onnx')
+EXPORTS = ('timm', 'transformers', 'onnx', 'torch')
 
 # Tokens of an encoder that features are made of.
 TOKENS = ('cls', 'mean', 'both', 'patches')

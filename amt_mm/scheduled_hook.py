@@ -13,7 +13,7 @@ class ScheduledHook(Hook):
 
     Args:
         begin: Epochs (or iterations) before the first time.
-        interval: Epochs (or iterations) between two times.
+        interval: Epochs (or iterations) between two times. Defaults to 1: always, from ``begin``.
         end: First epoch (or iteration) at which it no longer acts. Defaults to None: never.
         by_epoch: Count epochs; False counts iterations, for iteration-based loops.
 
@@ -21,8 +21,8 @@ class ScheduledHook(Hook):
         InputError: An invalid schedule.
     """
 
-    def __init__(self, begin: int, interval: int, end: int | None = None, by_epoch: bool = True
-                 ) -> None:
+    def __init__(self, begin: int, interval: int = 1, end: int | None = None,
+                 by_epoch: bool = True) -> None:
         given = [begin, interval] if end is None else [begin, interval, end]
         if (any(type(step) is not int for step in given) or begin < 0 or interval < 1
                 or (end is not None and end <= begin)):

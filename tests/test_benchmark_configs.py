@@ -68,6 +68,24 @@ def test_config_builds(cfg):
         HOOKS.build(hook)
 
 
+def test_fine_tuning_of_the_authors_code_is_on_the_mean_token():
+    cfg = apply_overlay(Config.fromfile(
+        CONFIGS / 'finetune/vit-base-p16_8xb128-released-coslr-100e_in1k.py'))
+    # 1e-3 per 256 images.
+    assert cfg.optim_wrapper.optimizer.lr * 256 / cfg.auto_scale_lr.base_batch_size == 1e-3
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == .75
+    cfg.model.backbone.arch = 'deit-tiny'
+    vit = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor}).eval().backbone
+    images = torch.randn(2, 3, 224, 224)
+    tokens = []
+    vit.layers[-1].register_forward_hook(lambda module, args, output: tokens.append(output))
+    torch.nn.init.normal_(vit.ln2.weight)
+    feature, = vit(images)
+    # MAE's forward_features: mean of the patches of the last block, then the norm.
+    mean = tokens[0][:, 1:].mean(dim=1)
+    torch.testing.assert_close(feature, vit.ln2(mean))
+
+
 def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
     loaders = [cfg.test_dataloader]
     if 'train_cfg' in cfg:

@@ -1,11 +1,13 @@
 """Every config of a pre-training resolves to a model, a pipeline and hooks that build."""
 
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import HOOKS, MODELS, TRANSFORMS
 
@@ -20,6 +22,7 @@ FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py')
 # Masked and thrown of 196 tokens in the guided phase: Tables 1 and 4 of the paper.
 COUNTS = {'mae_': (147, 0), 'mae-random_': (147, 0), 'mae-am_': (147, 0), 'mae-amt_': (88, 78),
           'mae-amt-sharded_': (88, 78),
+          'mae-amt-no-norm-pix_': (88, 78), 'mae-amt-as-released_': (88, 78),
           'mae-random-throw-45-40_': (88, 78), 'mae-amt-75-10_': (147, 19),
           'mae-amt-throw-low_': (88, 78), 'mae-amt-annealed_': (88, 78),
           'mae-block_': (147, 0), 'mae-grid_': (147, 0), 'mae-low-attended_': (147, 0),
@@ -68,4 +71,34 @@ def test_imagenet_configs_have_the_counts_of_their_row(path):
         warm = generator(1, (14, 14))
         assert (warm.masked.shape[1], warm.thrown.shape[1]) == (147, 0)
         guide, = (h for h in hooks if type(h).__name__ in ('SaliencyUpdateHook', 'TokenLossHook'))
-        assert guide.begin == 40 and getattr(guide, 'interval', 40) == 40
+        begin = 41 if path.name.startswith('mae-amt-as-released_') else 40
+        assert guide.begin == begin
+        assert type(guide).__name__ == 'TokenLossHook' or guide.interval == 40
+
+
+def test_the_authors_code_differs_in_what_its_config_says():
+    released = next(path for path in FILES if path.name.startswith('mae-amt-as-released_'))
+    paper, theirs = (resolve(path)[0] for path in (
+        Path(str(released).replace('mae-amt-as-released_', 'mae-amt_')), released))
+    assert paper.model.head.norm_pix and not theirs.model.head.norm_pix
+    assert theirs.data_preprocessor.type == 'amt_mm.ReleasedWeights'
+    assert theirs.custom_hooks == [dict(type='amt_mm.SaliencyUpdateHook', begin=41, interval=40,
+                                        normalize='head')]
+
+    def decayed(cfg):
+        """Parameters, of more than one axis and of those with weight decay."""
+        cfg = deepcopy(cfg)  # others read it too
+        cfg.model.backbone.arch = 'deit-tiny'
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+        optimizer = {**cfg.optim_wrapper, 'type': 'OptimWrapper'}
+        optimizer.pop('loss_scale')
+        groups = build_optim_wrapper(model, optimizer).param_groups
+        learnt = {id(each) for group in groups if group['weight_decay'] for each in group['params']}
+        return ({name for name, each in model.named_parameters()
+                 if each.requires_grad and each.dim() > 1},
+                {name for name, each in model.named_parameters() if id(each) in learnt})
+
+    matrices, found = decayed(theirs)
+    assert found == matrices  # as timm's add_weight_decay, which their code calls
+    matrices, found = decayed(paper)
+    assert found == matrices - {'backbone.cls_token', 'neck.mask_token'} != matrices

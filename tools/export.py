@@ -1,4 +1,4 @@
-"""Write an encoder for timm, transformers or ONNX, with the files that loading needs."""
+"""Write an encoder for timm, transformers, ONNX or torch.export, with what loading needs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ formats:
                 ViTMAEForPreTraining in DIR/mae
   onnx          model.onnx with normalisation inside; needs onnx and onnxscript, and is compared
                 with torch where onnxruntime is installed
+  torch         model.pt2, a program of torch.export with normalisation inside; needs torch alone
 
 The checkpoint may be any that evaluation reads. The tool prints the line that loads the result. Bad
 input ends in one line and exit status 2.

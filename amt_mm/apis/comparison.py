@@ -25,6 +25,7 @@ from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import merge_options, read_config
 from amt_mm.errors import InputError
+from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.models.token_counts import tokens_per_image
 
 from .image_identity import image_identity
@@ -93,6 +94,12 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
     write_text(result_file, json.dumps(
         {'seed': cfg.randomness.seed, **measures, 'seconds_per_step': seconds_per_step(work_dir)},
         indent=2))
+    if encoder is None:
+        images = f', {measures["test_images"]} test images' if 'test_images' in measures else ''
+        add_figures(work_dir / CARD, [
+            f'{heading.removesuffix(", %")}: {measures[name]:.1f} % (`tools/judge.py`{images})'
+            for name, heading in MEASURES.items()
+            if heading.endswith(', %') and measures.get(name) is not None])
     return json.loads(result_file.read_text())
 
 

@@ -1,4 +1,4 @@
-"""Write the encoder of a checkpoint for timm, transformers or ONNX, with all that loading needs."""
+"""Write the encoder of a checkpoint for other libraries, with all that loading needs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from amt_mm.errors import InputError
 from amt_mm.models.recorded_mae import build_mae
 
 from .encoder import LoadedEncoder, load_encoder
+from .torch_encoder import write_torch
 
 # Width, depth, heads, hidden width and patch -> timm's name; others are its ViT-B with arguments.
 _TIMM = {
@@ -49,7 +50,7 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
     """
     write, name = {'timm': (_timm, 'model.safetensors'),
                    'transformers': (_transformers, 'model.safetensors'),
-                   'onnx': (_onnx, 'model.onnx')}[to]
+                   'onnx': (_onnx, 'model.onnx'), 'torch': (_torch, 'model.pt2')}[to]
     if (out / name).exists() and not force:
         raise InputError(f'{out / name} exists: name another --out, or replace it by --force')
     require_writable(out / name)
@@ -142,6 +143,10 @@ def _onnx(loaded: LoadedEncoder, out: Path) -> list[str]:
     # Needs packages of its own.
     from .onnx_encoder import write_onnx
     return write_onnx(loaded, out / 'model.onnx')
+
+
+def _torch(loaded: LoadedEncoder, out: Path) -> list[str]:
+    return write_torch(loaded, out / 'model.pt2')
 
 
 def _state(loaded: LoadedEncoder, naming: str) -> dict[str, Tensor]:

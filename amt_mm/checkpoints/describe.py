@@ -152,6 +152,8 @@ def _recipe(config: Mapping) -> str | None:
     if any(part.get(name, default) != default for part in (model, generator, *hooks)
            for name, default in _PAPERS.get(_name(part), {}).items()):
         return None
+    if _name(generator) == 'AMTMaskGenerator' and 'SaliencyUpdateHook' not in map(_name, hooks):
+        return None  # maps that are not the attention of the encoder
     defaults = _DEFAULT_RATIOS.get(_name(generator), {})
     ratios = {**defaults, **generator}
     return _ROWS.get((host, _name(generator), ratios.get('mask_ratio'), ratios.get('throw_ratio')))

@@ -17,7 +17,7 @@ COMMANDS = {
     'evaluate': ('evaluate.py', 'measure checkpoints by k-NN, probes and fine-tuning'),
     'view': ('view.py', 'show what an encoder does with images, on one page'),
     'embed': ('embed.py', 'write the features of a folder of images into a file'),
-    'export': ('export.py', 'write an encoder for timm, transformers or ONNX'),
+    'export': ('export.py', 'write an encoder for timm, transformers, ONNX or torch.export'),
     'statistics': ('dataset_tools/image_statistics.py',
                    'look at all images of a folder, and how they are to be read'),
     'pack': ('dataset_tools/pack_dataset.py', 'put a folder of images into one file'),

@@ -20,6 +20,7 @@ DEFAULT_HOOKS = {
     'progress_bar': dict(type='amt_mm.ProgressBarHook'),
     'checkpoint': dict(type='amt_mm.SafeCheckpointHook', interval=1),
     'stop_signal': dict(type='amt_mm.StopSignalHook'),
+    'model_card': dict(type='amt_mm.ModelCardHook'),
 }
 # MMEngine adds hooks under these names itself, so a None must reach it.
 _OF_MMENGINE = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler',

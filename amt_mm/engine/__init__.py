@@ -3,6 +3,7 @@
 from amt_mm.checkpoints.safe_loading import load_safely
 
 from .bf16 import BF16OptimWrapper
+from .mae_lars import MAELARS
 from .runner import OverlayRunner
 from .sharded_optimizer import ShardedOptimizer
 from .train_loops import ResumableEpochLoop, ResumableIterLoop
@@ -12,6 +13,6 @@ from .trained_parameters import TrainedOptimWrapperConstructor
 load_safely()
 
 __all__ = [
-    'BF16OptimWrapper', 'OverlayRunner', 'ResumableEpochLoop', 'ResumableIterLoop',
+    'BF16OptimWrapper', 'MAELARS', 'OverlayRunner', 'ResumableEpochLoop', 'ResumableIterLoop',
     'ShardedOptimizer', 'TrainedOptimWrapperConstructor'
 ]

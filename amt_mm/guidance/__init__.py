@@ -1,8 +1,11 @@
 """Guidance of masks during training: maps, their refresh and their place beside checkpoints."""
 
 from .guidance_hook import GuidanceHook
+from .map_hook import MapHook
+from .maps_from_file_hook import MapsFromFileHook
 from .mask_progress_hook import MaskProgressHook
 from .saliency_update_hook import SaliencyUpdateHook
 from .token_loss_hook import TokenLossHook
 
-__all__ = ['GuidanceHook', 'MaskProgressHook', 'SaliencyUpdateHook', 'TokenLossHook']
+__all__ = ['GuidanceHook', 'MapHook', 'MapsFromFileHook', 'MaskProgressHook', 'SaliencyUpdateHook',
+           'TokenLossHook']

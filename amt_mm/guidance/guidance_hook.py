@@ -10,8 +10,7 @@ from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
-from .saliency_update_hook import SaliencyUpdateHook
-from .token_loss_hook import TokenLossHook
+from .map_hook import MapHook
 
 
 @HOOKS.register_module()
@@ -19,8 +18,7 @@ class GuidanceHook(Hook):
     """Stop a run whose mask generator needs maps that no hook makes.
 
     Without maps it masks at random, as in the warm-up, so the run would silently be another
-    method. Every run from a config has this hook; ``default_hooks.guidance=None`` removes it for
-    a hook of your own that makes maps.
+    method. Every run from a config has this hook.
 
     Raises:
         InputError: The generator uses weights, and no hook makes maps.
@@ -32,11 +30,10 @@ class GuidanceHook(Hook):
         if not isinstance(preprocessor, AMTDataPreprocessor) or preprocessor.store is not None:
             return
         generator = preprocessor.mask_generator
-        makers = (SaliencyUpdateHook, TokenLossHook)
-        if generator.needs_weights and not any(isinstance(hook, makers) for hook in runner.hooks):
+        if generator.needs_weights and not any(isinstance(hook, MapHook) for hook in runner.hooks):
             raise InputError(
                 f'{type(generator).__name__} needs maps, and no hook makes any: all masks '
                 "would be random. Add dict(type='amt_mm.SaliencyUpdateHook') to custom_hooks (the "
                 "overlay _base_/amt/mae-amt.py has it), or set mask_generator.type="
-                "'amt_mm.RandomMaskGenerator'; with a hook of your own that makes maps, set "
-                'default_hooks.guidance=None')
+                "'amt_mm.RandomMaskGenerator'; derive a hook of your own that makes maps from "
+                'amt_mm.guidance.MapHook')

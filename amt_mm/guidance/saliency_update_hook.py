@@ -6,28 +6,23 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
-from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import SaliencySource, SaliencyStore, SaliencyWriter, entropy
-from amt_mm.scheduled_hook import ScheduledHook
 
-from .guided_masks import check_uses_weights
-from .map_reference import map_record, maps_folder, open_maps, read_map_record, restore_maps
+from .map_hook import MapHook, pop_fallbacks
+from .map_reference import maps_folder, open_maps, restore_maps
 from .refresh import Refresh
-
-_CHECKPOINT_KEY = 'amt_saliency'
 
 
 @HOOKS.register_module()
-class SaliencyUpdateHook(ScheduledHook):
+class SaliencyUpdateHook(MapHook):
     """Refresh the saliency of all training images with the encoder being trained.
 
     Masks are random until ``begin``; then and every ``interval`` after it, the last-block [CLS]
@@ -73,9 +68,6 @@ class SaliencyUpdateHook(ScheduledHook):
             another data set; at a refresh, more flat maps than ``max_flat`` allows.
     """
 
-    # After StepSeedHook, before hooks that read the plan.
-    priority = 'NORMAL'
-
     def __init__(self, begin: int = 40, interval: int = 40, end: int | None = None,
                  by_epoch: bool = True, source: str = 'cls', layers: int | str = 'last',
                  normalize: str = 'map', debias: bool = False, batch_size: int | None = None,
@@ -92,7 +84,6 @@ class SaliencyUpdateHook(ScheduledHook):
         self.max_flat = max_flat
         self.settings = Refresh(SaliencySource(source, layers, normalize, debias), dtype,
                                 image_size, precision, batch_size, num_workers)
-        self._reference: dict | None = None
         self._seconds = 0.0
 
     def rows(self, step: int, samples: int) -> range:
@@ -108,12 +99,7 @@ class SaliencyUpdateHook(ScheduledHook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the set-up; on resume, restore the checkpoint's maps."""
-        preprocessor = unwrapped(runner).data_preprocessor
-        if not isinstance(preprocessor, AMTDataPreprocessor):
-            raise InputError(f'SaliencyUpdateHook needs data_preprocessor.type='
-                             f"'amt_mm.AMTDataPreprocessor', not {type(preprocessor).__name__}")
-        check_uses_weights(preprocessor.mask_generator, 'SaliencyUpdateHook')
-        self.check_loop(runner)
+        preprocessor = self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
         self.settings.check(unwrapped(runner), runner.train_dataloader)
         self.settings.view(dataset)  # raises if the pipeline is not suitable
@@ -150,21 +136,6 @@ class SaliencyUpdateHook(ScheduledHook):
         if not self.by_epoch and self.is_due(runner.iter):
             self.refresh(runner, runner.iter)
 
-    def after_train(self, runner: Runner) -> None:
-        """Warn of crops masked at random since the last refresh."""
-        if fallbacks := _pop_fallbacks(runner):
-            runner.logger.warning(f'{fallbacks} crops were masked at random since the last '
-                                  'refresh: their maps are flat or not finite')
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save a reference to the maps in use."""
-        store = unwrapped(runner).data_preprocessor.store
-        checkpoint[_CHECKPOINT_KEY] = store and map_record(store)
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read which maps the checkpoint was trained with."""
-        self._reference = read_map_record(checkpoint, _CHECKPOINT_KEY)
-
     def refresh(self, runner: Runner, step: int) -> None:
         """Compute, write and open new maps, and log their statistics."""
         start = time.perf_counter()
@@ -186,7 +157,7 @@ class SaliencyUpdateHook(ScheduledHook):
                     flat += int((maps.amax(dim=1) <= 0).sum())
             run_on_all_ranks(lambda: writer and self._publish(writer, flat, len(rows)))
         preprocessor.store = open_maps(path, self._fingerprint, verify=False)
-        fallbacks = _pop_fallbacks(runner)
+        fallbacks = pop_fallbacks(runner)
         if writer:
             self._report(runner, step, len(rows), time.perf_counter() - start,
                          evenness / len(rows), flat, fallbacks)
@@ -236,12 +207,3 @@ class SaliencyUpdateHook(ScheduledHook):
         runner.visualizer.add_scalars(
             {'saliency/entropy': evenness, 'saliency/flat_maps': flat,
              'saliency/fallbacks': fallbacks, 'saliency/seconds': seconds}, step=runner.iter)
-
-
-def _pop_fallbacks(runner: Runner) -> int:
-    """Return the number of crops masked at random in all processes, and reset it."""
-    preprocessor = unwrapped(runner).data_preprocessor
-    total = preprocessor.fallbacks.to(preprocessor.device, copy=True)
-    all_reduce(total)
-    preprocessor.fallbacks = torch.zeros_like(total)
-    return int(total)

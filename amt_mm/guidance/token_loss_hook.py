@@ -7,28 +7,25 @@ from pathlib import Path
 
 import torch
 from mmengine.dist import all_gather
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from amt_mm.checkpoints.newest import maps_named
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.errors import InputError
-from amt_mm.models import AMTDataPreprocessor, Host
+from amt_mm.models import Host
 from amt_mm.models.data_preprocessor import read_crops
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.saliency import LossMap
 
-from .guided_masks import check_uses_weights
-from .map_reference import map_record, maps_folder, read_map_record, restore_maps
-from .saliency_update_hook import SaliencyUpdateHook
-
-_CHECKPOINT_KEY = 'amt_token_losses'
+from .map_hook import MapHook
+from .map_reference import map_record, maps_folder, restore_maps
 
 
 @HOOKS.register_module()
-class TokenLossHook(Hook):
+class TokenLossHook(MapHook):
     """Keep a map of each sample's losses per token, and guide the masks by it.
 
     After HPM (Wang et al., "Hard Patches Mining for Masked Image Modeling", CVPR 2023), but with
@@ -49,27 +46,26 @@ class TokenLossHook(Hook):
 
     Raises:
         InputError: A setting is out of range; model, data preprocessor or generator cannot use the
-            maps; there is also a SaliencyUpdateHook; or, on resume, the map file is missing,
+            maps; there is another hook of maps; or, on resume, the map file is missing,
             damaged or of another data set.
     """
 
+    checkpoint_key = 'amt_token_losses'
+
     def __init__(self, begin: int = 40, by_epoch: bool = True, momentum: float = 0.9) -> None:
-        if type(begin) is not int or begin < 0:
-            raise InputError(f'begin={begin!r} must be an integer, at least 0')
-        if type(by_epoch) is not bool:
-            raise InputError(f'by_epoch={by_epoch!r} must be True or False')
+        super().__init__(begin, by_epoch=by_epoch)
         if type(momentum) not in (int, float) or not 0 <= momentum < 1:
             raise InputError(f'momentum={momentum!r} must be a number, at least 0 and less than 1')
-        self.begin = begin
-        self.by_epoch = by_epoch
         self.momentum = momentum
-        self._reference: dict | None = None
         self._packed: Tensor | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Check the set-up and ask the model for its losses; on resume, restore the maps."""
         model = unwrapped(runner)
-        self._check(runner, model)
+        if not isinstance(model, Host):
+            raise InputError('TokenLossHook needs a host method of amt_mm, not '
+                             f'{type(model).__name__}')
+        self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
         self._fingerprint = dataset_fingerprint(dataset)
         self.maps = LossMap(len(base_dataset(dataset)), model.backbone.grid, self.momentum)
@@ -87,7 +83,7 @@ class TokenLossHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
                           ) -> None:
         """Enable guidance from ``begin`` on."""
-        if (runner.epoch if self.by_epoch else runner.iter) >= self.begin:
+        if self.is_due(self.steps_done(runner)):
             unwrapped(runner).data_preprocessor.store = self.maps
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
@@ -111,11 +107,7 @@ class TokenLossHook(Hook):
         # Now all checkpoints on the disk are complete, and outdated ones already deleted.
         for old in self._outdated(runner, path.parent):
             old.unlink()
-        checkpoint[_CHECKPOINT_KEY] = map_record(self.maps.save(path, self._fingerprint))
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Read which maps the checkpoint was trained with."""
-        self._reference = read_map_record(checkpoint, _CHECKPOINT_KEY)
+        checkpoint[self.checkpoint_key] = map_record(self.maps.save(path, self._fingerprint))
 
     def _record(self, model: Host, args: tuple, kwargs: dict, output: dict | tuple) -> None:
         """Store one row per sample: index, box, ids of masked tokens, their losses."""
@@ -144,15 +136,3 @@ class TokenLossHook(Hook):
         files = sorted(folder.glob('losses_*.amtmap'), key=lambda path: path.stat().st_mtime_ns)
         # Always keep the newest: untrusted checkpoints cannot be read for what they name.
         return [file for file in files[:-keep] if file.name not in named]
-
-    @staticmethod
-    def _check(runner: Runner, model: nn.Module) -> None:
-        preprocessor = model.data_preprocessor
-        if not isinstance(model, Host) or not isinstance(preprocessor, AMTDataPreprocessor):
-            raise InputError('TokenLossHook needs a host method of amt_mm with data_preprocessor.'
-                             f"type='amt_mm.AMTDataPreprocessor', not {type(model).__name__} with "
-                             f'{type(preprocessor).__name__}')
-        check_uses_weights(preprocessor.mask_generator, 'TokenLossHook')
-        if any(isinstance(hook, SaliencyUpdateHook) for hook in runner.hooks):
-            raise InputError('TokenLossHook and SaliencyUpdateHook would both guide the masks: '
-                             'leave one out')

@@ -7,6 +7,7 @@ from .frozen_last_layer_hook import FrozenLastLayerHook
 from .knn_probe_hook import KNNProbeHook
 from .label_free_probe_hook import LabelFreeProbeHook
 from .last_batch_hook import LastBatchHook
+from .model_card_hook import ModelCardHook
 from .pixel_range_hook import PixelRangeHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
@@ -18,7 +19,7 @@ from .teacher_update_hook import TeacherUpdateHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FrozenLastLayerHook', 'KNNProbeHook',
-    'LabelFreeProbeHook', 'LastBatchHook', 'PixelRangeHook', 'PretrainedBackboneHook',
-    'ProgressBarHook', 'RankResultHook', 'RunSummaryHook', 'ShardedStateHook',
-    'TeacherTemperatureHook', 'TeacherUpdateHook'
+    'LabelFreeProbeHook', 'LastBatchHook', 'ModelCardHook', 'PixelRangeHook',
+    'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RunSummaryHook',
+    'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
 ]

@@ -59,6 +59,8 @@ class ProbeHook(ScheduledHook):
         self.num_workers = num_workers
         self.encoder = encoder
         self._probed: int | None = None
+        # What the log said last, for the model card.
+        self.line: str | None = None
 
     @abstractmethod
     def build(self) -> None:
@@ -119,9 +121,10 @@ class ProbeHook(ScheduledHook):
         scalars[f'{self.prefix}/seconds'] = seconds = time.perf_counter() - start
         named = hasattr(unwrapped(runner), 'teacher')
         whose = f' of the {self._encoder_name(runner)}' if named else ''
-        runner.logger.info(
-            f'{self.title}{whose} after {done} {"epochs" if self.by_epoch else "iterations"}: '
-            f'{found} ({images}, {seconds:.1f} s)')
+        self.line = (f'{self.title}{whose} after {done} '
+                     f'{"epochs" if self.by_epoch else "iterations"}: {found} ({images}')
+        runner.logger.info(f'{self.line}, {seconds:.1f} s)')
+        self.line += ')'
         runner.visualizer.add_scalars(scalars, step=step)
         return scalars
 

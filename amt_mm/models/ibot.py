@@ -9,7 +9,9 @@ from mmpretrain.models import VisionTransformer
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.models.utils import resize_pos_embed
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from amt_mm.checks import is_number
 from amt_mm.errors import InputError
 from amt_mm.masking import CropMasking, TokenMask, patch_grid
 from amt_mm.registry import MODELS, TASK_UTILS
@@ -27,17 +29,25 @@ class IBOTViT(HostViT, VisionTransformer):
         img_size: Height and width of the global crops in pixels. For crops of other sizes, position
             embeddings are interpolated bicubically.
         patch_size: Side of a patch in pixels. Defaults to 16.
+        interpolate_offset: Added to rows and columns of a crop before the scale of that
+            interpolation is computed from them; the result has no more of them. DINO, iBOT and
+            AttMask add .1 against rounding, which shifts positions by up to a tenth of a patch, so
+            use .1 to continue their weights. Defaults to 0: the scale of the sizes.
         **kwargs: See :class:`mmpretrain.models.VisionTransformer`.
 
     Raises:
-        InputError: The image is not a multiple of the patch.
+        InputError: The image is not a multiple of the patch, or the offset is out of range.
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 **kwargs) -> None:
+                 interpolate_offset: float = 0.0, **kwargs) -> None:
+        if not is_number(interpolate_offset) or not 0 <= interpolate_offset < 1:
+            raise InputError(f'model.backbone.interpolate_offset={interpolate_offset!r} must be a '
+                             'number, at least 0 and less than 1')
         super().__init__(img_size=img_size, patch_size=patch_size,
                          **{'out_type': 'raw', **kwargs})
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+        self.interpolate_offset = interpolate_offset
 
     def init_weights(self) -> None:
         """Initialise as DINO and iBOT do: truncated normal (std .02), zero biases."""
@@ -70,12 +80,22 @@ class IBOTViT(HostViT, VisionTransformer):
             tokens = torch.where(mask.states().unsqueeze(-1), self.mask_token.to(tokens.dtype),
                                  tokens)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        tokens = tokens + resize_pos_embed(self.pos_embed, self.patch_resolution, grid,
-                                           mode='bicubic', num_extra_tokens=1)
+        tokens = tokens + self.positions(tuple(grid))
         tokens = self.pre_norm(self.drop_after_pos(tokens))
         for layer in self.layers:
             tokens = layer(tokens)
         return self.ln1(tokens) if self.final_norm else tokens
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Return the position embeddings of [CLS] and a grid, ``(1, 1 + rows * columns, D)``."""
+        own = tuple(self.patch_resolution)
+        if grid == own or not self.interpolate_offset:
+            return resize_pos_embed(self.pos_embed, own, grid, 'bicubic', num_extra_tokens=1)
+        patches = self.pos_embed[:, 1:].unflatten(1, own).permute(0, 3, 1, 2)  # (1, D, h, w)
+        scale = [(side + self.interpolate_offset) / side_of_own
+                 for side, side_of_own in zip(grid, own, strict=True)]
+        patches = F.interpolate(patches.float(), scale_factor=scale, mode='bicubic')
+        return torch.cat([self.pos_embed[:, :1], patches.flatten(2).transpose(1, 2)], dim=1)
 
 
 @MODELS.register_module()

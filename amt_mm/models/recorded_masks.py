@@ -108,6 +108,8 @@ def mask_recipe(config: Mapping[str, Any]) -> MaskRecipe:
     if isinstance(generator, MaskGenerator):
         generator.finish()  # what depends on progress is shown as it was at the end
     hook = hooks.get('SaliencyUpdateHook', {})
+    if isinstance(generator, MaskGenerator) and generator.needs_weights and not hook:
+        return _default('its masks follow maps that its encoder did not make')
     source = SaliencySource(**{name: hook[name] for name in _SOURCE if name in hook})
     words = ', '.join([_name(recorded), *(f'{name}={value}' for name, value in settings.items())])
     return MaskRecipe(words, generator, source, reader)

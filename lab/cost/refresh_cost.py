@@ -8,16 +8,16 @@ from math import prod
 
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmpretrain.registry import MODELS
 from torch import nn
 
 from amt_mm.errors import InputError
-from amt_mm.guidance import SaliencyUpdateHook
-from amt_mm.registry import HOOKS
+from amt_mm.guidance import MapHook, SaliencyUpdateHook
+from amt_mm.registry import HOOKS, TASK_UTILS
 from amt_mm.saliency import SaliencySource
+from lab.hook_class import hook_class
 
-from .cost import cost
+from .cost import CostUnknown, cost
 from .multiply_adds import multiply_adds
 
 
@@ -80,15 +80,16 @@ def refresh_hook(cfg: Config, **changes) -> SaliencyUpdateHook | None:
         **changes: Options of the hook that replace the config's.
 
     Returns:
-        The hook, None if the config has none.
+        The hook, or one of a class derived from it; None if the config has none.
     """
-    return _hook(cfg, 'SaliencyUpdateHook', changes)
+    return _hook(cfg, SaliencyUpdateHook, changes)
 
 
-def _hook(cfg: Config, name: str, changes: Mapping) -> Hook | None:
+def _hook(cfg: Config, kind: type[MapHook], changes: Mapping) -> MapHook | None:
     hooks = (*(cfg.get('custom_hooks') or ()), *(cfg.get('default_hooks') or {}).values())
     for hook in hooks:
-        if isinstance(hook, Mapping) and hook.get('type', '').split('.')[-1] == name:
+        found = hook_class(hook.get('type')) if isinstance(hook, Mapping) else None
+        if found and issubclass(found, kind):
             return HOOKS.build({**hook, **changes})
     return None
 
@@ -110,14 +111,14 @@ def run_cost(cfg: Config, **changes) -> RunCost:
 
 
 def training_cost(cfg: Config, **changes) -> RunCost:
-    """Cost of any run by epochs, with refreshes, guidance by losses, or without guidance.
+    """Cost of any run by epochs, guided by any :class:`~amt_mm.guidance.MapHook`, or unguided.
 
     Args:
-        cfg: Config after its overlay. Without a hook that provides maps, masks stay random.
+        cfg: Config after its overlay.
         **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
 
     Raises:
-        CostUnknown: A model of unknown cost.
+        CostUnknown: A model of unknown cost, or masks that follow the maps of no such hook.
         InputError: A run by iterations.
     """
     hook, refresh = refresh_hook(cfg, **changes), 0
@@ -139,14 +140,20 @@ def with_schedule(steps: RunCost, cfg: Config, **changes) -> RunCost:
         **changes: Options of the ``SaliencyUpdateHook`` that replace the config's.
 
     Raises:
+        CostUnknown: Masks that follow the maps of no :class:`~amt_mm.guidance.MapHook`.
         InputError: A run by iterations.
     """
     hook = refresh_hook(cfg, **changes)
-    guide = hook or _hook(cfg, 'TokenLossHook', {})
+    guide = hook or _hook(cfg, MapHook, {})
+    generator = (cfg.get('data_preprocessor') or {}).get('mask_generator')
+    if guide is None and generator and TASK_UTILS.build(generator).needs_weights:
+        raise CostUnknown(f'{generator["type"]} needs maps, and no hook derived from '
+                          'amt_mm.guidance.MapHook makes any: from when on masks are guided is '
+                          'not known')
     epochs = cfg.train_cfg.get('max_epochs')
     if epochs is None or not (guide is None or guide.by_epoch):
         raise InputError('the share of the refreshes is counted for runs by epochs '
-                         '(train_cfg.max_epochs, and by_epoch=True of the SaliencyUpdateHook)')
+                         '(train_cfg.max_epochs, and by_epoch=True of the hook that provides maps)')
     crops = crops_an_epoch(cfg.train_dataloader.dataset)
     before = epochs if guide is None else min(guide.begin, epochs)
     # Of as many samples as there are parts, each refresh renews all or one.

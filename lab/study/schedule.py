@@ -8,18 +8,19 @@ from collections.abc import Callable, MutableMapping
 from copy import deepcopy
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook, LoggerHook
 
 from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.errors import InputError
-from amt_mm.registry import HOOKS
+from amt_mm.scheduled_hook import ScheduledHook
+from lab.hook_class import hook_class
 
 # Schedulers that are scaled by begin, end and T_max alone.
 _STAGES = tuple(shape + kind for shape in ('Constant', 'Linear', 'CosineAnnealing', 'Poly')
                 for kind in ('LR', 'Momentum', 'ParamScheduler'))
-# Settings of each hook in epochs; the logger counts iterations.
-_HOOKS = {'SaliencyUpdateHook': ('begin', 'interval', 'end'), 'TokenLossHook': ('begin',),
-          'CheckpointHook': ('interval',), 'SafeCheckpointHook': ('interval',),
-          'KNNProbeHook': ('interval',), 'LabelFreeProbeHook': ('interval',), 'LoggerHook': ()}
+# Settings of hooks, and of those derived from them, in epochs; the logger counts iterations.
+_HOOKS = {ScheduledHook: ('begin', 'interval', 'end'), CheckpointHook: ('interval',),
+          LoggerHook: ()}
 # A hook that is not listed must have none of these.
 _CALENDAR = ('begin', 'end', 'interval', 'epochs', 'milestones')
 
@@ -78,8 +79,10 @@ def _scale_stage(stage: MutableMapping, scale: Callable, epochs: int) -> None:
         stage['T_max'] = scale(end) - scale(begin)
 
 
-def _scale_hook(hook: MutableMapping, kind: str, scale: Callable) -> None:
-    fields = _HOOKS.get(kind.split('.')[-1])
+def _scale_hook(hook: MutableMapping, kind: str | type, scale: Callable) -> None:
+    found = hook_class(kind)
+    fields = next((fields for base, fields in _HOOKS.items()
+                   if found and issubclass(found, base)), None)
     if fields is None:
         unknown = next((key for key in _CALENDAR if key in hook), None)
         if unknown is not None:
@@ -88,8 +91,18 @@ def _scale_hook(hook: MutableMapping, kind: str, scale: Callable) -> None:
         return
     for key in fields:
         # Defaults count epochs, too.
-        default = inspect.signature(HOOKS.get(kind)).parameters[key].default
-        value = hook.get(key, default)
+        value = hook.get(key, _default(found, key))
         # CheckpointHook's -1 means never.
         if value is not None and value >= 0:
             hook[key] = scale(value)
+
+
+def _default(kind: type, key: str) -> int | None:
+    """Default of an argument, which a derived class may pass on; None if there is none."""
+    for cls in kind.__mro__:
+        parameters = inspect.signature(cls.__init__).parameters if '__init__' in vars(cls) else {}
+        if key in parameters:
+            return parameters[key].default
+        if parameters and all(each.kind != each.VAR_KEYWORD for each in parameters.values()):
+            return None
+    return None

@@ -91,6 +91,10 @@ def test_exports_have_six_channels(checkpoint, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(model.forward_features(images),
                                    loaded.model.backbone(images)[-1], rtol=0, atol=1e-5)
+    said = export(checkpoint, 'torch', tmp_path / 'program', image_size=SIZE)
+    assert any(f'pixels (batch, {BANDS}, {SIZE}, {SIZE})' in line for line in said)
+    program = torch.export.load(tmp_path / 'program' / 'model.pt2').module()
+    assert program(torch.rand(3, BANDS, SIZE, SIZE) * 255)[1].shape == (3, 24)
     export(checkpoint, 'transformers', tmp_path / 'hf', image_size=SIZE)
     assert json.loads((tmp_path / 'hf' / 'config.json').read_text())['num_channels'] == BANDS
 

@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from amt_mm import shipped
 from amt_mm.apis import comparison, jobs
@@ -53,6 +54,9 @@ def test_a_run_is_trained_evaluated_and_not_repeated(tmp_path):
     assert 10 < result['object_area'] < 33
     assert sorted(p.name for p in (tmp_path / 'saliency').iterdir()) == [
         'epoch_1.amtmap', 'epoch_2.amtmap']
+    card = (tmp_path / 'model_card.md').read_text()
+    assert f'- k-NN: {result["knn"]:.1f} % (`tools/judge.py`, 20 test images)\n' in card
+    assert 'a step' not in card and 'Not measured' not in card
     (tmp_path / 'result.json').write_text(json.dumps({'knn': -1}))
     assert comparison.run(config, 1, tmp_path, options) == {'knn': -1}
     # The folder must not be reused for other settings.
@@ -60,6 +64,21 @@ def test_a_run_is_trained_evaluated_and_not_repeated(tmp_path):
         comparison.run(config, 1, tmp_path, {**options, 'train_cfg.max_epochs': 4})
     with pytest.raises(InputError, match='run of other settings'):
         comparison.run(config, 2, tmp_path, options)
+
+
+def test_measures_without_labels_stand_on_the_card(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, 'claim_with_images', lambda cfg, work_dir: tmp_path / 'cfg.py')
+    monkeypatch.setattr(comparison, 'train', lambda *args, **kwargs: tmp_path / 'epoch_1.pth')
+    monkeypatch.setattr(comparison, 'judge_in_a_process',
+                        lambda *args: {'attention_on_object': 31.25, 'encoder_tokens': 11})
+    for encoder in ('student', None):
+        card = tmp_path / 'model_card.md'
+        card.write_text('## Figures\n\nNot measured.\n')
+        comparison.run_resolved(Config(dict(randomness=dict(seed=0))), tmp_path, encoder=encoder)
+        found = card.read_text().removeprefix('## Figures\n\n')
+        # The card is of the encoder that is loaded by default.
+        assert found == ('Not measured.\n' if encoder else
+                         '- attention on object: 31.2 % (`tools/judge.py`)\n')
 
 
 def test_random_encoders_differ_by_seed_and_repeat():

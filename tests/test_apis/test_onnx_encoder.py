@@ -55,28 +55,3 @@ def test_missing_packages_are_named(checkpoint, tmp_path, monkeypatch):
         None if name == 'onnxscript' else object() if name == 'onnx' else find(name, *package)))
     with pytest.raises(InputError, match='a.pth: ONNX needs onnxscript: pip install onnxscript'):
         export(checkpoint, 'onnx', tmp_path / 'out')
-
-
-class _Wrapped(torch.nn.Module):
-    def __init__(self, function):
-        super().__init__()
-        self.forward = function
-
-
-@pytest.mark.parametrize(('has_cls', 'pooling', 'first'), [
-    (True, 'cls', None), (True, 'mean', 1), (False, 'mean', 0)])
-def test_pixels_are_normalised_and_tokens_pooled(has_cls, pooling, first):
-    seen = []
-
-    def vit(inputs):
-        seen.append(inputs)
-        return (torch.arange(2 * 4 * 3.).view(2, 4, 3), )
-
-    mean, std = torch.tensor([1., 2, 3]).view(3, 1, 1), torch.tensor([2., 4, 8]).view(3, 1, 1)
-    encoder = onnx_encoder.PixelEncoder(_Wrapped(vit), mean, std, has_cls, pooling)
-    pixels = torch.full((2, 3, 5, 7), 9.)
-    tokens, features = encoder(pixels)
-    assert seen[0][0, :, 0, 0].tolist() == [4, 7 / 4, 6 / 8]
-    for image in range(2):
-        rows = [tokens[image, 0]] if first is None else list(tokens[image, first:])
-        assert features[image].tolist() == (sum(rows) / len(rows)).tolist()

@@ -68,6 +68,15 @@ def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
     assert (found.recipe, found.row, found.host) == (None, None, 'MAE')
 
 
+@pytest.mark.parametrize('hook', [dict(type='amt_mm.MapsFromFileHook', path='maps.npz'),
+                                  dict(type='mine.MapsOfMine')])
+def test_maps_of_others_are_not_a_row_of_the_paper(tmp_path, hook):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
+    cfg.custom_hooks = [hook]
+    assert describe(write(tmp_path / 'a.pth', cfg)).recipe is None
+
+
 @pytest.mark.slow
 def test_seeds_of_one_config_have_the_same_settings(tmp_path):
     cfg = apply_overlay(Config.fromfile(

@@ -211,6 +211,12 @@ def test_the_variant_random_makes_no_maps():
     assert not [hook for hook in cfg.get('custom_hooks', []) if 'Saliency' in hook['type']]
 
 
+def test_the_variant_of_given_maps_asks_for_them():
+    cfg = overlaid(file='mae-amt-maps.py')
+    assert cfg.custom_hooks == [dict(type='amt_mm.MapsFromFileHook', path=None)]
+    assert cfg.data_preprocessor.mask_generator.type == 'amt_mm.AMTMaskGenerator'
+
+
 @pytest.mark.parametrize('overlay', ['mae-amt.py', 'mae-am.py', 'mae-random.py'])
 def test_mmpretrains_own_mae_becomes_amt_by_one_more_line(tmp_path, overlay):
     """The example of the README; ViT-B is shrunk to be quick."""

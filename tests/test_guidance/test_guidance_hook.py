@@ -8,7 +8,13 @@ from mmengine.config import Config
 
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
-from amt_mm.guidance import GuidanceHook, SaliencyUpdateHook, TokenLossHook
+from amt_mm.guidance import (
+    GuidanceHook,
+    MapHook,
+    MapsFromFileHook,
+    SaliencyUpdateHook,
+    TokenLossHook,
+)
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
@@ -21,7 +27,8 @@ def test_a_run_without_a_hook_that_makes_maps_is_refused(toy_runner):
 
 
 @pytest.mark.parametrize('hook', [
-    dict(type=SaliencyUpdateHook, begin=0, interval=1), dict(type=TokenLossHook, begin=0)],
+    dict(type=SaliencyUpdateHook, begin=0, interval=1), dict(type=TokenLossHook, begin=0),
+    dict(type=MapsFromFileHook, path='maps.npz'), dict(type=MapHook, begin=0)],
     ids=lambda hook: hook['type'].__name__)
 def test_every_hook_that_makes_maps_is_accepted(toy_runner, hook):
     runner = toy_runner(hooks=[hook])

@@ -192,7 +192,7 @@ def test_a_checkpoint_without_loss_maps_is_warned_of(toy_runner, monkeypatch):
 @pytest.mark.parametrize(('preprocessor', 'extra', 'message'), [
     (dict(mask_generator=dict(type='amt_mm.RandomMaskGenerator')), [], 'uses no weights'),
     (dict(), [SaliencyUpdateHook(1)], 'both guide'),
-    (dict(_delete_=True), [], 'not AMTMAE with SelfSup')])
+    (dict(_delete_=True), [], 'AMTDataPreprocessor., not SelfSup')])
 def test_an_unsuitable_set_up_is_named(toy_runner, toy_mae, preprocessor, extra,
                                                   message):
     model = toy_mae(build=False, data_preprocessor=preprocessor)

@@ -1,6 +1,7 @@
 """IBOT against its formulas: losses, centers and masks, computed crop by crop."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,53 @@ def test_losses_and_centers_equal_the_papers(batch, num_local, counts):
         for center, old, mean in zip((model.cls_center, model.patch_center), before, means,
                                      strict=True):
             assert torch.allclose(center.mean, .9 * old + .1 * mean, atol=1e-5)
+
+
+def keys_kernel(x, a=-.75):
+    """Cubic convolution (Keys, 1981), with torch's parameter."""
+    x = abs(x)
+    if x <= 1:
+        return (a + 2) * x**3 - (a + 3) * x**2 + 1
+    return a * (x**3 - 5 * x**2 + 8 * x - 4) if x < 2 else 0.
+
+
+def resized(values, size, scale):
+    """``(h, w)`` at ``size`` points that lie ``1 / scale`` apart, the first half of that inside."""
+    def along(axis):
+        weights = torch.zeros(size[axis], values.shape[axis])
+        for i in range(size[axis]):
+            x = (i + .5) / scale[axis] - .5
+            for near in range(math.floor(x) - 1, math.floor(x) + 3):
+                weights[i, min(max(near, 0), values.shape[axis] - 1)] += keys_kernel(x - near)
+        return weights
+
+    return along(0) @ values @ along(1).T
+
+
+@pytest.mark.parametrize('offset', [0, .1])
+@pytest.mark.parametrize('grid', [(3, 2), (6, 9)])
+def test_positions_of_local_crops_are_interpolated(grid, offset):
+    backbone = dict(config()['backbone'], interpolate_offset=offset)
+    vit = build(backbone=backbone).backbone
+    found = vit.positions(grid)[0].detach()
+    scale = [(side + offset) / own for side, own in zip(grid, GRID, strict=True)]
+    wanted = [resized(each, grid, scale).flatten()
+              for each in vit.pos_embed[0, 1:].detach().T.unflatten(1, GRID)]
+    torch.testing.assert_close(found[1:], torch.stack(wanted, dim=1), rtol=0, atol=1e-5)
+    assert torch.equal(found[0], vit.pos_embed[0, 0])
+    # The grid of global crops keeps its positions, whatever the offset.
+    assert torch.equal(vit.positions(GRID), vit.pos_embed)
+    images = torch.randn(1, 3, *(side * PATCH for side in grid))
+    vit.eval()
+    before = vit.encode(images)
+    vit.interpolate_offset = .1 - offset
+    assert not torch.allclose(vit.encode(images), before, atol=1e-4)
+
+
+@pytest.mark.parametrize('offset', [-.1, 1, '0.1', True])
+def test_an_impossible_offset_is_refused(offset):
+    with pytest.raises(InputError, match='interpolate_offset='):
+        build(backbone=dict(config()['backbone'], interpolate_offset=offset))
 
 
 def test_masks_use_the_teachers_attention_on_whole_crops():

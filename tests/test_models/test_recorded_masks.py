@@ -70,6 +70,14 @@ def test_losses_of_training_are_not_invented():
     assert not recipe.recorded and 'loss of each patch' in recipe.reason
 
 
+@pytest.mark.parametrize('hooks', [[], [dict(type='amt_mm.MapsFromFileHook', path='maps.npz')]])
+def test_maps_of_others_are_not_made_by_the_encoder(hooks):
+    config = recorded('mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k')
+    config['custom_hooks'] = hooks
+    recipe = mask_recipe(config)
+    assert not recipe.recorded and 'its encoder did not make' in recipe.reason
+
+
 def test_settings_that_do_not_fit_are_one_line():
     config = dict(model=dict(type='amt_mm.AMTMAE'), data_preprocessor=dict(
         mask_generator=dict(type='amt_mm.AMTMaskGenerator', ratio=.3)))
@@ -100,8 +108,9 @@ def test_maps_are_read_as_in_training():
 
 def test_plans_follow_the_weights_and_the_seed():
     weights = torch.linspace(1, 2, 24)[None]
-    attmask = mask_recipe(dict(model=dict(type='AMTMAE'), data_preprocessor=dict(
-        mask_generator=dict(type='AttMaskGenerator', mask_ratio=.25))))
+    attmask = mask_recipe(dict(
+        model=dict(type='AMTMAE'), custom_hooks=[dict(type='amt_mm.SaliencyUpdateHook')],
+        data_preprocessor=dict(mask_generator=dict(type='AttMaskGenerator', mask_ratio=.25))))
     distilled = mask_recipe(dict(model=dict(type='IBOT', masking=dict(
         type='amt_mm.CropMasking', strategy='high', gate=1., ratio=(.25, .25)))))
     for recipe in (attmask, distilled):

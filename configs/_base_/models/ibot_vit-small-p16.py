@@ -1,5 +1,6 @@
 # iBOT with ViT-S/16 (Zhou et al., ICLR 2022), as AttMask trains it. Masks are laid in blocks,
-# iBOT's own; model.masking.strategy takes another: random, high, hint, low, sampled.
+# iBOT's own; model.masking.strategy takes another: random, high, hint, low, sampled. To continue
+# weights of iBOT, AttMask or DINO: model.backbone.interpolate_offset=0.1, as in their code.
 model = dict(
     type='amt_mm.IBOT',
     backbone=dict(

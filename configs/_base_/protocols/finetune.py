@@ -2,7 +2,7 @@
 # decay .75), on [CLS] as in AMT (section 4.1): AdamW, learning rate 5e-4 per 256 images, layer
 # decay .65, drop path .1, RandAugment(9, .5), random erasing, mixup .8, cutmix 1, label smoothing
 # .1, 100 epochs including 5 of warm-up.
-# Average pooling instead of [CLS]: model.backbone.out_type=avg_featmap
+# As AMT's code runs it, on the mean token: finetune_released.py.
 _base_ = './training_224px.py'
 protocol = 'finetune'
 

@@ -1,6 +1,7 @@
 # Linear probing as in AMT and MAE (AMT, section 4.1; MAE, table 10): frozen backbone, batch norm
 # without affine parameters and a linear head on [CLS]; LARS, learning rate .1 per 256 images, 90
-# epochs including 10 of warm-up, no weight decay, crops and flips only.
+# epochs including 10 of warm-up, no weight decay, crops and flips only. LARS is mmpretrain's; MAE's
+# and AMT's code applies the rate to the momentum: optim_wrapper.optimizer.type=amt_mm.MAELARS
 _base_ = './training_224px.py'
 protocol = 'linear'
 

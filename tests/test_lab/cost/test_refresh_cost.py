@@ -1,5 +1,6 @@
 """What refreshes cost of a run: by hand, as torch counts, and as the design says."""
 
+import mmpretrain.registry
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -8,9 +9,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from amt_mm import shipped
 from amt_mm.apis import comparison
 from amt_mm.errors import InputError
+from amt_mm.guidance import MapHook, SaliencyUpdateHook
 from amt_mm.guidance.refresh import Refresh
-from lab.cost.cost import cost
-from lab.cost.refresh_cost import counted_refresh, crops_an_epoch, refresh_hook, run_cost
+from amt_mm.registry import HOOKS
+from lab.cost.cost import CostUnknown, cost
+from lab.cost.refresh_cost import (
+    counted_refresh,
+    crops_an_epoch,
+    refresh_hook,
+    run_cost,
+    training_cost,
+)
 
 AMT = 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 
@@ -102,3 +111,41 @@ def test_the_hook_of_a_config_with_another_scope_is_found():
     assert refresh_hook(config()).interval == 40
     assert refresh_hook(config('mae/mae-loss-guided_vit-base-p16_8xb512-amp-coslr-200e_in1k.py')
                         ) is None
+
+
+class OwnRefresh(SaliencyUpdateHook):
+    """What a user derives: its options are passed on."""
+
+    def __init__(self, mine=1, **kwargs):
+        super().__init__(**kwargs)
+
+
+class OwnMaps(MapHook):
+    def __init__(self, begin=30):
+        super().__init__(begin)
+
+
+@pytest.mark.parametrize(('hook', 'guided', 'refreshes'), [
+    (dict(type='amt_mm.MapsFromFileHook', path='maps.npz', begin=100), 300, 0),
+    (dict(type='amt_mm.MapsFromFileHook', path='maps.npz'), 400, 0),
+    (dict(type='amt_mm.TokenLossHook', begin=10), 390, 0),
+    (dict(type=OwnRefresh, mine=2, interval=60), 360, 6), (dict(type=OwnMaps), 370, 0),
+    (dict(type='OwnMaps', begin=7), 393, 0), (dict(type='amt_mm.OwnMaps', begin=7), 393, 0)])
+def test_a_run_is_guided_by_whatever_makes_its_maps(hook, guided, refreshes, steps, monkeypatch):
+    for registry in (HOOKS, mmpretrain.registry.HOOKS):
+        monkeypatch.setitem(registry.module_dict, 'OwnMaps', OwnMaps)
+    cfg = config()
+    cfg.custom_hooks = [dict(type='EMAHook'), hook]
+    found = training_cost(cfg)
+    assert (found.warm_up, found.guided) == steps
+    assert (found.warm_up_crops, found.guided_crops, found.refreshes) == (400 - guided, guided,
+                                                                          refreshes)
+    assert found.step == 3 * steps[1]
+
+
+def test_guided_masks_without_a_known_maker_have_no_known_cost():
+    cfg = config()
+    cfg.custom_hooks = []
+    with pytest.raises(CostUnknown, match='AMTMaskGenerator needs maps.*MapHook'):
+        training_cost(cfg)
+    assert training_cost(config(AMT.replace('amt_vit', 'random_vit'))).guided_crops == 0

@@ -6,6 +6,7 @@ from mmengine.config import Config
 from amt_mm import shipped
 from amt_mm.apis import comparison
 from amt_mm.errors import InputError
+from amt_mm.guidance import SaliencyUpdateHook
 from lab.study.schedule import scaled_schedule
 
 AMT = 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'
@@ -67,6 +68,20 @@ def test_what_a_hook_leaves_out_is_scaled_from_its_default():
                                           end=10)
     assert scaled.custom_hooks[1].begin == 0
     assert scaled.default_hooks.checkpoint.interval == 3
+
+
+class Derived(SaliencyUpdateHook):
+    def __init__(self, begin=6, **kwargs):
+        super().__init__(begin, **kwargs)
+
+
+def test_derived_hooks_are_scaled_too():
+    cfg = config(custom_hooks=[dict(type=Derived), dict(type='amt_mm.MapsFromFileHook', begin=10),
+                               dict(type='amt_mm.KNNProbeHook', begin=4)])
+    derived, given, probe = scaled_schedule(cfg, 15).custom_hooks
+    assert derived == dict(type=Derived, begin=3, interval=20)
+    assert given == dict(type='amt_mm.MapsFromFileHook', begin=5)
+    assert probe == dict(type='amt_mm.KNNProbeHook', begin=2, interval=5)
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

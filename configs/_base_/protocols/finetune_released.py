@@ -1,0 +1,7 @@
+# Fine-tuning by the command in the README of AMT's code, which is MAE's paper's (table 9): learning
+# rate 1e-3 per 256 images, layer decay .75, on the mean of the patch tokens.
+_base_ = './finetune.py'
+
+model = dict(backbone=dict(out_type='avg_featmap'))
+optim_wrapper = dict(
+    optimizer=dict(lr=4e-3), paramwise_cfg=dict(layer_decay_rate=0.75))
