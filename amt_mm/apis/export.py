@@ -74,7 +74,7 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             img_size=vit.img_size[0], patch_size=size['patch_size'], embed_dim=vit.embed_dims,
             depth=size['depth'], num_heads=size['heads'],
             mlp_ratio=size['hidden'] / vit.embed_dims, class_token=loaded.has_cls,
-            in_chans=channels, global_pool=_timm_pool(loaded),
+            global_pool=_timm_pool(loaded), **({'in_chans': channels} if channels != 3 else {}),
             # The final norm comes before the mean, as in evaluation here.
             fc_norm=False,
             # Any value; it is replaced by the weights.

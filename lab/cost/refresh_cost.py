@@ -15,7 +15,7 @@ from amt_mm.errors import InputError
 from amt_mm.guidance import MapHook, SaliencyUpdateHook
 from amt_mm.registry import HOOKS, TASK_UTILS
 from amt_mm.saliency import SaliencySource
-from lab.hook_class import hook_class
+from lab.cost.hook_class import hook_class
 
 from .cost import CostUnknown, cost
 from .multiply_adds import multiply_adds

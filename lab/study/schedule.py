@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook, LoggerHook
 from amt_mm.config.default_hooks import DEFAULT_HOOKS
 from amt_mm.errors import InputError
 from amt_mm.scheduled_hook import ScheduledHook
-from lab.hook_class import hook_class
+from lab.cost.hook_class import hook_class
 
 # Schedulers that are scaled by begin, end and T_max alone.
 _STAGES = tuple(shape + kind for shape in ('Constant', 'Linear', 'CosineAnnealing', 'Poly')
