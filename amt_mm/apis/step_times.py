@@ -13,6 +13,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
+from amt_mm.engine.parameter_groups import merge_groups
 from amt_mm.saliency import SaliencyStore
 
 from .comparison import build_model
@@ -64,6 +65,9 @@ class _Steps:
         level = logger.level
         logger.setLevel('ERROR')
         self.optimizer = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        # As the runner does.
+        groups = self.optimizer.optimizer.param_groups
+        groups[:] = merge_groups(groups)
         logger.setLevel(level)
         self.batches = iter(Runner.build_dataloader({
             **cfg.train_dataloader,

@@ -11,6 +11,7 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
 
 from amt_mm.apis.comparison import build_model, resolved
+from amt_mm.engine.parameter_groups import merge_groups
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor, Host
 from amt_mm.saliency import SaliencyStore
@@ -61,6 +62,9 @@ class Contestant:
                              'configs of pre-training')
         self.device = next(self.model.parameters()).device
         self.optim_wrapper = _optimiser(self.model, cfg.optim_wrapper, bf16)
+        if 'runner_type' in cfg:  # as our runner does
+            groups = self.optim_wrapper.optimizer.param_groups
+            groups[:] = merge_groups(groups)
         has_formula = isinstance(self.model, Host) or type(self.model) is MAE
         self.multiply_adds = cost(cfg).formula if has_formula else None
         self._batches, num_samples = training_batches(cfg, batch_size, images)
