@@ -66,6 +66,7 @@ if __name__ == '__main__':
 import json
 import math
 import sys
+from collections.abc import Iterable
 from functools import partial
 
 import torch
@@ -74,6 +75,7 @@ from amt_mm.apis import launch
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
+from amt_mm.version import __version__
 from amt_mm.visualization.figures import save_figure
 from lab.pool import run_pool
 from lab.race.plot import over_minutes
@@ -110,21 +112,29 @@ def main(argv: list[str] | None = None) -> None:
             sys.exit(1)
 
 
-def write(race: Race, runs) -> str:
-    """Write table, plot and all curves of the finished runs; return the table."""
+def write(race: Race, runs: Iterable[tuple[str, int]]) -> str:
+    """Write table, plot and all curves of the finished runs; return the table.
+
+    Args:
+        race: The terms.
+        runs: Contestant and repeat.
+    """
     results = [result for run in runs if (result := finished_result(race, *run))]
     if not results:
         return 'No run is finished'
     compared = {measure: compare(results, measure) for measure in MEASURES}
     text = '\n'.join(as_markdown(found, measure) for measure, found in compared.items() if found)
+    versions = {'amt_mm': __version__,
+                **{name: found for one in results for name, found in one['versions'].items()}}
+    text += f'\nVersions: {", ".join(f"{name} {found}" for name, found in versions.items())}\n'
     write_text(race.folder / 'race.md', text)
     write_text(race.folder / 'race.json', json.dumps(
         _finite(dict(compared=compared, runs=results)), indent=1) + '\n')
     save_figure(over_minutes(results, compared), race.folder / 'race')
-    return text or 'No peer is finished: curves are in race.json and race.svg'
+    return text
 
 
-def _finite(value):
+def _finite(value: object) -> object:
     """Put null, which JSON has, for infinity, which it has not."""
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}

@@ -74,10 +74,11 @@ def as_markdown(found: Mapping, measure: str) -> str:
               **dict(zip(SHARES, map(_spread, row['reached']), strict=True))}
              for row in found['rows']]
     table = markdown_table(cells, columns, {'final': '.1f', 'minutes': '.1f'})
+    leaders = ''.join(f'\n{line}' for line in _leaders(found))
     return (f'## {MEASURES[measure]}\n\nMinutes to reach shares of {found["accuracy"]:.1f} %, the '
             f'final accuracy of the best peer, {found["best_peer"]}: median of the runs, with the '
-            f'range of several; – if most runs do not reach it.\n\n{table}\n'
-            + '\n'.join(_leaders(found)) + '\n')
+            f'range of several; – if most runs do not reach it.\n\n{table}'
+            + (f'{leaders}\n' if leaders else ''))
 
 
 def _leaders(found: Mapping) -> Iterable[str]:

@@ -35,7 +35,8 @@ for number, knows in enumerate((0, 1)):
                               * np.eye(4)[images[part + '_labels']])
              for part in ('train', 'held_out')}}
     np.savez(f'{{out}}/features/{{number:04d}}.npz', seconds=30 * number, **parts)
-json.dump(dict(seconds=30, steps=9, batch=2, versions={{}}), open(out + '/finished.json', 'w'))
+finished = dict(seconds=30, steps=9, batch=2, versions={{'numpy': np.__version__}})
+json.dump(finished, open(out + '/finished.json', 'w'))
 '''
 
 
@@ -134,6 +135,7 @@ def test_a_race_goes_on_past_a_failure_and_is_gone_on_with(photographs, python, 
     assert race['compared']['knn']['best_peer'] == 'plain'
     assert race['compared']['linear']['accuracy'] == 100
     assert [run['points'][1]['knn'] for run in race['runs']] == [100] * 4
+    assert f'numpy {np.__version__}' in said.out
     assert '| plain' in said.out and (out / 'race.svg').is_file()
 
     (out / 'order').unlink()
