@@ -53,7 +53,7 @@ define check_python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-detection quickstart test test-all lint wheel clean
+.PHONY: help install install-detection quickstart race test test-all lint wheel clean
 # Two pips at a time would harm each other.
 .NOTPARALLEL:
 
@@ -69,7 +69,8 @@ help: ## print this list
 	@echo '  WHEELS=FOLDER         where the compiled operators are kept (default:'
 	@echo '                        $(WHEELS))'
 	@echo '  DATA=FOLDER           make quickstart: your own images instead of the generated ones'
-	@echo '  ARGS="OPTIONS"        make quickstart: options, such as "--minutes 30"'
+	@echo '                        make race: photographs in class subfolders (default: data/clothing)'
+	@echo '  ARGS="OPTIONS"        make quickstart, race: options, such as "--minutes 30"'
 	@echo '                        make test: options for pytest, such as -k masking'
 	@echo '  WORKERS=N             make test: processes that run tests (default: 2)'
 
@@ -131,6 +132,24 @@ $(TESTS_INSTALLED): $(INSTALLED)
 
 quickstart: $(INSTALLED) ## see the method at work, on generated images or on DATA=FOLDER
 	@$(PY) tools/quickstart.py $${DATA:+--data "$$DATA"} --out work_dirs/quickstart $(ARGS)
+
+# Its own environment, since mmpretrain does not run beside what the peers need.
+RACE := .venv-race
+RACE_INSTALLED := $(RACE)/.installed-$(call checksum,lab/race/requirements.txt)
+
+race: $(INSTALLED) $(RACE_INSTALLED) ## train MAE of other libraries beside ours (ARGS="--minutes 20")
+	@$(PY) -m lab.race $${DATA:+--data "$$DATA"} $(ARGS)
+
+$(RACE_INSTALLED): PY := $(RACE)/bin/python
+$(RACE_INSTALLED): LOG := $(RACE)/install.log
+$(RACE_INSTALLED): PINS := lab/race/requirements.txt
+$(RACE_INSTALLED):
+	@$(PY) -m pip --version > /dev/null 2>&1 || { $(check_python) && '$(PYTHON)' -m venv $(RACE); }
+	@echo '$(RACE), with the peers (to follow it: tail -f $(LOG))'
+	@rm -f $(RACE)/.installed-* $(LOG)
+	@$(call pip,install --no-deps $(PIP_TORCH) torch torchvision)
+	@$(call pip,install -r lab/race/requirements.txt)
+	@touch $@
 
 # Files stay whole, so that what a file sets up is set up once.
 pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 10

@@ -138,11 +138,11 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     log = work_dir / f'{tool}.log'
     with file_lock(work_dir):
         if quiet:
-            with open(log, 'a') as file, _started(command, env=environment, stdout=file,
-                                                  stderr=subprocess.STDOUT) as process:
+            with open(log, 'a') as file, started(command, env=environment, stdout=file,
+                                                 stderr=subprocess.STDOUT) as process:
                 status = process.wait()
         elif show is None:
-            with _started(command, env=environment) as process:
+            with started(command, env=environment) as process:
                 status = process.wait()
         else:
             status = _run_logged(command, environment, log, show)
@@ -158,7 +158,16 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
 
 
 @contextmanager
-def _started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
+def started(command: Sequence[str], **options) -> Iterator[subprocess.Popen]:
+    """Start a process that :func:`stopping_children` terminates.
+
+    Args:
+        command: Program and arguments.
+        **options: Of ``subprocess.Popen``.
+
+    Raises:
+        RunError: The series was stopped before.
+    """
     if _stopping.is_set():
         raise RunError('the series was stopped before this run started')
     with subprocess.Popen(command, **options) as process:
@@ -175,7 +184,7 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
     # A progress bar needs the terminal itself; elsewhere errors go to the log too.
     errors = None if sys.stderr.isatty() else subprocess.PIPE
     # Names of files, which it may say, need not be UTF-8.
-    with open(log, 'a') as file, _started(
+    with open(log, 'a') as file, started(
             command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True,
             errors='backslashreplace') as process:
 

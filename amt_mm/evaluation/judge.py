@@ -69,7 +69,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         result['test_images'] = len(test)
         found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
                  for part in (train, test)]
-        result.update(_probe(*found, k))
+        result.update(measure_features(*found, k))
         if cfg.probe.get('folds') is not None:
             result.update(_cross_validate(_concatenate(*found), cfg.probe.folds, k))
     if hasattr(test, 'object_mask'):
@@ -98,19 +98,30 @@ def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, flo
     total: dict[str, float] = {}
     for i in range(folds):
         rest, part = data.subset(fold != i), data.subset(fold == i)
-        for name, value in _probe(rest, part, k).items():
+        for name, value in measure_features(rest, part, k).items():
             share = value * len(part.labels) / len(data.labels)
             total[f'{name}_cv'] = total.get(f'{name}_cv', 0) + share
     return total
 
 
-def _probe(train: LabelledFeatures, test: LabelledFeatures, k: int) -> dict[str, float]:
+def measure_features(train: LabelledFeatures, test: LabelledFeatures, k: int = 20
+                     ) -> dict[str, float]:
+    """Classify test images by k-NN and linear probes that know the training images.
+
+    Args:
+        train: Mean-pooled features (``'mean'``), and any others.
+        test: The same of other images.
+        k: Number of neighbours.
+
+    Returns:
+        Percentages: ``knn``, on mean-pooled features, and ``linear_<pooling>`` for each.
+    """
     train_labels, test_labels = train.labels, test.labels
     train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
     classes = int(max(train_labels.max(), test_labels.max())) + 1
-    for name in ('cls', 'mean'):
+    for name in train:
         l2 = _L2_OF_FEW
         if held_out(train_labels).any():
             l2 = select_l2(train[name], train_labels, _L2, classes)

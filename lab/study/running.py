@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import queue
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from tqdm import tqdm
-
 from amt_mm.apis.comparison import seconds_per_step, train
-from amt_mm.apis.jobs import RunError, check_claim, claim, run_tool
+from amt_mm.apis.jobs import check_claim, claim, run_tool
 from amt_mm.checkpoints.safe_save import write_text
-from amt_mm.errors import InputError
+from lab.pool import run_pool
 
 from .planning import Run
 from .records import describe
@@ -86,35 +81,9 @@ def run_all(runs: Sequence[Run], study: str, work_dir: Path, jobs: int = 1,
     Returns:
         Name of a failed run -> reason, in the order of ``runs``.
     """
-    free: queue.SimpleQueue = queue.SimpleQueue()
-    for place in gpus or range(jobs):
-        free.put(place)
+    def task(run: Run) -> Callable[[object], None]:
+        return lambda place: run_one(
+            run, study, work_dir, threads=1 if jobs > 1 and not gpus else None,
+            environment={'CUDA_VISIBLE_DEVICES': place} if gpus else None)
 
-    def one(run: Run) -> None:
-        place = free.get()
-        try:
-            run_one(run, study, work_dir, threads=1 if jobs > 1 and not gpus else None,
-                    environment={'CUDA_VISIBLE_DEVICES': place} if gpus else None)
-        finally:
-            free.put(place)
-
-    failed = {}
-    pool = ThreadPoolExecutor(len(gpus) or jobs)
-    futures = {pool.submit(one, run): run for run in runs}
-    try:
-        for future in tqdm(as_completed(futures), total=len(runs), unit='run', disable=None):
-            run, error = futures[future], future.exception()
-            if error is None:
-                tqdm.write(f'finished: {run.name}')
-                after_each()
-                continue
-            failed[run.name] = str(error)
-            if not isinstance(error, (InputError, RunError, OSError)):
-                # A bug ends this run alone, too.
-                failed[run.name] = f'{type(error).__name__}: {error}'
-                tqdm.write(''.join(traceback.format_exception(error)).rstrip())
-            tqdm.write(f'failed: {run.name}: {failed[run.name]}')
-    finally:
-        # Stopped: start nothing more.
-        pool.shutdown(cancel_futures=True)
-    return {run.name: failed[run.name] for run in runs if run.name in failed}
+    return run_pool({run.name: task(run) for run in runs}, gpus or range(jobs), after_each)

@@ -1,0 +1,1 @@
+"""The race: accuracy over training time, beside other implementations of MAE (docs/race.md)."""
