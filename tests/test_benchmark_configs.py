@@ -86,6 +86,7 @@ def test_fine_tuning_of_the_authors_code_is_on_the_mean_token():
     torch.testing.assert_close(feature, vit.ln2(mean))
 
 
+@pytest.mark.slow
 def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
     loaders = [cfg.test_dataloader]
     if 'train_cfg' in cfg:

@@ -17,6 +17,7 @@ MAE = CONFIGS / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 SIMMIM = CONFIGS / 'simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py'  # clips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
 def test_every_pretraining_has_it(path):
     cfg = apply_overlay(Config.fromfile(path))

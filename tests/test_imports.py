@@ -35,6 +35,7 @@ def test_mmpretrain_imports_after_the_registry_without_a_notice(fresh):
     assert 'MultiScaleDeformableAttention' not in fresh.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('part', PARTS)
 def test_any_part_comes_first(fresh, part):
     """No circle of imports that order hides."""

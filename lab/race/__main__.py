@@ -77,10 +77,10 @@ from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
 from amt_mm.version import __version__
 from amt_mm.visualization.figures import save_figure
-from lab.pool import run_pool
 from lab.race.plot import over_minutes
 from lab.race.running import Race, enter_images, finished_result, run_one
 from lab.race.thresholds import MEASURES, as_markdown, compare
+from lab.study.pool import run_pool
 
 
 def main(argv: list[str] | None = None) -> None:

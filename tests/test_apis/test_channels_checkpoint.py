@@ -47,6 +47,7 @@ def folder(tmp_path):
     return tmp_path / 'images'
 
 
+@pytest.mark.slow
 def test_protocols_read_images_alike(checkpoint):
     pretraining = describe(checkpoint)
     for protocol in ('knn', 'linear', 'finetune', 'attentive'):
@@ -56,6 +57,7 @@ def test_protocols_read_images_alike(checkpoint):
         assert cfg.model.backbone.patch_cfg.in_channels == BANDS
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_values_in_the_files(checkpoint, folder, tmp_path):
     embed(checkpoint, folder, tmp_path / 'a.npz', image_size=SIZE, workers=0)
     with np.load(tmp_path / 'a.npz') as file:
@@ -76,11 +78,13 @@ def test_features_are_those_of_the_values_in_the_files(checkpoint, folder, tmp_p
     torch.testing.assert_close(found[3:4], wanted, rtol=.02, atol=.02)
 
 
+@pytest.mark.slow
 def test_view_shows_three_of_them(checkpoint, folder, tmp_path):
     page = view(checkpoint, folder, tmp_path / 'page', image_size=SIZE)
     assert page.stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_exports_have_six_channels(checkpoint, tmp_path):
     timm = pytest.importorskip('timm')
     export(checkpoint, 'timm', tmp_path / 'timm', image_size=SIZE)

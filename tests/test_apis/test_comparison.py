@@ -106,6 +106,7 @@ def test_a_config_that_cannot_be_evaluated_is_refused_before_training(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_failed_training_is_an_error(tmp_path, monkeypatch):
     config = str(shipped.configs_folder() / QUICKSTART)
     (tmp_path / 'train.py').write_text('1 / 0')

@@ -75,6 +75,7 @@ def test_timm_names_give_the_features_of_timm(folder, tmp_path, capsys):
     torch.testing.assert_close(read(tmp_path / 'cls.npz')[1], tokens[:, 0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_mae_gives_the_mean_that_evaluation_measures(checkpoint, folder, tmp_path):
     done = embed(checkpoint, folder, tmp_path / 'a.npz', workers=1)
     assert done.what.startswith('the mean of the patch tokens of block 1')
@@ -132,6 +133,7 @@ def test_parts_of_other_images_or_settings_are_refused(checkpoint, folder, tmp_p
         embed(checkpoint, folder, out)
 
 
+@pytest.mark.slow
 def test_fp16_is_close_and_half_the_size(checkpoint, folder, tmp_path):
     embed(checkpoint, folder, tmp_path / 'a.npz', workers=0)
     assert embed(checkpoint, folder, tmp_path / 'b.npz', half=True, workers=0).dtype == 'float16'
@@ -163,6 +165,7 @@ def test_features_that_are_not_finite_are_refused_by_name(checkpoint, folder, tm
         embed(tmp_path / 'b.pth', folder, tmp_path / 'a.npz', workers=0)
 
 
+@pytest.mark.slow
 def test_an_encoder_without_cls(folder, tmp_path):
     from mmpretrain.models import VisionTransformer
     vit = VisionTransformer('deit-tiny', 48, 16, out_type='raw', with_cls_token=False)

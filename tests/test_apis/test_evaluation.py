@@ -120,6 +120,7 @@ def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeyp
     assert len(tools.calls) == 1
 
 
+@pytest.mark.slow
 def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     simmim = Pretraining('SimMIM', None, dict(arch='base', patch_size=16,
                                               layer_scale_init_value=.1), 224)

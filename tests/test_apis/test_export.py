@@ -74,6 +74,7 @@ def test_timm_loads_the_folder(checkpoint, tmp_path):
     returns(tmp_path / 'out/model.safetensors', checkpoint)
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_timm_loads_a_standard_one_by_its_name_and_layer_scale(tmp_path):
     timm = pytest.importorskip('timm')
@@ -146,6 +147,7 @@ def test_transformers_prepares_images_as_evaluation_does(checkpoint, tmp_path):
     assert (theirs - ours).abs().mean() < 1 / 255 / .22
 
 
+@pytest.mark.slow
 def test_what_transformers_has_no_place_for(tmp_path, toy_mae):
     skipping = {**BACKBONE, 'skip_layers': (0, )}
     model = toy_mae(backbone=dict(img_size=SIZE, skip_layers=(0, )))

@@ -46,6 +46,7 @@ def test_the_pipeline_does_not_matter(tmp_path, monkeypatch):
     assert image_identity(config) == first
 
 
+@pytest.mark.slow
 def test_images_in_memory_have_one_too():
     def scenes(**changes):
         return image_identity(ConfigDict(

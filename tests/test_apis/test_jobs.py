@@ -103,6 +103,7 @@ def until(condition, seconds=60):
         time.sleep(.01)
 
 
+@pytest.mark.slow
 def test_a_terminated_series_terminates_its_children(tmp_path):
     """With real processes: SIGTERM to the series reaches the training."""
     (tmp_path / 'train.py').write_text(

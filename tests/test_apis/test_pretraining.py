@@ -26,6 +26,7 @@ def folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_what_there_is_to_learn_from(folder):
     found = pretraining.look_at_images(pretraining.base_config(folder))
     assert (found.training, found.held_out, found.classes) == (7, 7, ('cat', 'dog'))
@@ -50,6 +51,7 @@ def test_no_such_folder(tmp_path):
         pretraining.base_config(tmp_path / 'none')
 
 
+@pytest.mark.slow
 def test_batch_rate_schedule_and_guidance_follow_from_the_images(folder):
     base = pretraining.base_config(folder)
     before = base.pretty_text
@@ -76,6 +78,7 @@ def test_options_go_to_the_recipes_that_have_them(folder):
         pretraining.put_recipe(base, 'mae', 7, {'optim_wraper.optimizer.lr': 1})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'width', 'grid'), [('small', 384, (14, 14)),
                                                      ('base', 768, (14, 14))])
 def test_larger_sizes(folder, size, width, grid):
@@ -89,6 +92,7 @@ def test_larger_sizes(folder, size, width, grid):
     assert model.neck.decoder_embed.in_features == 3 * width
 
 
+@pytest.mark.slow
 def test_steps_are_timed_in_turn_and_with_maps(folder, tmp_path, monkeypatch):
     base = pretraining.base_config(folder)
     configs = {recipe: pretraining.put_recipe(base, recipe, 7, {'train_dataloader.batch_size': 3})
@@ -110,6 +114,7 @@ def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     assert pretraining.crops_in(3, cfg, tmp_path / 'out') == 180 / 5 * 16
 
 
+@pytest.mark.slow
 def test_a_class_without_training_images_is_refused_at_once(folder):
     for image in (folder / 'train/dog').iterdir():
         image.unlink()

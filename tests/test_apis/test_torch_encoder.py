@@ -41,6 +41,7 @@ def expected(checkpoint, pixels, image_size=None):
     return tokens, tokens[:, 1:].mean(dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('image_size', [None, 56])
 def test_the_program_computes_the_same_from_pixels(checkpoint, tmp_path, image_size):
     lines = export(checkpoint, 'torch', tmp_path / 'out', image_size)
@@ -56,6 +57,7 @@ def test_the_program_computes_the_same_from_pixels(checkpoint, tmp_path, image_s
     assert str(torch_encoder.__file__.rpartition('/')[0]).encode() not in content
 
 
+@pytest.mark.slow
 def test_another_result_is_refused(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(torch_encoder, '_TOLERANCE', -1.)
     with pytest.raises(InputError, match='a.pth: the exported program differs from the encoder by'):

@@ -56,6 +56,7 @@ def shown_names(page):
     return re.findall(r'<h3>(.*?)</h3>', page)[-3:]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_this_toolbox(checkpoint, folder, tmp_path):
     path = view(checkpoint, folder, tmp_path / 'out', count=3)
     assert path == tmp_path / 'out/view.html'
@@ -106,6 +107,7 @@ def test_a_timm_checkpoint_without_a_config(folder, tmp_path):
     assert f'{100 * masked / 9:.3g}\xa0% masked' in text
 
 
+@pytest.mark.slow
 def test_official_names_with_a_decoder(folder, tmp_path, toy_mae):
     model = toy_mae(backbone=dict(img_size=32, patch_size=16, arch='deit-tiny'),
                     neck=dict(decoder_embed_dim=512, decoder_num_heads=16))
@@ -123,6 +125,7 @@ def coloured(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 def test_patches_are_coloured_by_their_own_features(checkpoint, folder, tmp_path, coloured):
     view(checkpoint, folder, tmp_path / 'out', 2)
     (shown, features), = coloured
@@ -132,6 +135,7 @@ def test_patches_are_coloured_by_their_own_features(checkpoint, folder, tmp_path
     torch.testing.assert_close(features, tokens[:, 1:])
 
 
+@pytest.mark.slow
 def test_an_encoder_without_cls(folder, tmp_path, coloured):
     from mmpretrain.models import VisionTransformer
     vit = VisionTransformer('deit-tiny', 48, 16, out_type='raw', with_cls_token=False)
@@ -145,6 +149,7 @@ def test_an_encoder_without_cls(folder, tmp_path, coloured):
     assert 'the cosine of the mean of the patch tokens' in text
 
 
+@pytest.mark.slow
 def test_masks_of_self_distillation_and_the_student(folder, tmp_path, toy_mae):
     student = toy_mae(0, backbone=dict(img_size=SIZE)).state_dict()
     teacher = toy_mae(1, backbone=dict(img_size=SIZE)).state_dict()
@@ -159,6 +164,7 @@ def test_masks_of_self_distillation_and_the_student(folder, tmp_path, toy_mae):
     assert 'thrown' not in re.findall(r'The mean over all patches is ([^.]*)', text)[0]
 
 
+@pytest.mark.slow
 def test_images_without_classes(checkpoint, folder, tmp_path):
     text = view(checkpoint, folder / 'third', tmp_path / 'out').read_text()
     assert '3 in ' in text and 'have the class' not in text
@@ -166,6 +172,7 @@ def test_images_without_classes(checkpoint, folder, tmp_path):
     assert len(list((tmp_path / 'out/neighbours').glob('*.png'))) == 9
 
 
+@pytest.mark.slow
 def test_what_it_refuses(checkpoint, folder, tmp_path):
     nowhere, other = tmp_path / 'nowhere', tmp_path / 'other.pth'
     torch.save({'state_dict': {'fc.weight': torch.ones(2)}}, other)

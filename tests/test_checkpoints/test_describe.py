@@ -47,6 +47,7 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     assert found.image_size == 224
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('part', 'change'), [
     ('generator', dict(weighting=dict(invert=True))), ('generator', dict(hint_ratio=.1)),
     ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),

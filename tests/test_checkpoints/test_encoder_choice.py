@@ -123,6 +123,7 @@ def test_every_protocol_starts_from_it(tmp_path, protocol, encoder):
         assert torch.equal(value, wanted.state_dict()[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('config', 'recipe'), [
     ('ibot-block_vit-small-p16_4xb60-amp-coslr-100e_in1k', 'iBOT'),
     ('ibot-random_vit-small-p16_4xb60-amp-coslr-100e_in1k-20pct', 'iBOT, random masks'),

@@ -109,6 +109,7 @@ def test_a_file_truncated_anywhere_is_refused(whole, tmp_path):
             check_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_changes_what_is_read(whole, tmp_path):
     """Detected, or in unused bytes (padding, dates), where all that is read stays the same."""
     content, path, draw = whole.read_bytes(), tmp_path / 'epoch_2.pth', random.Random(0)
@@ -209,6 +210,7 @@ def resumed(guided, capsys):
     return runner.epoch, [line for line in (said.out + said.err).splitlines() if 'skipped' in line]
 
 
+@pytest.mark.slow
 def test_the_maps_of_a_checkpoint_are_known(broken_off):
     named = [maps_named(broken_off / f'epoch_{epoch}.pth') for epoch in (1, 2, 3)]
     assert [[entry['file'] for entry in each] for each in named] == [

@@ -96,6 +96,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == names - {'.epoch_1.pth.saving'}
 
 
+@pytest.mark.slow
 def test_sigkill_at_any_moment_leaves_the_old_or_the_new(tmp_path):
     path, seen = tmp_path / 'a.bin', set()
     for attempt in range(30):

@@ -88,6 +88,7 @@ def test_pipelines_return_images_that_are_not_square(name, toy_images):
         assert pipeline(dict(img=image, gt_label=0))['img'].shape == (48, 80, 3)
 
 
+@pytest.mark.slow
 def test_crops_masks_and_maps_are_not_square(tmp_path):
     """From the config to the model's input, the mask of its tokens and the map of its images."""
     chance = np.random.RandomState(0)

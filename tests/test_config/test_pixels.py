@@ -33,6 +33,7 @@ def read(name, **pixels):
     return apply_overlay(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('recipe', ['recommended', 'mae', 'amt'])
 def test_a_step_on_six_bands(folder, tmp_path, recipe):
     (tmp_path / 'pixels.py').write_text(f'overlay = dict(pixels={PIXELS})')

@@ -30,6 +30,7 @@ def refusal(path, monkeypatch, folder=ROOT):
     return str(info.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('path', 'meant'), [
     (f'configs/mae/{MISTYPED}', f'configs/mae/{AMT}'),
     # A folder that is not there: whoever has installed the package has no clone.

@@ -95,6 +95,7 @@ def test_classes_given(tmp_path):
         ImageFolder(data_root=str(tmp_path), classes=['cat', 'dog', 'ant'])
 
 
+@pytest.mark.slow
 def test_hashed_split_partitions_and_is_stable(tmp_path):
     files = [f'{"ab"[i % 2]}/{i:03d}.png' for i in range(300)]
     make(tmp_path, files[:200])
@@ -162,6 +163,7 @@ def test_split_folders_without_classes(tmp_path):
     assert names(dataset) == ['val/b.png'] and dataset.CLASSES is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('train', 'test'), [('train', 'test'), ('Train', 'Testing')])
 def test_without_a_val_folder_test_is_the_held_out_split(tmp_path, train, test):
     make(tmp_path, [f'{train}/cat/a.png', f'{train}/dog/b.png', f'{test}/dog/c.png'])

@@ -79,6 +79,7 @@ def test_a_missing_list_is_named(tmp_path):
         ImageNet(data_root=str(tmp_path), split='val', ann_file='meta/mine.txt')
 
 
+@pytest.mark.slow
 def test_pretraining_takes_any_folders(tmp_path):
     """Three classes, loose images, or a list that is there or not."""
     touch(tmp_path, [f'train/{wnid}/a.JPEG' for wnid in WNIDS] + ['val/a.JPEG', 'val/b.JPEG'])

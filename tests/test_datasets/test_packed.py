@@ -67,6 +67,7 @@ def test_samples_equal_those_of_the_folder(folder, packed, loader):
         assert str(folder / a.img_path) == b.img_path
 
 
+@pytest.mark.slow
 def test_bands_and_arrays_are_packed_as_they_are(tmp_path):
     pipeline = [dict(type='amt_mm.LoadPixels', channels=6, window=(0, 4000)),
                 dict(type='PackInputs')]
@@ -81,6 +82,7 @@ def test_bands_and_arrays_are_packed_as_they_are(tmp_path):
         np.testing.assert_array_equal(one['inputs'], other['inputs'])
 
 
+@pytest.mark.slow
 def test_has_the_fingerprint_of_its_source(folder, packed, toy_images, tmp_path):
     dataset = PackedImages(str(packed))
     assert dataset_fingerprint(dataset) == dataset.fingerprint
@@ -105,6 +107,7 @@ def test_images_in_memory_are_packed_losslessly(toy_images, tmp_path):
         assert 'gt_label' not in dataset.get_data_info(i)
 
 
+@pytest.mark.slow
 def test_a_concatenation_is_packed_as_a_whole(folder, tmp_path):
     both = ConcatDataset([ImageFolder(str(folder / name)) for name in ('cat', 'dog')])
     pack(both, tmp_path / 'a.amtpack')

@@ -42,6 +42,7 @@ def test_one_sample(size, shape):
     assert set(info) == {'img', 'img_shape', 'ori_shape', 'img_path', 'gt_label', 'sample_idx'}
 
 
+@pytest.mark.slow
 def test_scene_depends_on_seed_split_and_index_only():
     first = SceneDataset(8, image_size=32)
     again = SceneDataset(20, image_size=32)
@@ -55,11 +56,13 @@ def test_scene_depends_on_seed_split_and_index_only():
     assert len(paths) == 4
 
 
+@pytest.mark.slow
 def test_classes_are_balanced(scenes):
     assert len(scenes.CLASSES) == len(set(scenes.CLASSES)) == 10
     assert np.bincount(scenes.get_gt_labels()).tolist() == [60] * 10
 
 
+@pytest.mark.slow
 def test_styles_have_classes_of_their_own():
     plain = SceneDataset(11, image_size=32, style='plain')
     assert plain.CLASSES[1] == 'star' and len(set(plain.CLASSES)) == 10

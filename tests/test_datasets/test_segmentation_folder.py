@@ -19,6 +19,7 @@ def write(root, images, masks, names=('a', 'b'), extension='jpg'):
             Image.fromarray(array).save(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('images', 'masks', 'test_images', 'test_masks', 'reduced'), [
     ('images/train', 'masks/train', 'images/val', 'masks/val', False),
     ('train/images', 'train/masks', 'test/images', 'test/masks', False),
@@ -75,6 +76,7 @@ def test_numbers_of_classes_that_no_mask_can_have_are_refused(tmp_path, classes)
         SegmentationFolder(str(tmp_path), num_classes=classes)
 
 
+@pytest.mark.slow
 def test_other_masks_make_another_identity(tmp_path):
     write(tmp_path, 'images', 'masks')
     before = identity_of(SegmentationFolder(str(tmp_path)))

@@ -31,6 +31,7 @@ def test_validation_labels_are_those_of_the_annotations(folder):
         str(folder / 'val' / 'images' / f'val_{i}.JPEG') for i in range(6)]
 
 
+@pytest.mark.slow
 def test_class_names(folder):
     def names(**kwargs):
         return TinyImageNet(data_root=str(folder), **kwargs).metainfo['classes']

@@ -63,6 +63,7 @@ def splits(root):
     return (ImageFolder(data_root=str(root), split=split) for split in ('train', 'val'))
 
 
+@pytest.mark.slow
 def test_a_class_of_test_images_without_a_training_image_is_refused(tmp_path):
     """Splits of one folder agree on the classes a, b and zebra, whatever images they have."""
     write(tmp_path, *(f'train/{name}/{i}' for name in 'ab' for i in range(9)),
@@ -98,6 +99,7 @@ def images(root, **kwargs):
     return ImageFolder(data_root=str(root), **kwargs)
 
 
+@pytest.mark.slow
 def test_an_image_in_both_parts_is_named(root):
     whole = images(root)
     for train, test, count in (
@@ -109,6 +111,7 @@ def test_an_image_in_both_parts_is_named(root):
             check_train_and_test(train, test, 'probe')
 
 
+@pytest.mark.slow
 def test_parts_that_share_a_folder_but_no_image_pass(root):
     whole = images(root)
     check_train_and_test(Subset(whole, [0, 2]), Subset(whole, [1, 3, 4]), 'probe')

@@ -92,6 +92,7 @@ def run(*arguments):
     load_script(ROOT / 'tools/detect.py').main([str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 def test_pictures_and_a_list_of_objects(toy, photographs, tmp_path, capsys):
     out = tmp_path / 'out'
     run(*toy, photographs, '--out', out, '--threshold', '0')

@@ -28,6 +28,7 @@ def mmdet_scope():
     init_default_scope(before.scope_name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', FILES, ids=str)
 def test_config_builds(path):
     from mmdet.registry import MODELS, TRANSFORMS

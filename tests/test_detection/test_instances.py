@@ -102,6 +102,7 @@ def test_object_0_is_trained_on(tmp_path):
     assert len(dataset.get_data_info(0)['instances']) == 2
 
 
+@pytest.mark.slow
 def test_crowds_are_not_objects(tmp_path):
     content = toy_content()
     content['annotations'][4].update(iscrowd=1, segmentation=disc(10, 8, 30, 24, (50, 44)))

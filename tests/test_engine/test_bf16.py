@@ -69,6 +69,7 @@ def test_no_fused_attention_in_bf16_on_cpus(kind, fused):
     torch.testing.assert_close(attended.float(), logits @ value, rtol=.05, atol=.05)
 
 
+@pytest.mark.slow
 def test_recomputed_attention_is_that_of_the_forward_pass(toy_runner):
     """With another kernel in the backward pass, torch refuses the tensors that it finds."""
     runner = toy_runner(optim_wrapper=dict(type='amt_mm.BF16OptimWrapper',

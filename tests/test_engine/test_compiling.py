@@ -128,6 +128,7 @@ def test_options_that_do_not_work(options, part):
         compile_host(build_host('mae', with_cp=True), options)
 
 
+@pytest.mark.slow
 def test_a_break_in_the_graph_stops_the_run():
     model = build_host('mae')
     target = model.target

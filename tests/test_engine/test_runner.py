@@ -63,6 +63,7 @@ experiment_name = '{tmp_path.name}-{name}'
     return make
 
 
+@pytest.mark.slow
 def test_a_config_of_mmpretrain_trains_with_its_inherited_collate_function(config):
     runner = RUNNERS.build(config())
     assert isinstance(runner, OverlayRunner)

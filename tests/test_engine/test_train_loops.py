@@ -90,6 +90,7 @@ def loader(request):
     return request.param
 
 
+@pytest.mark.slow
 def test_resumed_at_every_iteration_of_epochs(toy_runner):
     whole = train(toy_runner, 'whole')
     assert [step['map_step'] for step in whole.recorder.steps] == [None] * 3 + [1] * 3 + [2] * 3
@@ -106,6 +107,7 @@ def test_workers_change_nothing(toy_runner, loader, done):
     check_same(resume(toy_runner, whole, f'iter_{done}', loader=loader), whole, 9 - done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'dropped', 'batches'), [(3, True, 2), (2, False, 4), (7, True, 1),
                                                           (9, False, 1)])
 def test_last_batches_kept_and_dropped(toy_runner, size, dropped, batches):
@@ -116,6 +118,7 @@ def test_last_batches_kept_and_dropped(toy_runner, size, dropped, batches):
         check_same(resumed, whole, 3 * batches - done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sampler', [ENDLESS, dict(type='DefaultSampler', shuffle=True)],
                          ids=['endless', 'ending'])
 def test_resumed_at_every_iteration_without_epochs(toy_runner, sampler):
@@ -172,6 +175,7 @@ class Pairs(Sampler):
             yield [next(indices) for _ in range(size)]
 
 
+@pytest.mark.slow
 def test_a_batch_sampler_of_the_config_goes_on_too(toy_runner):
     DATA_SAMPLERS.register_module(module=Pairs, force=True)
     changes = dict(loader=dict(batch_sampler=dict(type='Pairs')), epochs=2, hooks=[Streams()])
@@ -182,6 +186,7 @@ def test_a_batch_sampler_of_the_config_goes_on_too(toy_runner):
         check_same(resumed, whole, 10 - done)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_both_kinds_in_one_run(toy_runner):
     changes = dict(default_hooks=dict(
         logger=None, checkpoint=dict(type='CheckpointHook', interval=1)))
@@ -194,6 +199,7 @@ def test_checkpoints_of_both_kinds_in_one_run(toy_runner):
         check_same(resume(toy_runner, whole, name, name, hooks=hooks(), **changes), whole, 9 - done)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('done', [1, 4])
 def test_a_run_without_a_seed_keeps_the_one_it_drew(toy_runner, done):
     whole = train(toy_runner, 'whole', seed=None)
@@ -255,6 +261,7 @@ def test_a_loader_built_by_hand_is_left_alone(toy_runner, toy_images):
     assert seeded_loader(by_hand) is by_hand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('counts', [2, 4])
 def test_gradients_of_an_open_cycle_are_kept(toy_runner, counts):
     """9 batches in cycles of 2 or 4: checkpoints within cycles, one open over an epoch's end."""

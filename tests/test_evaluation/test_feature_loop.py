@@ -92,6 +92,7 @@ def test_k_above_the_number_of_images_uses_all_and_few_classes_have_no_top5(run)
     assert len(set(metrics.values())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('classifier', ['knn', 'linear'])
 def test_low_shot_agrees_with_draws_by_hand(run, classifier):
     runner = run('LowShotTestLoop', loop=dict(shots=(1, 3), draws=3, classifier=classifier, seed=5))

@@ -50,11 +50,13 @@ class Oracle(nn.Module):
         return (answer[:, None].expand(-1, 13, -1), )
 
 
+@pytest.mark.slow
 def test_an_encoder_that_knows_is_perfect(cfg):
     result = judge(Oracle(knows=True), cfg, k=5)
     assert result['knn'] == result['linear_cls'] == result['linear_mean'] == 100
 
 
+@pytest.mark.slow
 def test_a_blind_encoder_is_at_chance(cfg):
     result = judge(Oracle(knows=False), cfg, k=5)
     # Features are all the same: one class for all, and classes take turns over 57 images.
@@ -97,6 +99,7 @@ def test_cross_validation_judges_every_image_once(cfg, folds):
     assert result['knn_cv'] != pytest.approx(result['knn'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('folds', [1, 2.0, 1000])
 def test_impossible_folds_are_refused(cfg, folds):
     cfg.probe.folds = folds
@@ -104,12 +107,14 @@ def test_impossible_folds_are_refused(cfg, folds):
         judge(Oracle(knows=False), cfg)
 
 
+@pytest.mark.slow
 def test_test_images_of_other_classes_are_refused(cfg):
     cfg.probe.test.metainfo = dict(classes=list('abcdefghij'))
     with pytest.raises(InputError, match='probe: training and test set have different cla'):
         judge(Oracle(knows=False), cfg)
 
 
+@pytest.mark.slow
 def test_labels_of_only_one_part_are_refused(cfg, monkeypatch):
     monkeypatch.setitem(DATASETS.module_dict, 'NoLabels', lambda: ToyImages(
         [np.zeros((9, 9, 3), np.uint8)], [], serialize_data=False))
@@ -125,6 +130,7 @@ def test_labels_of_only_one_part_are_refused(cfg, monkeypatch):
             judge(Oracle(knows=False), wrong)
 
 
+@pytest.mark.slow
 def test_attention_is_measured_where_there_are_masks(cfg):
     result = judge(Oracle(knows=False), cfg)
     assert 10 < result['object_area'] < 33

@@ -45,6 +45,7 @@ def features(runner, loader):
     return dict(cls=cls, mean=mean, both=np.concatenate([cls, mean], axis=1))
 
 
+@pytest.mark.slow
 def test_it_is_scikit_learns_regression_at_the_penalty_that_held_out_images_select(run):
     runner = run()
     metrics = runner.test()
@@ -75,6 +76,7 @@ def test_it_is_scikit_learns_regression_at_the_penalty_that_held_out_images_sele
         assert metrics[f'linear_sweep/{name}_top1'] == pytest.approx(oracle, abs=.5)
 
 
+@pytest.mark.slow
 def test_labels_of_the_test_images_select_nothing(run):
     runners = [run(), run('other', test=[(label + 1) % 5 for label in TEST])]
     runners[1].model.load_state_dict(runners[0].model.state_dict())
@@ -83,6 +85,7 @@ def test_labels_of_the_test_images_select_nothing(run):
         assert (other[name] == value) == name.endswith('l2'), name
 
 
+@pytest.mark.slow
 def test_a_penalty_at_the_end_of_the_range_is_pointed_out(run, monkeypatch):
     said = []
     runner = run(l2=(1e5, 1e-2))

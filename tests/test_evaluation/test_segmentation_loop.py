@@ -58,6 +58,7 @@ def slow_measures(runner, classes=3):
             100 * jaccard_score(labels, np.zeros_like(labels), average='macro'))
 
 
+@pytest.mark.slow
 def test_its_measures_are_those_of_all_pixels_at_the_size_of_the_masks(run, tmp_path):
     write_masked(tmp_path / 'train', 11, 0)
     write_masked(tmp_path / 'val', 5, 1)
@@ -72,6 +73,7 @@ def test_its_measures_are_those_of_all_pixels_at_the_size_of_the_masks(run, tmp_
     assert not list((tmp_path / 'run').glob('*.masks')) + list((tmp_path / 'run').glob('*.tokens'))
 
 
+@pytest.mark.slow
 def test_zero_of_ade20k_is_no_label(run, tmp_path):
     for part, count in (('train', 7), ('val', 3)):
         write_masked(tmp_path / part, count, count, folder='annotations', first=1)
@@ -88,6 +90,7 @@ def test_zero_of_ade20k_is_no_label(run, tmp_path):
     assert run('masks').test() == metrics
 
 
+@pytest.mark.slow
 def test_a_class_that_training_lacks_counts_as_zero_and_is_named(run, tmp_path, monkeypatch):
     write_masked(tmp_path / 'train', 7, 0)
     write_masked(tmp_path / 'val', 3, 1, classes=4)
@@ -102,6 +105,7 @@ def test_a_class_that_training_lacks_counts_as_zero_and_is_named(run, tmp_path, 
         metrics['segmentation/miou'], abs=3)
 
 
+@pytest.mark.slow
 def test_a_region_that_is_lost_when_masks_shrink_is_a_class_all_the_same(run, tmp_path):
     write_masked(tmp_path / 'train', 5, 0)
     write_masked(tmp_path / 'val', 3, 1)
@@ -120,6 +124,7 @@ def test_a_region_that_is_lost_when_masks_shrink_is_a_class_all_the_same(run, tm
     assert found[0].shape == (4, 4) and found[0][3].sum() == 1
 
 
+@pytest.mark.slow
 def test_masks_of_one_class_are_refused(run, tmp_path):
     write_masked(tmp_path / 'train', 3, 0, classes=1)
     write_masked(tmp_path / 'val', 3, 1)
@@ -127,6 +132,7 @@ def test_masks_of_one_class_are_refused(run, tmp_path):
         run().test()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loop', [dict(iterations=0), dict(batch_size=0), dict(lr=0.0),
                                   dict(weight_decay=-.1)])
 def test_impossible_settings_are_refused_before_encoding(run, tmp_path, loop):
@@ -136,6 +142,7 @@ def test_impossible_settings_are_refused_before_encoding(run, tmp_path, loop):
         run(**loop).test_loop  # noqa: B018  (builds the loop)
 
 
+@pytest.mark.slow
 def test_other_processes_take_the_head_of_the_first_and_their_share(run, tmp_path, monkeypatch):
     """Two processes in turn: the sum of their matrices is that of one process."""
     write_masked(tmp_path / 'train', 7, 0)

@@ -79,6 +79,7 @@ def slow_weights(values, box, flip, grid, points=24):
     return out / points**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('form', ['npz', 'folder'])
 def test_crops_see_their_part_of_the_map(toy_runner, folder, tmp_path, monkeypatch, form):
     wanted = given(tmp_path)
@@ -154,6 +155,7 @@ def test_flat_maps_are_masked_at_random_and_counted(toy_runner, folder, tmp_path
     assert any('1 crops were masked at random' in text for text in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start', [1, 2, 3])
 def test_a_resumed_run_equals_an_uninterrupted_one(toy_runner, folder, tmp_path, start):
     """Before, at and after the first guided epoch; the file is needed only before."""
@@ -177,6 +179,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(toy_runner, folder, tmp_path,
         assert torch.equal(states(resumed.model)[name], value), name
 
 
+@pytest.mark.slow
 def test_maps_of_attention_are_replaced_on_resume_and_load_from_restores_none(
         toy_runner, folder, tmp_path):
     given(tmp_path)
@@ -194,6 +197,7 @@ def test_maps_of_attention_are_replaced_on_resume_and_load_from_restores_none(
     assert not torch.equal(*map(maps_of, folders))
 
 
+@pytest.mark.slow
 def test_a_changed_copy_is_refused_on_resume(toy_runner, folder, tmp_path):
     given(tmp_path)
     runner = toy_runner('run', [MapsFromFileHook(tmp_path / 'maps.npz')], folder, epochs=1)
@@ -240,6 +244,7 @@ def test_impossible_settings_are_refused(settings, message):
         MapsFromFileHook(**settings)
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_use_the_maps_does_not_start(toy_runner, folder, tmp_path):
     given(tmp_path)
     path = tmp_path / 'maps.npz'

@@ -74,6 +74,7 @@ def test_the_rotation_follows_begin_and_interval():
         range(5), range(0, 5, 2), range(1, 5, 2), range(0, 5, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start', [1, 2, 3, 4])
 def test_a_resumed_run_continues_the_rotation(toy_runner, start):
     def run(work_dir, **changes):

@@ -80,6 +80,7 @@ def test_iterations_count_in_an_epoch_based_loop_too(toy_runner):
     assert [step['map_step'] for step in runner.recorder.steps] == [None, 1, 1, 1, 4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtype', ['float16', 'uint8'])
 @pytest.mark.parametrize('batch_size', [None, 2])
 def test_maps_are_the_explicit_softmax_of_each_whole_image(toy_runner, dtype, batch_size):
@@ -113,6 +114,7 @@ def test_maps_are_computed_with_the_current_weights(toy_runner):
     assert (wanted[1] - wanted[3]).abs().max() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('loader', [
     dict(num_workers=0), dict(num_workers=1, persistent_workers=True),
     dict(num_workers=1, persistent_workers=False)], ids=['0', 'persistent', 'not persistent'])
@@ -149,6 +151,7 @@ def test_the_batch_after_a_refresh_uses_its_maps(toy_runner, toy_images, monkeyp
                 assert set(first) == wanted, step['epoch']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 1])
 def test_a_refresh_consumes_no_random_number_of_training(toy_runner, toy_mae, workers):
     """Two runs, one of which makes maps that its plans never use: the same to the last bit."""

@@ -33,6 +33,7 @@ def hooks():
     return [StepSeedHook(), SaliencyUpdateHook(begin=2, interval=2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('workers', 'starts'), [(0, (1, 2, 3, 4)), (1, (2, 3))])
 def test_a_resumed_run_equals_an_uninterrupted_one(toy_runner, workers, starts):
     """Refreshes before epochs 2 and 4 (from 0): resume before, at and after each."""
@@ -48,6 +49,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(toy_runner, workers, starts):
         check_same(resumed, whole)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_continues_in_its_own_folder(toy_runner):
     whole = toy_runner('whole', hooks(), epochs=5)
     whole.train()

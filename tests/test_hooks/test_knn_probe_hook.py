@@ -80,6 +80,7 @@ def test_a_resumed_run_continues_the_schedule(toy_runner):
     assert steps_of(toy_runner, 'run', probe(interval=2, begin=0), resume=True) == [12, 15]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('pooling', ['cls', 'mean'])
 def test_it_agrees_with_scikit_learn_on_the_weights_of_that_epoch(toy_runner, toy_mae, pooling):
     curve = Curve()

@@ -65,6 +65,7 @@ def test_the_same_checkpoint(folder, name):
             torch.testing.assert_close(got, value, rtol=1e-2, atol=1e-5, msg=f'{index} {key}')
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(folder):
     unbroken, resumed = (load(folder / run / 'epoch_3.pth') for run in ('divided', 'resumed'))
     assert all(torch.equal(resumed['state_dict'][key], value)
@@ -74,6 +75,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(folder):
             assert torch.equal(resumed['optimizer']['state'][index][key], value), (index, key)
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_finite_stops_all_with_whole_weights_in_the_file(tmp_path):
     def work(rank):
         images = [image.astype(np.float32) for image in noise_images(8)]
@@ -91,6 +93,7 @@ def test_a_step_that_is_not_finite_stops_all_with_whole_weights_in_the_file(tmp_
     assert all(value.isfinite().all() for value in state.values())
 
 
+@pytest.mark.slow
 def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
     def work(rank):
         images = [image.astype(np.float32) for image in noise_images(8)]

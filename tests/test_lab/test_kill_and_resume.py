@@ -39,6 +39,7 @@ def test_what_a_resume_loses_is_found(tmp_path):
     assert re.search(r'run\d+, killed \d times: weights, optimiser, .*maps differ', done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('options', 'said'), [
     (['--kills', '0'], '--kills 0 --flips 0: give at least 1 of them'),
     ([], 'is not empty: name a new folder')])

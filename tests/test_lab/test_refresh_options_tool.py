@@ -67,6 +67,7 @@ def test_without_a_checkpoint_times_alone(tool, config, tmp_path, monkeypatch, c
     assert '| full' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_maps_of_checkpoints_are_compared(tool, config, tmp_path, monkeypatch, toy_mae):
     names = []
     for seed in (0, 1, 2):

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 import tifffile
 
 from amt_mm.datasets import SceneDataset
 from lab import six_bands
 
 
+@pytest.mark.slow
 def test_bands_are_mixtures_of_the_colours_of_a_scene(tmp_path):
     six_bands.main([str(tmp_path), '--images', '12'])
     scenes = SceneDataset(12, style='plain', pipeline=[])

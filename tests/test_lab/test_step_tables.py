@@ -92,6 +92,7 @@ def test_a_step_of_distillation_beside_its_parts(monkeypatch, tmp_path, capsys):
     assert f'sum of its parts: {whole / total:.3f}' in text and 'masks of the parts: random' in text
 
 
+@pytest.mark.slow
 def test_only_distillation_has_such_parts(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, 'distillation_step', MINI)

@@ -96,6 +96,7 @@ def test_what_would_be_run(tmp_path):
     assert (tmp_path / 'out/runs.jsonl').read_text() == ''
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['--recipes', 'amt'], '--recipes amt: the study has random; AMT, equal'),
     (['--jobs', 0], '--jobs must be at least 1')])

@@ -299,6 +299,7 @@ def test_invalid_batches_are_reported_in_one_line(grid, weights, field):
         AMTMaskGenerator(unit=2)(2, grid, weights)
 
 
+@pytest.mark.slow
 def test_core_imports_only_torch_and_numpy():
     code = ('import sys, amt_mm.masking, amt_mm.saliency\n'
             'print(*sorted({name.split(".")[0] for name in sys.modules}))')

@@ -321,6 +321,7 @@ def test_missing_plan_is_reported(toy_mae):
         MODELS.build(cfg).loss(make_images(), None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arch', ['deit-tiny', 'deit-small', 'b', 'l', 'h'])
 @pytest.mark.parametrize(('size', 'patch'), [(224, 16), (224, 14), ((96, 160), 8)])
 def test_all_architectures_support_any_grid(arch, size, patch):

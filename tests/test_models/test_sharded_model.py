@@ -52,6 +52,7 @@ def test_all_hosts_have_the_same_weights_and_maps_as_unsharded(tmp_path):
             assert one == other, (host, epoch)
 
 
+@pytest.mark.slow
 def test_each_process_stores_half(tmp_path):
     def work(rank):
         runner = trained(tmp_path, 'run', epochs=1)
@@ -91,6 +92,7 @@ def test_weights_are_broadcast_from_the_first_process(tmp_path):
     assert two(work, tmp_path) == [[], []]
 
 
+@pytest.mark.slow
 def test_unsharded_host_is_equal_and_leaves_the_sharded_one_unchanged(tmp_path, toy_mae):
     def work(rank):
         runner = trained(tmp_path, 'run', epochs=1)

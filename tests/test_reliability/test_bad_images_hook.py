@@ -40,6 +40,7 @@ def seen(runner):
     return [sample for step in runner.recorder.steps for sample in step['sample_idx']]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers', [0, 2])
 @pytest.mark.parametrize('staged', [False, True])
 def test_a_guided_run_goes_on_and_its_maps_are_those_of_what_is_seen(

@@ -86,6 +86,7 @@ def test_it_keeps_the_files_that_mmengine_keeps(run, settings, tmp_path, monkeyp
     assert not [file for folder in folders for file in folder.glob('.*.saving')]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('before', [True, False])
 def test_nothing_is_deleted_before_the_next_is_complete(run, before):
     """Whatever moment of saving is the last one: a whole checkpoint, and at most one more."""

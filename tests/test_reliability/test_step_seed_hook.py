@@ -44,6 +44,7 @@ def test_mmengine_alone_repeats_the_crops(toy_runner):
     assert crops[0] == crops[1]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_crops(toy_runner):
     runs = [toy_runner(f'seed{seed}', epochs=1, seed=seed) for seed in (0, 1)]
     for runner in runs:

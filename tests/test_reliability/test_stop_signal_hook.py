@@ -303,6 +303,7 @@ def test_a_run_in_the_background_does_not_hear_ctrl_c(guided):
     assert names(runner) == ['epoch_1.pth']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('persistent', [False, True])
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_loading_processes_outlive_the_signal_and_end_with_training(guided, number, persistent):

@@ -87,6 +87,7 @@ def test_a_forked_process_has_a_thread_of_its_own(run):
         assert run(work)[0] == 7
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_its_launcher(tmp_path):
     def launch_and_die():
         parent = os.getpid()

@@ -90,6 +90,7 @@ def test_a_worker_that_ends_by_itself(tmp_path):
     assert re.match(r'loading worker 1 \(pid \d+\) ended.* while it read folder/7\.jpg', line)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs(tmp_path):
     line = failure(Numbers(lambda: time.sleep(99), at=4), tmp_path, timeout=1)
     assert re.match(r'no batch for 1(\.0)? s \(train_dataloader\.timeout\): loading worker 0 '
@@ -151,6 +152,7 @@ def often(monkeypatch):
     monkeypatch.setattr(watchdog_module, 'INTERVAL', .1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wait', [wait_for_a_batch, wait_in_native_code, wait_in_python])
 @pytest.mark.parametrize('seed', range(4))
 def test_a_death_is_noticed_whatever_the_main_thread_does(tmp_path, often, wait, seed):
@@ -192,6 +194,7 @@ def hang_and_die_of_sigterm():
     time.sleep(99)
 
 
+@pytest.mark.slow
 def test_workers_that_end_well_or_are_ended_by_torch_are_no_death(tmp_path, often, monkeypatch):
     monkeypatch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL', .2)
 

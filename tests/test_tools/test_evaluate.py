@@ -30,7 +30,8 @@ def checkpoint(tmp_path):
     torch.nn.init.normal_(encoder.cls_token)
     config = (f"model = dict(type='amt_mm.AMTMAE', backbone=dict(arch={ARCH}, img_size=32, "
               "patch_size=8))\ndata_preprocessor = dict(mask_generator=dict("
-              "type='amt_mm.AMTMaskGenerator', mask_ratio=0.45, throw_ratio=0.4))\n")
+              "type='amt_mm.AMTMaskGenerator', mask_ratio=0.45, throw_ratio=0.4))\n"
+              "custom_hooks = [dict(type='amt_mm.SaliencyUpdateHook')]\n")
     path = tmp_path / 'pretrained.pth'
     torch.save({'state_dict': {f'backbone.{k}': v for k, v in encoder.state_dict().items()},
                 'meta': {'cfg': config}}, path)
@@ -87,6 +88,7 @@ def plan(tool, *arguments):
     return tool.plan(tool.parse_args([str(argument) for argument in arguments]))
 
 
+@pytest.mark.slow
 def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoint, tmp_path,
                                                                  images_are_there):
     runs = plan(tool, checkpoint, '--data', 'stl10', 'cifar100', '--protocols', 'finetune', 'knn',
@@ -104,6 +106,7 @@ def test_runs_are_planned_with_the_transformer_of_the_checkpoint(tool, checkpoin
     assert runs[3]['config'].model.head.num_classes == 100
 
 
+@pytest.mark.slow
 def test_teacher_and_student_are_rows_and_folders_of_their_own(tool, checkpoint, tmp_path,
                                                               images_are_there):
     content = torch.load(checkpoint)
@@ -120,6 +123,7 @@ def test_teacher_and_student_are_rows_and_folders_of_their_own(tool, checkpoint,
         plan(tool, checkpoint, '--data', 'stl10', '--encoder', 'teacher')
 
 
+@pytest.mark.slow
 def test_linear_on_the_last_blocks_is_a_protocol_of_its_own(tool, checkpoint, images_are_there):
     runs = plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'linear', 'linear4',
                 '--seeds', '0', '1', '--cfg-options', 'model.backbone.last_blocks=2')
@@ -134,6 +138,7 @@ def test_linear_on_the_last_blocks_is_a_protocol_of_its_own(tool, checkpoint, im
     assert (run['protocol'], run['data']) == ('linear4', 'cifar10')
 
 
+@pytest.mark.slow
 def test_image_size_and_labels(tool, checkpoint, images_are_there):
     first, second, third = plan(
         tool, checkpoint, checkpoint, checkpoint, '--data', 'stl10', '--protocols', 'knn',
@@ -191,6 +196,7 @@ def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
         plan(tool, checkpoint, '--data', folder.parent)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('masks', ['masks', 'annotations'])
 def test_a_folder_of_masks_is_for_segmentation(tool, checkpoint, folder, masks):
     for part in ('train', 'val'):
@@ -207,6 +213,7 @@ def test_a_folder_of_masks_is_for_segmentation(tool, checkpoint, folder, masks):
         plan(tool, checkpoint, '--data', folder, '--protocols', 'segmentation')
 
 
+@pytest.mark.slow
 def test_runs_that_would_share_a_folder_are_refused(tool, checkpoint, images_are_there):
     with pytest.raises(InputError, match='two runs would share the folder'):
         plan(tool, checkpoint, checkpoint, '--data', 'stl10', '--labels', 'A', 'a')
@@ -229,6 +236,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
     assert run['config'].model.backbone.arch.embed_dims == 192
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('arguments, message', [
     (['--data', 'nowhere'], 'nowhere: does not exist'),
     (['--data', 'stl10'], 'data/stl10_binary: .* amt download stl10'),

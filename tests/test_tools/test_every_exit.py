@@ -33,6 +33,7 @@ CALLS = {
     'tools/export.py': [CHECKPOINT, '--to', 'timm', '--out', OUT],
     'tools/compare.py': [CONFIG, '--work-dir', OUT],
     'lab/study/__main__.py': [STUDY, '--work-dir', OUT],
+    'lab/race/__main__.py': ['--data', FOLDER, '--minutes', '1', '--out', OUT],
     'tools/quickstart.py': ['--data', FOLDER, '--work-dir', OUT],
     'tools/pretrain.py': [FOLDER, '--out', OUT],
     'tools/dataset_tools/download_dataset.py': ['cifar10', '--archive', FILE, '--root', OUT],

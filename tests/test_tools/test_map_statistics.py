@@ -128,6 +128,7 @@ train_dataloader = dict(dataset=dict(
 '''
 
 
+@pytest.mark.slow
 def test_maps_of_scenes_are_held_against_their_masks(tool, tmp_path, monkeypatch):
     config = tmp_path / 'config.py'
     config.write_text(SCENES)
@@ -168,6 +169,7 @@ def test_images_without_masks_are_refused(tool, tmp_path, monkeypatch):
         tool.object_masks(str(config))
 
 
+@pytest.mark.slow
 def test_a_softer_ranking_shows_more_patches(tool, tmp_path, monkeypatch):
     writer = SaliencyWriter(tmp_path / 'epoch_9.amtmap', 40, (5, 7), 'x', 9)
     writer.write(torch.arange(40), torch.rand(40, 35)**6)

@@ -35,6 +35,7 @@ def run(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.slow
 def test_folder_and_config(run, folder):
     source = dataset_fingerprint(ImageFolder(str(folder)))
     out, config = folder / 'out' / 'a.amtpack', folder / 'config.py'

@@ -150,6 +150,7 @@ def test_amt_mm_paths_resolve_from_an_editable_install(clone, tmp_path):
     assert (clone / 'amt_mm/.mim/tools').is_symlink()
 
 
+@pytest.mark.slow
 def test_a_deleted_config_leaves_the_next_wheel(clone, wheel, tmp_path):
     extra = clone / 'configs' / 'probe' / 'gone.py'
     extra.write_text('')

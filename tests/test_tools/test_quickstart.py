@@ -52,6 +52,7 @@ def test_a_folder_without_labels(tmp_path):
     assert (out.with_name('pictures-2') / 'table.json').is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('arguments', 'line'), [
     (['--cfg-options', 'overlay.hoks.saliency.interval=2'], 'did you mean hooks?'),
     (['--epochs', '2', '--minutes', '3'], 'not allowed with argument'),
@@ -64,6 +65,7 @@ def test_what_it_does_not_take_is_one_line(tmp_path, arguments, line):
     assert line in done.stderr.splitlines()[-1] and not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_a_file_in_place_of_the_results_is_one_line(tmp_path):
     for i in range(9):
         cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((70, 90, 3), i, np.uint8))

@@ -24,6 +24,7 @@ def model():
     return build_model(resolved(str(CONFIG)))
 
 
+@pytest.mark.slow
 def test_a_row_a_checkpoint(tool, model, tmp_path, capsys):
     files = [tmp_path / f'{name}.pth' for name in ('even', 'loud')]
     torch.save({'state_dict': model.state_dict()}, files[0])

@@ -201,6 +201,7 @@ def test_settings_that_cannot_be_are_one_line(task, capsys, options, said):
                            *options.split())
 
 
+@pytest.mark.slow
 def test_a_work_folder_that_is_deleted_while_it_trains(task, in_folder, capsys):
     @HOOKS.register_module(name='Delete', force=True)
     class Delete(Hook):

@@ -47,8 +47,9 @@ def test_without_recorded_masks_they_are_random_ones_of_mae(toys):
 
 def test_recorded_weights_guide_the_plan(toys):
     shown, model = toys
-    recipe = mask_recipe(dict(RANDOM, data_preprocessor=dict(
-        mask_generator=dict(type='AttMaskGenerator', mask_ratio=.2))))
+    recipe = mask_recipe(dict(
+        RANDOM, custom_hooks=[dict(type='amt_mm.SaliencyUpdateHook')],
+        data_preprocessor=dict(mask_generator=dict(type='AttMaskGenerator', mask_ratio=.2))))
     section = reconstruction_section(shown, model, recipe, torch.linspace(1, 2, 35).expand(3, -1))
     hidden = (section.rows[0].pictures[1].image != shown.images[0]).any(axis=2)
     cells = hidden.reshape(5, 32, 7, 32).mean(axis=(1, 3)) > .5

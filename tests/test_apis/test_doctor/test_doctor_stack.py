@@ -75,6 +75,7 @@ def test_facts_are_collected_among_other_lines():
     assert facts == {part: dict(number=i) for i, part in enumerate(PARTS)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('end', 'limit', 'said'), [
     ('os.kill(os.getpid(), 4)', 60, 'the process was ended by SIGILL'),
     ('import sys; sys.exit("no such thing")', 60,

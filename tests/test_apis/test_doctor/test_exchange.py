@@ -17,6 +17,7 @@ def test_numbers_arrive():
     assert found.state == 'ok'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('code', 'said'), [
     ('time.sleep(99)', 'in 2 s'), ('rank or time.sleep(99)', 'in 2 s'),
     ('print(17)', 'no error'), ('rank and print(17)', 'no error'),

@@ -82,6 +82,7 @@ def slow_down(monkeypatch, racer, phase):
         racer.optim_wrapper.optimizer.register_step_pre_hook(lambda *_: time.sleep(SLEEP))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('phase', PHASES)
 def test_a_slow_phase_lands_in_its_column(contestant, monkeypatch, phase):
     racer = contestant(batch_size=1, read=True)
@@ -92,6 +93,7 @@ def test_a_slow_phase_lands_in_its_column(contestant, monkeypatch, phase):
     assert max(seconds.values()) < SLEEP
 
 
+@pytest.mark.slow
 def test_phases_sum_to_the_step_and_reading_is_timed_on_request(contestant):
     for read in (False, True):
         racer = contestant(read=read)
@@ -103,6 +105,7 @@ def test_phases_sum_to_the_step_and_reading_is_timed_on_request(contestant):
         assert .5 * whole < np.nansum(seconds) <= whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('config', 'thrown'), [
     (OVERLAY, 6), (GUIDED, 26),
     (OVERLAY + "data_preprocessor = dict(mask_generator=dict(type='amt_mm.AnnealedMaskGenerator'))",
@@ -135,6 +138,7 @@ def test_maps_of_other_samples_each_step_when_one_batch_serves_all(contestant):
     assert not torch.equal(*seen) and max(map(max, seen)) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('bf16', [False, True])
 def test_a_step_is_mmengines(contestant, bf16):
     racer, other = contestant(bf16=bf16), contestant(bf16=bf16)
@@ -171,6 +175,7 @@ def test_a_config_beside_itself(contestant):
     assert .5 < np.median(outcome.step[:, 1] / outcome.step[:, 0]) < 2
 
 
+@pytest.mark.slow
 def test_memory_is_parameters_moments_gradients_and_what_forward_keeps(contestant):
     small, large = contestant(batch_size=1), contestant(batch_size=9)
     for racer in (small, large):

@@ -44,6 +44,7 @@ def by_hand(patches, width=768, layers=12, patch_values=768):
             + width**2 + tokens * width**2 + tokens * width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('image_size', 'patches'), [(None, 196), (160, 100), ((128, 224), 112)])
 def test_one_whole_image_costs_what_the_arithmetic_says(image_size, patches, steps):
     found = run_cost(config(), image_size=image_size)
@@ -76,6 +77,7 @@ def test_the_share_counts_steps_three_times_and_refreshes_once(changes, passes, 
     assert found.share == pytest.approx(passes * forward / (passes * forward + training))
 
 
+@pytest.mark.slow
 def test_nine_full_refreshes_are_two_per_cent():
     share = run_cost(config()).share
     assert share == pytest.approx(.019, abs=1e-3)

@@ -58,6 +58,7 @@ def python(tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_the_split_is_that_of_image_folder(photographs, tmp_path):
     enter_images(Race(tmp_path / 'out', 1, 5, tmp_path), photographs)
     images = json.loads((tmp_path / 'out/images.json').read_text())
@@ -71,6 +72,7 @@ def test_the_split_is_that_of_image_folder(photographs, tmp_path):
     assert len(images['train']) + len(images['held_out']) == 210
 
 
+@pytest.mark.slow
 def test_a_race_on_other_terms_is_refused(photographs, tmp_path):
     out = tmp_path / 'out'
     enter_images(Race(out, 1, 5, tmp_path), photographs)
@@ -82,11 +84,13 @@ def test_a_race_on_other_terms_is_refused(photographs, tmp_path):
         enter_images(Race(out, 1, 5, tmp_path), photographs)
 
 
+@pytest.mark.slow
 def test_a_folder_without_classes_is_refused(photographs, tmp_path):
     with pytest.raises(InputError, match='no class subfolders'):
         enter_images(Race(tmp_path / 'out', 1, 5, tmp_path), photographs / 'a')
 
 
+@pytest.mark.slow
 def test_fewer_photographs_than_a_batch_are_refused(photographs, tmp_path):
     shutil.rmtree(photographs / 'a')
     shutil.rmtree(photographs / 'b')
@@ -113,6 +117,7 @@ def test_features_are_judged_by_k_nn_of_twenty(tmp_path):
     assert 40 < point['linear'] < 100
 
 
+@pytest.mark.slow
 def test_a_race_goes_on_past_a_failure_and_is_gone_on_with(photographs, python, tmp_path, capsys,
                                                             monkeypatch):
     monkeypatch.setitem(CONTESTANTS, 'recommended', Contestant('ours', ours=True,

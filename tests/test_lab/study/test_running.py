@@ -93,6 +93,7 @@ def test_a_grid_is_run_seed_by_seed_and_recorded(tools, toy, tmp_path):
     assert [json.loads(line) for line in file.read_text().splitlines()] == [record] * 2
 
 
+@pytest.mark.slow
 def test_one_that_fails_does_not_end_the_others(tools, tmp_path):
     broken = dict(overlay=RANDOM, options={'train_dataloader.batch_size': 13})
     study = read_study(write_study(tmp_path, datasets=['a'], seeds=[0], recipes={
@@ -119,6 +120,7 @@ def test_a_fault_of_the_program_ends_that_run_alone(tools, toy, tmp_path, monkey
     assert 'Traceback' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_gpu_has_one_run_at_a_time(tools, toy, tmp_path):
     """Training fails if its GPU is taken; in the end each has had some."""
     runs = grid(toy, (0, 1))
@@ -128,6 +130,7 @@ def test_a_gpu_has_one_run_at_a_time(tools, toy, tmp_path):
     assert set(order(tmp_path / 'out', 1)) == {'3', '5'}
 
 
+@pytest.mark.slow
 def test_costs_are_relative_to_the_baseline_of_today(tools, tmp_path):
     amt = dict(overlay=AMT, shares=RECIPES['AMT, equal']['shares'])
     recipes, found = {'random': dict(overlay=RANDOM), 'AMT': amt}, []
@@ -144,6 +147,7 @@ def test_costs_are_relative_to_the_baseline_of_today(tools, tmp_path):
         assert after['random'] == pytest.approx(1 / before['AMT']) != 1
 
 
+@pytest.mark.slow
 def test_a_changed_recipe_is_refused(tools, toy, tmp_path):
     run = grid(toy, [0])[0]
     assert finished_result(run, tmp_path / 'out') is None

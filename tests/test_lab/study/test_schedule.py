@@ -20,6 +20,7 @@ def stages(cfg):
     return [(stage.begin, stage.end, stage.get('T_max')) for stage in cfg.param_scheduler]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('epochs', 'wanted', 'begin', 'checkpoint'), [
     (3, [(0, 1, None), (1, 3, 2)], 1, 1), (12, [(0, 1, None), (1, 12, 11)], 3, 4),
     (39, [(0, 4, None), (4, 39, 35)], 10, 13),

@@ -3,7 +3,7 @@
 import threading
 
 from amt_mm.errors import InputError
-from lab.pool import run_pool
+from lab.study.pool import run_pool
 
 
 def test_tasks_start_in_order_and_failures_are_named_in_it(capsys):
