@@ -33,6 +33,7 @@ def cfg(request):
     return cfg
 
 
+@pytest.mark.slow
 def test_config_builds(cfg):
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})

@@ -35,6 +35,7 @@ def test_all_families_are_here():
     assert {family[-1] for family in FAMILIES} == set(HOW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES, ids='/'.join)
 def test_missing_images_are_one_line(family, tmp_path, monkeypatch):
     if family[0] == 'mmdet':

@@ -89,6 +89,7 @@ def test_free_keys_are_added_in_words(option):
     assert line.startswith(f'option {option}: the config has no ') and line.endswith('it is added')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('option', 'message'), WRONG[:4])
 @pytest.mark.parametrize('where', ['study', 'recipe', 'shares'])
 def test_a_study_names_the_recipe(tmp_path, option, message, where):

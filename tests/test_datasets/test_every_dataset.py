@@ -56,6 +56,7 @@ def build(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', [name for name in NAMES if name != 'scenes'])
 def test_red_is_red_under_one_preprocessor(build, name):
     mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -68,6 +69,7 @@ def test_red_is_red_under_one_preprocessor(build, name):
     torch.testing.assert_close(inputs, wanted.view(1, 3, 1, 1).expand_as(inputs), atol=.03, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_pre_training_sees_crops_and_whole_images(build, name):
     dataset = build(name, PRETRAIN, noise(5, 96))
@@ -82,6 +84,7 @@ def test_pre_training_sees_crops_and_whole_images(build, name):
     assert all('crop_box' in s for batch in batches for s in batch['data_samples'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', NAMES)
 def test_fingerprint_depends_on_the_samples_taken(build, name):
     dataset = build(name, PROBE, noise(5, 96))

@@ -61,6 +61,7 @@ def test_a_stopped_run_continues_in_its_own_folder(toy_runner):
         check_same(resumed, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start', [1, 2, 3, 5, 6])
 def test_a_resumed_iteration_based_run_equals_an_uninterrupted_one(toy_runner, start):
     def run(work_dir, **changes):

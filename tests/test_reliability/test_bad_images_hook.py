@@ -116,6 +116,7 @@ def test_every_kind(toy_runner, tmp_path):
     assert len((tmp_path / 'run/bad_images_rank0.txt').read_text().splitlines()) == len(BAD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('staged', [False, True])
 @pytest.mark.parametrize('keep_list', [False, True])
 def test_a_resumed_run_equals_an_unbroken_one(toy_runner, folder, tmp_path, staged, keep_list):

@@ -62,6 +62,7 @@ def test_it_takes_the_place_of_mmengines(run):
     assert 'optimizer' not in torch.load(Path(runner.work_dir, 'epoch_1.pth'), weights_only=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('settings', [
     dict(), dict(max_keep_ckpts=2), dict(interval=3, max_keep_ckpts=1),
     dict(interval=2, by_epoch=False, max_keep_ckpts=3), dict(interval=3, save_last=False),

@@ -104,6 +104,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('case', 'optimizer'), [*((case, 'AdamW') for case in CASES),
                                                  ('momentum', 'SGD')])
 def test_it_has_the_settings_of_an_unbroken_run_of_the_new_config(train, case, optimizer):

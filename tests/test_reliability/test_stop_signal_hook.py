@@ -75,6 +75,7 @@ def meta(runner, name):
     return found['epoch'], found['iter']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
 @pytest.mark.parametrize(('moment', 'iteration', 'expected', 'saved'), [
     ('before_train_iter', 4, 'iter_5.pth', (1, 5)),  # within a step: that one is finished
@@ -97,6 +98,7 @@ def test_it_saves_after_the_step_at_hand(guided, moment, iteration, expected, sa
     assert (resumed.epoch, resumed.iter) == saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('iteration', [1, 3, 4, 5, 6])
 def test_stopped_and_resumed_it_ends_as_an_unbroken_run(guided, iteration):
     whole = guided('whole')

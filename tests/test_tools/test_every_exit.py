@@ -75,7 +75,8 @@ def cases():
             kind = next((kind for kind in WRONG if part.startswith(kind)), None)
             for wrong in WRONG.get(kind, ()):
                 yield pytest.param(tool, i, part.replace(kind, wrong),
-                                   id=f'{tool}-{kind}-{wrong[:20]}')
+                                   id=f'{tool}-{kind}-{wrong[:20]}',
+                                   marks=[pytest.mark.slow] * tool.startswith('lab/'))
 
 
 @pytest.fixture(scope='module')

@@ -35,6 +35,7 @@ def products(work):
     return counter.get_total_flops()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('weight', [1, 0])
 @pytest.mark.parametrize('strategy', ['random', 'high'])
 def test_the_parts_have_all_products_of_the_step(step_of, strategy, weight):

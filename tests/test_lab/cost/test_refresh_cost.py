@@ -65,6 +65,7 @@ def test_the_count_on_the_meta_device_is_that_of_a_real_pass(toy_mae):
     assert found == 15 * 192 * 24 + (8 * 16 * 24**2 + 2 * 16**2 * 24) + 17 * 24**2 + 16 * 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('changes', 'passes', 'forward'), [
     (dict(), 9, by_hand(196)), (dict(image_size=160), 9, by_hand(100)),
     (dict(parts=4), 1 + 8 / 4, by_hand(196)), (dict(begin=20, interval=100), 4, by_hand(196)),
