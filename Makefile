@@ -157,8 +157,11 @@ pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 
 test: lint $(DETECTION_INSTALLED) ## run lint and the tests, without the slowest (ARGS="-k masking")
 	@FUZZ_TIMES=0.25 $(pytest) -m 'not slow' $(ARGS)
 
+# Some slow tests wait for other processes: what fails beside other work gets a second run, alone.
 test-all: test ## run all tests: make test, then the slow ones and every fuzzing case
-	@$(pytest) -m 'slow or fuzz'
+	@$(pytest) -m 'slow or fuzz' || { \
+		echo 'once more, one at a time: the tests that failed'; \
+		$(PY) -m pytest --last-failed --last-failed-no-failures none -m 'slow or fuzz'; }
 
 lint: $(TESTS_INSTALLED) ## check the style of Python and shell files
 	@$(PY) -m ruff check .

@@ -9,6 +9,8 @@ from mmengine.optim import ZeroRedundancyOptimizer
 from amt_mm.errors import InputError
 from amt_mm.registry import OPTIMIZERS
 
+from .parameter_groups import merge_groups
+
 
 @OPTIMIZERS.register_module()
 class ShardedOptimizer(ZeroRedundancyOptimizer):
@@ -33,6 +35,11 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         if not is_distributed():
             raise InputError('optim_wrapper.optimizer.type=amt_mm.ShardedOptimizer needs several '
                              f'processes (tools/dist_train.sh); for one use {optimizer_type}')
+        params = list(params)
+        if params and isinstance(params[0], dict):
+            # Merged as those of a plain optimizer are: afterwards, groups are linked to those of
+            # the part that this process keeps.
+            params = merge_groups({**kwargs, **group} for group in params)
         super().__init__(params, optimizer_type, **kwargs)
 
     def state_dict(self) -> dict:

@@ -173,8 +173,10 @@ def test_image_size_of_an_overlay(host, size):
     if isinstance(found, InputError):
         refused(found, ['image_size', 'patch_size', 'unit', 'mask_ratio', 'warmup_mask_ratio'])
     else:
-        side = size['size'] if isinstance(size, dict) else size
-        assert size is None or type(side) is int and side > 0 and side % PATCH == 0
+        sides = size['size'] if isinstance(size, dict) else size
+        sides = sides if isinstance(sides, (list, tuple)) else [sides] * 2
+        assert size is None or len(sides) == 2 and all(
+            type(side) is int and side > 0 and side % PATCH == 0 for side in sides)
         assert math.isfinite(found)
 
 
