@@ -50,6 +50,11 @@ class LoadedEncoder:
         return has_cls(self.model)
 
     @property
+    def channels(self) -> int:
+        """Number of channels of the images."""
+        return self.model.backbone.patch_embed.projection.in_channels
+
+    @property
     def pooling(self) -> str:
         """``'mean'`` (of the patch tokens) where [CLS] is missing or untrained, else ``'cls'``."""
         return 'mean' if not self.has_cls or self.pretraining.host in _PATCH_HOSTS else 'cls'

@@ -63,7 +63,6 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
 
 def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
     vit, size = loaded.model.backbone, _sizes(loaded)
-    channels = vit.patch_embed.projection.in_channels
     mean, std = _statistics(loaded)
     write_checkpoint(out / 'model.safetensors', _state(loaded, 'timm'))
     scaled = vit.layers[0].attn.gamma1
@@ -74,13 +73,14 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             img_size=vit.img_size[0], patch_size=size['patch_size'], embed_dim=vit.embed_dims,
             depth=size['depth'], num_heads=size['heads'],
             mlp_ratio=size['hidden'] / vit.embed_dims, class_token=loaded.has_cls,
-            global_pool=_timm_pool(loaded), **({'in_chans': channels} if channels != 3 else {}),
+            global_pool=_timm_pool(loaded),
+            **({'in_chans': loaded.channels} if loaded.channels != 3 else {}),
             # The final norm comes before the mean, as in evaluation here.
             fc_norm=False,
             # Any value; it is replaced by the weights.
             **({'init_values': 1.} if hasattr(scaled, 'weight') else {})),
         pretrained_cfg=dict(
-            input_size=[channels, *vit.img_size], num_classes=0, mean=mean, std=std,
+            input_size=[loaded.channels, *vit.img_size], num_classes=0, mean=mean, std=std,
             crop_mode='center', crop_pct=vit.img_size[0] / _edge(loaded), interpolation='bicubic',
             first_conv='patch_embed.proj', classifier='head')))
     return [f"load: timm.create_model('local-dir:{out}', pretrained=True)"]
@@ -96,7 +96,6 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
                          'to timm')
     mean, std = _statistics(loaded)
     size, side = _sizes(loaded), loaded.model.backbone.img_size[0]
-    channels = loaded.model.backbone.patch_embed.projection.in_channels
     # ViTModel's own files have no prefix.
     state = {name.removeprefix('vit.'): value
              for name, value in _state(loaded, 'transformers').items()}
@@ -105,10 +104,11 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
         num_attention_heads=size['heads'], intermediate_size=size['hidden'], hidden_act='gelu',
         hidden_dropout_prob=0., attention_probs_dropout_prob=0.,
         layer_norm_eps=loaded.model.backbone.ln1.eps, image_size=side,
-        patch_size=size['patch_size'], num_channels=channels, qkv_bias=True)
+        patch_size=size['patch_size'], num_channels=loaded.channels, qkv_bias=True)
     # Of all processors there, this one scales the short edge and cuts the centre out.
     images = dict(
-        image_processor_type='BitImageProcessor', do_convert_rgb=channels == 3, do_resize=True,
+        image_processor_type='BitImageProcessor',
+        do_convert_rgb=loaded.channels == 3, do_resize=True,
         size=dict(shortest_edge=_edge(loaded)), resample=3, do_center_crop=True,
         crop_size=dict(height=side, width=side), do_rescale=True, rescale_factor=1 / 255,
         do_normalize=True, image_mean=mean, image_std=std)

@@ -20,7 +20,7 @@ MOST_CHANNELS = 1024
 class LoadPixels(LoadImage):
     """Load an image of any number of channels and any depth, values scaled to 0 to 255.
 
-    For what photographs are not: bands of satellites, microscopes, X-ray, CT, thermal and
+    For images other than photographs: satellite bands, microscopy, X-ray, CT, thermal and
     industrial cameras. :func:`~amt_mm.datasets.pixel_arrays.read_pixels` has the formats. Channels
     are in the order of the file, colours RGB; nothing is composited, converted or guessed.
 

@@ -53,7 +53,7 @@ class LoadImage(LoadImageFromFile):
     - The first frame of an animation is used.
     - HEIC is read where pillow-heif is installed.
 
-    What would have to be guessed is refused, see :class:`~amt_mm.datasets.LoadPixels`: pages and
+    What is ambiguous is refused, see :class:`~amt_mm.datasets.LoadPixels`: pages and
     samples of a TIFF that are neither colours nor alpha, floating point values and signed or 32-bit
     integers, whose range is unknown, and 16-bit images that use 14 bits or fewer, whose high bytes
     would be nearly black.
@@ -83,7 +83,7 @@ class LoadImage(LoadImageFromFile):
         UnreadableImage: Names the file and why it cannot be read: missing, empty, truncated, not
             an image, or larger than 179 million pixels (Pillow's limit), which would exhaust the
             memory.
-        InputError: The image is no photograph of 8 bits and would have to be guessed at, or has
+        InputError: The image is not an 8-bit photograph, so its values are ambiguous, or has
             another size than its labels are for.
     """
 
@@ -130,7 +130,7 @@ class LoadImage(LoadImageFromFile):
 
 
 class UnclearPixelsError(ValueError):
-    """An image that is intact, but is no photograph of 8 bits."""
+    """An intact image that is not an 8-bit photograph."""
 
 
 def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
@@ -144,7 +144,7 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
         Contiguous ``uint8`` BGR array of shape ``(H, W, 3)``.
 
     Raises:
-        UnclearPixelsError: It would have to be guessed what the values are.
+        UnclearPixelsError: It is ambiguous what the values are.
         Exception: Of any type, with the reason why the content cannot be decoded.
     """
     if not content:

@@ -96,8 +96,8 @@ def _read_array(content: bytes, suffix: str, channel_axis: int | None) -> np.nda
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.dtype.kind not in 'uif':
-        raise ValueError(f'an array of {array.dtype} and shape {array.shape} is no image; '
-                         '(H, W), (H, W, C) or (C, H, W) of numbers are')
+        raise ValueError(f'an array of {array.dtype} and shape {array.shape} is not an '
+                         'image: give numbers of shape (H, W), (H, W, C) or (C, H, W)')
     if channel_axis is None:
         channel_axis = 0 if array.shape[0] < array.shape[2] else -1
     return np.moveaxis(array, channel_axis, 2)
@@ -126,7 +126,7 @@ def _read_tiff(content: bytes) -> np.ndarray:
 def _by_page(array: np.ndarray, axes: str) -> np.ndarray:
     """Order the axes of a TIFF as ``(pages, H, W, C)``."""
     if not {'Y', 'X'} <= set(axes):
-        raise ValueError(f'a TIFF of axes {axes} is no image')
+        raise ValueError(f'a TIFF of axes {axes} is not an image')
     channels = [i for i, letter in enumerate(axes) if letter in _CHANNEL_AXES]
     pages = [i for i, letter in enumerate(axes) if letter not in 'YX' + _CHANNEL_AXES]
     array = array.transpose(*pages, axes.index('Y'), axes.index('X'), *channels)

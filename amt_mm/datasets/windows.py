@@ -12,13 +12,12 @@ from amt_mm.errors import InputError
 PERCENTILES = 'percentiles'
 
 
-def check_window(window: object, channels: int, field: str = 'pixels.window') -> None:
+def check_window(window: object, channels: int) -> None:
     """Refuse a window that :func:`apply_window` does not take.
 
     Args:
         window: See there.
         channels: Number of channels.
-        field: For the message.
 
     Raises:
         InputError: It is no window, or has another number of channels.
@@ -34,7 +33,7 @@ def check_window(window: object, channels: int, field: str = 'pixels.window') ->
             isinstance(window, (list, tuple)) and len(window) == channels
             and all(map(_is_range, window))):
         return
-    raise InputError(f'{field}={window!r} must be (low, high), {channels} of them, or '
+    raise InputError(f'pixels.window={window!r} must be (low, high), {channels} of them, or '
                      "dict(percentiles=(low, high)), each with low < high")
 
 

@@ -12,7 +12,7 @@ from textwrap import dedent
 import mmpretrain
 import torch
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import Runner
 
 from amt_mm.checkpoints.newest import checkpoints
 from amt_mm.checkpoints.safe_save import write_text
@@ -23,6 +23,7 @@ from amt_mm.models.unwrapped import unwrapped
 from amt_mm.version import __version__
 
 from .probe_hook import ProbeHook
+from .run_summary_hook import training_length
 
 CARD = 'model_card.md'
 _FIGURES = '## Figures\n\n'
@@ -88,11 +89,9 @@ def _bullets(lines: Sequence[str]) -> str:
 def _recipe(runner: Runner) -> dict[str, str]:
     """What was trained, on what, and how; '' for what does not apply or is not known."""
     model, cfg = unwrapped(runner), runner.cfg
-    vit, loop = model.backbone, runner.train_loop
+    vit = model.backbone
     preprocessor = getattr(model, 'data_preprocessor', None)
     generator = getattr(preprocessor, 'mask_generator', None) or getattr(model, 'masking', None)
-    batch = getattr(runner.train_dataloader, 'batch_size', None)
-    epochs = f'{loop.max_epochs:,} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
     weights = sum(parameter.numel() for parameter in vit.parameters())
     patch = vit.patch_embed.projection.kernel_size[0]
     wrapper = runner.optim_wrapper
@@ -105,8 +104,7 @@ def _recipe(runner: Runner) -> dict[str, str]:
         'data': _data(runner),
         'masks': _call(_generator_config(cfg)) or (type(generator).__name__ if generator else ''),
         'maps': ', '.join(_maps(hook, cfg) for hook in runner.hooks if isinstance(hook, MapHook)),
-        'training': f'{epochs}{loop.max_iters:,} steps'
-                    + (f' of {batch * runner.world_size:,} images' if batch else ''),
+        'training': training_length(runner),
         'optimiser': _call(optimiser) or type(getattr(wrapper, 'optimizer', wrapper)).__name__,
         'precision': type(wrapper).__name__,
         'seed': str(runner.seed),

@@ -68,18 +68,23 @@ def _model(runner: Runner) -> str:
 
 
 def _cost(runner: Runner) -> str:
-    loop = runner.train_loop
     with kept_cpu_streams():
         tokens = tokens_per_image(unwrapped(runner))
-    batch = getattr(runner.train_dataloader, 'batch_size', None)
-    images = f' of {batch * runner.world_size:,} images' if batch else ''
-    epochs = f'{loop.max_epochs:,} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
-    text = f'{epochs}{loop.max_iters:,} steps{images} on ' + (
+    text = f'{training_length(runner)} on ' + (
         'one process' if runner.world_size == 1 else f'{runner.world_size} processes')
     if tokens:
         text += (f'; tokens per image at the end of training: encoder {tokens["encoder_tokens"]}, '
                  f'decoder {tokens["decoder_tokens"]}')
     return text
+
+
+def training_length(runner: Runner) -> str:
+    """Say how many epochs, steps and images a step a run takes."""
+    loop = runner.train_loop
+    batch = getattr(runner.train_dataloader, 'batch_size', None)
+    images = f' of {batch * runner.world_size:,} images' if batch else ''
+    epochs = f'{loop.max_epochs:,} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
+    return f'{epochs}{loop.max_iters:,} steps{images}'
 
 
 def _hooks(runner: Runner) -> str:

@@ -116,7 +116,7 @@ def test_arrays(tmp_path, shape, options, order, suffix):
 @pytest.mark.parametrize('array', [np.zeros(3), np.zeros((2, 3, 4, 5)), np.array([['a']])])
 def test_other_arrays_are_no_images(tmp_path, array):
     np.save(tmp_path / 'a.npy', array)
-    with pytest.raises(ValueError, match='is no image'):
+    with pytest.raises(ValueError, match='is not an image'):
         read(tmp_path / 'a.npy')
 
 

@@ -1,7 +1,7 @@
 """Look at all images of a folder: sizes, depths, broken files, duplicates, statistics.
 
 --out writes how they are to be read, as a config that `amt pretrain FOLDER --pixels FILE` and
-`_base_` take: needed for images that are no 8-bit photographs. Each image counts the same; windows
+`_base_` take: needed for images other than 8-bit photographs. Each image counts the same; windows
 leave out half a per cent of the pixels at either end.
 """
 
