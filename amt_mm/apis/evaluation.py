@@ -112,7 +112,8 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             config does not have are skipped, see :func:`check_known`.
 
     Raises:
-        InputError: The config is not a protocol's, or the patch does not divide the image.
+        InputError: The config is not a protocol's, the patch does not divide the image, or nothing
+            tells how images of other than 3 channels are read.
     """
     own = Config.fromfile(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
@@ -132,9 +133,15 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             entries['model.backbone.out_type'] = 'avg_featmap'
         if pretraining.image_size is not None and not own.get('overlay', {}).get('image_size'):
             entries['overlay.image_size'] = pretraining.image_size
-    if pretraining.pixels is not None and not own.get('overlay', {}).get('pixels'):
+    pixels = own.get('overlay', {}).get('pixels')
+    if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items() if knows(own, key)})
+    channels = pretraining.backbone.get('patch_cfg', {}).get('in_channels', 3)
+    if channels != 3 and not pixels and 'overlay.pixels' not in entries:
+        raise InputError(f'the encoder takes {channels} channels, but the file does not tell how '
+                         'images are read: give amt evaluate --pixels FILE, which amt statistics '
+                         'FOLDER --out FILE writes')
     cfg = resolved(str(config), entries)
     cfg.pop('protocol', None)  # the tools that run it do not need the name
     size, patch = cfg.model.backbone.img_size, cfg.model.backbone.patch_size

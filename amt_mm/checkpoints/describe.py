@@ -107,10 +107,6 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     arch = backbone.get('arch') or _standard_arch(path, state)
     size = backbone.get('img_size', 224) if backbone else None
     own = {'arch': arch, 'patch_size': patch_size}
-    pixels = checkpoint.config.get('pixels')
-    if channels != 3 and not isinstance(pixels, Mapping):
-        raise InputError(f'{path}: its encoder takes {channels} channels, but the file does not '
-                         'tell how images are read: set overlay.pixels in a config of your own')
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
         own['layer_scale_init_value'] = 0.1
@@ -124,7 +120,7 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         backbone=own,
         image_size=size if isinstance(size, int) else None,
         settings=_settings(checkpoint.config, path),
-        pixels=pixels)
+        pixels=checkpoint.config.get('pixels'))
 
 
 def _name(part: Mapping) -> str:

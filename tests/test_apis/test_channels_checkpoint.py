@@ -108,8 +108,12 @@ def test_a_file_that_does_not_tell_how_images_are_read(tmp_path, toy_mae):
     model = toy_mae(backbone=dict(img_size=SIZE, in_channels=BANDS))
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)),
                tmp_path / 'a.pth')
+    pretraining = describe(tmp_path / 'a.pth')
+    config, options = find_config('knn', 'folder', pretraining)
     with pytest.raises(InputError, match='takes 6 channels, but the file does not tell'):
-        describe(tmp_path / 'a.pth')
+        adapt_config(config, pretraining, options)
+    cfg = adapt_config(config, pretraining, {**options, 'overlay.pixels': PIXELS})
+    assert load_backbone(build_model(cfg), tmp_path / 'a.pth').missing == ()
 
 
 def test_an_encoder_of_photographs_is_measured_on_bands(toy_mae, folder, tmp_path):
