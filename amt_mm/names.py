@@ -6,7 +6,8 @@ This file imports nothing: the tools parse their arguments before they import th
 # Networks of a checkpoint of self-distillation.
 ENCODERS = ('teacher', 'student')
 # Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
-NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers')
+NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers', 'dinov2',
+           'transformers-dinov2')
 
 # Libraries and formats that an encoder is exported to.
 EXPORTS = ('timm', 'transformers', 'onnx', 'torch')

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from amt_mm.checkpoints import convert, write_checkpoint
 from amt_mm.checkpoints.output import require_writable
@@ -64,8 +65,12 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
 def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
     vit, size = loaded.model.backbone, _sizes(loaded)
     mean, std = _statistics(loaded)
-    write_checkpoint(out / 'model.safetensors', _state(loaded, 'timm'))
-    scaled = vit.layers[0].attn.gamma1
+    state = _state(loaded, 'timm')
+    if vit.num_registers:
+        positions = state['pos_embed']
+        state['cls_token'] = state['cls_token'] + positions[:, :1]
+        state['pos_embed'] = positions[:, 1:].contiguous()
+    write_checkpoint(out / 'model.safetensors', state)
     _write_json(out / 'config.json', dict(
         architecture=_TIMM.get((*size.values(), ), 'vit_base_patch16_224'), num_classes=0,
         num_features=vit.embed_dims, global_pool=_timm_pool(loaded),
@@ -78,7 +83,11 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             # The final norm comes before the mean, as in evaluation here.
             fc_norm=False,
             # Any value; it is replaced by the weights.
-            **({'init_values': 1.} if hasattr(scaled, 'weight') else {})),
+            **({'init_values': 1.} if _has_layer_scale(vit) else {}),
+            # [CLS] has a position and registers have none, which timm's cannot tell apart: that of
+            # [CLS] is added to the token.
+            **({'reg_tokens': vit.num_registers, 'no_embed_class': True} if vit.num_registers
+               else {})),
         pretrained_cfg=dict(
             input_size=[loaded.channels, *vit.img_size], num_classes=0, mean=mean, std=std,
             crop_mode='center', crop_pct=vit.img_size[0] / _edge(loaded), interpolation='bicubic',
@@ -95,15 +104,12 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
         raise InputError('an encoder without [CLS] has no counterpart in transformers: export it '
                          'to timm')
     mean, std = _statistics(loaded)
-    size, side = _sizes(loaded), loaded.model.backbone.img_size[0]
-    # ViTModel's own files have no prefix.
-    state = {name.removeprefix('vit.'): value
-             for name, value in _state(loaded, 'transformers').items()}
+    vit, size = loaded.model.backbone, _sizes(loaded)
+    side = vit.img_size[0]
     encoder = dict(
-        hidden_size=loaded.model.backbone.embed_dims, num_hidden_layers=size['depth'],
-        num_attention_heads=size['heads'], intermediate_size=size['hidden'], hidden_act='gelu',
-        hidden_dropout_prob=0., attention_probs_dropout_prob=0.,
-        layer_norm_eps=loaded.model.backbone.ln1.eps, image_size=side,
+        hidden_size=vit.embed_dims, num_hidden_layers=size['depth'],
+        num_attention_heads=size['heads'], hidden_act='gelu', hidden_dropout_prob=0.,
+        attention_probs_dropout_prob=0., layer_norm_eps=vit.ln1.eps, image_size=side,
         patch_size=size['patch_size'], num_channels=loaded.channels, qkv_bias=True)
     # Of all processors there, this one scales the short edge and cuts the centre out.
     images = dict(
@@ -112,6 +118,26 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
         size=dict(shortest_edge=_edge(loaded)), resample=3, do_center_crop=True,
         crop_size=dict(height=side, width=side), do_rescale=True, rescale_factor=1 / 255,
         do_normalize=True, image_mean=mean, image_std=std)
+    if _has_layer_scale(vit):
+        kind, model = (('dinov2_with_registers', 'Dinov2WithRegistersModel') if vit.num_registers
+                       else ('dinov2', 'Dinov2Model'))
+        if size['hidden'] % vit.embed_dims:
+            raise InputError(f'DINOv2 in transformers has a hidden width that is a multiple of '
+                             f'{vit.embed_dims}, not {size["hidden"]}: export it to timm')
+        state = _state(loaded, 'transformers-dinov2')
+        # It is built with one, of which an encoder has no use.
+        state['embeddings.mask_token'] = torch.zeros(1, vit.embed_dims)
+        _write_folder(out, state, dict(
+            architectures=[model], model_type=kind, mlp_ratio=size['hidden'] // vit.embed_dims,
+            **({'num_register_tokens': vit.num_registers} if vit.num_registers else {}),
+            **encoder), images)
+        return [f"load: transformers.{model}.from_pretrained('{out}')",
+                *(['note: without decoder: the MAE of transformers has no LayerScale']
+                  if loaded.pretraining.host == 'MAE' else [])]
+    encoder['intermediate_size'] = size['hidden']
+    # ViTModel's own files have no prefix.
+    state = {name.removeprefix('vit.'): value
+             for name, value in _state(loaded, 'transformers').items()}
     _write_folder(out, state, dict(architectures=['ViTModel'], model_type='vit', **encoder), images)
     lines = [f"load: transformers.ViTModel.from_pretrained('{out}', add_pooling_layer=False)"]
     try:
@@ -154,6 +180,10 @@ def _state(loaded: LoadedEncoder, naming: str) -> dict[str, Tensor]:
     state = {f'backbone.{name}': value.cpu()
              for name, value in loaded.model.backbone.state_dict().items()}
     return convert(state, naming, encoder_only=True).state
+
+
+def _has_layer_scale(vit: nn.Module) -> bool:
+    return hasattr(vit.layers[0].attn.gamma1, 'weight')
 
 
 def _sizes(loaded: LoadedEncoder) -> dict[str, int]:

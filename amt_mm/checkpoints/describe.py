@@ -18,7 +18,8 @@ _HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': '
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
 # Naming of releases that carry no config -> host.
-_RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM', 'ibot': 'iBOT', 'dino': 'DINO'}
+_RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM', 'ibot': 'iBOT', 'dino': 'DINO',
+             'dinov2': 'DINOv2', 'transformers-dinov2': 'DINOv2'}
 # Masking strategy of iBOT -> suffix of the recipe; block masks are iBOT's own.
 _STRATEGIES = {'random': ', random masks', 'high': ' + AttMask-High', 'hint': ' + AttMask-Hint',
                'low': ' + AttMask-Low', 'sampled': ' + AMT'}
@@ -50,9 +51,10 @@ class Pretraining:
         recipe: Row of the paper's Table 1, such as ``'MAE + AMT'``, or iBOT or DINO with its
             masks, such as ``'iBOT + AttMask-High'``; None for other recipes and if the file does
             not tell.
-        backbone: ``arch``, ``patch_size`` and, with LayerScale, ``layer_scale_init_value``,
-            without [CLS], ``with_cls_token``, with other than 3 channels, ``patch_cfg``, for
-            ``model.backbone``; empty if the config decides.
+        backbone: Entries of ``model.backbone``: ``arch``, ``patch_size`` and, with LayerScale,
+            ``layer_scale_init_value``, without [CLS], ``with_cls_token``, with registers,
+            ``num_registers``, with other than 3 channels, ``patch_cfg``; empty if the config
+            decides.
         image_size: Side of the square training images; None if the file does not tell.
         settings: Identical for runs of one recipe that differ in their seed; None if the file
             does not tell.
@@ -112,6 +114,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         own['layer_scale_init_value'] = 0.1
     if channels != 3:
         own['patch_cfg'] = {'in_channels': channels}
+    if 'backbone.pre_norm.tokens' in state:
+        own['num_registers'] = state['backbone.pre_norm.tokens'].shape[1]
     if 'backbone.cls_token' not in state:
         own['with_cls_token'] = False
     return Pretraining(

@@ -1,4 +1,4 @@
-"""Names of the entries of one network in seven code bases: detect and convert them.
+"""Names of the entries of one network in nine code bases: detect and convert them.
 
 | naming | code base | encoder | decoder |
 |---|---|---|---|
@@ -9,6 +9,8 @@
 | ibot | iBOT, AttMask: student and teacher | ``student.backbone.blocks.0.norm1`` | none |
 | dino | DINO: the same without masks | ``teacher.backbone.blocks.0.norm1`` | none |
 | transformers | ViT, ViTMAE there | ``vit.encoder.layer.0.layernorm_before`` | ``decoder.`` |
+| dinov2 | DINOv2, with and without registers | as timm, ``register_tokens`` | none |
+| transformers-dinov2 | the same there | ``encoder.layer.0.norm1`` | none |
 
 All tensors have the same layout, so values are copied bit by bit (transformers has one each for
 query, key and value, which are joined), except two of SimMIM: its query
@@ -32,7 +34,7 @@ from amt_mm.names import NAMINGS
 
 from .distillation import LOSSES, detect_distillation, reshaped, usable_part, with_copies
 from .encoders import choose_encoder
-from .split_attention import join_attention, split_attention
+from .split_attention import join_attention, split_attention, with_prefix
 
 # Pairs of their and our names; `#` is a number, `@` weight or bias.
 ENCODER = (
@@ -55,7 +57,7 @@ _TIMM = [
     *_inside(ENCODER, '', 'backbone.'),
     *_inside([*BLOCK, *zip(('ls1.gamma', 'ls2.gamma'), SCALES, strict=True)],
              'blocks.#.', 'backbone.layers.#.'),
-    ('head.@', 'head.fc.@'),
+    ('reg_token', 'backbone.pre_norm.tokens'), ('head.@', 'head.fc.@'),
 ]
 _MAE = [
     *_TIMM,
@@ -89,6 +91,21 @@ _TRANSFORMERS = [
         'mask_token', 'decoder_pos_embed', 'decoder_embed.@', 'decoder_pred.@')],
         'decoder.', 'neck.'),
 ]
+_DINOV2 = [('mask_token', 'backbone.mask_token'),
+           ('register_tokens', 'backbone.pre_norm.tokens'), *_TIMM]
+_TRANSFORMERS_DINOV2 = [
+    ('embeddings.register_tokens', 'backbone.pre_norm.tokens'),
+    *_inside([('cls_token', 'cls_token'), ('mask_token', 'mask_token'),
+              ('position_embeddings', 'pos_embed'),
+              ('patch_embeddings.projection.@', 'patch_embed.projection.@')],
+             'embeddings.', 'backbone.'),
+    ('layernorm.@', 'backbone.ln1.@'),
+    *_inside([('norm1.@', 'ln1.@'), ('attention.attention.qkv.@', 'attn.qkv.@'),
+              ('attention.output.dense.@', 'attn.proj.@'), ('norm2.@', 'ln2.@'),
+              ('mlp.fc1.@', 'ffn.layers.0.0.@'), ('mlp.fc2.@', 'ffn.layers.1.@'),
+              *zip(('layer_scale1.lambda1', 'layer_scale2.lambda1'), SCALES, strict=True)],
+             'encoder.layer.#.', 'backbone.layers.#.'),
+]
 
 
 def _distillation(naming: str) -> list[tuple[str, str]]:
@@ -111,18 +128,21 @@ def _distillation(naming: str) -> list[tuple[str, str]]:
 
 
 RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
-         **{naming: _distillation(naming) for naming in LOSSES}, 'transformers': _TRANSFORMERS}
+         **{naming: _distillation(naming) for naming in LOSSES}, 'transformers': _TRANSFORMERS,
+         'dinov2': _DINOV2, 'transformers-dinov2': _TRANSFORMERS_DINOV2}
 
 # All entries that take part in encoding: dropping one would change the features.
 _ENCODES = {
     'mmpretrain': re.compile(r'backbone\.(?!mask_token$)'),
     'simmim': re.compile(r'encoder\.'),
-    **dict.fromkeys(('mae', 'timm'), re.compile(
-        r'(cls_token|pos_embed|reg_token|dist_token|rel_pos_bias|patch_embed|blocks|norm|norm_pre'
-        r'|fc_norm)(\.|$)')),
+    **dict.fromkeys(('mae', 'timm', 'dinov2'), re.compile(
+        r'(cls_token|pos_embed|reg_token|register_tokens|dist_token|rel_pos_bias|patch_embed|blocks'
+        r'|norm|norm_pre|fc_norm)(\.|$)')),
     **dict.fromkeys(LOSSES, re.compile(r'(student|teacher)\.backbone\.(?!masked_embed$)')),
     # A pooler is a head, beyond the tokens.
     'transformers': re.compile(r'vit\.(?!pooler\.|embeddings\.mask_token$)'),
+    'transformers-dinov2': re.compile(
+        r'(embeddings|encoder|layernorm)\.(?!mask_token$)'),
 }  # yapf: disable
 
 
@@ -155,10 +175,14 @@ def detect_naming(state: Iterable[str]) -> str | None:
         return 'mmpretrain'
     if any(re.match(r'encoder\.(blocks\.\d+|patch_embed)\.', name) for name in names):
         return 'simmim'
-    if any(re.match(r'(vit\.)?(embeddings\.patch_embeddings|encoder\.layer\.\d+)\.', name)
-           for name in names):
-        return 'transformers'
+    if any(re.match(r'((vit|dinov2\w*)\.)?(embeddings\.patch_embeddings|encoder\.layer\.\d+)\.',
+                    name) for name in names):
+        scaled = any('.layer_scale1.' in name for name in names)
+        return 'transformers-dinov2' if scaled else 'transformers'
     if any(re.match(r'blocks\.\d+\.|patch_embed\.proj\.', name) for name in names):
+        if 'register_tokens' in names or (
+                'mask_token' in names and 'blocks.0.ls1.gamma' in names):
+            return 'dinov2'
         return 'mae' if any(re.match(r'decoder_|mask_token$', name) for name in names) else 'timm'
     return None
 
@@ -212,7 +236,7 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
     _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
     if to == 'simmim':
         theirs = _split_biases(theirs, notes)
-    if to == 'transformers':
+    if to.startswith('transformers'):
         theirs = split_attention(theirs)
     if to in LOSSES:
         theirs = reshaped(with_copies(theirs) if to == 'ibot' else theirs, ours=False)
@@ -228,8 +252,9 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
         state = _mend_scale(state, notes)
     if naming in LOSSES:
         state, unusable = usable_part(state, notes)
-    if naming == 'transformers':
-        state = join_attention(state)
+    if naming.startswith('transformers'):
+        # Without a head, files have no prefix.
+        state = join_attention(with_prefix(state, 'vit.' if naming == 'transformers' else ''))
     ours, former, left_out = rename(state, RULES[naming])
     _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
     return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out

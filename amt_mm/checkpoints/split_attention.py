@@ -11,15 +11,24 @@ from torch import Tensor
 from amt_mm.errors import InputError
 
 _JOINED = re.compile(r'(.*\.attention\.attention)\.qkv\.(weight|bias)')
+_PREFIX = re.compile(r'(vit|dinov2|dinov2_with_registers)\.')
 _SPLIT = ('query', 'key', 'value')
 
 
+def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Give the encoder's entries in a file of transformers one prefix.
+
+    Files of models with a head have one, such as ``dinov2.``, those of the encoder alone have none.
+    """
+    former = next((match[0] for key in state if (match := _PREFIX.match(key))), '')
+    # Release 5 renames the decoder's layers in saving.
+    return {prefix + key.removeprefix(former) if key.startswith(former) else
+            key.replace('.decoder_encoder.layer.', '.decoder_layers.'): value
+            for key, value in state.items()}
+
+
 def join_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join query, key and value of transformers, under the names of ViTForImageClassification."""
-    # ViTModel's own files have no prefix; release 5 renames the decoder's layers in saving.
-    prefix = '' if any(key.startswith('vit.') for key in state) else 'vit.'
-    state = {prefix + key.replace('.decoder_encoder.layer.', '.decoder_layers.'): value
-             for key, value in state.items()}
+    """Join query, key and value of transformers."""
     joined = {}
     for key, value in state.items():
         attention, part, kind = [*key.rsplit('.', 2), '', ''][:3]

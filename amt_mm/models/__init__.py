@@ -10,6 +10,7 @@ from .image_hog import ImageHOG
 from .last_blocks import LastBlocksViT
 from .mae import AMTMAE, AMTMAEDecoder, AMTMAEHead, AMTMAEViT
 from .maskfeat import AMTHOGGenerator, AMTMaskFeat, AMTMaskFeatViT
+from .register_vit import RegisterViT
 from .released_weights import ReleasedWeights
 from .sharded_model import ShardedModel
 from .simmim import AMTSimMIM, AMTSimMIMDecoder, AMTSimMIMHead, AMTSimMIMViT
@@ -19,6 +20,6 @@ __all__ = [
     'AMTDataPreprocessor', 'AMTHOGGenerator', 'AMTMAE', 'AMTMAEDecoder', 'AMTMAEHead', 'AMTMAEViT',
     'AMTMaskFeat', 'AMTMaskFeatViT', 'AMTSimMIM', 'AMTSimMIMDecoder', 'AMTSimMIMHead',
     'AMTSimMIMViT', 'ChannelsDataPreprocessor', 'DistillationHead', 'Host', 'HostViT', 'IBOT',
-    'IBOTViT', 'ImageHOG', 'LastBlocksViT', 'ReleasedWeights', 'ShardedModel', 'ViTClassifier',
-    'embed_patches'
+    'IBOTViT', 'ImageHOG', 'LastBlocksViT', 'RegisterViT', 'ReleasedWeights', 'ShardedModel',
+    'ViTClassifier', 'embed_patches'
 ]

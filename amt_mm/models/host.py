@@ -202,6 +202,8 @@ class HostViT:
         in_channels: Number of channels of the crops. Defaults to 3.
         with_cp: Gradient checkpointing, see :mod:`amt_mm.models.recompute`: less memory for 20 to
             33 % more time. Defaults to False.
+        layer_scale_init_value: Initial LayerScale, which DINOv2 and SimMIM have. Defaults to 0:
+            none.
         **kwargs: Arguments of mmpretrain's class.
 
     Attributes:
@@ -214,7 +216,8 @@ class HostViT:
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-                 in_channels: int = 3, with_cp: bool = False, **kwargs) -> None:
+                 in_channels: int = 3, with_cp: bool = False, layer_scale_init_value: float = 0.,
+                 **kwargs) -> None:
         if type(in_channels) is not int or in_channels < 1:
             raise InputError(f'model.backbone.in_channels={in_channels!r} must be a whole number, '
                              'at least 1')
@@ -227,8 +230,11 @@ class HostViT:
                              'pixels for a square, or (height, width)')
         self.grid = patch_grid(*size, patch_size)
         self.patch_size = patch_size
-        # Not all of mmpretrain's classes take `in_channels`, but all pass `patch_cfg` on.
+        # Not all of mmpretrain's classes take these, but all pass on the settings of their parts.
         kwargs['patch_cfg'] = {'in_channels': in_channels, **kwargs.get('patch_cfg', {})}
+        if layer_scale_init_value:
+            kwargs['layer_cfgs'] = {'layer_scale_init_value': layer_scale_init_value,
+                                    **kwargs.get('layer_cfgs', {})}
         super().__init__(img_size=img_size, patch_size=patch_size, **kwargs)
         use_fast_blocks(self.layers)
         if with_cp:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import torch
-from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from amt_mm.errors import InputError
 from amt_mm.registry import MODELS
 
+from .register_vit import RegisterViT
+
 
 @MODELS.register_module()
-class LastBlocksViT(VisionTransformer):
+class LastBlocksViT(RegisterViT):
     """Vision transformer whose feature is the concatenated [CLS] of its last blocks.
 
     The final norm is applied to each block's [CLS], as in the linear evaluation of DINO, iBOT and
     AttMask; mmpretrain's ``out_indices`` apply it to the last block only.
 
     Args:
-        *args: See :class:`mmpretrain.models.VisionTransformer`.
+        *args: See :class:`~amt_mm.models.RegisterViT`.
         last_blocks: Number of blocks. Defaults to 4, as theirs for ViT-S; 1 for larger ones.
         **kwargs: As ``*args``; ``out_type`` and ``final_norm`` are fixed.
 

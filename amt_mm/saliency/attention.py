@@ -16,20 +16,21 @@ from torch.nn import functional as F
 from amt_mm.checks import check_choice
 
 from .normalize import min_max
-from .vit_blocks import block_inputs, select_blocks
+from .vit_blocks import block_inputs, prefix_tokens, select_blocks
 
 
 def cls_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') -> Tensor:
     """Compute the attention of the [CLS] token to every patch (AMT, eq. 3 and 4).
 
     All tokens are visible, dropout and drop path are off, the softmax is in fp32 also under
-    autocast. The [CLS] column is removed after the softmax, so a row sums to less than 1. The
-    training mode of every module is restored.
+    autocast. The columns of [CLS] and of registers are removed after the softmax, so a row sums to
+    less than 1. The training mode of every module is restored.
 
     Args:
         vit: A transformer with pre-norm blocks in ``layers`` (mmpretrain) or ``blocks`` (timm),
             [CLS] first, one ``qkv`` projection per block. Its forward on images alone must process
-            all tokens.
+            all tokens. Tokens before the patches: ``num_prefix_tokens`` (timm) or
+            ``num_extra_tokens`` (mmpretrain), 1 if it has neither.
         images: Normalised images, ``(B, C, H, W)``.
         layers: ``'last'``: the last block, as in the paper; the index of a block, from 0, negative
             from the end; or ``'mean'``: all blocks, concatenated over heads, so that a mean over
@@ -115,7 +116,8 @@ def _attention(row: Callable, vit: nn.Module, images: Tensor, layers: int | str)
     tokens = block_inputs(vit, blocks, images)
     with torch.no_grad():
         rows = [row(*given) for given in zip(blocks, tokens, strict=True)]
-    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+    # Registers and distillation tokens are attended to, but are no patches.
+    return torch.cat(rows, dim=1)[:, :, prefix_tokens(vit) - 1:]
 
 
 def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .attention import cls_row
-from .vit_blocks import select_blocks
+from .vit_blocks import prefix_tokens, select_blocks
 
 
 class AttentionTap:
@@ -30,6 +30,7 @@ class AttentionTap:
 
     def __init__(self, vit: nn.Module) -> None:
         self.block = select_blocks(vit)[0]
+        self._others = prefix_tokens(vit) - 1
         self._tokens: Tensor | None = None
 
     def __enter__(self) -> AttentionTap:
@@ -45,7 +46,7 @@ class AttentionTap:
     @torch.no_grad()
     def cls_attention(self) -> Tensor:
         """Compute the attention of [CLS] to each patch in the last pass, ``(B, heads, N)`` fp32."""
-        return cls_row(self.block, self._tokens)
+        return cls_row(self.block, self._tokens)[:, :, self._others:]
 
     def _record(self, _, args: tuple) -> None:
         self._tokens = args[0]

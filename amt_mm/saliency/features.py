@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .vit_blocks import block_output, select_blocks
+from .vit_blocks import block_output, prefix_tokens, select_blocks
 
 
 def patch_features(vit: nn.Module, images: Tensor) -> Tensor:
@@ -18,7 +18,7 @@ def patch_features(vit: nn.Module, images: Tensor) -> Tensor:
     Returns:
         ``(B, N, D)`` fp32, without gradient.
     """
-    return block_output(vit, select_blocks(vit)[0], images)[:, 1:].float()
+    return block_output(vit, select_blocks(vit)[0], images)[:, prefix_tokens(vit):].float()
 
 
 def feature_deviation(features: Tensor, position_mean: Tensor) -> Tensor:

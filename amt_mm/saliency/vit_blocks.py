@@ -43,16 +43,17 @@ def select_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]
             'supported for vision transformers of mmpretrain (`layers`) and timm (`blocks`)')
     if getattr(vit, 'cls_token', None) is None:
         raise InputError(f'{type(vit).__name__} has no [CLS] token, so no [CLS] attention')
-    prefix = getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
-    if prefix > 1:
-        raise InputError(f'{type(vit).__name__} has {prefix} tokens before its patches: [CLS] '
-                         'attention is not supported with distillation or register tokens')
     others = [name for block in chosen for name in _OTHER_ATTENTION
               if getattr(block.attn, name, None) is not None]
     if others or getattr(vit, 'rel_pos_bias', None) is not None:
         raise InputError(f'{type(vit).__name__} adds {(others or ["rel_pos_bias"])[0]} to its '
                          'attention, which the plain softmax of queries and keys leaves out')
     return chosen
+
+
+def prefix_tokens(vit: nn.Module) -> int:
+    """Return the number of tokens before the patches: [CLS], distillation, registers."""
+    return getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
 
 
 def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
@@ -67,7 +68,7 @@ def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) ->
         images: Normalised images, ``(B, C, H, W)``.
 
     Returns:
-        ``(B, 1 + N, D)`` each.
+        All tokens, ``(B, prefix_tokens(vit) + N, D)`` each.
 
     Raises:
         InputError: The forward pass does not reach the last of them.
@@ -84,7 +85,7 @@ def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) ->
 
 
 def block_output(vit: nn.Module, block: nn.Module, images: Tensor) -> Tensor:
-    """Capture the output of a block, ``(B, 1 + N, D)``; otherwise as :func:`block_inputs`."""
+    """Capture the output of a block, all tokens; otherwise as :func:`block_inputs`."""
     found = []
 
     def capture(block: nn.Module, args: tuple, output: Tensor) -> None:

@@ -5,7 +5,6 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
-from mmpretrain.models import VisionTransformer
 from safetensors.torch import load_file
 from torch import nn
 
@@ -14,6 +13,7 @@ from amt_mm.apis.export import export
 from amt_mm.checkpoints import convert, write_checkpoint
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
+from amt_mm.models import RegisterViT
 from amt_mm.models.recorded_mae import build_mae
 
 SIZE, PATCH = 40, 8
@@ -154,15 +154,43 @@ def test_what_transformers_has_no_place_for(tmp_path, toy_mae):
     lines = export(saved(tmp_path / 'a.pth', model, skipping), 'transformers', tmp_path / 'a')
     assert 'note: without decoder: it reads several blocks' in lines[1]
     assert not (tmp_path / 'a/mae').exists()
-    scaled = VisionTransformer(BACKBONE['arch'], SIZE, PATCH, layer_scale_init_value=.1)
-    with pytest.raises(InputError, match='b.pth: its encoder has .*gamma.* plain vision transf'):
-        export(saved(tmp_path / 'b.pth', nn.ModuleDict(dict(backbone=scaled))), 'transformers',
-               tmp_path / 'b')
+    scaled = toy_mae(backbone=dict(img_size=SIZE, layer_scale_init_value=.1))
+    lines = export(saved(tmp_path / 'b.pth', scaled), 'transformers', tmp_path / 'b')
+    assert lines == [f"load: transformers.Dinov2Model.from_pretrained('{tmp_path}/b')",
+                     'note: without decoder: the MAE of transformers has no LayerScale']
     state = {name: value for name, value in model.state_dict().items() if 'cls_token' not in name}
     state['backbone.pos_embed'] = state['backbone.pos_embed'][:, 1:]
     torch.save(dict(torch.load(tmp_path / 'a.pth'), state_dict=state), tmp_path / 'c.pth')
     with pytest.raises(InputError, match='c.pth: an encoder without .CLS. has no counterpart'):
         export(tmp_path / 'c.pth', 'transformers', tmp_path / 'c')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('registers', [0, 2])
+@torch.no_grad()
+def test_layer_scale_and_registers(tmp_path, registers):
+    arch = BACKBONE['arch']
+    model = RegisterViT(arch, SIZE, PATCH, layer_scale_init_value=.5, num_registers=registers,
+                        out_type='raw')
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * .2)
+    checkpoint = saved(tmp_path / 'a.pth', nn.ModuleDict(dict(backbone=model)))
+    images = torch.randn(2, 3, SIZE, SIZE)
+    model.eval()
+    tokens, = model(images)
+    timm = pytest.importorskip('timm')
+    export(checkpoint, 'timm', tmp_path / 'timm')
+    found = timm.create_model(f'local-dir:{tmp_path}/timm', pretrained=True).eval()
+    found = found.forward_features(images)
+    close(torch.cat([found[:, :1], found[:, 1 + registers:]], dim=1), tokens)
+    transformers = pytest.importorskip('transformers')
+    line, = export(checkpoint, 'transformers', tmp_path / 'hf')
+    kind = 'Dinov2WithRegistersModel' if registers else 'Dinov2Model'
+    assert line == f"load: transformers.{kind}.from_pretrained('{tmp_path}/hf')"
+    found = transformers.AutoModel.from_pretrained(tmp_path / 'hf').eval()
+    assert type(found).__name__ == kind
+    found = found(images).last_hidden_state
+    close(torch.cat([found[:, :1], found[:, 1 + registers:]], dim=1), tokens)
 
 
 def test_files_are_replaced_by_force_only(checkpoint, tmp_path):

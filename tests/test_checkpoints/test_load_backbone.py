@@ -139,8 +139,8 @@ def test_names_of_others_are_converted(tmp_path, naming):
 
 def test_a_failed_conversion_names_the_file(tmp_path):
     state = convert(vit(8, 32).state_dict(), 'timm').state
-    path = save(tmp_path / 'a.pth', {**state, 'reg_token': torch.zeros(1, 2, 12)})
-    with pytest.raises(InputError, match=r'a\.pth: its encoder .*reg_token'):
+    path = save(tmp_path / 'a.pth', {**state, 'dist_token': torch.zeros(1, 1, 12)})
+    with pytest.raises(InputError, match=r'a\.pth: its encoder .*dist_token'):
         load_backbone(vit(8, 32), path)
 
 

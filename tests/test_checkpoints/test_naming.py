@@ -393,7 +393,8 @@ def test_a_backbone_alone_gets_its_prefix():
 
 
 @pytest.mark.parametrize(('kwargs', 'name'), [
-    (dict(reg_tokens=2), 'reg_token'), (dict(qk_norm=True), 'blocks.0.attn.q_norm')])
+    (dict(scale_attn_norm=True), 'blocks.0.attn.norm'),
+    (dict(qk_norm=True), 'blocks.0.attn.q_norm')])
 def test_parts_that_plain_transformers_lack_are_refused(kwargs, name):
     with pytest.raises(InputError, match=name):
         convert(timm_vit(**kwargs).state_dict(), 'mmpretrain')

@@ -8,7 +8,7 @@ _base_ = 'mmpretrain::_base_/default_runtime.py'
 
 model = dict(
     type='amt_mm.ViTClassifier',
-    backbone=dict(type='VisionTransformer', arch='base', img_size=224, patch_size=16))
+    backbone=dict(type='amt_mm.RegisterViT', arch='base', img_size=224, patch_size=16))
 data_preprocessor = dict(
     mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 

@@ -1,0 +1,33 @@
+# Does pre-training on one's own images make a public encoder better? docs/recipes.md has the table.
+#
+#   python -m lab.study configs/studies/continued.py --jobs 2
+#
+# The encoder, data/dinov2_vit-small-p14.safetensors, is any ViT-S/14 that amt evaluate reads;
+# docs/recipes.md says where ours comes from. The format: configs/studies/attention.py.
+
+baseline = 'as loaded'
+seeds = [0, 1]
+datasets = dict(clothing='_base_/mae_vit-small-p14_clothing_4e.py')
+
+_start = {'overlay.hooks.pretrained': dict(
+    type='amt_mm.PretrainedBackboneHook', checkpoint='data/dinov2_vit-small-p14.safetensors')}
+_random = '../_base_/amt/mae-random.py'
+_recommended = '../_base_/recommended/mae.py'
+
+
+def _with(overlay, rate, **options):
+    return dict(overlay=overlay, options={
+        **_start, 'optim_wrapper.optimizer.lr': rate, **options})
+
+
+recipes = {
+    # A rate of 0 trains nothing.
+    'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
+    'MAE, 1e-5': _with(_random, 1e-5),
+    'MAE, 1e-4': _with(_random, 1e-4),
+    'recommended, 1e-5': _with(_recommended, 1e-5),
+    'recommended, 1e-4': _with(_recommended, 1e-4),
+    # Nearly the last blocks alone.
+    'recommended, 1e-4, decay .3': _with(
+        _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
+}
