@@ -35,7 +35,8 @@ class Refresh:
     """Settings of a pass over whole images; the defaults are the paper's.
 
     The arguments are those of :class:`~amt_mm.guidance.SaliencyUpdateHook`, of which ``source``
-    gathers several.
+    gathers several, and ``vit``: the transformer whose attention is computed, by default the
+    backbone that is being trained.
 
     Raises:
         InputError: An invalid value.
@@ -47,6 +48,7 @@ class Refresh:
     precision: str | None = None
     batch_size: int | None = None
     num_workers: int | None = None
+    vit: nn.Module | None = None
 
     def __post_init__(self) -> None:
         for name, known in (('dtype', tuple(_CROSSING)), ('precision', (None, 'fp32', 'bf16'))):
@@ -84,10 +86,14 @@ class Refresh:
                              f'of the patch of {backbone.patch_size} pixels')
         return patch_grid(*self.size, backbone.patch_size)
 
+    def encoder(self, model: nn.Module) -> nn.Module:
+        """Return the transformer whose attention is computed."""
+        return model.backbone if self.vit is None else self.vit
+
     def check(self, model: nn.Module, training: DataLoader) -> None:
         """Raise InputError at the start of training for what would fail at the first refresh."""
-        self.grid(model.backbone)
-        self.source.check(model.backbone)
+        self.grid(self.encoder(model))
+        self.source.check(self.encoder(model))
         self.images(training)
         device = model.data_preprocessor.device
         if (self.precision == 'bf16' and torch.device(device).type == 'cuda'
@@ -201,13 +207,14 @@ class Refresh:
             precision = torch.autocast(device, torch.bfloat16, enabled=self.precision == 'bf16')
         with torch.no_grad(), precision:
             inputs = model.data_preprocessor(batch)['inputs']
-            found = patch_grid(*inputs.shape[-2:], model.backbone.patch_size)
-            if found != self.grid(model.backbone):
+            vit = self.encoder(model)
+            found = patch_grid(*inputs.shape[-2:], vit.patch_size)
+            if found != self.grid(vit):
                 built = model.backbone.grid
                 raise InputError(f'the whole images have {found[0]}x{found[1]} patches, the model '
                                  f'was built for {built[0]}x{built[1]}: '
                                  'set model.backbone.img_size to the size of the crops')
-            return function(model.backbone, inputs)
+            return function(vit, inputs)
 
     def _batches(self, runner: Runner, view: Dataset, rows: range
                  ) -> Iterator[tuple[nn.Module, dict]]:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from torch import nn
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.distributed import run_on_all_ranks
@@ -97,6 +98,14 @@ class SaliencyUpdateHook(MapHook):
             return range(samples)
         return range(turn % self.parts, samples, self.parts)
 
+    def guide(self, model: nn.Module) -> nn.Module:
+        """Return the transformer whose attention becomes the maps: that which is trained.
+
+        Args:
+            model: A host.
+        """
+        return model.backbone
+
     def before_train(self, runner: Runner) -> None:
         """Check the set-up; on resume, restore the checkpoint's maps."""
         preprocessor = self.check_guided(runner)
@@ -141,7 +150,7 @@ class SaliencyUpdateHook(MapHook):
         start = time.perf_counter()
         preprocessor = unwrapped(runner).data_preprocessor
         view = self.settings.view(runner.train_dataloader.dataset)
-        grid = self.settings.grid(unwrapped(runner).backbone)
+        grid = self.settings.grid(self.settings.encoder(unwrapped(runner)))
         rows, base = self._rows_and_base(runner, step, len(view), grid)
         path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
         # One process writes; if it fails, all stop.

@@ -125,8 +125,8 @@ def training_cost(cfg: Config, **changes) -> RunCost:
     if hook is not None:
         with torch.device('meta'):
             model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-        refresh = counted_refresh(model.backbone, hook.settings.grid(model.backbone),
-                                  hook.settings.source)
+        vit = hook.guide(model).to('meta')
+        refresh = counted_refresh(vit, hook.settings.grid(vit), hook.settings.source)
     steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
     return with_schedule(steps, cfg, **changes)
 

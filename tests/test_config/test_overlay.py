@@ -217,6 +217,12 @@ def test_the_variant_of_given_maps_asks_for_them():
     assert cfg.data_preprocessor.mask_generator.type == 'amt_mm.AMTMaskGenerator'
 
 
+def test_the_variant_of_a_given_encoder_asks_for_it():
+    cfg = overlaid(file='mae-amt-encoder.py')
+    assert cfg.custom_hooks == [dict(type='amt_mm.MapsFromEncoderHook', checkpoint=None)]
+    assert cfg.data_preprocessor.mask_generator.type == 'amt_mm.AMTMaskGenerator'
+
+
 @pytest.mark.parametrize('overlay', ['mae-amt.py', 'mae-am.py', 'mae-random.py'])
 def test_mmpretrains_own_mae_becomes_amt_by_one_more_line(tmp_path, overlay):
     """The example of the README; ViT-B is shrunk to be quick."""

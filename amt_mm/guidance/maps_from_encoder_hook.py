@@ -1,0 +1,89 @@
+"""MapsFromEncoderHook: guide masks by the attention of another, frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mmengine.runner import Runner
+from torch import nn
+
+from amt_mm.checkpoints import check_encoder
+from amt_mm.checkpoints.describe import describe
+from amt_mm.checkpoints.load_backbone import load_backbone
+from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
+from amt_mm.registry import HOOKS, MODELS
+
+from .saliency_update_hook import SaliencyUpdateHook
+
+# Side in pixels where a checkpoint does not tell its own.
+_SIZE = 224
+
+
+@HOOKS.register_module()
+class MapsFromEncoderHook(SaliencyUpdateHook):
+    """Guide masks by the attention of a given encoder, such as DINOv2, not of the one in training.
+
+    The encoder sees all training images once, as the data preprocessor normalises them, before the
+    first guided step. Its maps are then used to the end, and a resumed run continues with them.
+
+    Args:
+        checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
+        begin: Epochs (or iterations) of random masks at the host's ratio. Defaults to 0: a given
+            encoder has learnt already.
+        by_epoch: Count epochs; False counts iterations, for iteration-based loops.
+        encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
+            teacher.
+        image_size: Height and width of the whole images, or one number for a square; multiples of
+            the encoder's patch. Defaults to None: the size of its pre-training, or 224 pixels where
+            the file does not tell.
+        **kwargs: ``source``, ``layers``, ``normalize``, ``debias``, ``batch_size``,
+            ``num_workers``, ``dtype``, ``precision`` and ``max_flat`` of
+            :class:`~amt_mm.guidance.SaliencyUpdateHook`.
+
+    Raises:
+        InputError: No such checkpoint, one that is not a vision transformer with [CLS], or one
+            whose channels are not those of the images; and see
+            :class:`~amt_mm.guidance.SaliencyUpdateHook`.
+    """
+
+    def __init__(self, checkpoint: str | None, begin: int = 0, by_epoch: bool = True,
+                 encoder: str | None = None, image_size: int | Sequence[int] | None = None,
+                 **kwargs) -> None:
+        super().__init__(begin, end=begin + 1, by_epoch=by_epoch, image_size=image_size, **kwargs)
+        if not checkpoint or str(checkpoint) == 'none':
+            raise InputError('MapsFromEncoderHook has no checkpoint: set '
+                             'overlay.hooks.saliency.checkpoint to the file of an encoder')
+        check_encoder(encoder, 'MapsFromEncoderHook.encoder')
+        self.checkpoint = Path(checkpoint)
+        self.encoder = encoder
+
+    def guide(self, model: nn.Module) -> nn.Module:
+        """Build and load the encoder, for the images of a model.
+
+        Args:
+            model: A host.
+        """
+        found = describe(self.checkpoint, self.encoder)
+        channels = found.backbone.get('patch_cfg', {}).get('in_channels', 3)
+        if channels != model.backbone.in_channels:
+            raise InputError(f'{self.checkpoint}: the encoder takes {channels} channels, the '
+                             f'images have {model.backbone.in_channels}')
+        size = self.settings.image_size or found.image_size or _SIZE
+        self.settings = replace(self.settings, image_size=size)
+        patch = found.backbone['patch_size']
+        if any(side % patch for side in self.settings.size):
+            raise InputError(f'image_size={size} of MapsFromEncoderHook is not a multiple of the '
+                             f'patch of {self.checkpoint}, {patch} pixels')
+        vit = MODELS.build(dict(type='amt_mm.RegisterViT', img_size=size, out_type='raw',
+                                **found.backbone))
+        load_backbone(nn.ModuleDict(dict(backbone=vit)), self.checkpoint, self.encoder)
+        vit.patch_size = patch
+        return vit.to(model.data_preprocessor.device).requires_grad_(False)
+
+    def before_train(self, runner: Runner) -> None:
+        """Load the encoder, and check the set-up; on resume, restore the checkpoint's maps."""
+        self.settings = replace(self.settings, vit=self.guide(unwrapped(runner)))
+        super().before_train(runner)
