@@ -19,7 +19,7 @@ TOP = ('registry', 'protocols', 'errors')
 def on_files(files, config):
     """Called by MkDocs when it has found the files in docs/."""
     pages = {name: (PACKAGE.parent / file).read_text() for file, name in BESIDE.items()}
-    pages['api/index.md'] = '# API reference\n\n' + blocks(f'amt_mm.{name}' for name in TOP)
+    pages['api/index.md'] = '# API reference\n' + blocks((f'amt_mm.{name}' for name in TOP), 2)
     for init in PACKAGE.glob('*/__init__.py'):
         pages[f'api/{init.parent.name}.md'] = room_page(init)
     for name, text in pages.items():
@@ -29,14 +29,18 @@ def on_files(files, config):
 def room_page(init: Path) -> str:
     """The page of a room, as directives of mkdocstrings."""
     text, room = init.read_text(), f'amt_mm.{init.parent.name}'
-    page = f'# amt_mm.{init.parent.name}\n\n::: {room}\n    options: {{show_root_heading: false}}\n'
+    page = (f'# {room}\n\n::: {room}\n'
+            '    options: {show_root_heading: false, show_root_toc_entry: false}\n')
     modules = {dotted(path): path for path in sorted(init.parent.rglob('*.py')) if path != init}
     if '__all__' not in text:
-        return page + blocks(modules)
-    more = [f'{module}.{name}' for module, path in modules.items()
-            for name in REGISTERED.findall(path.read_text())
-            if not re.search(rf'\b{name}\b', text)]
-    return page + ('\n## Also registered for configs\n\n' + blocks(more) if more else '')
+        return page + blocks(modules, 2)
+    # Griffe takes the name of a function that is its module's, too, for the module.
+    ends = {module: module.rpartition('.')[2] for module in modules}
+    namesakes = [f'{module}.{name}' for module, name in ends.items() if f"'{name}'" in text]
+    registered = [f'{module}.{name}' for module, path in modules.items()
+                  for name in REGISTERED.findall(path.read_text()) if f"'{name}'" not in text]
+    return page + blocks(namesakes, 2) + (
+        '\n## Also registered for configs\n\n' + blocks(registered, 3) if registered else '')
 
 
 def dotted(path: Path) -> str:
@@ -45,6 +49,6 @@ def dotted(path: Path) -> str:
     return '.'.join(parts).removesuffix('.__init__')
 
 
-def blocks(names) -> str:
-    """A directive for each name."""
-    return '\n'.join(f'::: {name}\n    options: {{heading_level: 3}}\n' for name in names)
+def blocks(names, level: int) -> str:
+    """A directive for each name, under a heading of this level."""
+    return ''.join(f'\n::: {name}\n    options: {{heading_level: {level}}}\n' for name in names)
