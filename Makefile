@@ -53,7 +53,7 @@ define check_python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-detection quickstart race test test-all lint wheel clean
+.PHONY: help install install-detection quickstart race test test-all lint docs wheel clean
 # Two pips at a time would harm each other.
 .NOTPARALLEL:
 
@@ -166,6 +166,26 @@ test-all: test ## run all tests: make test, then the slow ones and every fuzzing
 lint: $(TESTS_INSTALLED) ## check the style of Python and shell files
 	@$(PY) -m ruff check .
 	@$(VENV)/bin/shellcheck -x tools/*.sh .ci/run
+
+# Its own environment, since it needs nothing of the stack.
+DOCS := .venv-docs
+DOCS_INSTALLED := $(DOCS)/.installed-$(call checksum,requirements/docs.txt)
+
+# mkdocs-material announces its successor at length (NO_MKDOCS_2_WARNING). With --quiet, MkDocs
+# does not count warnings.
+docs: $(DOCS_INSTALLED) ## build the site of docs/ and the docstrings; any warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+	@echo 'build/site/index.html'
+
+$(DOCS_INSTALLED): PY := $(DOCS)/bin/python
+$(DOCS_INSTALLED): LOG := $(DOCS)/install.log
+$(DOCS_INSTALLED): PINS := requirements/docs.txt
+$(DOCS_INSTALLED):
+	@$(PY) -m pip --version > /dev/null 2>&1 || { $(check_python) && '$(PYTHON)' -m venv $(DOCS); }
+	@echo '$(DOCS), with MkDocs (to follow it: tail -f $(LOG))'
+	@rm -f $(DOCS)/.installed-* $(LOG)
+	@$(call pip,install -r requirements/docs.txt)
+	@touch $@
 
 wheel: $(INSTALLED) ## build dist/amt_mm-*.whl, which carries configs and tools
 	@rm -rf build

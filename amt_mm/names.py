@@ -33,8 +33,8 @@ MAP_TYPES = ('float16', 'uint8')
 # Which patches masked accuracy paints first -> what a table calls it.
 ORDERS = {'high': 'most attended', 'low': 'least attended', 'random': 'random'}
 
-# Environment variable that lets checkpoints run code; inherited by the processes a tool starts.
 TRUST = 'AMT_MM_TRUST_CHECKPOINT'
+"""Environment variable that lets checkpoints run code; inherited by the processes a tool starts."""
 
 # Recipes of pre-training on one's own images -> their overlays in configs/_base_.
 RECIPES = {'recommended': 'recommended/mae.py', 'mae': 'amt/mae-random.py', 'amt': 'amt/mae-amt.py'}

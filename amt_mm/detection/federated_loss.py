@@ -27,7 +27,7 @@ class FederatedLoss(nn.Module):
 
     Source: Zhou et al., Probabilistic two-stage detection, 2021, appendix; ViTDet uses it for
     LVIS with 50 classes and the square root, AMT does not say. Initialise the bias of the head
-    with ``-log(99)``, see configs/mmdet/lvis/*federated*.
+    with ``-log(99)``, see ``configs/mmdet/lvis/*federated*``.
 
     :class:`FederatedCountsHook` sets the counts, checkpoints keep them.
 

@@ -12,24 +12,24 @@ _WIDTH_UNIT = 8
 
 
 class RelativeAttention(Attention):
-    r"""Fused multi-head attention with decomposed relative positions (MViTv2, ViTDet).
+    """Fused multi-head attention with decomposed relative positions (MViTv2, ViTDet).
 
-    The logit of query :math:`(i, j)` and key :math:`(i', j')` is
+    The logit of query ``(i, j)`` and key ``(i', j')``, with ``s`` the scale of attention, is ::
 
-    .. math:: s\, q \cdot k + q \cdot R^h_{i - i'} + q \cdot R^w_{j - j'}
+        s q·k + q·Rh[i - i'] + q·Rw[j - j']
 
     As a bias matrix, the last two terms take ``heads * N * N`` numbers per image: 0.4 GB in half
     precision for ViT-B at 1024 pixels (N = 4096), in each global layer, and again for the
     gradient. But they depend on the key through its row and column only, so they are dot
-    products of the ``h + w`` numbers :math:`(q \cdot R^h_{i - \cdot},\, q \cdot R^w_{j - \cdot})`
-    with the one-hot row and column of the key. Appended to query and key, they give the same
-    logits exactly in plain attention with head width ``d + h + w``, which runs in a flash kernel
-    and stores ``3 * heads * N * (d + h + w)`` numbers: 57 MB here (values are zero-padded, as
-    the kernels require equal widths). Measured for that layer on one CPU core in fp32, forward
-    and backward: 3.8 s and 0.4 GB; mmpretrain's attention takes 10.6 s and 2.5 GB. Flash
-    kernels on GPUs support heads up to 256 wide, that is square images up to 1536 pixels with
-    patches of 16; torch falls back to other kernels above. With ``use_rel_pos=False`` heads
-    keep their width ``d``.
+    products of ``h + w`` numbers, ``q·Rh[i - y]`` of each row y and ``q·Rw[j - x]`` of each
+    column x, with the one-hot row and column of the key. Appended to query and key, they give
+    the same logits exactly in plain attention with head width ``d + h + w``, which runs in a flash
+    kernel and stores ``3 * heads * N * (d + h + w)`` numbers: 57 MB here (values are zero-padded,
+    as the kernels require equal widths). Measured for that layer on one CPU core in fp32, forward
+    and backward: 3.8 s and 0.4 GB; mmpretrain's attention takes 10.6 s and 2.5 GB. Flash kernels
+    on GPUs support heads up to 256 wide, that is square images up to 1536 pixels with patches of
+    16; torch falls back to other kernels above. With ``use_rel_pos=False`` heads keep their width
+    ``d``.
 
     Source: Li et al., MViTv2, CVPR 2022, equation 4; its code and ViTDet's do not scale the query
     in the relative terms.

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-VISIBLE, MASKED, THROWN = 0, 1, 2
+VISIBLE = 0
+"""State of a token that is encoded."""
+MASKED = 1
+"""State of a token that is predicted."""
+THROWN = 2
+"""State of a token that is never computed."""
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,9 @@ class SafeCheckpointHook(CheckpointHook):
     paper's calendar they take 5 GB for ImageNet-1K (10 of 502 MB).
 
     Args:
-        Those of MMEngine's :class:`~mmengine.hooks.CheckpointHook`. With ``backend_args``
-        or an ``out_dir`` that is no local path, files are written as MMEngine writes
-        them, and only the order above holds.
+        *args, **kwargs: See MMEngine's :class:`~mmengine.hooks.CheckpointHook`. With
+            ``backend_args`` or an ``out_dir`` that is no local path, files are written as
+            MMEngine writes them, and only the order above holds.
 
     Raises:
         InputError: A checkpoint could not be written; with what is left and where.

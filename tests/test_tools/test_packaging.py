@@ -204,7 +204,7 @@ def make(arguments, cwd, check=False, **variables):
 def test_make_alone_lists_its_targets():
     output = make([], cwd=REPOSITORY, check=True).stdout
     for target in ('install', 'install-detection', 'quickstart', 'race', 'test', 'test-all',
-                   'lint', 'wheel', 'clean'):
+                   'lint', 'docs', 'wheel', 'clean'):
         assert f'make {target} ' in output
 
 
@@ -212,7 +212,8 @@ def test_make_refuses_another_python(tmp_path):
     shutil.copy(REPOSITORY / 'Makefile', tmp_path)
     for name in ('requirements/runtime.txt', 'requirements/mminstall.txt',
                  'requirements/constraints.txt', 'requirements/detection.txt',
-                 'requirements/tests.txt', 'lab/race/requirements.txt', 'setup.py'):
+                 'requirements/tests.txt', 'requirements/docs.txt', 'lab/race/requirements.txt',
+                 'setup.py'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text('')
     old = tmp_path / 'oldpython'
