@@ -44,6 +44,8 @@ def plan_section(shown: Shown, recipe: MaskRecipe, maps: Tensor | None, draws: i
                  seed: int = 0) -> Section:
     """Draw the plan of each image many times and show how often each patch has which state.
 
+    Masks that no map guides are the same for all images: only those of the first are shown.
+
     Args:
         shown: The images.
         recipe: How they are masked.
@@ -65,8 +67,8 @@ def plan_section(shown: Shown, recipe: MaskRecipe, maps: Tensor | None, draws: i
              for word, state in drawn.items()}
     # Of the binomial law, for the largest of them.
     deviation = max((mean * (100 - mean) / draws)**0.5 for mean in means.values())
-    rows = []
-    for i, (name, image) in enumerate(zip(shown.names, shown.images, strict=True)):
+    rows, images = [], list(zip(shown.names, shown.images, strict=True))
+    for i, (name, image) in enumerate(images if maps is not None else images[:1]):
         pictures = [Picture('image', image)]
         if maps is not None:
             pictures.append(Picture('map', saliency_overlay(image, maps[i].unflatten(0, grid))))
@@ -90,7 +92,8 @@ def _origin(recipe: MaskRecipe, maps: Tensor | None) -> str:
     start = (f'By the masks recorded in the checkpoint: {recipe.words}' if recipe.recorded else
              f'By AMT at its defaults, not by masks of the checkpoint: {recipe.reason}')
     if not recipe.generator.needs_weights:
-        return f'{start}. They are random: nothing in the image guides them.'
+        return (f'{start}. They are random: nothing in the image guides them, so one image stands '
+                'for all.')
     if maps is None:
         return (f'{start}. Without [CLS] there is no map to guide them, so they are random, by the '
                 'ratio of the warm-up.')

@@ -67,6 +67,8 @@ def test_it_says_which_masks_they_are(config, words, wanted):
     section = section_of(config, toy_shown(), draws=3)
     assert words in section.text[0]
     assert captions(section) == wanted
+    # What nothing in the image guides is shown for one.
+    assert len(section.rows) == (3 if 'map' in wanted else 1)
 
 
 def test_without_cls_the_masks_are_random_and_it_says_so():
