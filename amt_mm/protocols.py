@@ -70,6 +70,13 @@ PROTOCOLS: dict[str, Protocol] = {
         loop='amt_mm.evaluation.unsupervised_loop',
         numbers={'unsupervised/rankme': 'RankMe', 'unsupervised/alignment': 'alignment',
                  'unsupervised/uniformity': 'uniformity'}),
+    'robustness': Protocol(
+        'robustness/vit-base-p16_robustness_{data}.py',
+        {'robustness/top1': 'k-NN, whole', 'robustness/random_50': 'k-NN, half occluded',
+         'robustness/salient_50': 'k-NN, salient half occluded',
+         'robustness/nonsalient_50': 'k-NN, other half occluded',
+         'robustness/shuffle_4x4': 'k-NN, 4x4 shuffled'},
+        loop='amt_mm.evaluation.robustness_loop'),
     'segmentation': Protocol(
         'segmentation/vit-base-p16_segmentation_{data}.py',
         {'segmentation/miou': 'mIoU', 'segmentation/pixel_accuracy': 'pixel accuracy'},
