@@ -26,7 +26,8 @@ class Protocol:
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
         numbers: Metrics that are no percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
-        labels: ``'classes'``, one of each image, or ``'masks'``, one of each pixel.
+        labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel, or
+            ``'relevance'``, classes or the lists of revisited Oxford and Paris.
     """
 
     configs: str
@@ -70,6 +71,12 @@ PROTOCOLS: dict[str, Protocol] = {
         loop='amt_mm.evaluation.unsupervised_loop',
         numbers={'unsupervised/rankme': 'RankMe', 'unsupervised/alignment': 'alignment',
                  'unsupervised/uniformity': 'uniformity'}),
+    'retrieval': Protocol(
+        'retrieval/vit-base-p16_retrieval_{data}.py',
+        {'retrieval/map': 'retrieval, mAP', 'retrieval/map_easy': 'retrieval, mAP easy',
+         'retrieval/map_medium': 'retrieval, mAP medium',
+         'retrieval/map_hard': 'retrieval, mAP hard'},
+        loop='amt_mm.evaluation.retrieval_loop', labels='relevance'),
     'robustness': Protocol(
         'robustness/vit-base-p16_robustness_{data}.py',
         {'robustness/top1': 'k-NN, whole', 'robustness/random_50': 'k-NN, half occluded',

@@ -15,6 +15,7 @@ from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
 from amt_mm.datasets import ImageFolder, SegmentationFolder
+from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
 from amt_mm.names import DATA, MASKED_DATA
@@ -79,16 +80,24 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     """Return the options that put a folder of images into a config for ``folder``.
 
     Args:
-        folder: Of class subfolders, or of images and masks.
+        folder: Of class subfolders, of images and masks, or of revisited Oxford or Paris.
         labels: See :class:`~amt_mm.protocols.Protocol`.
 
     Raises:
         InputError: The folder does not exist, has fewer than two class subfolders or masks in
-            their place, or an image of it has no mask.
+            their place, or lists of queries for another protocol, or an image of it has no
+            mask.
     """
     if labels == 'masks':
         SegmentationFolder(data_root=folder)
         return {'overlay.labelled.dataset.data_root': folder}
+    if lists_of_queries(folder):
+        if labels != 'relevance':
+            raise InputError(f'{folder}: has lists of queries (gnd_*.pkl), not class subfolders: '
+                             'use --protocols retrieval')
+        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=folder)
+        return {'overlay.labelled': dict(_delete_=True, dataset=dataset,
+                                         train=dict(split='database'), test=dict(split='query'))}
     images = ImageFolder(data_root=folder, with_label=True)
     classes = images.metainfo['classes']
     if len(classes) < 2:

@@ -7,6 +7,7 @@ from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
+from .landmarks import CropToBox, RevisitedLandmarks
 from .load_mask import LoadMask
 from .load_pixels import LoadPixels
 from .loading import LoadImage
@@ -25,10 +26,10 @@ from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
-    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels', 'PackInputsWithBox',
-    'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
-    'SceneDataset', 'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet',
-    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view',
-    'with_stand_ins'
+    'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'CropToBox',
+    'DecodeRandomResizedCrop', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels',
+    'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops',
+    'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples', 'SegmentationFolder',
+    'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats', 'dataset_fingerprint',
+    'pack', 'whole_image_view', 'with_stand_ins'
 ]

@@ -23,6 +23,7 @@ PROTOCOLS = {
     'robustness': (['test_cfg.ratios=[.5]', 'test_cfg.grids=[4]'],
                    ['k-NN, whole, %', 'k-NN, half occluded, %', 'k-NN, salient half occluded, %',
                     'k-NN, other half occluded, %', 'k-NN, 4x4 shuffled, %']),
+    'retrieval': ([], ['retrieval, mAP, %']),
     'segmentation': (['test_cfg.iterations=60', 'test_cfg.lr=.03'],
                      ['mIoU, %', 'pixel accuracy, %']),
 }
