@@ -26,8 +26,9 @@ class Protocol:
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
         numbers: Metrics that are no percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
-        labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel, or
-            ``'relevance'``, classes or the lists of revisited Oxford and Paris.
+        labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel,
+            ``'relevance'``, classes or the lists of revisited Oxford and Paris, or
+            ``'backgrounds'``, those of ImageNet-9.
     """
 
     configs: str
@@ -54,6 +55,11 @@ PROTOCOLS: dict[str, Protocol] = {
     'linear4': Protocol(
         'linear/vit-base-p16_*-last4-*_{data}.py', {'accuracy/top1': 'linear, 4 blocks'},
         trains='head'),
+    'backgrounds': Protocol(
+        'linear/vit-base-p16_*-backgrounds-*_{data}.py',
+        {'backgrounds/original': 'IN-9', 'backgrounds/mixed_same': 'IN-9, mixed same',
+         'backgrounds/mixed_rand': 'IN-9, mixed rand', 'backgrounds/bg_gap': 'IN-9, gap'},
+        trains='head', labels='backgrounds'),
     'linear-sweep': Protocol(
         'linear_sweep/vit-base-p16_linear-sweep_{data}.py',
         {'linear_sweep/cls_top1': 'linear sweep, [CLS]',

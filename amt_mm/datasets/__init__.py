@@ -1,5 +1,6 @@
 """Data sets and transforms, registered for configs."""
 
+from .backgrounds import BackgroundsFolder
 from .bad_images import BadImages
 from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
@@ -26,7 +27,7 @@ from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'CropToBox',
+    'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
     'DecodeRandomResizedCrop', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels',
     'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops',
     'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples', 'SegmentationFolder',
