@@ -98,4 +98,7 @@ PROTOCOLS: dict[str, Protocol] = {
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,
         host_configs={'SimMIM': 'finetune/vit-base-p16_*-simmim-*_{data}.py'}),
+    **{f'finetune-{share}percent': Protocol(
+        f'finetune/vit-base-p16_8xb128-{share}percent-*_{{data}}.py',
+        {'accuracy/top1': f'fine-tuned, {share} % of labels'}, trains='all') for share in (1, 10)},
 }

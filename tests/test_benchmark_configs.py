@@ -99,6 +99,7 @@ def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
     for loader in loaders:
         for dataset in loader.dataset.get('datasets', [loader.dataset]):
             assert DATASETS.get(dataset.type)
+            dataset = dataset.get('dataset', dataset)  # of few_labels
             assert dataset.data_root.startswith('data/')
             transforms = [TRANSFORMS.build(transform) for transform in dataset.pipeline]
             assert type(transforms[-1]).__name__ == 'PackInputs'

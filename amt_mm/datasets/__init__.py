@@ -6,6 +6,7 @@ from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
+from .few_labels import few_labels
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
 from .landmarks import CropToBox, RevisitedLandmarks
@@ -32,5 +33,5 @@ __all__ = [
     'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops',
     'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples', 'SegmentationFolder',
     'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats', 'dataset_fingerprint',
-    'pack', 'whole_image_view', 'with_stand_ins'
+    'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
 ]
