@@ -17,6 +17,8 @@ TOKENS = ('cls', 'mean', 'both', 'patches')
 # Public data sets for evaluation -> their files in configs/_base_/datasets/labelled.
 DATA = {'cifar10': 'cifar10', 'cifar100': 'cifar100', 'tiny-imagenet': 'tiny_imagenet',
         'stl10': 'stl10', 'in1k': 'imagenet'}
+# Those of other papers.
+MORE_DATA = {'flowers102': 'flowers102'}
 # Those with masks, for semantic segmentation.
 MASKED_DATA = {'ade20k': 'ade20k'}
 # Those with changed backgrounds.

@@ -98,6 +98,9 @@ PROTOCOLS: dict[str, Protocol] = {
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,
         host_configs={'SimMIM': 'finetune/vit-base-p16_*-simmim-*_{data}.py'}),
+    'finetune-deit': Protocol(
+        'finetune/vit-base-p16_*-deit-*_{data}.py', {'accuracy/top1': "fine-tuned, DeiT's recipe"},
+        trains='all'),
     **{f'finetune-{share}percent': Protocol(
         f'finetune/vit-base-p16_8xb128-{share}percent-*_{{data}}.py',
         {'accuracy/top1': f'fine-tuned, {share} % of labels'}, trains='all') for share in (1, 10)},

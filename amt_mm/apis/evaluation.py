@@ -18,7 +18,7 @@ from amt_mm.datasets import ImageFolder, SegmentationFolder
 from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
-from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
@@ -36,8 +36,8 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
 
     Args:
         protocol: One of :data:`amt_mm.protocols.PROTOCOLS`.
-        data: One of :data:`amt_mm.names.DATA`, for protocols on masks of
-            :data:`amt_mm.names.MASKED_DATA`, for those on backgrounds of
+        data: One of :data:`amt_mm.names.DATA` or :data:`amt_mm.names.MORE_DATA`, for protocols on
+            masks of :data:`amt_mm.names.MASKED_DATA`, for those on backgrounds of
             :data:`amt_mm.names.BACKGROUND_DATA`, or ``'folder'``.
         pretraining: Selects the schedule where that depends on the host.
 
@@ -49,7 +49,7 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
         InputError: There is none.
     """
     entry = PROTOCOLS[protocol]
-    public, folder = _SOURCES.get(entry.labels, (DATA, ' or a folder'))
+    public, folder = _SOURCES.get(entry.labels, ({**DATA, **MORE_DATA}, ' or a folder'))
     for pattern in (entry.host_configs.get(pretraining.host), entry.configs):
         if pattern and (config := _find_benchmark(pattern, data)):
             return config, {}

@@ -7,6 +7,7 @@ from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .few_labels import few_labels
+from .flowers import Flowers102
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
 from .landmarks import CropToBox, RevisitedLandmarks
@@ -29,9 +30,9 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
-    'DecodeRandomResizedCrop', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels',
-    'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops',
-    'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples', 'SegmentationFolder',
-    'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats', 'dataset_fingerprint',
-    'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
+    'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask',
+    'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage',
+    'RepeatedCrops', 'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples',
+    'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats',
+    'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
 ]

@@ -153,8 +153,8 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
 
 
 def test_unknown_data_is_refused():
-    for protocol, data, how in (('knn', 'cifar11', 'in1k or a folder, see'),
-                                ('knn', 'ade20k', 'in1k or a folder, see'),
+    for protocol, data, how in (('knn', 'cifar11', 'in1k, flowers102 or a folder, see'),
+                                ('knn', 'ade20k', 'flowers102 or a folder, see'),
                                 ('segmentation', 'cifar10', 'use ade20k or a folder of images/'),
                                 ('backgrounds', 'in1k', 'use in9, see')):
         with pytest.raises(InputError, match=f'no config for {protocol} on {data}: .*{how}'):
