@@ -181,5 +181,5 @@ def test_a_public_data_set_without_a_config_of_its_own_takes_that_for_folders(
 @pytest.mark.parametrize('text', ['', "protocol = 'knn5'"])
 def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
     (tmp_path / 'a.py').write_text(text)
-    with pytest.raises(InputError, match='is not one of knn, .*finetune; inherit from'):
+    with pytest.raises(InputError, match='is not one of knn, .*finetune, .*; inherit from'):
         evaluation.protocol_of(tmp_path / 'a.py')
