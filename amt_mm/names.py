@@ -18,8 +18,12 @@ TOKENS = ('cls', 'mean', 'both', 'patches')
 # Public data sets for evaluation -> their files in configs/_base_/datasets/labelled.
 DATA = {'cifar10': 'cifar10', 'cifar100': 'cifar100', 'tiny-imagenet': 'tiny_imagenet',
         'stl10': 'stl10', 'in1k': 'imagenet'}
+# Those of other papers.
+MORE_DATA = {'flowers102': 'flowers102'}
 # Those with masks, for semantic segmentation.
 MASKED_DATA = {'ade20k': 'ade20k'}
+# Those with changed backgrounds.
+BACKGROUND_DATA = {'in9': 'imagenet9'}
 # Data sets of one public archive; amt_mm/datasets/download/sources.py has their addresses.
 DOWNLOADS = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10')
 

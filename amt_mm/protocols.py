@@ -26,7 +26,9 @@ class Protocol:
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
         numbers: Metrics that are no percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
-        labels: ``'classes'``, one of each image, or ``'masks'``, one of each pixel.
+        labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel,
+            ``'relevance'``, classes or the lists of revisited Oxford and Paris, or
+            ``'backgrounds'``, those of ImageNet-9.
     """
 
     configs: str
@@ -53,6 +55,11 @@ PROTOCOLS: dict[str, Protocol] = {
     'linear4': Protocol(
         'linear/vit-base-p16_*-last4-*_{data}.py', {'accuracy/top1': 'linear, 4 blocks'},
         trains='head'),
+    'backgrounds': Protocol(
+        'linear/vit-base-p16_*-backgrounds-*_{data}.py',
+        {'backgrounds/original': 'IN-9', 'backgrounds/mixed_same': 'IN-9, mixed same',
+         'backgrounds/mixed_rand': 'IN-9, mixed rand', 'backgrounds/bg_gap': 'IN-9, gap'},
+        trains='head', labels='backgrounds'),
     'linear-sweep': Protocol(
         'linear_sweep/vit-base-p16_linear-sweep_{data}.py',
         {'linear_sweep/cls_top1': 'linear sweep, [CLS]',
@@ -70,6 +77,19 @@ PROTOCOLS: dict[str, Protocol] = {
         loop='amt_mm.evaluation.unsupervised_loop',
         numbers={'unsupervised/rankme': 'RankMe', 'unsupervised/alignment': 'alignment',
                  'unsupervised/uniformity': 'uniformity'}),
+    'retrieval': Protocol(
+        'retrieval/vit-base-p16_retrieval_{data}.py',
+        {'retrieval/map': 'retrieval, mAP', 'retrieval/map_easy': 'retrieval, mAP easy',
+         'retrieval/map_medium': 'retrieval, mAP medium',
+         'retrieval/map_hard': 'retrieval, mAP hard'},
+        loop='amt_mm.evaluation.retrieval_loop', labels='relevance'),
+    'robustness': Protocol(
+        'robustness/vit-base-p16_robustness_{data}.py',
+        {'robustness/top1': 'k-NN, whole', 'robustness/random_50': 'k-NN, half occluded',
+         'robustness/salient_50': 'k-NN, salient half occluded',
+         'robustness/nonsalient_50': 'k-NN, other half occluded',
+         'robustness/shuffle_4x4': 'k-NN, 4x4 shuffled'},
+        loop='amt_mm.evaluation.robustness_loop'),
     'segmentation': Protocol(
         'segmentation/vit-base-p16_segmentation_{data}.py',
         {'segmentation/miou': 'mIoU', 'segmentation/pixel_accuracy': 'pixel accuracy'},
@@ -78,4 +98,10 @@ PROTOCOLS: dict[str, Protocol] = {
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,
         host_configs={'SimMIM': 'finetune/vit-base-p16_*-simmim-*_{data}.py'}),
+    'finetune-deit': Protocol(
+        'finetune/vit-base-p16_*-deit-*_{data}.py', {'accuracy/top1': "fine-tuned, DeiT's recipe"},
+        trains='all'),
+    **{f'finetune-{share}percent': Protocol(
+        f'finetune/vit-base-p16_8xb128-{share}percent-*_{{data}}.py',
+        {'accuracy/top1': f'fine-tuned, {share} % of labels'}, trains='all') for share in (1, 10)},
 }

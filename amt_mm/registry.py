@@ -34,7 +34,7 @@ RUNNERS = Registry('runner', parent=root.RUNNERS, locations=['amt_mm.engine'])
 FUNCTIONS = Registry('function', parent=root.FUNCTIONS, locations=['amt_mm.datasets'])
 LOOPS = Registry('loop', parent=root.LOOPS, locations=[
     'amt_mm.engine', *(each.loop for each in PROTOCOLS.values() if each.loop)])
-METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation'])
+METRICS = Registry('metric', parent=root.METRICS, locations=['amt_mm.evaluation.backgrounds'])
 OPTIMIZERS = Registry('optimizer', parent=root.OPTIMIZERS, locations=['amt_mm.engine'])
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=root.OPTIM_WRAPPERS, locations=['amt_mm.engine'])

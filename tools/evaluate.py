@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
-from amt_mm.names import DATA, MASKED_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA
 from amt_mm.protocols import PROTOCOLS
 
 EXAMPLES = """
@@ -47,8 +47,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'AMT, iBOT, AttMask or DINO; none for random weights')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
-                        help=f'{", ".join(DATA)}, or folders with class subfolders; for '
-                        f'segmentation {", ".join(MASKED_DATA)}, or folders of images/ and masks/')
+                        help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '
+                        f'for segmentation {", ".join(MASKED_DATA)}, or folders of images/ and '
+                        f'masks/; for backgrounds {", ".join(BACKGROUND_DATA)}; for retrieval also '
+                        'folders of revisited Oxford or Paris')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
@@ -164,7 +166,7 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
     chosen = []
     for data, protocol in itertools.product(args.data, args.protocols):
         name, shown, images = data, data, {}
-        if data not in (*DATA, *MASKED_DATA):
+        if data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA):
             # The slash marks a folder, which may have the name of a public data set.
             name, shown = 'folder', f'{Path(data).absolute().name}/'
             images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)

@@ -15,9 +15,10 @@ from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
 from amt_mm.datasets import ImageFolder, SegmentationFolder
+from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
-from amt_mm.names import DATA, MASKED_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
@@ -25,14 +26,19 @@ from .comparison import resolved
 from .image_identity import image_identity
 from .jobs import claim, run_tool, scalars
 
+# Labels of a protocol -> public data sets, and the folders that it also takes.
+_SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
+            'backgrounds': (BACKGROUND_DATA, '')}
+
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:
     """Find the config of a protocol on a data set.
 
     Args:
         protocol: One of :data:`amt_mm.protocols.PROTOCOLS`.
-        data: One of :data:`amt_mm.names.DATA` or, for protocols on masks, of
-            :data:`amt_mm.names.MASKED_DATA`, or ``'folder'``.
+        data: One of :data:`amt_mm.names.DATA` or :data:`amt_mm.names.MORE_DATA`, for protocols on
+            masks of :data:`amt_mm.names.MASKED_DATA`, for those on backgrounds of
+            :data:`amt_mm.names.BACKGROUND_DATA`, or ``'folder'``.
         pretraining: Selects the schedule where that depends on the host.
 
     Returns:
@@ -43,15 +49,14 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
         InputError: There is none.
     """
     entry = PROTOCOLS[protocol]
-    public = MASKED_DATA if entry.labels == 'masks' else DATA
+    public, folder = _SOURCES.get(entry.labels, ({**DATA, **MORE_DATA}, ' or a folder'))
     for pattern in (entry.host_configs.get(pretraining.host), entry.configs):
         if pattern and (config := _find_benchmark(pattern, data)):
             return config, {}
     config = _find_benchmark(entry.configs, 'folder')
     if not config or data not in public:
-        kind = ' of images/ and masks/' if entry.labels == 'masks' else ''
-        raise InputError(f'no config for {protocol} on {data}: use {", ".join(public)} or a folder'
-                         f'{kind}, see configs/benchmarks')
+        raise InputError(f'no config for {protocol} on {data}: use {", ".join(public)}{folder}, '
+                         'see configs/benchmarks')
     images = configs_folder() / f'_base_/datasets/labelled/{public[data]}.py'
     labelled = Config.fromfile(images).overlay.labelled
     return config, {'overlay.labelled': {'_delete_': True, **labelled}}
@@ -79,16 +84,24 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     """Return the options that put a folder of images into a config for ``folder``.
 
     Args:
-        folder: Of class subfolders, or of images and masks.
+        folder: Of class subfolders, of images and masks, or of revisited Oxford or Paris.
         labels: See :class:`~amt_mm.protocols.Protocol`.
 
     Raises:
         InputError: The folder does not exist, has fewer than two class subfolders or masks in
-            their place, or an image of it has no mask.
+            their place, or lists of queries for another protocol, or an image of it has no
+            mask.
     """
     if labels == 'masks':
         SegmentationFolder(data_root=folder)
         return {'overlay.labelled.dataset.data_root': folder}
+    if lists_of_queries(folder):
+        if labels != 'relevance':
+            raise InputError(f'{folder}: has lists of queries (gnd_*.pkl), not class subfolders: '
+                             'use --protocols retrieval')
+        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=folder)
+        return {'overlay.labelled': dict(_delete_=True, dataset=dataset,
+                                         train=dict(split='database'), test=dict(split='query'))}
     images = ImageFolder(data_root=folder, with_label=True)
     classes = images.metainfo['classes']
     if len(classes) < 2:

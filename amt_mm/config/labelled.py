@@ -14,7 +14,8 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
 
     A protocol (``configs/_base_/protocols``) has pipelines, a data set
     (``configs/_base_/datasets/labelled``) has images. Fields that protocol or user set for a
-    loader's data set win.
+    loader's data set win; ``few_labels`` among them keeps a part of its images
+    (:func:`~amt_mm.datasets.few_labels`).
 
     Args:
         cfg: The config, changed in place.
@@ -37,8 +38,12 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
             continue
         if part not in labelled:
             raise InputError(f'overlay.labelled has no `{part}`, the images of this part')
-        loader['dataset'] = _complete(loader.get('dataset', {}), labelled[part],
-                                      labelled.get('dataset', {}))
+        own = loader.get('dataset', {})
+        few = own.pop('few_labels', None)
+        loader['dataset'] = _complete(own, labelled[part], labelled.get('dataset', {}))
+        if few is not None:
+            loader['dataset'] = ConfigDict(type='amt_mm.few_labels', dataset=loader['dataset'],
+                                           **few)
     if 'num_classes' in labelled:
         _limit_topk(cfg, labelled.num_classes)
         owners = [cfg.model.get('head')]

@@ -1,12 +1,16 @@
 """Data sets and transforms, registered for configs."""
 
+from .backgrounds import BackgroundsFolder
 from .bad_images import BadImages
 from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
+from .few_labels import few_labels
+from .flowers import Flowers102
 from .image_folder import ImageFolder
 from .imagenet import ImageNet
+from .landmarks import CropToBox, RevisitedLandmarks
 from .load_mask import LoadMask
 from .load_pixels import LoadPixels
 from .loading import LoadImage
@@ -25,10 +29,10 @@ from .tiny_imagenet import TinyImageNet
 from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
-    'CIFAR10', 'CIFAR100', 'STL10', 'BadImages', 'ConcatDataset', 'DecodeRandomResizedCrop',
-    'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask', 'LoadPixels', 'PackInputsWithBox',
-    'PackedImages', 'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplacingDataset',
-    'SceneDataset', 'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet',
-    'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'pack', 'whole_image_view',
-    'with_stand_ins'
+    'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
+    'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask',
+    'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage',
+    'RepeatedCrops', 'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples',
+    'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats',
+    'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
 ]

@@ -57,7 +57,7 @@ class FrozenTestLoop(BaseLoop):
 
     @abstractmethod
     def encode(self, loader: DataLoader, progress: str) -> Any:
-        """Return what is measured of all images, with their ``labels``.
+        """Return what is measured of all images.
 
         Args:
             loader: Loads one part of the images.
@@ -84,8 +84,9 @@ class FrozenTestLoop(BaseLoop):
         metrics = {f'{self.prefix}/{name}': value
                    for name, value in self.measure(train, test).items()}
         self.runner.logger.info(
-            f'{len(train.labels)} training and {len(test.labels)} test images: encoded in '
-            f'{encoded - start:.1f} s, measured in {time.perf_counter() - encoded:.1f} s')
+            f'{len(self.train_dataloader.dataset)} training and {len(self.dataloader.dataset)} '
+            f'test images: encoded in {encoded - start:.1f} s, measured in '
+            f'{time.perf_counter() - encoded:.1f} s')
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics

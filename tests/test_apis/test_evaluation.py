@@ -129,7 +129,7 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     assert '-simmim-' in found.name
     assert '-simmim-' not in evaluation.find_config('finetune', 'cifar10', mae)[0].name
     for protocol, entry in PROTOCOLS.items():
-        data = 'ade20k' if entry.labels == 'masks' else 'cifar10'
+        data = {'masks': 'ade20k', 'backgrounds': 'in9'}.get(entry.labels, 'cifar10')
         path, _ = evaluation.find_config(protocol, data, simmim)
         assert evaluation.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
@@ -153,9 +153,10 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
 
 
 def test_unknown_data_is_refused():
-    for protocol, data, how in (('knn', 'cifar11', 'in1k or a folder, see'),
-                                ('knn', 'ade20k', 'in1k or a folder, see'),
-                                ('segmentation', 'cifar10', 'use ade20k or a folder of images/')):
+    for protocol, data, how in (('knn', 'cifar11', 'in1k, flowers102 or a folder, see'),
+                                ('knn', 'ade20k', 'flowers102 or a folder, see'),
+                                ('segmentation', 'cifar10', 'use ade20k or a folder of images/'),
+                                ('backgrounds', 'in1k', 'use in9, see')):
         with pytest.raises(InputError, match=f'no config for {protocol} on {data}: .*{how}'):
             evaluation.find_config(protocol, data, Pretraining(None, None, {}, None))
 
@@ -180,5 +181,5 @@ def test_a_public_data_set_without_a_config_of_its_own_takes_that_for_folders(
 @pytest.mark.parametrize('text', ['', "protocol = 'knn5'"])
 def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
     (tmp_path / 'a.py').write_text(text)
-    with pytest.raises(InputError, match='is not one of knn, .*finetune; inherit from'):
+    with pytest.raises(InputError, match='is not one of knn, .*finetune, .*; inherit from'):
         evaluation.protocol_of(tmp_path / 'a.py')

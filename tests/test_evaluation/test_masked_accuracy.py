@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import loader_in_order
-from amt_mm.evaluation.masked_accuracy import masked_accuracies, paint_patches
+from amt_mm.evaluation.masked_accuracy import masked_accuracies
 
 LABELS = [i * 3 % 7 for i in range(11)]
 RATIOS = [0, .1, .29, .5, 1]
@@ -95,18 +95,6 @@ def test_batches_do_not_matter(model):
     assert runs[0] == runs[1] == runs[2]
 
 
-def test_paint_patches_fills_whole_patches_only():
-    images, colour = torch.rand(2, 3, 4, 6), torch.tensor([-1., -2, -3])
-    found = paint_patches(images, torch.tensor([[0, 5], [1, 2]]), (2, 2), colour)
-    wanted = images.clone()
-    for b, (rows, columns) in enumerate([((0, 2), (0, 4)), ((0, 0), (2, 4))]):
-        for row, column in zip(rows, columns, strict=True):
-            wanted[b, :, row:row + 2, column:column + 2] = colour[:, None, None]
-    assert torch.equal(found, wanted)
-    none = torch.zeros(2, 0, dtype=torch.int64)
-    assert torch.equal(paint_patches(images, none, (2, 2), colour), images)
-
-
 def test_bad_input_is_one_clear_line(model):
     loader = loader_in_order(LabelledImages(LABELS), 4)
     for arguments, message in ((dict(ratios=[]), 'at least one share'),
@@ -114,8 +102,5 @@ def test_bad_input_is_one_clear_line(model):
                                (dict(ratios=[.5], orders=['top']), "order 'top' is unknown")):
         with pytest.raises(InputError, match=message):
             masked_accuracies(model, loader, **arguments)
-    with pytest.raises(InputError, match='5x6 pixels are not a multiple of the patch size 2x2'):
-        paint_patches(torch.rand(1, 3, 5, 6), torch.zeros(1, 1, dtype=torch.int64), (2, 2),
-                      torch.zeros(3))
     with pytest.raises(InputError, match='no images to classify'):
         masked_accuracies(model, [], [.5])

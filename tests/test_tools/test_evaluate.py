@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from forked_script import run_script
+from landmark_toys import write_landmarks
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
 
@@ -194,6 +195,21 @@ def standard_encoder():
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
     with pytest.raises(InputError, match='only one class, images; is the folder one'):
         plan(tool, checkpoint, '--data', folder.parent)
+
+
+@pytest.mark.slow
+def test_a_folder_of_queries_is_for_retrieval(tool, checkpoint, folder, tmp_path):
+    oxford = write_landmarks(tmp_path / 'roxford5k')
+    run, = plan(tool, checkpoint, '--data', oxford, '--protocols', 'retrieval')
+    for loader, split in ((run['config'].test_cfg.train_dataloader, 'database'),
+                          (run['config'].test_dataloader, 'query')):
+        assert (loader.dataset.type, loader.dataset.data_root, loader.dataset.split) == (
+            'amt_mm.RevisitedLandmarks', str(oxford), split)
+        assert loader.dataset.pipeline[1].type == 'amt_mm.CropToBox'
+    run, = plan(tool, checkpoint, '--data', folder, '--protocols', 'retrieval')
+    assert run['config'].test_dataloader.dataset.type == 'amt_mm.ImageFolder'
+    with pytest.raises(InputError, match='has lists of queries .* --protocols retrieval'):
+        plan(tool, checkpoint, '--data', oxford)
 
 
 @pytest.mark.slow
