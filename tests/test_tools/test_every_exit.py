@@ -44,6 +44,7 @@ CALLS = {
     'tools/model_converters/convert_checkpoint.py': [CHECKPOINT, f'{OUT}.pth', '--to', 'mae'],
     'lab/benchmark/__main__.py': [CONFIG, '--out', OUT],
     'lab/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
+    'lab/gpu_check/__main__.py': ['--toy', '--data', FOLDER, '--out', OUT],
     'lab/growth/__main__.py': ['--samples', '9', '--out', OUT],
     'lab/cost_table.py': [CONFIG, '--out', OUT],
     'tools/analysis_tools/detection_table.py': [SCORES, '--out', OUT],
