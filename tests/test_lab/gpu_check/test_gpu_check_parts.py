@@ -39,15 +39,19 @@ def test_all_files_with_the_mark_are_run(monkeypatch):
 
     def run(command, **kwargs):
         called.extend(command)
-        return SimpleNamespace(returncode=code, stdout='.s\n3 passed, 1 skipped in 2s\n', stderr='')
+        return SimpleNamespace(returncode=code, stdout=f'.s\n{said}\n', stderr='')
 
     monkeypatch.setattr(marked_tests.subprocess, 'run', run)
-    code = 0
+    code, said = 0, '3 passed, 1 skipped in 2s'
     assert run_tests(9) == {'outcome': '3 passed, 1 skipped in 2s'}
     assert any(part.endswith('tests/test_evaluation/test_knn.py') for part in called)
     assert not any(part.endswith('test_bf16.py') for part in called)
     code = 1
     with pytest.raises(Failed, match='3 passed'):
+        run_tests(9)
+    code, said = 0, '3 skipped in 2s'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with pytest.raises(Failed, match='3 skipped'):
         run_tests(9)
 
 
