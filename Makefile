@@ -53,7 +53,7 @@ define check_python
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-detection quickstart race test test-all lint docs wheel clean
+.PHONY: help install install-detection quickstart race gpu-check test test-all lint docs wheel clean
 # Two pips at a time would harm each other.
 .NOTPARALLEL:
 
@@ -70,7 +70,7 @@ help: ## print this list
 	@echo '                        $(WHEELS))'
 	@echo '  DATA=FOLDER           make quickstart: your own images instead of the generated ones'
 	@echo '                        make race: photographs in class subfolders (default: data/clothing)'
-	@echo '  ARGS="OPTIONS"        make quickstart, race: options, such as "--minutes 30"'
+	@echo '  ARGS="OPTIONS"        make quickstart, race, gpu-check: options, such as "--minutes 30"'
 	@echo '                        make test: options for pytest, such as -k masking'
 	@echo '  WORKERS=N             make test: processes that run tests (default: 2)'
 
@@ -150,6 +150,9 @@ $(RACE_INSTALLED):
 	@$(call pip,install --no-deps $(PIP_TORCH) torch torchvision)
 	@$(call pip,install -r lab/race/requirements.txt)
 	@touch $@
+
+gpu-check: $(TESTS_INSTALLED) ## check and measure on a GPU, 12 minutes (ARGS="--minutes 30")
+	@$(PY) -m lab.gpu_check $(ARGS)
 
 # Files stay whole, so that what a file sets up is set up once.
 pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 10

@@ -10,7 +10,6 @@ over the rounds, ratios within a round. A second table shows where the time goes
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import pickle
 import tempfile
@@ -58,50 +57,15 @@ import numpy as np
 import torch
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import transforms as tv
 
 from amt_mm.apis import launch
 from amt_mm.datasets import ImageFolder, PackedImages, StagedDataset, collate_repeats, pack
 from amt_mm.datasets.libturbojpeg import libturbojpeg
-from amt_mm.errors import InputError
 from amt_mm.visualization import write_table
-
-
-def make_jpegs(source: str, target: Path, count: int, size: tuple[int, int], wanted: int
-               ) -> float:
-    """Make JPEGs of one size, each of the quality that takes about ``wanted`` bytes.
-
-    Args:
-        source: Folder of images.
-        target: Folder to write to.
-        count: How many.
-        size: Width and height.
-        wanted: Bytes of a file; smooth images have less, at quality 96.
-
-    Returns:
-        Their mean number of bytes.
-    """
-    found = ImageFolder(source, with_label=False)
-    if len(found) < count:
-        raise InputError(f'{source}: has {len(found)} images, {count} are wanted; give --images '
-                         f'{len(found)}')
-    sizes = []
-    for i in range(count):
-        with Image.open(found.get_data_info(i)['img_path']) as image:
-            photo = ImageOps.fit(image.convert('RGB'), size, Image.Resampling.LANCZOS)
-        versions = []
-        for quality in range(40, 97):
-            file = io.BytesIO()
-            photo.save(file, 'JPEG', quality=quality)
-            versions.append(file.getvalue())
-            if len(versions[-1]) >= wanted:
-                break
-        nearest = min(versions[-2:], key=lambda content: abs(len(content) - wanted))
-        (target / f'{i:04d}.jpg').write_bytes(nearest)
-        sizes.append(len(nearest))
-    return float(np.mean(sizes))
+from lab.benchmark.jpegs import make_jpegs
 
 
 def steps(load: str, crop: str, packing: str, backend: str = 'pillow') -> list[dict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path as osp
 from collections import Counter
 
+from mmengine.fileio import get_file_backend
 from mmpretrain.datasets import ImageNet as _ImageNet
 from mmpretrain.datasets.custom import find_folders
 
@@ -69,7 +70,8 @@ class ImageNet(_ImageNet):
         elif self.with_label:
             self._check_folders()
         try:
-            samples = super().load_data_list()
+            samples = (self._read_list() if self.ann_file and self.with_label
+                       else super().load_data_list())
         except RuntimeError as error:
             raise InputError(f'{self.img_prefix}: has no images') from error
         return samples if self.first_of_class is None else self._take_first(samples)
@@ -98,14 +100,20 @@ class ImageNet(_ImageNet):
     def _check_list(self) -> None:
         if not osp.isfile(self.ann_file):
             raise InputError(f'ann_file {self.ann_file}: does not exist')
-        if not self.with_label:
-            return
+
+    def _read_list(self) -> list[dict]:
+        """Read and check paths and labels in one pass; mmpretrain does not check."""
+        backend = get_file_backend(self.img_prefix, enable_singleton=True)
+        samples, classes = [], len(self.CLASSES)
         with open(self.ann_file, encoding='utf-8') as file:
             for number, line in enumerate(file, 1):
                 name, _, label = line.strip().rpartition(' ')
-                if not name or not label.isdecimal() or int(label) >= len(self.CLASSES):
+                if not name or not label.isdecimal() or int(label) >= classes:
                     raise InputError(f'{self.ann_file}:{number}: {line.strip()!r} is not a path '
-                                     f'and a label below {len(self.CLASSES)}')
+                                     f'and a label below {classes}')
+                samples.append({'img_path': backend.join_path(self.img_prefix, name),
+                                'gt_label': int(label)})
+        return samples
 
     def _check_folders(self) -> None:
         found = len(find_folders(self.img_prefix)[0])

@@ -6,6 +6,7 @@ import copy
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from weakref import WeakKeyDictionary
 
 from mmcv.transforms import Compose
 from mmengine.dataset import ConcatDataset as _AnyConcat
@@ -26,6 +27,8 @@ _MOVE_PIXELS = {
     'RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop',
     'EfficientNetRandomCrop', 'Rotate', 'Shear', 'Translate', 'AutoAugment', 'RandAugment'
 }
+# Of a data set in use: number of samples, fingerprint.
+_FINGERPRINTS: WeakKeyDictionary[Dataset, tuple[int, str]] = WeakKeyDictionary()
 
 
 def base_dataset(dataset: Dataset) -> Dataset:
@@ -124,12 +127,17 @@ def dataset_fingerprint(dataset: Dataset) -> str:
     """Return the identity of a data set: number, names and order of its samples.
 
     Names are paths relative to the data root, so moving a data set does not change it; samples
-    without a path count by their pixels. Packed data sets store it.
+    without a path count by their pixels. Packed data sets store it; of others it is kept, since
+    several hooks ask for it at the start, and reading all names of ImageNet takes seconds.
     """
     dataset = base_dataset(dataset)
     if isinstance(dataset, PackedImages):
         return dataset.fingerprint
-    return fingerprint(sample_names(dataset))
+    samples, known = _FINGERPRINTS.get(dataset, (None, ''))
+    if samples != len(dataset):  # as MMEngine's get_subset_ leaves it
+        known = fingerprint(sample_names(dataset))
+        _FINGERPRINTS[dataset] = len(dataset), known
+    return known
 
 
 def sample_names(dataset: Dataset) -> Iterator[str]:

@@ -22,7 +22,8 @@ _objects = dict(
     options={
         'overlay.hooks.saliency.path': 'data/clothing_object_maps.npz',
         'overlay.hooks.saliency.names': 'train_names',
-        'overlay.hooks.saliency.maps': 'train_object'})
+        'overlay.hooks.saliency.maps': 'train_object',
+        'overlay.hooks.saliency.below': 'train'})
 # The ratios of the recommended recipe, before the first maps, too.
 _ratios = dict(mask_ratio=0.25, throw_ratio=0.50, warmup_mask_ratio=0.25, warmup_throw_ratio=0.50)
 _low = dict(throw='low', mask='random')

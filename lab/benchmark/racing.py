@@ -50,7 +50,7 @@ class Race:
 
 
 def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16: bool = False,
-         processor_time: bool = False) -> Race:
+         processor_time: bool = False, side: int | None = None) -> Race:
     """Let all take a step in each round, and measure the machine's peak beside them.
 
     Each round starts with the next contestant, so that the order varies.
@@ -61,10 +61,11 @@ def race(contestants: Sequence[Contestant], rounds: int, warm_up: int = 2, bf16:
         warm_up: Unmeasured rounds before.
         bf16: Whether the contestants, and so the matrix product, compute in bfloat16.
         processor_time: See :func:`~lab.benchmark.clock.clock_of`.
+        side: See :class:`MatrixProduct`.
     """
     device = contestants[0].device
     clock = clock_of(device, processor_time)
-    product = MatrixProduct(device, bf16, clock)
+    product = MatrixProduct(device, bf16, clock, side)
     seconds, peaks = [], []
     for i in tqdm(range(warm_up + rounds), desc='rounds', disable=None):
         peaks.append(product.speed())
@@ -93,10 +94,13 @@ class MatrixProduct:
         device: Where.
         bf16: In bfloat16 instead of fp32.
         clock: Of the device.
+        side: Rows and columns of a matrix. Defaults to None: enough to reach the peak,
+            :data:`PRODUCT_SIDE`.
     """
 
-    def __init__(self, device: torch.device, bf16: bool, clock: CPUClock | CUDAClock) -> None:
-        self.side = PRODUCT_SIDE[device.type]
+    def __init__(self, device: torch.device, bf16: bool, clock: CPUClock | CUDAClock,
+                 side: int | None = None) -> None:
+        self.side = side or PRODUCT_SIDE[device.type]
         dtype = torch.bfloat16 if bf16 else torch.float32
         self._factors = torch.rand(2, self.side, self.side, device=device, dtype=dtype)
         self._product = torch.empty_like(self._factors[0])

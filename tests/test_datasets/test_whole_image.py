@@ -10,9 +10,10 @@ from mmengine.dataset import BaseDataset, RepeatDataset, default_collate
 from mmpretrain.datasets import CustomDataset
 from torch.utils.data import DataLoader
 
-from amt_mm.datasets import ConcatDataset, dataset_fingerprint, whole_image_view
+from amt_mm.datasets import ConcatDataset, dataset_fingerprint, whole_image, whole_image_view
 from amt_mm.datasets.whole_image import _inside
 from amt_mm.errors import InputError
+from amt_mm.saliency import fingerprint
 
 CROP = dict(type='amt_mm.RandomResizedCropWithBox', scale=(16, 24), crop_ratio_range=(.2, 1.))
 FLIP = dict(type='RandomFlip', prob=.5)
@@ -200,6 +201,17 @@ def test_fingerprint_changes_with_names_order_and_count(tmp_path):
     (folder / '003a.png').rename(folder / 'b' / '003.png')
     prints['moved inside'] = dataset_fingerprint(custom(folder))
     assert len(set(prints.values())) == len(prints), prints
+
+
+def test_names_are_read_once_and_anew_for_a_subset(tmp_path, monkeypatch):
+    dataset = custom(paint(tmp_path, [3, 5, 7]))
+    whole = dataset_fingerprint(dataset)
+    assert whole == fingerprint(['003.png', '005.png', '007.png'])
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_image, 'sample_names', None)
+        assert dataset_fingerprint(dataset) == whole
+    dataset.get_subset_([0, 2])
+    assert dataset_fingerprint(dataset) == fingerprint(['003.png', '007.png'])
 
 
 def test_fingerprint_does_not_change_when_the_root_folder_moves(tmp_path, monkeypatch):

@@ -145,6 +145,7 @@ def test_training_features_may_be_in_half_precision_and_in_parts():
         assert torch.equal(found[k][:, 0], wanted)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_the_training_features_may_stay_on_the_cpu():
     train, labels = clusters(300, 16, 5, 2.0, seed=9)
@@ -154,6 +155,7 @@ def test_the_training_features_may_stay_on_the_cpu():
     assert torch.equal(found.cpu(), knn_classify(train, labels, test))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_the_gpu_gives_the_same():
     train, labels = clusters(300, 16, 5, 2.0, seed=9)

@@ -95,10 +95,10 @@ def test_file_does_not_depend_on_the_order_of_writes(tmp_path, order, batch):
     assert found.read_bytes() == wanted.read_bytes()
 
 
-def test_checksums_of_ordered_rows_are_computed_before_the_commit(tmp_path, monkeypatch):
+def test_ordered_rows_are_finished_before_the_commit(tmp_path, monkeypatch):
     writer = SaliencyWriter(tmp_path / 'maps', NUMBER, GRID, 'f')
     writer.write(ALL, random_maps())
-    monkeypatch.setattr(SaliencyWriter, '_compute_checksum', None)
+    monkeypatch.setattr(SaliencyWriter, '_finish', None)
     writer.commit()
     SaliencyStore(tmp_path / 'maps')
 
@@ -155,11 +155,50 @@ def test_unwritten_rows_are_those_of_the_base(tmp_path, part, old_dtype, dtype):
     torch.testing.assert_close(found[rows].flatten(1), new[rows], rtol=0, atol=step)
 
 
+RENEWED = {'every third': range(1, NUMBER, 3), 'in two blocks': range(6, 11), 'first': range(1),
+           'every tenth': range(6, NUMBER, 10), 'all': range(NUMBER)}
+
+
+@pytest.mark.parametrize('renewed', RENEWED)
+@pytest.mark.parametrize('dtype', ['float16', 'uint8'])
+@pytest.mark.parametrize('order', ['in order', 'any', 'twice', 'with others'])
+def test_a_part_makes_the_file_that_all_rows_make(tmp_path, renewed, dtype, order):
+    old, new = random_maps(), random_maps(5)
+    base = SaliencyStore(write(tmp_path / 'old', old, dtype))
+    rows = torch.tensor(RENEWED[renewed])
+    chance = torch.Generator().manual_seed(3)
+    # Sample 0 is written after its block was finished, too.
+    written = {'in order': rows, 'any': rows[torch.randperm(len(rows), generator=chance)],
+               'twice': torch.cat([rows, rows]), 'with others': torch.cat([rows, ALL[:1]])}[order]
+    with SaliencyWriter(tmp_path / 'new', NUMBER, GRID, IDENTITY, 80, dtype, base,
+                        RENEWED[renewed]) as writer:
+        for some in written.split(4):
+            writer.write(some, new[some])
+        found = writer.commit()
+    merged = old.clone()
+    merged[written] = new[written]
+    wanted = write(tmp_path / 'wanted', merged, dtype, 80)
+    assert found.read_bytes() == wanted.read_bytes()
+
+
+@pytest.mark.parametrize('renewed', ['every third', 'all'])
+def test_a_part_in_order_leaves_nothing_for_the_commit(tmp_path, monkeypatch, renewed):
+    base = SaliencyStore(write(tmp_path / 'old', random_maps()))
+    rows = torch.tensor(RENEWED[renewed])
+    writer = SaliencyWriter(tmp_path / 'new', NUMBER, GRID, IDENTITY, base=base,
+                            renewed=RENEWED[renewed])
+    for some in rows.split(4):
+        writer.write(some, random_maps(5)[some])
+    monkeypatch.setattr(SaliencyWriter, '_finish', None)
+    SaliencyStore(writer.commit())
+
+
 def test_required_rows_must_be_written_with_a_base_too(tmp_path):
     base = SaliencyStore(write(tmp_path / 'old', random_maps()))
     required = range(1, NUMBER, 3)
     writer = SaliencyWriter(tmp_path / 'new', NUMBER, GRID, IDENTITY, base=base, renewed=required)
     rows = torch.tensor(required)
+    writer.write(ALL[[2, 3]], torch.rand(2, GRID[0] * GRID[1]))  # they stand for no other
     writer.write(rows[2:], torch.rand(len(rows) - 2, GRID[0] * GRID[1]))
     with pytest.raises(RuntimeError, match=f'2 of {len(required)} samples have no map, the first '
                                            'is sample 1$'):
@@ -187,6 +226,19 @@ def test_damaged_block_of_the_base_is_not_copied(tmp_path):
         with pytest.raises(InputError, match=r'old: the maps of samples 24 to 26 are damaged'):
             write(tmp_path / 'other', random_maps(5), rows=rows, base=base)
     assert not (tmp_path / 'other').exists()
+
+
+def test_a_damaged_base_is_reported_by_the_commit(tmp_path):
+    """One process writes; an error that it alone has there would leave the others waiting."""
+    path = write(tmp_path / 'old', random_maps())
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1  # of sample 26
+    path.write_bytes(raw)
+    writer = SaliencyWriter(tmp_path / 'new', NUMBER, GRID, IDENTITY,
+                            base=SaliencyStore(path, share=None), renewed=range(0, NUMBER, 2))
+    writer.write(ALL[::2], random_maps(5)[::2])
+    with pytest.raises(InputError, match=r'old: the maps of samples 24 to 26 are damaged'):
+        writer.commit()
 
 
 def test_base_of_another_data_set_or_grid_is_rejected(tmp_path):

@@ -1,0 +1,1 @@
+"""One table of what only a GPU can tell: tests, steps, peak, pipeline, refresh, k-NN, waiting."""
