@@ -54,7 +54,7 @@ def test_the_config_of_the_page_builds_it(banded, tmp_path):
     config, = (file for file in FILES if file.startswith('configs/'))
     folder = shipped.configs_folder()
     file = tmp_path / Path(config).name
-    file.write_text(CONFIG.replace("'../", f"'{folder}/").replace("'./", f"'{folder}/mae/"))
+    file.write_text(CONFIG.replace("'../", f"'{folder}/").replace("'./", f"'{folder}/clothing/"))
     cfg = comparison.resolved(str(file), {})
     generator = TASK_UTILS.build(cfg.data_preprocessor.mask_generator)
     assert type(generator) is banded and not isinstance(generator, AMTMaskGenerator)
