@@ -1,4 +1,4 @@
-# iBOT with random masks on photographs of clothes, with the curve of k-NN while it trains.
+# iBOT with random masks on photographs of clothes, with a k-NN curve during training.
 #   python tools/train.py configs/clothing/ibot-random_vit-nano-p8_1xb64-coslr-30e_clothing.py
 _base_ = [
     '../_base_/models/ibot_vit-nano-p8_64px.py', '../_base_/datasets/clothing_64px_ibot.py',

@@ -1,4 +1,4 @@
-# MAE + AMT on photographs of clothes: masks follow attention from epoch 8 on, renewed every 8.
+# MAE + AMT on photographs of clothes: masks follow attention from epoch 8 on, refreshed every 8.
 #   python tools/train.py configs/clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py
 _base_ = [
     '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/clothing_64px.py',

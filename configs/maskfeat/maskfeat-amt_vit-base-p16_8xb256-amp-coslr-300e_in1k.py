@@ -1,4 +1,4 @@
-# MaskFeat + AMT: mask 30 %, throw 25 %; a guided step has .74 of MaskFeat's arithmetic.
+# MaskFeat + AMT: mask 30 %, throw 25 %; a guided step has .74 of MaskFeat's compute.
 # The paper has no results for MaskFeat, so none are expected; on the ratios see the overlay.
 #   bash tools/dist_train.sh \
 #     configs/maskfeat/maskfeat-amt_vit-base-p16_8xb256-amp-coslr-300e_in1k.py 8

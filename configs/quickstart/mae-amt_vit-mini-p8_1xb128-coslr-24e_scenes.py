@@ -1,4 +1,4 @@
-# MAE + AMT: masks follow attention from epoch 6 on, renewed every 6. On generated scenes.
+# MAE + AMT: masks follow attention from epoch 6 on, refreshed every 6. On generated scenes.
 #   make quickstart
 _base_ = [
     '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/scenes_64px.py',

@@ -1,5 +1,5 @@
 # SimMIM + AMT, faster: mask 33 %, throw 50 %, 200 epochs; 96 of 196 tokens are encoded; a guided
-# step has .49 of SimMIM's arithmetic.
+# step has .49 of SimMIM's compute.
 # Liu et al., AAAI 2023, Table 2. Expected: 75.1 fine-tuned on Tiny ImageNet, at about .62 of
 # SimMIM's cost.
 #   bash tools/dist_train.sh \

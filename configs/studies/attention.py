@@ -5,18 +5,18 @@
 #   python -m lab.study configs/studies/attention.py --jobs 2        # train, judge, tables, plots
 #   python -m lab.study configs/studies/attention.py --recipes 'AMT 45/40' --datasets clothing
 #
-# The same command goes on where it stopped. A study of your own is such a file:
+# The same command resumes an interrupted study. Your own study is a file of the same form:
 #
 # - `datasets`: a base config each (model, data, schedule, `probe`), by a path from this file or
 #   as 'amt_mm::PATH';
-# - `recipes`: what each puts on top, in this order: `overlay` (a file or a list of them), then
+# - `recipes`: what each adds, in this order: `overlay` (a file or a list of them), then
 #   `options` (entries as for --cfg-options), then `shares`: options whose value is this share of
 #   the config's epochs, so that one recipe serves schedules of any length;
-# - `budget='compute'` in a recipe: as many epochs as cost what the baseline costs, the schedule
-#   scaled with them; a number: this share of that cost; without it, the epochs of the data set's
+# - `budget='compute'` in a recipe: as many epochs as the baseline's cost allows, with the schedule
+#   scaled to them; a number: this share of that cost; without it, the epochs of the data set's
 #   config;
-# - `options`, where all runs share some;
-# - names that begin with `_` are the file's own.
+# - `options`: options of all runs, if any;
+# - names that begin with `_`: ignored, for use within the file.
 
 baseline = 'random 75/0'
 seeds = [0, 1, 2]

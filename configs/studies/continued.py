@@ -1,4 +1,4 @@
-# Does pre-training on one's own images make a public encoder better? docs/recipes.md has the table.
+# Does further pre-training on your own images improve a public encoder? Table: docs/recipes.md.
 #
 #   python -m lab.study configs/studies/continued.py --jobs 2
 #

@@ -1,9 +1,9 @@
-# Does guidance help on top of the recommended recipe: by the encoder's own attention, and by maps
-# of the objects, which bound what better attention could give? docs/recipes.md has the table.
+# Does guidance improve the recommended recipe: by the encoder's own attention, or by maps of the
+# objects, an upper bound of what better attention could give? docs/recipes.md has the table.
 #
 #   python -m lab.study configs/studies/guided.py --jobs 2
 #
-# The maps of the objects are anybody's: an .npz file with the arrays `train_names` and
+# Provide the maps of the objects yourself: an .npz file with the arrays `train_names` and
 # `train_object`, one map for each image below data/clothing/train (docs/guidance.md).
 # The format: configs/studies/attention.py.
 

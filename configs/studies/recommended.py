@@ -1,4 +1,4 @@
-# Which recipe makes the best encoder in the time of mmpretrain's MAE, and in a third of it? The
+# Which recipe trains the best encoder in the time of mmpretrain's MAE, and in a third of it? The
 # ladder of docs/recipes.md: each recipe adds one step to the one before.
 #
 #   python -m lab.study configs/studies/recommended.py --jobs 2

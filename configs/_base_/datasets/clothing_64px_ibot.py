@@ -1,4 +1,4 @@
-# clothing-dataset-small in 2 global crops of 48 pixels and 4 local ones of 24, augmented as
+# clothing-dataset-small with 2 global crops of 48 pixels and 4 local ones of 24, augmented as
 # iBOT augments ImageNet; probes see whole images of 64 pixels.
 _base_ = './clothing_64px.py'
 

@@ -1,5 +1,5 @@
 # Crops of 64 pixels for pre-training, and whole images of 64 pixels for probes. The data set
-# files beside this one add the images.
+# files next to this one add the images.
 data_preprocessor = dict(
     type='SelfSupDataPreprocessor',
     mean=[123.675, 116.28, 103.53],

@@ -1,11 +1,11 @@
-# k-NN accuracy on ImageNet-1K while pre-training on anything: 10 images a class vote on 5 a
-# class of the validation set, after every 10 epochs and at the end. In a config of your own:
+# k-NN accuracy on ImageNet-1K during pre-training on any data: 10 training images per class vote
+# on 5 validation images per class, after every 10 epochs and at the end. In your own config:
 #
 #   _base_ = ['amt_mm::mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py',
 #             'amt_mm::_base_/hooks/knn_probe.py']
 #   default_hooks = dict(knn_probe={**_base_.knn_probe, 'interval': 20})
 #
-# Configs with `probe` data sets (configs/clothing, configs/quickstart) need no file:
+# Configs with `probe` data sets (configs/clothing, configs/quickstart) do not need this file:
 #
 #   default_hooks = dict(knn_probe=dict(
 #       type='amt_mm.KNNProbeHook', interval=5,

@@ -1,6 +1,6 @@
 # The smallest iBOT that still has something to mask: 4 blocks of width 128 on patches of 8 pixels,
-# half of the small MAE's width and depth taken together, and a small head. A distilled encoder
-# needs many steps before it knows anything; these are cheap.
+# and a small head; width times depth is about half that of the small MAE. A distilled encoder
+# needs many steps before it learns anything, so steps must be cheap.
 _base_ = './ibot_vit-small-p16.py'
 
 model = dict(

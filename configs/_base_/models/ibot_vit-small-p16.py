@@ -1,6 +1,7 @@
-# iBOT with ViT-S/16 (Zhou et al., ICLR 2022), as AttMask trains it. Masks are laid in blocks,
-# iBOT's own; model.masking.strategy takes another: random, high, hint, low, sampled. To continue
-# weights of iBOT, AttMask or DINO: model.backbone.interpolate_offset=0.1, as in their code.
+# iBOT with ViT-S/16 (Zhou et al., ICLR 2022), as AttMask trains it. Masks are block-wise,
+# as in iBOT; model.masking.strategy selects random, high, hint, low or sampled masks. To continue
+# training from weights of iBOT, AttMask or DINO, set model.backbone.interpolate_offset=0.1, as in
+# their code.
 model = dict(
     type='amt_mm.IBOT',
     backbone=dict(

@@ -1,5 +1,5 @@
 # A small MAE for one evening on a laptop: 6 blocks of width 192 on 8x8 patches of 8 pixels,
-# 2.7 M parameters; decoder 2 blocks of width 128, shallow as MAE's is beside its encoder.
+# 2.7 M parameters; decoder of 2 blocks of width 128, shallow relative to the encoder, as MAE's.
 _base_ = 'mmpretrain::_base_/models/mae_vit-base-p16.py'
 
 model = dict(

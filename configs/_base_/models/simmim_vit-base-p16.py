@@ -1,7 +1,7 @@
 # SimMIM on ViT-B/16: absolute positions, LayerScale, one linear layer as decoder (86.4 M
-# parameters). mmpretrain has SimMIM for Swin alone.
+# parameters). mmpretrain has SimMIM for Swin only.
 # Xie et al., "SimMIM: A Simple Framework for Masked Image Modeling", CVPR 2022. The mask is set in
-# the overlay beside this file: 32 pixels are 2x2 of these tokens.
+# the overlay: 32 pixels are 2x2 of these tokens.
 model = dict(
     type='amt_mm.AMTSimMIM',
     backbone=dict(

@@ -1,5 +1,5 @@
-# Fine-tuning by the command in the README of AMT's code, which is MAE's paper's (table 9): learning
-# rate 1e-3 per 256 images, layer decay .75, on the mean of the patch tokens.
+# Fine-tuning with the command in the README of AMT's code, the recipe of MAE's paper (table 9):
+# learning rate 1e-3 per 256 images, layer decay .75, on the mean of the patch tokens.
 _base_ = './finetune.py'
 
 model = dict(backbone=dict(out_type='avg_featmap'))

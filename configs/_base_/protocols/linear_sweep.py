@@ -1,6 +1,6 @@
 # Logistic regression on frozen features of whole images: [CLS], mean of the patch tokens, and both
-# concatenated, standardised; every fifth training image selects the penalty. One encoding, solved
-# to convergence, so without learning rate, schedule or seed.
+# concatenated, standardised; every fifth training image selects the penalty. Images are encoded
+# once and the fit converges, so there is no learning rate, schedule or seed.
 _base_ = './knn.py'
 protocol = 'linear-sweep'
 

@@ -1,5 +1,5 @@
-# The recommended MAE for one's own images, found in docs/recipes.md. A quarter of the patches is
-# seen, another quarter predicted, the rest thrown, all at random; the decoder also reads two early
+# The MAE recommended for your own images: docs/recipes.md. A quarter of the patches is visible,
+# another quarter predicted, the rest thrown, all at random; the decoder also reads two early
 # blocks; the mean token predicts the gradients of the whole crop. Batch, learning rate and epochs
 # follow from the number of images: amt_mm/config/recommended.py.
 _base_ = '../amt/mae-random.py'

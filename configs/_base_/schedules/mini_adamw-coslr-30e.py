@@ -1,4 +1,4 @@
-# The same in 30 epochs, for comparisons over several seeds.
+# mini_adamw-coslr-60e.py in 30 epochs, for comparisons over several seeds.
 _base_ = './mini_adamw-coslr-60e.py'
 
 param_scheduler = [

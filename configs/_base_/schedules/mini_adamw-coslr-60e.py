@@ -1,5 +1,5 @@
 # AdamW with MAE's betas and weight decay, 10 % warm-up, cosine to 0. The learning rate is for a
-# batch of 128: ten times MAE's scaling rule, as short runs of small models want.
+# batch of 128: ten times MAE's scaling rule, since short runs of small models need it.
 _base_ = '../default_runtime.py'
 
 optim_wrapper = dict(

@@ -1,6 +1,5 @@
-# iBOT's schedule in 30 epochs of a small model in fp32: a higher learning rate and a faster
-# teacher, as few steps want them; its temperature stays at the start's, a tenth of the epochs
-# warms up.
+# iBOT's schedule for 30 epochs of a small model in fp32: because steps are few, a higher learning
+# rate and a faster teacher, with a constant temperature; a tenth of the epochs is warm-up.
 _base_ = './ibot_adamw-coslr-100e.py'
 
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# The same for 75k iterations, as the paper of AMT trains on LVIS: 12 epochs.
+# vitdet_90k.py in 75k iterations, as the AMT paper trains on LVIS: 12 epochs.
 _base_ = 'vitdet_90k.py'
 
 param_scheduler = [

@@ -2,9 +2,9 @@
 # COCO. AdamW, weight decay .1, layer decay .7 (ViT-B); 250 iterations of warm-up; a tenth after
 # 8/9 and again after 26/27, where ViTDet has its steps (163,889 and 177,546 of 184,375).
 #
-# The learning rate is ViTDet's, too. Its batch is of 64; the paper of AMT names ViTDet's settings
-# and a batch of 16, and no other rate, so it stands here as it is. Another batch:
-# `--auto-scale-lr`, which scales in proportion.
+# The learning rate is also ViTDet's, for a batch size of 64: the AMT paper refers to ViTDet's
+# settings with a batch size of 16 and gives no other rate. For other batch sizes,
+# `--auto-scale-lr` scales it in proportion.
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     loss_scale='dynamic',

@@ -1,4 +1,4 @@
-# Twice as wide, 6 heads; the decoder as it was.
+# A network twice as wide (6 heads), with the same decoder.
 _base_ = './mae_vit-mini-p8_clothing_30e.py'
 
 model = dict(

@@ -1,6 +1,6 @@
-# CIFAR-10 as JPEGs in data/cifar10_jpg/{train,test}/<class>: 1,000 images of each class to train
-# on and to fit the probes to, all 10,000 test images to judge by. The same transformer, 64 patches
-# of 4 pixels; 12 epochs see 1.3 times the crops of 30 epochs of clothes.
+# CIFAR-10 as JPEGs in data/cifar10_jpg/{train,test}/<class>: 1,000 images per class for training
+# and for fitting the probes, all 10,000 test images for judging. The same transformer on 64
+# patches of 4 pixels; 12 epochs see 1.3 times the crops of 30 epochs of clothes.
 _base_ = [
     '../../_base_/models/mae_vit-mini-p8_64px.py', '../../_base_/datasets/pretrain_64px.py',
     '../../_base_/schedules/mini_adamw-coslr-60e.py'

@@ -1,4 +1,4 @@
-# Three times as long.
+# mae_vit-mini-p8_clothing_30e.py for 90 epochs.
 _base_ = './mae_vit-mini-p8_clothing_30e.py'
 
 param_scheduler = [

@@ -1,4 +1,4 @@
-# Your own images in class folders; tested on val/, or on every fifth image without it.
+# Your own images in class folders; tested on val/ or, without val/, on one image in five.
 #   --cfg-options overlay.labelled.dataset.data_root=FOLDER overlay.labelled.num_classes=37
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(

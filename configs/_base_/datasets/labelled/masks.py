@@ -1,5 +1,5 @@
-# Your own images in images/ and masks (PNG) in masks/; tested on val/, or on every fifth image
-# without it.
+# Your own images in images/ and masks (PNG) in masks/; tested on val/ or, without val/, on
+# one image in five.
 #   --cfg-options overlay.labelled.dataset.data_root=FOLDER
 runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
