@@ -1,6 +1,7 @@
 """few_labels: counts by class, nested shares, lists of names, faults in one line."""
 
 from collections import Counter
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -90,3 +91,14 @@ def test_the_protocols_take_labels_of_training_images_only(name, share):
     assert (train.dataset.split, train.dataset.pipeline[1].scale) == ('train', 64)
     assert cfg.val_dataloader.dataset.type == 'amt_mm.ImageFolder'
     assert cfg.val_dataloader.dataset.split == 'val'
+
+
+def test_classes_of_one_size_draw_different_places(tmp_path):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            cv2.imwrite(str(tmp_path / name / f'{number:02}.png'), np.zeros((5, 7, 3), np.uint8))
+    kept = paths(few_labels(dict(type='amt_mm.ImageFolder', data_root=str(tmp_path),
+                                 with_label=True), share=.5))
+    one, two = ({Path(path).name for path in kept if f'/{name}/' in path} for name in 'ab')
+    assert len(one) == len(two) == 10 and one != two
