@@ -49,6 +49,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=64, help='default: %(default)s')
     parser.add_argument('--workers', type=int, default=2,
                         help='processes that load images (default: %(default)s)')
+    parser.add_argument('--processes', type=int, default=1, metavar='N',
+                        help='encode in N processes, on GPUs in turn (default: 1)')
     parser.add_argument('--force', action='store_true', help='replace OUT')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
@@ -67,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     with one_line_errors(GOES_ON):
         done = embed(args.checkpoint, args.folder, args.out, args.tokens, args.blocks,
                      args.image_size, args.encoder, args.half, args.batch_size, args.workers,
-                     args.force)
+                     args.processes, args.force)
         print(f'{args.out}: {done.shape[0]} images'
               + (f' ({done.left_out} left out)' if done.left_out else '')
               + f', {" x ".join(map(str, done.shape[1:]))} {done.dtype} each: {done.what}')

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +35,7 @@ from amt_mm.saliency.store import fingerprint
 from .encoder import LoadedEncoder, load_encoder
 from .evaluation import checkpoint_digest
 from .feature_files import check_format, write_features
-from .feature_parts import FeatureParts
+from .feature_parts import FeatureParts, joined
 
 # What an interruption costs at most, besides the batch at hand.
 _SAVE_SECONDS = 10.0
@@ -58,7 +62,7 @@ class Embedded(NamedTuple):
 def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
           blocks: Sequence[int] = (-1, ), image_size: int | None = None,
           encoder: str | None = None, half: bool = False, batch_size: int = 64,
-          workers: int = 2, force: bool = False) -> Embedded:
+          workers: int = 2, processes: int = 1, force: bool = False) -> Embedded:
     """Encode every image of a folder and write the features into one file.
 
     Images are in the order of their sorted paths and cut as in evaluation. Those that cannot be
@@ -80,7 +84,11 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
             teacher.
         half: Compute in fp16 where torch's autocast does, and store fp16.
         batch_size: Images at once. Defaults to 64.
-        workers: Processes that load images. Defaults to 2; 0 loads in this process.
+        workers: Processes that load images, for each that encodes. Defaults to 2; 0 loads in the
+            process that encodes.
+        processes: Processes that encode, each its share of the images, on GPUs in turn or with a
+            share of the CPU threads. Defaults to 1: this one. A script that asks for more must
+            start under ``if __name__ == '__main__'``.
         force: Replace ``out``. Defaults to False: refuse.
 
     Returns:
@@ -95,9 +103,9 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
     check_format(out)
     if out.exists() and not force:
         raise InputError(f'{out} exists: name another file, or replace it by --force')
-    if batch_size < 1 or workers < 0:
-        raise InputError(f'batch_size={batch_size} must be at least 1, workers={workers} at least '
-                         '0')
+    if batch_size < 1 or workers < 0 or processes < 1:
+        raise InputError(f'batch_size={batch_size} and processes={processes} must be at least 1, '
+                         f'workers={workers} at least 0')
     require_writable(out)
     loaded = load_encoder(checkpoint, image_size, encoder)
     vit = loaded.model.backbone
@@ -105,33 +113,81 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
     if not loaded.has_cls and tokens in ('cls', 'both'):
         raise InputError(f'{checkpoint}: the encoder has no [CLS]: use --tokens mean or patches')
     vit.out_indices = block_indices(vit, blocks)
-    dataset = ImageFolder(data_root=str(folder), split=None, with_label=False,
-                          pipeline=loaded.pipeline)
+    dataset = _images(folder, loaded)
     names = [os.path.relpath(dataset.get_data_info(i)['img_path'], folder)
              for i in range(len(dataset))]
     settings = dict(
         checkpoint=checkpoint_digest(checkpoint), encoder=loaded.report.encoder, tokens=tokens,
         blocks=vit.out_indices, image_size=loaded.cfg.model.backbone.img_size, half=half)
+    identity = {
+        **settings, 'images': _identity(folder, names), 'batch_size': batch_size,
+        'processes': processes,
+        'versions': f'amt_mm {amt_mm.__version__}, torch {torch.__version__}'}
     parts_folder = out.with_name(f'{out.name}.parts')
     with file_lock(parts_folder):
-        parts = FeatureParts(parts_folder, {
-            **settings, 'images': _identity(folder, names), 'batch_size': batch_size,
-            'versions': f'amt_mm {amt_mm.__version__}, torch {torch.__version__}'},
-            np.float16 if half else np.float32)
-        try:
-            for why in parts.left_out.values():
-                warn(f'left out: {why}')
-            _encode(loaded, _ReadableImages(dataset), parts, tokens, half, batch_size, workers)
-            if not parts.rows:
-                raise InputError(f'{folder}: none of its {len(names)} images can be read')
-            kept = [name for i, name in enumerate(names) if i not in parts.left_out]
-            features = parts.array()
-            write_features(out, kept, features, settings)
-        finally:
+        shares = [_Share(rank, rows, parts_folder / str(rank), identity, checkpoint, folder,
+                         image_size, encoder, workers)
+                  for rank, rows in enumerate(_shares(len(dataset), batch_size, processes))]
+        if len(shares) == 1:
+            _encode(shares[0], loaded)
+        else:
+            context = get_context('spawn')  # CUDA does not survive a fork
+            with ProcessPoolExecutor(len(shares), context) as pool:
+                list(pool.map(_encode_in_process, shares, [len(shares)] * len(shares)))
+        done = [share.parts() for share in shares]
+        left_out = {index for parts in done for index in parts.left_out}
+        kept = [name for i, name in enumerate(names) if i not in left_out]
+        if not kept:
+            raise InputError(f'{folder}: none of its {len(names)} images can be read')
+        features = joined(parts_folder / 'rows', done)
+        write_features(out, kept, features, settings)
+        for parts in done:
             parts.close()
-        parts.remove()
+        shutil.rmtree(parts_folder)
     return Embedded(features.shape, str(features.dtype), _what(tokens, vit.out_indices),
-                    len(parts.left_out))
+                    len(left_out))
+
+
+def _images(folder: Path, loaded: LoadedEncoder) -> ImageFolder:
+    return ImageFolder(data_root=str(folder), split=None, with_label=False,
+                       pipeline=loaded.pipeline)
+
+
+def _shares(images: int, batch_size: int, processes: int) -> list[range]:
+    """Divide images into consecutive shares of whole batches: sizes decide the last bits."""
+    batches = -(-images // batch_size)
+    edges = [min(images, batches * rank // processes * batch_size)
+             for rank in range(processes + 1)]
+    return [range(*edge) for edge in zip(edges, edges[1:], strict=False) if edge[0] < edge[1]]
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The images of one process; the arguments are those of :func:`embed`."""
+
+    rank: int
+    rows: range
+    folder_of_parts: Path
+    identity: dict
+    checkpoint: Path
+    folder: Path
+    image_size: int | None
+    encoder: str | None
+    workers: int
+
+    def parts(self) -> FeatureParts:
+        """Open what is done."""
+        return FeatureParts(self.folder_of_parts, self.identity,
+                            np.float16 if self.identity['half'] else np.float32)
+
+
+def _encode_in_process(share: _Share, processes: int) -> None:
+    if torch.cuda.is_available():
+        torch.cuda.set_device(share.rank % torch.cuda.device_count())
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    loaded = load_encoder(share.checkpoint, share.image_size, share.encoder)
+    loaded.model.backbone.out_indices = share.identity['blocks']
+    _encode(share, loaded)
 
 
 class _ReadableImages(DatasetWrapper):
@@ -155,19 +211,24 @@ def _collate(samples: Sequence[tuple[int, dict | str]]
     return default_collate(readable) if readable else None, left_out
 
 
-def _encode(loaded: LoadedEncoder, dataset: _ReadableImages, parts: FeatureParts, tokens: str,
-            half: bool, batch_size: int, workers: int) -> None:
+def _encode(share: _Share, loaded: LoadedEncoder) -> None:
     """Encode what is missing, batch by batch, with a bar on a terminal."""
-    first, saved = parts.batches * batch_size, time.monotonic()
+    parts, batch_size = share.parts(), share.identity['batch_size']
+    tokens, half = share.identity['tokens'], share.identity['half']
+    for why in parts.left_out.values():
+        warn(f'left out: {why}')
+    done, saved = parts.batches * batch_size, time.monotonic()
     # Batches start at multiples of their size also where images are left out: sizes decide the
     # last bits.
-    loader = DataLoader(Subset(dataset, range(first, len(dataset))), batch_size,
-                        num_workers=workers, collate_fn=_collate, generator=torch.Generator(),
-                        pin_memory=torch.cuda.is_available())
+    rows = share.rows[done:]
+    loader = DataLoader(Subset(_ReadableImages(_images(share.folder, loaded)), rows), batch_size,
+                        num_workers=share.workers, collate_fn=_collate,
+                        generator=torch.Generator(), pin_memory=torch.cuda.is_available())
     shield_forked(True)
     try:
-        with evaluating(loaded.model), tqdm(total=len(dataset), initial=first, unit='image',
-                                            desc='features', disable=None) as bar:
+        with evaluating(loaded.model), tqdm(
+                total=len(share.rows), initial=min(done, len(share.rows)), unit='image',
+                desc='features', position=share.rank, disable=None) as bar:
             for batch, left_out in loader:
                 for _, why in left_out:
                     warn(f'left out: {why}')
@@ -180,6 +241,7 @@ def _encode(loaded: LoadedEncoder, dataset: _ReadableImages, parts: FeatureParts
     finally:
         shield_forked(False)
         parts.save()
+        parts.close()
 
 
 def _features(loaded: LoadedEncoder, batch: dict, tokens: str, half: bool) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -94,7 +93,19 @@ class FeatureParts:
         """Close the file."""
         self._file.close()
 
-    def remove(self) -> None:
-        """Remove the folder."""
-        self.close()
-        shutil.rmtree(self.folder)
+
+def joined(path: Path, parts: Sequence[FeatureParts]) -> np.ndarray:
+    """Map the rows of several folders into memory, one after the other.
+
+    Args:
+        path: Where they are copied to, if there are several.
+        parts: At least one; those without a row are skipped.
+    """
+    parts = [part for part in parts if part.rows]
+    if len(parts) == 1:
+        return parts[0].array()
+    with open(path, 'wb') as file:
+        for part in parts:
+            file.write(part.array().data)
+    rows = sum(part.rows for part in parts)
+    return np.memmap(path, parts[0].dtype, 'c', shape=(rows, *parts[0].shape))

@@ -114,6 +114,28 @@ def test_interrupted_anywhere_and_resumed_equals_unbroken(checkpoint, folder, tm
 
 
 @pytest.mark.slow
+def test_several_processes_give_the_features_of_one(checkpoint, folder, tmp_path):
+    how = dict(tokens='both', batch_size=2, workers=0)
+    one = embed(checkpoint, folder, tmp_path / 'one.npz', **how)
+    # Four batches, of which the file that is no image is in the third; and more processes than
+    # batches.
+    for processes in (2, 5):
+        path = tmp_path / f'{processes}.npz'
+        assert embed(checkpoint, folder, path, processes=processes, **how) == one
+        assert path.read_bytes() == (tmp_path / 'one.npz').read_bytes()
+    assert not list(tmp_path.glob('*.parts'))
+
+
+def test_shares_are_whole_batches():
+    for images, size, processes in ((8, 2, 2), (7, 3, 2), (5, 9, 4), (101, 8, 3)):
+        shares = apis_embed._shares(images, size, processes)
+        assert [row for share in shares for row in share] == list(range(images))
+        assert all(share.start % size == 0 for share in shares) and len(shares) <= processes
+        batches = [-(-len(share) // size) for share in shares]
+        assert max(batches) - min(batches) <= 1
+
+
+@pytest.mark.slow
 def test_parts_of_other_images_or_settings_are_refused(checkpoint, folder, tmp_path, monkeypatch):
     out = tmp_path / 'a.npz'
     with monkeypatch.context() as patch:
@@ -148,6 +170,8 @@ def test_what_it_refuses(checkpoint, folder, tmp_path):
         embed(checkpoint, tmp_path / 'nowhere', out)
     with pytest.raises(InputError, match='batch_size=0 must be at least 1'):
         embed(checkpoint, folder, out, batch_size=0)
+    with pytest.raises(InputError, match='processes=0 must be at least 1'):
+        embed(checkpoint, folder, out, processes=0)
     (tmp_path / 'bad').mkdir()
     (tmp_path / 'bad/a.jpg').write_bytes(b'no image')
     with pytest.raises(InputError, match='bad: none of its 1 images can be read'):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from amt_mm.apis.feature_parts import FeatureParts
+from amt_mm.apis.feature_parts import FeatureParts, joined
 from amt_mm.errors import InputError
 
 IDENTITY = dict(checkpoint='a', blocks=[1, 2])
@@ -26,8 +26,20 @@ def test_what_was_not_saved_is_written_again(tmp_path):
     again.add(rows(18, 1), [])
     assert again.batches == 3 and np.array_equal(again.array(), rows(0, 4))
     assert isinstance(again.array(), np.memmap)
-    again.remove()
-    assert not (tmp_path / 'parts').exists()
+    again.close()
+
+
+def test_rows_of_several_folders_are_joined(tmp_path):
+    parts = [FeatureParts(tmp_path / name, IDENTITY, np.float32) for name in 'abc']
+    parts[0].add(rows(0, 3), [])
+    parts[1].add(None, [(3, 'broken')])
+    parts[2].add(rows(18, 2), [])
+    found = joined(tmp_path / 'rows', parts)
+    assert isinstance(found, np.memmap) and np.array_equal(found, rows(0, 5))
+    assert np.array_equal(joined(tmp_path / 'none', parts[2:]), rows(18, 2))
+    assert not (tmp_path / 'none').exists()
+    for part in parts:
+        part.close()
 
 
 def test_half_precision_takes_half_the_bytes(tmp_path):
