@@ -85,7 +85,7 @@ def make_jpegs(source: str, target: Path, count: int, size: tuple[int, int], wan
     """
     found = ImageFolder(source, with_label=False)
     if len(found) < count:
-        raise InputError(f'{source}: has {len(found)} images, {count} are wanted; give --images '
+        raise InputError(f'{source}: has {len(found)} images, {count} are needed; give --images '
                          f'{len(found)}')
     sizes = []
     for i in range(count):

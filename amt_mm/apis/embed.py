@@ -94,7 +94,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
         raise InputError(f'{folder}: no such folder')
     check_format(out)
     if out.exists() and not force:
-        raise InputError(f'{out} exists: name another file, or replace it by --force')
+        raise InputError(f'{out} exists: name another file, or replace it with --force')
     if batch_size < 1 or workers < 0:
         raise InputError(f'batch_size={batch_size} must be at least 1, workers={workers} at least '
                          '0')
