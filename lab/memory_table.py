@@ -46,8 +46,8 @@ def row(path: str, batch_size: int) -> dict:
     """Memory of a config, with and without recomputed blocks."""
     cfg = resolved(path)
     if not issubclass(MODELS.get(cfg.model.type), Host):
-        raise InputError(f'{path}: {cfg.model.type} is no host of amt_mm, and memory is known for '
-                         'these alone')
+        raise InputError(f'{path}: {cfg.model.type} is not a host of amt_mm, and memory is known '
+                         'only for hosts')
     plain, again = (memory_of(_recomputing(cfg, with_cp)) for with_cp in (False, True))
     # Recomputed blocks make their activations and copies anew, one block at a time.
     inside = plain.block * batch_size

@@ -72,8 +72,8 @@ def contestant(config: str, row: str, batch_size: int, images: Path, scratch: Pa
     path.write_text('\n'.join(text))
     made = Contestant(str(path), batch_size, images, scratch, bf16='bf16' in options)
     if not isinstance(made.model, Host):
-        raise InputError(f'{config}: {type(made.model).__name__} is no host of amt_mm; give a '
-                         'config with an overlay')
+        raise InputError(f'{config}: {type(made.model).__name__} is not a host of amt_mm; give '
+                         'a config with an overlay')
     made.name = row
     if 'compile' in options:
         compile_host(made.model, True)

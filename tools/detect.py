@@ -28,11 +28,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='the config that the detector was trained with')
     parser.add_argument('checkpoint', type=Path, help='the trained detector')
-    parser.add_argument('folder', type=Path, help='folder of images, with subfolders or not')
+    parser.add_argument('folder', type=Path, help='folder of images, with or without subfolders')
     parser.add_argument('--out', type=Path, required=True, help='folder to write')
     parser.add_argument('--threshold', type=float, default=0.5,
                         help='smallest score of an object, 0 to 1 (default: %(default)s)')
-    parser.add_argument('--force', action='store_true', help='replace what OUT has')
+    parser.add_argument('--force', action='store_true', help='replace the content of OUT')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings that replace those of the config')
     arguments.add_trust_argument(parser)
@@ -63,11 +63,11 @@ def main(argv: list[str] | None = None) -> None:
         from amt_mm.detection.detect import RESULTS, detect
 
         if 'roi_head' not in cfg.get('model', {}):
-            raise InputError(f'config {args.config} has no model.roi_head, so it is no detector: '
-                             'see configs/mmdet')
+            raise InputError(f'config {args.config} has no model.roi_head, so it is not a '
+                             'detector: see configs/mmdet')
         results = args.out / RESULTS
         if results.exists() and not args.force:
-            raise InputError(f'{results} is there already; --force replaces it')
+            raise InputError(f'{results} exists; --force replaces it')
         launch.require_writable(results)
         done = detect(cfg, args.checkpoint, args.folder, args.out, args.threshold, get_device())
         print(f'{args.out}: {done.objects} objects in {done.images} images'

@@ -33,7 +33,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help='a pre-trained vision transformer')
-    parser.add_argument('folder', type=Path, help='folder of images, with subfolders or not')
+    parser.add_argument('folder', type=Path, help='folder of images, with or without subfolders')
     parser.add_argument('out', metavar='OUT', type=Path, help='file to write')
     parser.add_argument('--tokens', choices=TOKENS,
                         help='[CLS], the mean of the patch tokens, both joined, or all patch '

@@ -54,8 +54,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
-                        help='config files instead of --data and --protocols; the table names the '
-                        'data set as the file name does after its last _')
+                        help='config files instead of --data and --protocols; the table takes '
+                        'the name of the data set from the file name, after its last _')
     parser.add_argument('--labels', nargs='+', metavar='NAME',
                         help='name of each checkpoint in the table; checkpoints with the same name '
                         'are averaged (default: the pre-training recorded in the checkpoint, and '
@@ -64,8 +64,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='random seeds of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
                         help='image size in pixels (default: that of the pre-training)')
-    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
-                        'images are read, by `amt statistics FOLDER --out FILE` (default: as for '
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
+                        'config of `amt statistics FOLDER --out FILE` (default: as for '
                         'the pre-training)')
     parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
                         default=Path('work_dirs/evaluate'), help='default: %(default)s')

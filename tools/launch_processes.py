@@ -113,7 +113,7 @@ def give_up_waiting() -> None:
 
 def fail(line: str) -> NoReturn:
     """End at once; nothing of torchrun's may wait for the network any more."""
-    again = '; go on with --resume' if Agent.begun else ''
+    again = '; continue with --resume' if Agent.begun else ''
     print(f'error: {line}{again}', file=sys.stderr, flush=True)
     os._exit(REQUEUE if Agent.begun else 1)
 
@@ -143,7 +143,7 @@ def main() -> None:
         status = status_of(error)
         if status > 128:
             print(f'error: a training process was killed by {signal.Signals(status - 128).name} '
-                  '(by SIGKILL most likely as the machine ran out of memory); go on with --resume',
+                  '(SIGKILL most likely means that memory ran out); continue with --resume',
                   file=sys.stderr)
         elif status not in EXPLAINED:
             print(error, file=sys.stderr)

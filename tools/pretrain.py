@@ -38,20 +38,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         '(default: work_dirs/pretrain/NAME_OF_FOLDER)')
     parser.add_argument('--recipe', choices=RECIPES, default='recommended',
                         help='recommended (default; docs/recipes.md), plain MAE, or MAE + AMT as '
-                        'the paper has it')
-    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
-                        'images are read, by `amt statistics FOLDER --out FILE` (default: as '
-                        'photographs)')
+                        'in the paper')
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
+                        'config of `amt statistics FOLDER --out FILE` (default: as photographs)')
     parser.add_argument('--size', choices=SIZES, help='mini: 2.7 M parameters, 64 pixels; small '
                         '(ViT-S/16) and base (ViT-B/16): 224 pixels (default: small on a GPU, mini '
                         'without)')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help='passes over the images (default: as many as '
                         'make 100,000 crops, at least 20, at most 400)')
-    length.add_argument('--minutes', type=float, help='train for about so long')
+    length.add_argument('--minutes', type=float, help='approximate training time')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
-                        metavar='KEY=VALUE', help='settings for the config, which win')
+                        metavar='KEY=VALUE', help='settings that replace those of the config')
     args = parser.parse_args(argv)
     if (args.epochs or 1) < 1 or (args.minutes is not None and args.minutes <= 0):
         parser.error('--epochs and --minutes must be positive')

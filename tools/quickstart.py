@@ -40,15 +40,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', type=Path, help='folder of images (default: generated scenes)')
-    parser.add_argument('--pixels', type=Path, metavar='FILE', help='config that says how the '
-                        'images are read, by `amt statistics FOLDER --out FILE` (default: as '
-                        'photographs)')
+    parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
+                        'config of `amt statistics FOLDER --out FILE` (default: as photographs)')
     parser.add_argument('--out', '--work-dir', type=Path, default=Path('work_dirs/quickstart'),
-                        help='where everything goes (default: %(default)s)')
+                        help='folder for all results (default: %(default)s)')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help='passes of each recipe over the images '
                         '(default: by their number)')
-    length.add_argument('--minutes', type=float, help='train for about so long in all')
+    length.add_argument('--minutes', type=float, help='approximate training time in total')
     parser.add_argument('--jobs', type=int, help='recipes that train at a time, on one CPU thread '
                         'each (default: 1 on a GPU or a single core, else all)')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')

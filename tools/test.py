@@ -21,8 +21,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py for one that an '
-                        'installed package carries')
+    parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py in an installed '
+                        'package')
     parser.add_argument('checkpoint', help='file, or an address that mmengine can load from; for '
                         'k-NN and low-shot configs a pre-trained encoder of any naming, or none '
                         'for random weights')
@@ -57,7 +57,7 @@ def enter_checkpoint(cfg: Config, checkpoint: str, encoder: str | None = None) -
         launch.enter_encoder(cfg, encoder)
     elif encoder is not None:
         raise InputError(f'--encoder {encoder}: this config tests a whole trained model, not a '
-                         'pre-trained encoder; choose the encoder in training it')
+                         'pre-trained encoder; choose the encoder when training it')
     else:
         cfg.load_from = checkpoint
 

@@ -26,12 +26,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py for one that an '
-                        'installed package carries')
+    parser.add_argument('config', help='config file, or PACKAGE::FOLDER/NAME.py in an installed '
+                        'package')
     arguments.add_shared_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CHECKPOINT',
-                        help='go on from a checkpoint; without a name, from the newest whole one '
-                        'in the work folder (or from the start if there is none)')
+                        help='continue from a checkpoint; without a name, from the newest intact '
+                        'one in the work folder (or from the start if there is none)')
     parser.add_argument('--pretrained', metavar='FILE',
                         help='pre-trained encoder to start from, of this toolbox, mmpretrain, MAE, '
                         'timm, SimMIM, iBOT or DINO; none for random weights (for configs of '
@@ -44,9 +44,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='compile the network by torch.compile, one graph for each phase of '
                         'masking (needs a C++ compiler; options: compile=dict(...) in the config)')
     parser.add_argument('--tensorboard', action='store_true',
-                        help='write losses and rates for TensorBoard too, beside the log')
+                        help='also write losses and learning rates for TensorBoard')
     parser.add_argument('--wandb', action='store_true',
-                        help='write them for Weights & Biases too (pip install wandb), offline '
+                        help='also write them for Weights & Biases (pip install wandb), offline '
                         'unless WANDB_MODE says otherwise')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate by the batch size of all processes over '
@@ -78,7 +78,7 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
         hook = (cfg.get('default_hooks') or {}).get('pretrained')
         if hook is None:
             raise InputError(f'--pretrained: config {args.config} has no default_hooks.pretrained '
-                             'to load an encoder; one of evaluation or detection has')
+                             'to load an encoder, as configs of evaluation and detection have')
         if args.pretrained != 'none':
             launch.require_file(args.pretrained, '--pretrained')
         hook.checkpoint = args.pretrained
@@ -96,8 +96,8 @@ def apply_training_arguments(cfg: Config, args: argparse.Namespace) -> None:
                              'auto_scale_lr.base_batch_size')
         cfg.auto_scale_lr.enable = True
     if int(os.environ.get('TORCHELASTIC_MAX_RESTARTS', 0)) and args.resume != 'auto':
-        raise InputError('MAX_RESTARTS needs --resume, without a name: started again, a run goes '
-                         'on from the newest checkpoint of its work folder')
+        raise InputError('MAX_RESTARTS needs --resume, without a name: a restarted run continues '
+                         'from the newest checkpoint of its work folder')
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume

@@ -102,7 +102,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
         raise InputError(f'{folder}: no such folder')
     check_format(out)
     if out.exists() and not force:
-        raise InputError(f'{out} exists: name another file, or replace it by --force')
+        raise InputError(f'{out} exists: name another file, or replace it with --force')
     if batch_size < 1 or workers < 0 or processes < 1:
         raise InputError(f'batch_size={batch_size} and processes={processes} must be at least 1, '
                          f'workers={workers} at least 0')

@@ -53,7 +53,7 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
                    'transformers': (_transformers, 'model.safetensors'),
                    'onnx': (_onnx, 'model.onnx'), 'torch': (_torch, 'model.pt2')}[to]
     if (out / name).exists() and not force:
-        raise InputError(f'{out / name} exists: name another --out, or replace it by --force')
+        raise InputError(f'{out / name} exists: name another --out, or replace it with --force')
     require_writable(out / name)
     try:
         return write(load_encoder(checkpoint, image_size, encoder), out)

@@ -52,7 +52,7 @@ def enter_encoder(cfg: Config, encoder: str | None) -> None:
     hook = (cfg.get('default_hooks') or {}).get('pretrained')
     if hook is None:
         raise InputError(f'--encoder {encoder}: the config has no default_hooks.pretrained to load '
-                         'an encoder; one of evaluation or detection has')
+                         'an encoder, as configs of evaluation and detection have')
     hook.encoder = encoder
 
 
@@ -176,10 +176,10 @@ def build_runner(cfg: Config, whole: bool = False) -> Runner:
         InputError: The config asks for a strategy of MMEngine.
     """
     if cfg.get('strategy') is not None or str(cfg.get('runner_type')).endswith('FlexibleRunner'):
-        raise InputError("strategy and runner_type='FlexibleRunner' do not go with the hooks and "
-                         'loops of amt_mm: leave them out; model_wrapper_cfg=dict(type='
-                         "'amt_mm.ShardedModel') divides weights, gradients and the optimiser's "
-                         'state among processes')
+        raise InputError("strategy and runner_type='FlexibleRunner' are incompatible with the "
+                         'hooks and loops of amt_mm: leave them out; model_wrapper_cfg=dict(type='
+                         "'amt_mm.ShardedModel') shards weights, gradients and the optimiser's "
+                         'state')
     # Left out in baselines, since MMEngine lets one base alone set it, and overlays must.
     if 'runner_type' not in cfg:
         cfg.runner_type = 'amt_mm.OverlayRunner'

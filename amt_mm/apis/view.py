@@ -91,7 +91,7 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
     dataset = ImageFolder(data_root=str(folder), skip_unreadable=True, pipeline=loaded.pipeline)
     count = min(COUNT, len(dataset)) if count is None else count
     if not 1 <= count <= len(dataset):
-        raise InputError(f'{folder}: it has {len(dataset)} images, {count} were asked for: choose '
+        raise InputError(f'{folder}: it has {len(dataset)} images, {count} were requested: choose '
                          f'from 1 to {len(dataset)} (--images)')
     labels = dataset_labels(dataset)
     even = torch.zeros(len(dataset), dtype=torch.long) if labels is None else labels

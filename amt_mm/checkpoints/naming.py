@@ -300,7 +300,7 @@ def _join_biases(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if key.endswith('.attn.q_bias'):
             after = state.get(f'{key[:-6]}v_bias')
             if after is None:
-                raise InputError(f'`{key}` without a v_bias beside it')
+                raise InputError(f'`{key}` without its v_bias')
             joined[f'{key[:-6]}qkv.bias'] = torch.cat([value, torch.zeros_like(value), after])
         elif not key.endswith('.attn.v_bias'):
             joined[key] = value

@@ -37,7 +37,7 @@ def join_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif f'{attention}.qkv.{kind}' not in joined:
             parts = [state.get(f'{attention}.{name}.{kind}') for name in _SPLIT]
             if any(part is None for part in parts):
-                raise InputError(f'`{key}` without its query, key and value beside it')
+                raise InputError(f'`{key}` is incomplete: query, key and value belong together')
             joined[f'{attention}.qkv.{kind}'] = torch.cat(parts)
     return joined
 

@@ -38,15 +38,15 @@ class _Trust(argparse.Action):
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--trust-checkpoint``."""
     parser.add_argument('--trust-checkpoint', nargs=0, action=_Trust, dest=argparse.SUPPRESS,
-                        help='let a checkpoint that is more than weights and curves run its code '
-                        '(default: it is refused); only for files whose author you trust')
+                        help='run the code in checkpoints that contain more than weights and '
+                        'curves (default: refuse them); only for files whose author you trust')
 
 
 def add_encoder_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--encoder``."""
     parser.add_argument('--encoder', choices=ENCODERS,
-                        help='which encoder of a pre-trained checkpoint that has both (default: '
-                        'the teacher where there is one)')
+                        help='encoder to take from a checkpoint that has both (default: the '
+                        'teacher, if there is one)')
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
                         'train_dataloader.batch_size=64 "test_cfg.scales=[1,2]" '
                         '"train_dataloader.dataset.data_root=/data/my photos"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='what started the processes; dist_*.sh and slurm_train.sh set it '
+                        help='launcher of the processes; dist_*.sh and slurm_train.sh set it '
                         '(default: none, one process)')
     add_trust_argument(parser)
     # torch.distributed.launch passes it; torchrun gives LOCAL_RANK in the environment.

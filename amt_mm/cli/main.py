@@ -44,7 +44,7 @@ def main() -> None:
         usage='amt COMMAND ...', epilog=f'commands:\n{commands}\n{EXAMPLES}',
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--version', action='version', version=f'amt_mm {__version__}')
-    parser.add_argument('command', metavar='COMMAND', help='one of those below')
+    parser.add_argument('command', metavar='COMMAND', help='see below')
     command = parser.parse_args(sys.argv[1:2]).command
     if command not in COMMANDS:
         parser.error(f'{command}: no such command{did_you_mean(command, COMMANDS)}')

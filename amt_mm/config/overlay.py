@@ -72,7 +72,7 @@ def apply_overlay(cfg: Config) -> Config:
     for key, wishes in overlay.items():
         if key not in cfg:
             raise InputError(f'the overlay changes `{key}`, which the config does not have: list a '
-                             'complete baseline beside the overlay in _base_')
+                             'complete baseline and the overlay in _base_')
         if not isinstance(cfg[key], dict):
             raise InputError(f'the overlay changes `{key}`, which is not a dict in the config: '
                              'only fields of dicts can be changed')

@@ -60,7 +60,7 @@ def set_pixels(cfg: Config, pixels: Mapping) -> None:
     for pipeline in pipelines(cfg):
         left_out |= _adapt(pipeline, loading)
     if left_out:
-        warn(f'pixels: left out {", ".join(sorted(left_out))}, which are for colours of 8 bits')
+        warn(f'pixels: left out {", ".join(sorted(left_out))}, which are for 8-bit colours')
     backbone = cfg.model.backbone
     backbone.patch_cfg = {**backbone.get('patch_cfg', {}), 'in_channels': count}
     # Other hosts of ours take it from the backbone; these decoders have it in mmpretrain's configs.
@@ -101,7 +101,7 @@ def _adapt(pipeline: list, loading: Mapping) -> set[str]:
     names = [transform['type'].split('.')[-1] for transform in pipeline]
     fast = [name for name in names if name in _FAST]
     if fast:
-        raise InputError(f'overlay.pixels: {fast[0]} decodes photographs of 8 bits alone: leave '
+        raise InputError(f'overlay.pixels: {fast[0]} decodes only 8-bit photographs: leave '
                          'out configs/_base_/datasets/fast_input.py')
     loader = next((transform for transform, name in zip(pipeline, names, strict=True)
                    if name in _LOADERS), None)

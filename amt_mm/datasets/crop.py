@@ -52,7 +52,7 @@ class RandomResizedCropWithBox(RandomResizedCrop):
     def _refuse_flipped(self, results: dict) -> None:
         if results.get('flip'):
             raise InputError(f'RandomFlip comes before {type(self).__name__} in the pipeline: '
-                             'move it behind, because a flip would mirror the crop box')
+                             'move it after the crop, because a flip would mirror the crop box')
 
     def _box(self, height: int, width: int) -> tuple[float, float, float, float]:
         top, left, crop_height, crop_width = self._drawn

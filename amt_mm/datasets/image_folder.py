@@ -197,8 +197,8 @@ class ImageFolder(CustomDataset):
         if self.with_label is False:
             return {}
         raise InputError(
-            f'{self._folder}: {others[0]} is beside the splits {" and ".join(sorted(parts))}: move '
-            'it away, or set data_prefix')
+            f'{self._folder}: {others[0]} is next to the splits {" and ".join(sorted(parts))}: '
+            'move it away, or set data_prefix')
 
     def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
         """Set ``with_label`` and the classes by the layout.
@@ -314,6 +314,6 @@ def _files_below(folder: str) -> Iterator[tuple[str, ...]]:
                     target = osp.realpath(entry.path)
                     if osp.commonpath([target, osp.realpath(folder)]) == target:
                         raise InputError(f'{entry.path}: this link leads back to {target}, which '
-                                         'it lies in, so images would be found without end: '
+                                         'contains it, so the search would never end: '
                                          'remove it')
                 yield from ((entry.name, *parts) for parts in _files_below(entry.path))

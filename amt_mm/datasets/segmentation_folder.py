@@ -82,7 +82,7 @@ class SegmentationFolder(ImageFolder):
         paths = [parts for parts in paths if len(parts) > 2 and parts[1] == _IMAGES]
         if not paths:
             raise InputError(f'{self._folder}: has no images/, nor train/images/ and val/images/; '
-                             'put masks of the same names (.png) beside it in masks/')
+                             'put masks of the same names (.png) in masks/ next to it')
         return paths
 
     def _masks_folder(self, image: str) -> str:
@@ -91,7 +91,7 @@ class SegmentationFolder(ImageFolder):
             return found[0]
         beside = self._beside(image, _IMAGES)[0]
         what = 'both' if found else 'neither of'
-        raise InputError(f'{beside}: there are {what} {" and ".join(_MASKS)} beside it; keep the '
+        raise InputError(f'{beside}: there are {what} {" and ".join(_MASKS)} next to it; keep the '
                          'masks, one PNG for each image, in one of them')
 
     def _mask_of(self, image: str, name: str) -> str:

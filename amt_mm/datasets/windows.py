@@ -54,14 +54,14 @@ def apply_window(values: np.ndarray, window: Sequence | Mapping) -> np.ndarray:
         ``(H, W, C)`` float32.
 
     Raises:
-        ValueError: A channel has one value alone, so that its percentiles are no range.
+        ValueError: A channel has one value alone, so that its percentiles are equal.
     """
     values = values.astype(np.float64 if values.dtype.itemsize > 4 else np.float32)
     if isinstance(window, Mapping):
         low, high = np.nanpercentile(values, window[PERCENTILES], axis=(0, 1))  # (C,) each
         if not (low < high).all():
             raise ValueError('a channel has one value nearly everywhere, so the percentiles of '
-                             'its window are no range')
+                             'its window are equal')
     else:
         low, high = np.moveaxis(np.asarray(window, values.dtype), -1, 0)  # () or (C,) each
     scaled = (values - low) * (255 / (high - low))

@@ -49,7 +49,7 @@ def _masks(table: Table, rows: np.ndarray) -> list:
 
 
 def _fits(table: Table, row: int, mask: object, size: np.ndarray) -> bool:
-    """Whether a mask that is no list is a run-length encoding of the image's size."""
+    """Whether a mask that is not a list is a run-length encoding of the image's size."""
     if type(mask) is not dict:
         table.fault(row, f'`segmentation` {shown(mask)} is neither a list of polygons nor a '
                          'run-length encoding with `size` and `counts`')
@@ -82,7 +82,7 @@ def _empty_encodings(table: Table, rows: np.ndarray, sizes: np.ndarray) -> set[i
             totals[number], inside[number] = sum(runs), sum(runs[1::2])
     pixels = sizes.prod(1)
     for number in np.flatnonzero(totals != pixels).tolist():
-        what = 'is no run-length encoding' if totals[number] < 0 else f'sums to {totals[number]}'
+        what = 'is not a run-length encoding' if totals[number] < 0 else f'sums to {totals[number]}'
         table.fault(int(rows[number]), f'`segmentation.counts` {shown(counts[number])} {what}, '
                                        f'the image has {pixels[number]:g} pixels')
     return set(rows[inside == 0].tolist())
@@ -141,7 +141,7 @@ def _are_usable(masks: list) -> bool:
 
 
 def _keep_usable(table: Table, row: int, findings: Findings) -> bool:
-    """Drop polygons that enclose nothing; False if something is no polygon."""
+    """Drop polygons that enclose nothing; False if something is not a polygon."""
     entry = table.entries[row]
     for part in entry['segmentation']:
         if type(part) is not list or not set(map(type, part)) <= {int, float, bool}:

@@ -57,7 +57,7 @@ def check_image_sizes(path: str, data: Sequence[Mapping]) -> None:
     findings.stop_at_faults()
     if unturned:
         print_log(f'annotation file {path}: labelled without the EXIF orientation, so these images '
-                  f'are not turned: {format_ids(unturned)}', 'current', logging.WARNING)
+                  f'are not rotated: {format_ids(unturned)}', 'current', logging.WARNING)
 
 
 def _read_sizes(path: str) -> tuple[tuple[int, int], tuple[int, int]] | None:

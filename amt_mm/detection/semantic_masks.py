@@ -33,8 +33,8 @@ def class_labels(categories: Sequence[Mapping], supercategories: bool, path: str
         raise InputError(f'{path}: the category {without[0]} has no {key}')
     names = list(dict.fromkeys(one[key] for one in categories))
     if len(names) >= IGNORED:
-        raise InputError(f'{path}: has {len(names)} categories, and masks of 8 bits hold '
-                         f'{IGNORED - 1} beside the background'
+        raise InputError(f'{path}: has {len(names)} categories, and 8-bit masks hold '
+                         f'{IGNORED - 1} and the background'
                          + '; use --supercategories' * (not supercategories))
     return {one['id']: 1 + names.index(one[key]) for one in categories}, names
 

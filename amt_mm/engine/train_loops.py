@@ -129,7 +129,7 @@ class _Resumable:
             begin_pass(self.dataloader, number, batch)
         elif batch:
             raise InputError('a checkpoint from within a pass over the data cannot be resumed with '
-                             'a train_dataloader that was built by hand: give its config, or '
+                             'a train_dataloader that is already built: give its config, or '
                              "resume from a checkpoint of an epoch's end")
         batches = iter(self.dataloader)
         while True:

@@ -23,7 +23,7 @@ class TrainedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """Append one group a parameter; see the parent."""
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
-            print_log(f'{prefix or "the model"}: none of its {len(own)} parameters learns, so the '
-                      'optimiser has none of them', logger='current')
+            print_log(f'{prefix or "the model"}: none of its {len(own)} parameters is trained, so '
+                      'the optimiser leaves them out', logger='current')
             return
         super().add_params(params, module, prefix, **kwargs)

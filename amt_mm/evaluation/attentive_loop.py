@@ -66,7 +66,7 @@ class AttentiveTestLoop(FrozenTestLoop):
                              'one of each, rates above 0 and decays of 0 or more')
         if epochs < 1 or batch_size < 2:
             raise InputError(f'test_cfg.epochs={epochs}, batch_size={batch_size}: give at least 1 '
-                             'epoch and 2 images, of which a batch norm has its statistics')
+                             'epoch and 2 images, the fewest that batch norm works with')
         super().__init__(*args, **kwargs)
         self.kinds = tuple(kinds)
         self.queries = queries

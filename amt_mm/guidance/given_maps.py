@@ -97,7 +97,7 @@ class GivenMaps:
         if values.ndim != 2 or not values.size or values.dtype.kind not in 'biuf':
             shape = ' x '.join(map(str, values.shape))
             raise InputError(f'{self.path}: the map of {name} is an array {shape or "()"} of '
-                             f'{values.dtype}; it must have one number a cell, in rows and columns')
+                             f'{values.dtype}; it must have rows and columns of numbers')
         values = torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]  # (1, h, w)
         if not values.isfinite().all():
             raise InputError(f'{self.path}: the map of {name} has values that are not finite')
@@ -124,7 +124,7 @@ class GivenMaps:
 
     def _read_stack(self, names: str, maps: str) -> None:
         if maps not in self._rows:
-            raise InputError(f'{self.path}: no array {maps!r} beside {names!r}; {self._held()}')
+            raise InputError(f'{self.path}: array {names!r}, but no array {maps!r}; {self._held()}')
         found, self._stack = self._array(names), self._array(maps)
         if found.ndim != 1 or found.dtype.kind != 'U':
             raise InputError(f'{self.path}: {names} must be a list of text, not an array '

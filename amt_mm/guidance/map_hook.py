@@ -45,7 +45,7 @@ class MapHook(ScheduledHook):
         if not generator.needs_weights:
             raise InputError(f'{name}: {type(generator).__name__} uses no weights; set '
                              "mask_generator.type='amt_mm.AMTMaskGenerator', or leave the hook out "
-                             '(overlay.hooks._delete_=True where an overlay brings it)')
+                             '(overlay.hooks._delete_=True if an overlay adds it)')
         others = [type(hook).__name__ for hook in runner.hooks
                   if isinstance(hook, MapHook) and hook is not self]
         if others:

@@ -83,7 +83,7 @@ class BadImagesHook(Hook):
         if len(bad) > self._said:
             runner.logger.warning(
                 f'{len(bad)} of {bad.samples} images could not be read so far and were replaced by '
-                f'others (at most {int(bad.max_bad * bad.samples)} may be): see '
+                f'others (the limit is {int(bad.max_bad * bad.samples)}): see '
                 f'{bad.folder}/bad_images_rank*.txt')
             self._said = len(bad)
         runner.visualizer.add_scalars({'data/bad_images': len(bad)}, step=runner.iter)

@@ -226,8 +226,8 @@ class FiniteGuardHook(Hook):
         if self._stepped and self.skipped < self.skip:
             self.skipped += 1
             where = self._write(what, faulty) if self.skipped == 1 else ''
-            runner.logger.warning(f'{what}. The step is left out, {self.skipped} of {self.skip} '
-                                  f'that may be. {where}')
+            runner.logger.warning(f'{what}. The step is left out ({self.skipped} of at most '
+                                  f'{self.skip}). {where}')
             runner.visualizer.add_scalars({'nonfinite/skipped': self.skipped},
                                           step=runner.iter + 1)
             return

@@ -55,5 +55,4 @@ def take_up_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> Non
     for name, gradient in own.items():
         parameter = parameters[name]
         parameter.grad = gradient.to(parameter.device, parameter.dtype, copy=True)
-    runner.logger.info('The gradients of the open cycle of accumulation are those of the '
-                       'checkpoint: none is lost')
+    runner.logger.info('Restored the gradients accumulated before the checkpoint')

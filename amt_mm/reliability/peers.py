@@ -102,9 +102,9 @@ class Peers:
         try:
             connection = socket.create_connection(address, _CONNECT)
         except OSError as error:
-            say('warning', f'{self._name} finds no way to rank 0 at {address[0]}, port {port} '
-                f'({error.strerror or error}): should that machine or the network be lost, it is '
-                f'noticed after {EXCHANGE_TIMEOUT // 60} minutes only')
+            say('warning', f'{self._name} cannot reach rank 0 at {address[0]}, port {port} '
+                f'({error.strerror or error}): a failure of that machine or the network is noticed '
+                f'only after {EXCHANGE_TIMEOUT // 60} minutes')
             return
         link = _Link(connection, first)
         link.send(json.dumps([self._token, self._name]))
@@ -123,11 +123,12 @@ class Peers:
                 if line:
                     self._hear(link, line)
             if link.name is not None and link.closed:
-                self._end(f'{link.name} was killed, or its machine went down; go on with --resume')
+                self._end(f'{link.name} was killed, or its machine went down; '
+                          'continue with --resume')
             elif link.name is not None and link.silent > self._limit:
                 self._end(f'nothing was heard from {link.name} for {self._limit:.0f} s '
                           '(env_cfg.dist_cfg.timeout): that machine or the network to it is down; '
-                          'go on with --resume')
+                          'continue with --resume')
         self._links = [link for link in self._links if not link.closed]
         return self._found
 

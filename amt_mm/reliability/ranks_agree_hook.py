@@ -86,8 +86,8 @@ class RanksAgreeHook(Hook):
                   for part in _parts(dataset)]
         check_agreement({'the training set (fingerprint)': ' '.join(filter(None, prints))})
         if None in prints:
-            runner.logger.warning('some of the training set has no names of samples to compare '
-                                  'between processes: only their number was')
+            runner.logger.warning('a part of the training set has no names of samples, so '
+                                  'processes compared only their number')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Compare the weights that training begins with, once."""

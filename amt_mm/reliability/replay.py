@@ -75,7 +75,7 @@ def check_types(cfg: Mapping, path: str) -> None:
         match = _TYPE.fullmatch(kind) if isinstance(kind, str) else None
         if match is None or match[1] not in known:
             raise InputError(f'{path}: its config has the type {kind!r}, which is not registered: '
-                             'give a config that you trust by --config')
+                             'give a config that you trust with --config')
 
 
 def _registered(registry: Registry) -> Iterator[str]:

@@ -48,7 +48,7 @@ class RunLock:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise InputError(f'{self._path.parent}: the work folder cannot be used '
-                             f'({error.strerror}): name another one by --work-dir') from error
+                             f'({error.strerror}): name another one with --work-dir') from error
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -90,7 +90,7 @@ class ScheduleHook(Hook):
             return
         line = (f'param_scheduler.{last} has brought the learning rate down for good at iteration '
                 f'{ends[last]} of {runner.max_iters}: if that is not meant, let its end and T_max '
-                'fit train_cfg, by --cfg-options param_scheduler.'
+                'fit train_cfg, with --cfg-options param_scheduler.'
                 f'{last}.end=... param_scheduler.{last}.T_max=...')
         if self._changed and runner.iter >= ends[last]:
             raise InputError(f'nothing is left of the schedule to train by: {line}')
@@ -172,9 +172,9 @@ def _take_new(runner: Runner, checkpoint: dict, saved: Sequence[dict], changes: 
     """Replace the schedule in a checkpoint by the config's, played to the checkpoint's step."""
     meta, schedulers, groups = checkpoint['meta'], _flat(runner.param_schedulers), _groups(runner)
     if any(hasattr(scheduler, 'need_val_args') for scheduler in schedulers):
-        raise InputError(f"the schedule differs from the checkpoint's ({changes[0]}), and as it "
-                         'follows a metric, where it would stand by now is not known: resume with '
-                         'the schedule as it was')
+        raise InputError(f"the schedule differs from the checkpoint's ({changes[0]}), and it "
+                         'follows a metric, so its current position is unknown: resume with the '
+                         'schedule as it was')
     rate = max((group['lr'] for group in saved), default=None)
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     play(schedulers, meta['epoch'] if by_epoch else 0, meta['iter'], len(runner.train_dataloader))
@@ -188,7 +188,7 @@ def _take_new(runner: Runner, checkpoint: dict, saved: Sequence[dict], changes: 
     more = f' and {len(changes) - _SHOWN} more' if len(changes) > _SHOWN else ''
     runner.logger.warning(
         f"the schedule differs from the checkpoint's ({', '.join(changes[:_SHOWN])}{more}): at "
-        f'iteration {meta["iter"]} training goes on where the new one stands by then, at a '
+        f'iteration {meta["iter"]} training continues at that point of the new one, with a '
         f'learning rate of {new_rate:.3g}'
         + (f' instead of {rate:.3g}' if rate not in (None, new_rate) else ''))
 

@@ -112,7 +112,7 @@ def read_step(path: Path) -> dict[str, Any]:
     # Torch has no class of its own for a file that is cut short or of another kind.
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError,
             AttributeError, TypeError) as error:
-        raise InputError(f'{path}: cut short, or not a step that amt_mm.FiniteGuardHook wrote'
+        raise InputError(f'{path}: truncated, or not a step that amt_mm.FiniteGuardHook wrote'
                          ) from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise InputError(f'{path}: not a step that amt_mm.FiniteGuardHook of this version wrote')
@@ -167,8 +167,8 @@ def _from_plain(value: Any) -> Any:
             sample.set_field(_from_plain(item), name)
         return sample
     if isinstance(value, dict) and '__left_out__' in value:
-        raise InputError(f'the batch holds {value["__left_out__"]}, which is not kept in files of '
-                         'a step: such a step cannot be repeated')
+        raise InputError(f'the batch holds {value["__left_out__"]}, which files of a step do not '
+                         'contain: this step cannot be repeated')
     if isinstance(value, dict):
         return {key: _from_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

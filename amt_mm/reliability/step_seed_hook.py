@@ -31,9 +31,9 @@ class StepSeedHook(Hook):
         """Say what cannot be promised."""
         if seeded_sampler(runner.train_dataloader) is None:
             runner.logger.warning(
-                'samples are not seeded one by one, so a resumed run draws other crops than an '
-                "unbroken one: set runner_type='amt_mm.OverlayRunner', and give train_dataloader "
-                'as a config')
+                'samples are not seeded one by one, so a resumed run draws different crops from an '
+                "uninterrupted one: set runner_type='amt_mm.OverlayRunner', and give "
+                'train_dataloader as a config')
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed what is drawn before the epoch's first step."""

@@ -32,9 +32,9 @@ class StopAgreement:
                 self._group = distributed.new_group(timeout=timeout, backend='gloo')
             except RuntimeError as error:
                 raise InputError(
-                    'processes cannot agree on stopping, as gloo finds no way between them '
+                    'processes cannot agree on stopping, since gloo cannot connect them '
                     f'({str(error).splitlines()[0]}): name the network in GLOO_SOCKET_IFNAME, or '
-                    'leave the hook out by default_hooks.stop_signal=None') from error
+                    'leave the hook out with default_hooks.stop_signal=None') from error
 
     def exchange(self, stop: bool) -> bool:
         """Say whether to stop, and hear whether any process said so in the last call."""

@@ -156,7 +156,7 @@ class StopSignalHook(Hook):
             path = hook.save_between(runner, epoch, iteration, self._inside)
             status = INTERRUPTED_STATUS if interrupted else REQUEUE_STATUS
             stopped = TrainingStopped(f'stopped by {reason} after iteration {iteration}, saved in '
-                                      f'{path}; go on with --resume', status)
+                                      f'{path}; continue with --resume', status)
         # None may end before the one that saves has done so: torchrun would end that, too.
         self._agreement.close()
         runner.logger.info(stopped.line)

@@ -123,6 +123,6 @@ def parent_watch(parent: int) -> Check:
         if os.getppid() == parent:
             return None
         return End(f'the launcher (process {parent}) is gone: this run has stopped, so that '
-                   'nothing writes to its folder unseen; go on with --resume')
+                   'nothing writes to its folder unseen; continue with --resume')
 
     return check

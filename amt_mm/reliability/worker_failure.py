@@ -27,9 +27,10 @@ _MEANINGS = {
                'train_dataloader.num_workers or batch_size, or ask for more memory',
     'SIGBUS': 'most likely /dev/shm, through which batches travel, is full; enlarge it (docker run '
               '--shm-size=16g), or lower train_dataloader.num_workers',
-    'SIGSEGV': 'most likely a decoder fails on that file; move it away and go on by --resume',
-    'SIGABRT': 'most likely a library gave up on that file; move it away and go on by --resume',
-    'SIGTERM': 'somebody or the scheduler ended it; go on by --resume',
+    'SIGSEGV': 'most likely a decoder fails on that file; move it away and continue with --resume',
+    'SIGABRT': 'most likely a library aborted on that file; move it away and continue with '
+               '--resume',
+    'SIGTERM': 'somebody or the scheduler ended it; continue with --resume',
 }
 # What torch's own handler of SIGCHLD goes by, too. That one raises once, and whatever runs in the
 # main thread just then may swallow it.
@@ -144,7 +145,7 @@ def _dead(pid: int, end: str) -> str:
     who = f'loading worker {numbers[0]} (pid {pid})' if numbers else f'loading worker (pid {pid})'
     over = f' while it read {_names(readings[0])}' if readings else ''
     if end.startswith('SIG'):
-        return f'{who} was killed by {end}{over}: {_MEANINGS.get(end, "go on by --resume")}'
+        return f'{who} was killed by {end}{over}: {_MEANINGS.get(end, "continue with --resume")}'
     code = f' with exit code {end}' if end else ''
     return (f'{who} ended{code}{over}, without a word; --cfg-options '
             'train_dataloader.num_workers=0 shows where')
@@ -156,13 +157,13 @@ def _hanging(seconds: str) -> str:
     limit = f'no batch for {seconds} s (train_dataloader.timeout)'
     if not readings:
         return (f'{limit}, and no loading worker is reading: the machine is overloaded, or a '
-                'collate function waits; go on by --resume')
+                'collate function waits; continue with --resume')
     worst = readings[0]
     # It answers to nothing gentler, perhaps.
     os.kill(worst.pid, signal.SIGKILL)
     return (f'{limit}: loading worker {worst.worker} (pid {worst.pid}) has been reading '
             f'{_names(worst)} for {worst.seconds:.0f} s; most likely the disk or network does not '
-            'answer, or a decoder hangs on that file; go on by --resume, or raise the timeout')
+            'answer, or a decoder hangs on that file; continue with --resume, or raise the timeout')
 
 
 def _is_living_child(pid: int) -> bool:

@@ -58,8 +58,8 @@ class Contestant:
         self.name = (f'{package}::' if package else '') + Path(path).stem
         self.model = build_model(cfg).train()
         if not isinstance(self.model, BaseSelfSupervisor):
-            raise InputError(f'{config}: {cfg.model.type} is no method of self-supervision; give '
-                             'configs of pre-training')
+            raise InputError(f'{config}: {cfg.model.type} is not a method of self-supervision; '
+                             'give configs of pre-training')
         self.device = next(self.model.parameters()).device
         self.optim_wrapper = _optimiser(self.model, cfg.optim_wrapper, bf16)
         if 'runner_type' in cfg:  # as our runner does

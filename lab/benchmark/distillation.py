@@ -68,7 +68,7 @@ class DistillationStep(Contestant):
     def __init__(self, config: str, batch_size: int, images: Path, scratch: Path) -> None:
         super().__init__(config, batch_size, images, scratch)
         if not isinstance(self.model, IBOT) or self.model.masking is None:
-            raise InputError(f'{config}: its parts are known of amt_mm.IBOT with masks alone')
+            raise InputError(f'{config}: its parts are known only for amt_mm.IBOT with masks')
         optimizer = self.optim_wrapper.optimizer
         optimizer.register_step_pre_hook(lambda *_: clip_each(optimizer, 3.0))
         optimizer.register_step_post_hook(lambda *_: update_teacher(self.model, 0.996))

@@ -28,7 +28,7 @@ def make_jpegs(source: str | Path, target: Path, count: int, size: tuple[int, in
     """
     found = ImageFolder(str(source), with_label=False)
     if len(found) < count:
-        raise InputError(f'{source}: has {len(found)} images, {count} are wanted; give --images '
+        raise InputError(f'{source}: has {len(found)} images, {count} are needed; give --images '
                          f'{len(found)}')
     sizes = []
     for i in range(count):

@@ -57,7 +57,7 @@ def enter_images(race: Race, data: Path) -> None:
     parts = {name: ImageFolder(str(data), split=split, skip_unreadable=True, pipeline=[])
              for name, split in (('train', 'train'), ('held_out', 'val'))}
     if not parts['train'].metainfo.get('classes'):
-        raise InputError(f'{data} has no class subfolders: there is no accuracy to race for')
+        raise InputError(f'{data} has no class subfolders, so no accuracy can be measured')
     if len(parts['train']) < BATCH:
         raise InputError(f'{data} has {len(parts["train"])} photographs to train on: a race needs '
                          f'{BATCH}, a batch, at least')

@@ -8,7 +8,7 @@ interrupted ones are resumed. Below the work folder:
   runs.jsonl                     one line per finished run
   tables/                        mean, standard deviation and paired differences; pooled
   plots/                         differences with their intervals; accuracy over cost
-  part/                          tables and plots of the last part requested by --table
+  part/                          tables and plots of the last part requested with --table
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def parse_args() -> argparse.Namespace:
                        '(default: 1)')
     where.add_argument('--gpus', nargs='+', default=[], metavar='ID',
                        help='one run at a time on each of these GPUs, by CUDA_VISIBLE_DEVICES '
-                       '(one that is named twice has two)')
+                       '(a GPU that is named twice runs two)')
     what = parser.add_mutually_exclusive_group()
     what.add_argument('--dry-run', action='store_true',
                       help='print the runs with their epochs, costs and states; train nothing')
     what.add_argument('--table', action='store_true',
                       help='rebuild runs.jsonl, tables and plots from what is finished; train '
-                      'nothing. Of a part of the study, with the baseline: tables and plots below '
-                      'part/, where the next part takes their place')
+                      'nothing. For a part of the study, with the baseline: tables and plots go to '
+                      'part/ and replace those of an earlier part')
     args = parser.parse_args()
     if args.jobs < 1:
         parser.error('--jobs must be at least 1')

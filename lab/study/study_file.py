@@ -75,7 +75,7 @@ def read_study(path: str | Path) -> Study:
     found = {name: value for name, value in cfg.to_dict().items() if not name.startswith('_')}
     for name in found:
         if name not in _SETTINGS:
-            raise InputError(f'study {path}: {name} is no setting of a study; it has '
+            raise InputError(f'study {path}: {name} is not a setting of a study; it has '
                              f'{", ".join(_SETTINGS)}, and names that begin with _ are your own')
     for name, kind in (('baseline', str), ('seeds', (list, tuple)), ('datasets', Mapping),
                        ('recipes', Mapping)):
@@ -86,7 +86,7 @@ def read_study(path: str | Path) -> Study:
     if any(type(seed) is not int for seed in seeds) or len(set(seeds)) < len(seeds):
         raise InputError(f'study {path}: seeds={seeds} must be different whole numbers')
     if baseline not in found['recipes']:
-        raise InputError(f'study {path}: baseline={baseline!r} is none of the recipes '
+        raise InputError(f'study {path}: baseline={baseline!r} is not one of the recipes '
                          f'{list(found["recipes"])}')
     folder = Path(cfg.filename).parent
     recipes = {name: _recipe(name, found['recipes'][name], folder, path)

@@ -166,7 +166,7 @@ def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, ti
             open({str(told)!r}, 'w').close()
             time.sleep({1 if times == 1 else 500})
             open({str(saved)!r}, 'w').close()
-            print('saved, go on with --resume', file=sys.stderr, flush=True)
+            print('saved, continue with --resume', file=sys.stderr, flush=True)
             sys.exit(75)
 
         signal.signal(signal.SIGTERM, save)
@@ -186,7 +186,7 @@ def test_ctrl_c_waits_for_what_it_started_and_a_second_one_does_not(tmp_path, ti
     said = 'interrupted: the same command continues where it stopped'
     assert (errors.splitlines()[-1:] == [said]) is (times == 1)
     # What the tool says at its end is passed on.
-    assert ('saved, go on with --resume' in errors) is (times == 1)
+    assert ('saved, continue with --resume' in errors) is (times == 1)
     assert 'Traceback' not in errors
     until(lambda: has_ended(child))
 

@@ -180,10 +180,10 @@ def test_what_it_refuses(checkpoint, folder, tmp_path):
             ((checkpoint, nowhere), 'nowhere: no such folder'),
             ((nowhere, folder), 'nowhere: no such checkpoint'),
             ((other, folder), 'other.pth: .* is it a vision transformer'),
-            ((checkpoint, folder), 'it has 9 images, 10 were asked for')):
+            ((checkpoint, folder), 'it has 9 images, 10 were requested')):
         with pytest.raises(InputError, match=words):
             view(*call, tmp_path / 'out', count=10)
-    with pytest.raises(InputError, match='0 were asked for: choose from 1 to 9 .--images.'):
+    with pytest.raises(InputError, match='0 were requested: choose from 1 to 9 .--images.'):
         view(checkpoint, folder, tmp_path / 'out', count=0)
     with pytest.raises(InputError, match='41 pixels are not a multiple of the patch size 8'):
         view(checkpoint, folder, tmp_path / 'out', image_size=41)

@@ -322,7 +322,7 @@ def test_other_transformers_are_refused(name):
 def test_a_part_of_the_attention_is_refused(lost):
     state = convert(our_vit().state_dict(), 'transformers').state
     del state[f'vit.encoder.layer.1.attention.attention.{lost}.bias']
-    with pytest.raises(InputError, match='layer.1.* without its query, key and value beside it'):
+    with pytest.raises(InputError, match='layer.1.* is incomplete: query, key and value'):
         convert(state, 'mmpretrain')
 
 
@@ -424,5 +424,5 @@ def test_other_networks_are_refused(state):
 def test_half_of_the_biases_is_refused():
     state = convert(our_simmim(.1).state_dict(), 'simmim').state
     del state['encoder.blocks.1.attn.v_bias']
-    with pytest.raises(InputError, match='q_bias` without a v_bias'):
+    with pytest.raises(InputError, match='q_bias` without its v_bias'):
         convert(state, 'mmpretrain')

@@ -118,7 +118,7 @@ def test_the_fast_pipeline_refuses_in_one_line():
     cfg = Config.fromfile(configs_folder() / 'pretrain/mae_vit-mini-p8_folder.py')
     cfg.train_dataloader.dataset.pipeline[0]['type'] = 'amt_mm.ReadImage'
     cfg.merge_from_dict({'overlay': {'pixels': PIXELS}})
-    with pytest.raises(InputError, match='ReadImage decodes photographs of 8 bits alone'):
+    with pytest.raises(InputError, match='ReadImage decodes only 8-bit photographs'):
         apply_overlay(cfg)
 
 

@@ -188,7 +188,7 @@ def test_a_class_named_train_is_not_a_split(tmp_path):
 
 def test_a_folder_beside_splits_is_named(tmp_path):
     make(tmp_path, ['train/cat/a.png', 'extra/cat/b.png', 'val/cat/c.png'])
-    with pytest.raises(InputError, match='extra is beside the splits train and val: move'):
+    with pytest.raises(InputError, match='extra is next to the splits train and val: move'):
         ImageFolder(data_root=str(tmp_path))
     # Without labels all images below the folder are used.
     assert len(ImageFolder(data_root=str(tmp_path), with_label=False)) == 3
@@ -286,7 +286,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert names(ImageFolder(str(tmp_path / 'data'))) == [
         'a/0.png', 'a/1.png', 'b/0.png', 'c/0.png', 'c/1.png']
     (tmp_path / 'elsewhere/back').symlink_to(tmp_path)
-    with pytest.raises(InputError, match=r'c/back: this link leads back to .*, which it lies in'):
+    with pytest.raises(InputError, match=r'c/back: this link leads back to .*, which contains it'):
         ImageFolder(str(tmp_path / 'data'))
     (tmp_path / 'elsewhere/back').unlink()
     (tmp_path / 'data/b/own').symlink_to('own')

@@ -59,7 +59,7 @@ def test_an_image_without_a_mask_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(('folders', 'message'), [
-    ([('images', 'labels')], 'neither of masks and annotations beside it'),
+    ([('images', 'labels')], 'neither of masks and annotations next to it'),
     ([('images', 'masks'), ('images', 'annotations')], 'both masks and annotations'),
     ([('photos', 'masks')], 'has no images/, nor train/images/'),
 ])

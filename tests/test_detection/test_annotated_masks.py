@@ -112,10 +112,10 @@ def test_polygons_without_three_points_are_dropped_and_counted():
     (dict(size=[HEIGHT, WIDTH]), '`segmentation.counts` None is neither'),
     (dict(size=[HEIGHT, WIDTH], counts=[5, 3]), 'sums to 8, the image has 3072 pixels'),
     (dict(size=[HEIGHT, WIDTH], counts=[0, PIXELS + 1]), 'sums to 3073, the image has 3072'),
-    (dict(size=[HEIGHT, WIDTH], counts=[-1, PIXELS + 1]), 'is no run-length encoding'),
+    (dict(size=[HEIGHT, WIDTH], counts=[-1, PIXELS + 1]), 'is not a run-length encoding'),
     (dict(size=[HEIGHT, WIDTH], counts=[]), 'sums to 0, the image has 3072'),
     (dict(size=[HEIGHT, WIDTH], counts='52'), "'52' sums to 7, the image has 3072 pixels"),
-    (dict(size=[HEIGHT, WIDTH], counts='5P'), "'5P' is no run-length encoding"),
+    (dict(size=[HEIGHT, WIDTH], counts='5P'), "'5P' is not a run-length encoding"),
 ])
 def test_refuses_what_is_no_mask(mask, message):
     with pytest.raises(InputError, match=rf'x.json: object 2 of image 2: {message}|'

@@ -201,7 +201,7 @@ def test_photographs_turned_by_exif_keep_their_boxes(tmp_path, monkeypatch, orie
     assert np.abs(sample['img'][:, :, ::-1].astype(int) - wanted).mean() < 2
     assert lines == ([] if labelled_turned else [
         f'annotation file {path}: labelled without the EXIF orientation, so these images are not '
-        'turned: 1 (id 10)'])
+        'rotated: 1 (id 10)'])
 
 
 def test_refuses_images_of_another_size(tmp_path):

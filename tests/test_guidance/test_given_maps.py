@@ -126,7 +126,7 @@ def test_a_name_stands_once(tmp_path):
 
 
 @pytest.mark.parametrize(('content', 'message'), [
-    (dict(names=np.array(['a', 'b'])), "no array 'maps' beside 'names'; it has names"),
+    (dict(names=np.array(['a', 'b'])), "array 'names', but no array 'maps'; it has names"),
     (dict(names=np.array(['a']), maps=np.ones((1, 3))), r'maps is an array \(1, 3\); with 1 names'),
     (dict(names=np.array(['a']), maps=np.ones((2, 3, 3))), r'must be \(1, rows, columns\)'),
     (dict(names=np.array(['a']), maps=np.ones((1, 0, 3))), 'must be'),

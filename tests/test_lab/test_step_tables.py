@@ -40,7 +40,7 @@ def test_memory_of_other_models_is_not_known(monkeypatch, capsys, config):
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, 'memory_table', config)
     assert stop.value.code == 2
-    assert 'is no host of amt_mm' in capsys.readouterr().err
+    assert 'is not a host of amt_mm' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('tool', 'option', 'value'), [
@@ -67,7 +67,7 @@ def test_options_are_timed_in_turn(monkeypatch, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(('config', 'rows', 'part'), [
     (MINI, ['fast'], 'no option fast'), ('no_such.py', ['none'], 'no_such.py'),
-    ('mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', ['none'], 'no host')])
+    ('mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py', ['none'], 'is not a host')])
 def test_what_cannot_be_timed(monkeypatch, capsys, tmp_path, config, rows, part):
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, 'step_options', config, '--rows', *rows, '--out', tmp_path / 'table')
@@ -97,4 +97,4 @@ def test_only_distillation_has_such_parts(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, 'distillation_step', MINI)
     assert stop.value.code == 2
-    assert 'amt_mm.IBOT with masks alone' in capsys.readouterr().err
+    assert 'only for amt_mm.IBOT with masks' in capsys.readouterr().err

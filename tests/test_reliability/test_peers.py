@@ -72,8 +72,8 @@ def test_silence_ends_both(ranks, silent):
     status, (line,) = results[1 - silent]
     assert status == REQUEUE_STATUS
     assert line == (f'{begin}: nothing was heard from rank {silent} on {socket.gethostname()} for '
-                    '1 s (env_cfg.dist_cfg.timeout): that machine or the network to it is down; go '
-                    'on with --resume')
+                    '1 s (env_cfg.dist_cfg.timeout): that machine or the network to it is down; '
+                    'continue with --resume')
     # The one that was stopped blames nobody: it was told.
     status, (line,) = results[silent]
     assert status == REQUEUE_STATUS and f'nothing was heard from rank {silent}' in line

@@ -132,8 +132,8 @@ def test_the_line_names_what_differs_and_both_rates(train):
     assert 'max_epochs 3 -> 6, param_scheduler.1.T_max 2 -> 5, param_scheduler.1.end 3 -> 6' in line
     # Two of five epochs down the new cosine, and one of two down the old one.
     rate = 1e-5 + (2e-3 - 1e-5) * (1 + math.cos(math.pi * 2 / 5)) / 2
-    assert 'at iteration 9 training goes on' in line
-    assert line.endswith(f'at a learning rate of {rate:.3g} instead of {(1e-3 + 1e-5) / 2:.3g}')
+    assert 'at iteration 9 training continues' in line
+    assert line.endswith(f'with a learning rate of {rate:.3g} instead of {(1e-3 + 1e-5) / 2:.3g}')
 
 
 @pytest.mark.parametrize(('change', 'said'), [

@@ -87,7 +87,7 @@ def meta(runner, name):
 def test_it_saves_after_the_step_at_hand(guided, moment, iteration, expected, saved, number):
     runner = guided(hooks=[Tell(moment, iteration, number)])
     message = stopped(runner)
-    assert signal.Signals(number).name in message and f'{expected}; go on with' in message
+    assert signal.Signals(number).name in message and f'{expected}; continue with' in message
     assert f'after iteration {saved[1]}' in message
     assert meta(runner, expected) == saved and runner.iter <= saved[1]
     before = [f'epoch_{epoch}.pth' for epoch in range(1, saved[0] + 1)]

@@ -103,7 +103,8 @@ def test_a_process_ends_with_its_launcher(tmp_path):
     assert status == -9
     _wait_for_end(int((tmp_path / 'pid').read_text()))
     line, = (tmp_path / 'errors').read_text().splitlines()
-    assert line.startswith('error: the launcher (process ') and line.endswith('go on with --resume')
+    assert line.startswith('error: the launcher (process ')
+    assert line.endswith('continue with --resume')
     assert not (tmp_path / 'lived').exists()
 
 

@@ -111,7 +111,7 @@ def test_fetched_verified_unpacked_and_then_left_alone(tool, offer, run, tmp_pat
     # Nothing is asked of the network again.
     tool.SOURCES[name] = replace(source, url='http://127.0.0.1:1/')
     status, out, err = run(name, '--root', 'some/root')
-    assert status == 0 and f'{folder} is there already' in out
+    assert status == 0 and f'{folder} exists, nothing to do' in out
 
 
 def test_several_at_once_into_the_default_folder(offer, run, tmp_path):
@@ -220,7 +220,7 @@ def test_imagenet_is_unpacked(run, train_tar, tmp_path):
     image = tmp_path / 'data/imagenet/train/n01440764/n01440764_1.JPEG'
     assert image.read_bytes() == b'image'
     status, out, _ = run('imagenet', '--archive', train_tar)
-    assert status == 0 and 'is there already' in out
+    assert status == 0 and 'exists, nothing to do' in out
 
 
 def test_imagenets_archives_are_verified(tool, run, train_tar, tmp_path):
@@ -231,4 +231,4 @@ def test_imagenets_archives_are_verified(tool, run, train_tar, tmp_path):
     status, _, err = run('imagenet', '--archive', tmp_path / tool.VAL.filename)
     assert status == 2 and 'has no labels: give ILSVRC2012_devkit_t12.tar.gz' in err
     status, _, err = run('imagenet', '--archive', 'images.tar')
-    assert status == 2 and 'images.tar: is none of ILSVRC2012_img_train.tar' in err
+    assert status == 2 and 'images.tar: is not one of ILSVRC2012_img_train.tar' in err

@@ -33,7 +33,7 @@ def test_what_is_there_is_not_replaced(tool, tmp_path, capsys):
     (tmp_path / 'a.py').write_text('mine')
     with pytest.raises(SystemExit, match='2'):
         tool.main([str(tmp_path), '--out', str(tmp_path / 'a.py')])
-    assert 'a.py is there already; --force replaces it' in capsys.readouterr().err
+    assert 'a.py exists; --force replaces it' in capsys.readouterr().err
     assert (tmp_path / 'a.py').read_text() == 'mine'
 
 

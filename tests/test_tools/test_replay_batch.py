@@ -2,7 +2,6 @@
 
 import os
 import random
-import re
 from pathlib import Path
 
 import numpy as np
@@ -173,7 +172,7 @@ def test_bad_files_end_in_one_line(tool, capsys, tmp_path, broken, toy_images):
     whole = file.read_bytes()
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
         (tmp_path / 'cut.pt').write_bytes(whole[:size])
-        assert re.search('cut short|truncated', refused(tool, capsys, tmp_path / 'cut.pt'))
+        assert 'truncated' in refused(tool, capsys, tmp_path / 'cut.pt')
     content = torch.load(file, weights_only=True)
     for changes, wanted in (({'config': ''}, '--config'),
                             ({'state_dict': {}}, 'do not fit'),

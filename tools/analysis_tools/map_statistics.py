@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of .amtmap files of one run')
     parser.add_argument('--config', help='config of the run, with masks in its training data: '
-                        'generated scenes (default: nothing is said about objects)')
+                        'generated scenes (default: no statistics of objects)')
     parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
     parser.add_argument('--throw', default='middle', choices=THROWS,

@@ -37,14 +37,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config that the classifier was trained by')
-    parser.add_argument('checkpoint', help='the trained classifier, head and all')
+    parser.add_argument('config', help='config that trained the classifier')
+    parser.add_argument('checkpoint', help='the trained classifier with its head')
     parser.add_argument('--ratios', nargs='+', type=float,
                         default=[i / 10 for i in range(10)],
                         help='shares of black patches (default: 0 0.1 ... 0.9)')
     parser.add_argument('--orders', nargs='+', choices=tuple(ORDERS), default=list(ORDERS),
                         help='which patches are painted first (default: all three)')
-    parser.add_argument('--seed', type=int, default=0, help='of the random order (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the random order (default: 0)')
     parser.add_argument('--out', type=Path, help='write OUT.md, OUT.json and OUT.html (default: '
                         'masked_accuracy in the work folder)')
     arguments.add_shared_arguments(parser)

@@ -64,7 +64,7 @@ def config_of(content: dict, args: argparse.Namespace) -> Config:
                                               'default_scope') if name in settings}
     if not {'model', 'optim_wrapper'} <= set(kept):
         raise InputError(f'{args.file}: the config in it has no model and optim_wrapper that are '
-                         'plain literals: give the run\'s by --config')
+                         'plain literals: give the run\'s with --config')
     kept['optim_wrapper'] = {key: kept['optim_wrapper'][key] for key in ('type', 'dtype')
                              if key in kept['optim_wrapper']}
     check_types(kept, str(args.file))

@@ -33,11 +33,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the encoders')
-    parser.add_argument('checkpoints', nargs='+', type=Path, help='of pre-training')
+    parser.add_argument('checkpoints', nargs='+', type=Path, help='checkpoints of pre-training')
     parser.add_argument('--encoder', choices=('teacher', 'student'),
-                        help='which, where a checkpoint has both (default: teacher)')
+                        help='encoder to take from checkpoints that have both (default: teacher)')
     parser.add_argument('--cfg-options', action=arguments.CfgOptions, nargs='+',
-                        metavar='KEY=VALUE', help='changes to the config')
+                        metavar='KEY=VALUE', help='settings that replace those of the config')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/sinks'),
                         help='write the table to OUT.md and OUT.json (default: %(default)s)')
     return parser.parse_args(argv)

@@ -1,8 +1,8 @@
 """Get the files of a public data set: fetched, verified by their md5, unpacked.
 
 An interrupted download goes on where it stopped, an interrupted unpacking leaves nothing
-half done, and what is there already is left alone: run the same command again at any time.
-ImageNet-1K needs an account: fetch its three archives and give them by --archive.
+half done, and existing data is not changed: run the same command again at any time.
+ImageNet-1K needs an account: fetch its three archives and give them with --archive.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ def parse_args() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('names', nargs='+', choices=[*DOWNLOADS, 'imagenet'], metavar='NAME',
                         help=f'{", ".join(DOWNLOADS)} or imagenet')
-    parser.add_argument('--root', type=Path, default='data', help='folder in which each data set '
-                        'gets one of its own (default: data, where the configs look)')
+    parser.add_argument('--root', type=Path, default='data', help='folder for the data sets, with '
+                        'a subfolder for each (default: data, where the configs look)')
     parser.add_argument('--url', help='another address of the same archive')
     parser.add_argument('--archive', type=Path, nargs='+', metavar='FILE',
-                        help='archives that are there already; they are left where they are')
+                        help='archives that you already have; they are not moved')
     args = parser.parse_args()
     if len(args.names) > 1 and (args.url or args.archive or 'imagenet' in args.names):
-        parser.error('give imagenet, and a name with --url or --archive, by itself')
+        parser.error('imagenet, --url and --archive need a single NAME')
     if args.url and (args.archive or args.names == ['imagenet']):
-        parser.error('--url is for what is to be fetched: no --archive beside it, no imagenet')
+        parser.error('--url is for a download: it excludes --archive and imagenet')
     if args.archive and len(args.archive) > 1 and args.names != ['imagenet']:
         parser.error(f'{args.names[0]} is one archive')
     return args
@@ -82,15 +82,15 @@ def get_imagenet(root: Path, archives: list[Path]) -> None:
     given = {path.name: path for path in archives}
     for name, path in given.items():
         if name not in wanted:
-            raise InputError(f'{path}: is none of {", ".join(wanted)}; keep the names that the '
-                             'archives have on the page')
+            raise InputError(f'{path}: is not one of {", ".join(wanted)}; keep the names that '
+                             'the archives have on the page')
     if not given.keys() & {TRAIN.filename, VAL.filename}:
         files = ', '.join(f'{archive.filename} ({archive.size})' for archive in wanted.values())
         raise InputError(f'imagenet needs an account: sign in at {IMAGENET_PAGE}, fetch {files}, '
-                         'and give them by --archive FILE FILE FILE')
+                         'and give them with --archive FILE FILE FILE')
     if VAL.filename in given and DEVKIT.filename not in given:
         raise InputError(f'{VAL.filename} has no labels: give {DEVKIT.filename}, which has them, '
-                         f'by --archive too ({IMAGENET_PAGE})')
+                         f'with --archive too ({IMAGENET_PAGE})')
     if TRAIN.filename in given and not is_there(root / 'train'):
         path = checked(given, TRAIN)
         print(f'imagenet: {root / "train"} has {download.unpack_train(path, root)} images')
@@ -102,7 +102,7 @@ def get_imagenet(root: Path, archives: list[Path]) -> None:
 def is_there(target: Path) -> bool:
     """Whether a folder is in its place; says so."""
     if target.exists():
-        print(f'{target} is there already, nothing to do (move it away to get it anew)')
+        print(f'{target} exists, nothing to do (move it away to download it again)')
     return target.exists()
 
 

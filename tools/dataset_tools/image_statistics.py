@@ -31,13 +31,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of images')
-    parser.add_argument('--pages', type=_pages, help="what pages of a TIFF or frames are: "
-                        "'channels' of one image, or the index of the one to read, from 0")
+    parser.add_argument('--pages', type=_pages, help="meaning of the pages of a TIFF, or frames: "
+                        "'channels' of one image, or the index of the page to read, from 0")
     parser.add_argument('--channel-axis', type=int, choices=(0, -1), help='axis of the channels '
                         'in .npy and .npz (default: the shorter one)')
     parser.add_argument('--out', type=Path, help='config file to write')
-    parser.add_argument('--json', type=Path, help='file to write everything found to')
-    parser.add_argument('--force', action='store_true', help='replace files that are there')
+    parser.add_argument('--json', type=Path, help='file for all findings')
+    parser.add_argument('--force', action='store_true', help='replace existing files')
     return parser.parse_args(argv)
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     with launch.one_line_errors():
         for path in filter(None, (args.out, args.json)):
             if path.exists() and not args.force:
-                raise InputError(f'{path} is there already; --force replaces it')
+                raise InputError(f'{path} exists; --force replaces it')
             launch.require_writable(path)
         found = image_statistics(args.folder, args.pages, args.channel_axis)
         print(report(found))

@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true', help='replace OUT if it is there')
     args = parser.parse_args()
     if bool(args.source) == bool(args.config):
-        parser.error('give a folder or --config, one of the two')
+        parser.error('give either a folder or --config')
     return args
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     args = parse_args()
     with launch.one_line_errors():
         if args.out.exists() and not args.overwrite:
-            raise InputError(f'{args.out} is there already; --overwrite replaces it')
+            raise InputError(f'{args.out} exists; --overwrite replaces it')
         source = training_set(args.config) if args.config else ImageFolder(args.source)
         samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
                                                        disable=None))

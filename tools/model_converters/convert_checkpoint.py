@@ -43,8 +43,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--encoder-only', action='store_true',
                         help='leave decoder and head out')
     parser.add_argument('--encoder', choices=ENCODERS,
-                        help='this network alone, of checkpoints of teacher and student (default: '
-                        'both where DST has a place for both, else the teacher)')
+                        help='convert only this network of a teacher and student (default: both '
+                        'if the naming of DST has both, else the teacher)')
     parser.add_argument('--force', action='store_true', help='overwrite DST')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         InputError: SRC cannot be read or converted, or DST not be written.
     """
     if args.target.exists() and not args.force:
-        raise InputError(f'{args.target} exists: name another file, or overwrite it by --force')
+        raise InputError(f'{args.target} exists: name another file, or overwrite it with --force')
     checkpoint = read_checkpoint(args.source, args.encoder)
     try:
         result = convert(checkpoint.state, args.to, args.encoder_only,

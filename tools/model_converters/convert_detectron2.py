@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         InputError: SRC cannot be read or converted, or DST not be written.
     """
     if args.target.exists() and not args.force:
-        raise InputError(f'{args.target} exists: name another file, or overwrite it by --force')
+        raise InputError(f'{args.target} exists: name another file, or overwrite it with --force')
     if args.target.suffix != '.pth':
         raise InputError(f'{args.target}: name a file with the suffix .pth')
     launch.require_file(str(args.source), 'checkpoint')

@@ -107,7 +107,7 @@ def _torchvision(facts: Mapping, torch: Mapping) -> Iterator[Finding]:
         yield ok(f'torchvision {facts["version"]} fits torch {torch["version"]}: its operators '
                  'load')
     elif 'torchvision::' in error:
-        yield warning(f'the operators of torchvision do not load beside torch {torch["version"]}. '
+        yield warning(f'the operators of torchvision do not load with torch {torch["version"]}. '
                       'amt_mm does not call them; for code that does, install both from one index '
                       '(make install PIP_TORCH="--index-url ...")')
     else:
@@ -170,9 +170,9 @@ def _gpus(torch: Mapping, driver: bool) -> Iterator[Finding]:
 
 def _exchange(torch: Mapping) -> Finding:
     if not torch['gloo']:
-        return warning('this torch has no gloo: one process trains, several cannot; install '
+        return warning('this torch has no gloo, so only one process can train: install '
                        'another build of torch')
     if len(torch['gpus']) > 1 and not torch['nccl']:
-        return warning('this torch has no NCCL: one GPU trains, several cannot; install another '
+        return warning('this torch has no NCCL, so only one GPU can train: install another '
                        'build of torch')
     return ok('processes can exchange by gloo' + (' and NCCL' if torch['nccl'] else ''))

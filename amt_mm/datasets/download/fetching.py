@@ -64,7 +64,7 @@ def fetch(url: str, path: Path, size: int, md5: str) -> None:
     except InputError as error:
         part.unlink()
         raise InputError(f'{url}: {error}; it was deleted, run the command again or pass '
-                         'another address by --url') from error
+                         'another address with --url') from error
     part.replace(path)
 
 
@@ -82,7 +82,7 @@ def _receive(url: str, part: Path, there: int, size: int) -> None:
         offered = there + int(response.headers.get('Content-Length', size - there))
         if offered != size:
             raise InputError(f'{url}: has {offered} bytes instead of {size}, so it is another '
-                             'file; pass another address by --url')
+                             'file; pass another address with --url')
         # Opened after the response, which keeps an earlier part if the request fails.
         with part.open('ab' if there else 'wb') as file, byte_progress() as progress:
             task = progress.add_task(f'Fetching {part.stem}', total=size, completed=there)
@@ -92,7 +92,7 @@ def _receive(url: str, part: Path, there: int, size: int) -> None:
                 progress.update(task, completed=there)
     if there > size:
         raise InputError(f'{url}: has more than {size} bytes, so it is another file; pass another '
-                         'address by --url')
+                         'address with --url')
     if there < size:
         raise InputError(f'{url}: the connection was lost after {there} of {size} bytes; run the '
                          'command again to resume')
@@ -103,11 +103,11 @@ def _open(request: Request) -> HTTPResponse:
         return urlopen(request, timeout=_TIMEOUT)
     except HTTPError as error:
         raise InputError(f'{request.full_url}: the server responds {error.code} {error.reason}; '
-                         'try again later, or pass another address by --url') from error
+                         'try again later, or pass another address with --url') from error
     except (URLError, HTTPException, OSError) as error:
         reason = getattr(error, 'reason', error)
         raise InputError(f'{request.full_url}: no connection ({reason}); check the network, or '
-                         'download the file elsewhere and pass it by --archive') from error
+                         'download the file elsewhere and pass it with --archive') from error
 
 
 def _starts_at(response: HTTPResponse, start: int) -> bool:

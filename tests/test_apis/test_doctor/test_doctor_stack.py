@@ -32,7 +32,7 @@ def test_nothing_to_do(torch):
     (dict(torch=dict(error='ImportError: libcudart.so.12')), 'problem', 'libcudart.*make install'),
     (dict(torch=dict(error='the process was ended by SIGILL')), 'problem', 'lacks instructions'),
     (dict(torchvision=dict(error='RuntimeError: operator torchvision::nms does not exist')),
-     'warning', 'do not load beside torch 2.13.0.cpu.*one index'),
+     'warning', 'do not load with torch 2.13.0.cpu.*one index'),
     (dict(torchvision=dict(error='ModuleNotFoundError: no torchvision')), 'problem', 'torchvision '
      'does not import'),
     (dict(openmmlab=dict(error='ImportError: libGL.so.1: cannot open')), 'problem',

@@ -211,7 +211,7 @@ def test_views_of_an_image_are_one_sample(contestant):
 
 @pytest.mark.parametrize(('config', 'text'), [
     ('benchmarks/knn/vit-base-p16_knn_cifar10.py', 'give configs of pre-training'),
-    ('benchmarks/finetune/vit-mini-p8_1xb128-coslr-10e_clothing.py', 'no method of self-superv'),
+    ('benchmarks/finetune/vit-mini-p8_1xb128-coslr-10e_clothing.py', 'not a method of self-superv'),
     ('mae/none.py', 'there is no such file')])
 def test_other_configs_are_refused_in_one_line(contestant, config, text):
     with pytest.raises(InputError, match=text) as error:

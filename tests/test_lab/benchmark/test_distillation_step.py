@@ -99,5 +99,5 @@ def test_a_race_of_works_has_one_phase(step_of):
     CONFIG + '    , masking=None)'])
 def test_other_models_are_refused(step_of, text):
     text = text.replace('={weight})\n    , masking', '=0, masking')
-    with pytest.raises(InputError, match='of amt_mm.IBOT with masks alone'):
+    with pytest.raises(InputError, match='only for amt_mm.IBOT with masks'):
         step_of(text=text)

@@ -29,13 +29,13 @@ def test_a_study_inherits_another(tmp_path):
 
 
 @pytest.mark.parametrize(('changes', 'message'), [
-    (dict(seed=3), 'seed is no setting of a study'),
+    (dict(seed=3), 'seed is not a setting of a study'),
     (dict(seeds=()), r'seeds=\[\]'),
     (dict(seeds=(1, 1)), 'different whole numbers'),
     (dict(seeds=(.5,)), 'different whole numbers'),
     (dict(datasets=()), r'datasets=\{\}'),
     (dict(options=['x']), 'options must be a dict'),
-    (dict(recipes=dict(x=RECIPES['random'])), "baseline='random' is none of the recipes"),
+    (dict(recipes=dict(x=RECIPES['random'])), "baseline='random' is not one of the recipes"),
     (dict(recipes=dict(random=RANDOM)), "recipe 'random' must be a dict with `overlay`"),
     (dict(recipes=dict(random=dict(overlay=RANDOM, epochs=3))), 'epochs is unknown'),
     (dict(recipes=dict(random=dict(overlay=RANDOM, budget='time'))), "budget='time'"),
