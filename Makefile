@@ -133,11 +133,11 @@ $(TESTS_INSTALLED): $(INSTALLED)
 quickstart: $(INSTALLED) ## see the method at work, on generated images or on DATA=FOLDER
 	@$(PY) tools/quickstart.py $${DATA:+--data "$$DATA"} --out work_dirs/quickstart $(ARGS)
 
-# Its own environment, since mmpretrain does not run beside what the peers need.
+# Its own environment, since mmpretrain does not run with what the peers need.
 RACE := .venv-race
 RACE_INSTALLED := $(RACE)/.installed-$(call checksum,lab/race/requirements.txt)
 
-race: $(INSTALLED) $(RACE_INSTALLED) ## train MAE of other libraries beside ours (ARGS="--minutes 20")
+race: $(INSTALLED) $(RACE_INSTALLED) ## compare our MAE with other libraries (ARGS="--minutes 20")
 	@$(PY) -m lab.race $${DATA:+--data "$$DATA"} $(ARGS)
 
 $(RACE_INSTALLED): PY := $(RACE)/bin/python
@@ -160,7 +160,7 @@ pytest := $(PY) -m pytest --numprocesses $(WORKERS) --dist loadfile --durations 
 test: lint $(DETECTION_INSTALLED) ## run lint and the tests, without the slowest (ARGS="-k masking")
 	@FUZZ_TIMES=0.25 $(pytest) -m 'not slow' $(ARGS)
 
-# Some slow tests wait for other processes: what fails beside other work gets a second run, alone.
+# Some slow tests wait for other processes: what fails under load gets a second run, alone.
 test-all: test ## run all tests: make test, then the slow ones and every fuzzing case
 	@$(pytest) -m 'slow or fuzz' || { \
 		echo 'once more, one at a time: the tests that failed'; \

@@ -11,7 +11,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-# What `amt_mm::path/to/config.py` and mim look for beside the package.
+# What `amt_mm::path/to/config.py` and mim look for next to the package.
 MIM_ENTRIES = ('configs', 'tools', 'model-index.yml')
 
 

@@ -43,7 +43,7 @@ def check_dependencies(modules: dict[str, str] | None = None) -> None:
 def declare_torchvision_operators() -> None:
     """Let ``import torchvision`` work where its compiled operators cannot load.
 
-    The torchvision wheel on PyPI is built for CUDA. Beside a CPU-only torch its
+    The torchvision wheel on PyPI is built for CUDA. With a CPU-only torch its
     extension does not load, and ``import torchvision`` dies with "operator
     torchvision::nms does not exist" although nothing here calls that operator.
     Declaring the two schemas (without an implementation: a call still fails)

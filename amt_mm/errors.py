@@ -1,4 +1,4 @@
-"""What ends a tool on purpose: input that the user can mend, and a stop that was asked for."""
+"""What ends a tool on purpose: input that the user can mend, and a requested stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunError(RuntimeError):
 
 
 class TrainingStopped(SystemExit):
-    """Training ended early because a signal asked for it; all that a resumed run needs is saved.
+    """Training ended early because of a signal; all that a resumed run needs is saved.
 
     Left alone, it ends the process with :data:`REQUEUE_STATUS`; after Ctrl-C, with
     :data:`INTERRUPTED_STATUS`.

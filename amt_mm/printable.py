@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Controls of terminals, both sets; marks that turn the direction of text; and what stands for
-# bytes of a file's name that are no UTF-8, which no encoding writes.
+# bytes of a file's name that are not UTF-8, which no encoding writes.
 _UNFIT = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069'
                     '\ud800-\udfff]')
 

@@ -24,7 +24,7 @@ class Protocol:
             protocols that train run once per seed.
         loop: Module that registers its test loop. Defaults to None: MMEngine's loop.
         paper: Index of its figure in a cell of the paper's Table 1, None if there is none.
-        numbers: Metrics that are no percentages -> their headings, after the columns.
+        numbers: Metrics that are not percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
         labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel,
             ``'relevance'``, classes or the lists of revisited Oxford and Paris, or

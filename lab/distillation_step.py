@@ -1,4 +1,4 @@
-"""Time a step of iBOT beside the sum of its parts, and by masking strategy.
+"""Time a step of iBOT and the sum of its parts, and by masking strategy.
 
 In each round every part is done alone, and a whole step is taken with each strategy: gradients are
 clipped, the optimiser steps and the teacher follows. Shown are medians over the rounds; ratios are

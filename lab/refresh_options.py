@@ -4,7 +4,7 @@ For smaller whole images, bf16 and rotating parts: milliseconds per image, relat
 refresh in fp32; the refreshes' share of the config's run by arithmetic and by these times (forward
 and backward of training steps, before and in the guided phase, in the same rounds); and, with a
 checkpoint, the rank correlation (Spearman) of the maps of training images with those of the full
-refresh, on its grid, beside that of the full maps averaged over as few cells. Checkpoints of
+refresh, on its grid, compared with that of the full maps averaged over as few cells. Checkpoints of
 earlier refreshes show the cost of keeping old maps: of one refresh ago for parts=2, of two for
 parts=3. Without a checkpoint, images are artificial and only times are measured. All take turns
 within each round; medians; processor time on a CPU.

@@ -2,7 +2,7 @@
 
 Each run (checkpoint x data set x protocol x seed) has its own folder. The same command continues
 where it stopped: it skips finished runs and resumes interrupted ones. The result is a table in
-Markdown and JSON, beside the paper's figures.
+Markdown and JSON, next to the paper's figures.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 On generated scenes, or with --data on a folder of your own images (class subfolders optional: with
 them, k-NN and linear accuracy too). Two CPU cores are enough. What is finished is not done again;
-other images or settings get a folder of their own beside the first.
+other images or settings get a separate folder next to the first.
 """
 
 from __future__ import annotations

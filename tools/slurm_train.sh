@@ -42,7 +42,7 @@ job=(--partition="$partition" --job-name="$job_name" --gres=gpu:"$gpus_per_node"
     --ntasks="$gpus" --ntasks-per-node="$gpus_per_node" --cpus-per-task="${CPUS_PER_TASK:-5}")
 
 if [ "$requeue" = 1 ] && [ -z "${SLURM_JOB_ID:-}" ]; then
-    # Slurm runs a copy of a script from a folder of its own, where nothing of ours lies beside it.
+    # Slurm runs a copy of a script from a separate folder, without the other scripts.
     # Without `B:`, the signal goes to the tasks, and not to the shell that waits for them.
     exec sbatch "${job[@]}" --requeue --open-mode=append --signal=USR1@"${SIGNAL_SECONDS:-300}" \
         ${more_args[@]+"${more_args[@]}"} \

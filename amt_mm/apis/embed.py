@@ -66,7 +66,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
     """Encode every image of a folder and write the features into one file.
 
     Images are in the order of their sorted paths and cut as in evaluation. Those that cannot be
-    read are named and left out. Until the file is complete, parts of it lie in a folder beside it;
+    read are named and left out. Until the file is complete, its parts are in a folder next to it;
     an interrupted call goes on from there, and gives the same bits as an unbroken one.
 
     Args:

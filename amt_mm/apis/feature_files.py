@@ -73,7 +73,7 @@ def _parquet(path: Path, names: Sequence[str], features: np.ndarray, settings: M
             column = pyarrow.array(rows.reshape(-1))
             for size in reversed(rows.shape[1:]):
                 column = pyarrow.FixedSizeListArray.from_arrays(column, size)
-            # Parquet has no place for bytes that are no UTF-8.
+            # Parquet has no place for bytes that are not UTF-8.
             paths = pyarrow.array([printable(name) for name in names[start:start + _GROUP]])
             writer.write_table(pyarrow.Table.from_arrays([paths, column], schema=schema))
 

@@ -1,4 +1,4 @@
-"""How long a step of training takes, recipe beside recipe."""
+"""Time a training step of several recipes in turn."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ from .pickles import read_pickle, unreadable
 from .seal import seal
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
-# Keys of the weights beside an optimiser: OpenMMLab and timm, MAE and SimMIM, DeepSpeed.
+# Keys of the weights in files with an optimiser: OpenMMLab and timm, MAE and SimMIM, DeepSpeed.
 WRAPPERS = ('state_dict', 'model', 'module')
-# Keys of the averaged weights that timm, DeiT and ConvNeXt store beside those of WRAPPERS.
+# Keys of the averaged weights that timm, DeiT and ConvNeXt store in addition to those of WRAPPERS.
 AVERAGED = ('state_dict_ema', 'model_ema')
 # Prefixes of training wrappers.
 PREFIX = re.compile(r'^(?:module\.|_orig_mod\.)+')
@@ -48,7 +48,7 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Checkpoint:
     """Read the weights of a checkpoint without running code from it.
 
-    Where timm stored the moving average of the weights beside them, the average is taken, as timm
+    Where timm stored the moving average of the weights, too, the average is taken, as timm
     does: it is what was evaluated.
 
     Args:

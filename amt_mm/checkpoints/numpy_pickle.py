@@ -37,7 +37,7 @@ def read_numpy_pickle(path: Path) -> object:
         path: Of the file.
 
     Raises:
-        InputError: It is no pickle, is truncated, or names anything else.
+        InputError: It is not a pickle, is truncated, or names anything else.
     """
     try:
         with open(path, 'rb') as file:

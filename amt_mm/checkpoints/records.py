@@ -69,7 +69,7 @@ def check_record(record: object, kinds: Mapping[str, Callable[[object], bool]], 
 def check_map_record(record: object, where: str) -> dict[str, Any]:
     """Validate a checkpoint's reference to a map file, see :func:`check_record`.
 
-    The file is a bare name; it is looked for in the run's ``saliency`` folder and beside the
+    The file is a bare name; it is looked for in the run's ``saliency`` folder and next to the
     checkpoint.
     """
     return check_record(record, {

@@ -47,7 +47,7 @@ class ImageFolder(CustomDataset):
 
         root/a.jpg               no labels
         root/cat/a.jpg           label by the first subfolder; deeper ones belong to it; a single
-                                 subfolder is no class
+                                 subfolder is not a class
         root/train/cat/a.jpg     the same below `train` and `val` (`test` is ignored), or below
                                  `train` and `test`, which then is the `val` split
 
@@ -77,7 +77,7 @@ class ImageFolder(CustomDataset):
 
     Raises:
         InputError: The folder is missing, has no image (readable, or in the split), mixes
-            images and class folders, or has other folders beside train and val; or the number
+            images and class folders, or has other folders next to train and val; or the number
             of classes given differs from that of the subfolders.
     """
 

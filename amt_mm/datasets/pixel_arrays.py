@@ -29,7 +29,7 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     """Read the values of an image file.
 
     - TIFF by tifffile. Samples of a pixel and axes named C are channels; whatever else there is
-      beside rows and columns (pages, slices, times) are pages.
+      other than rows and columns (pages, slices, times) are pages.
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
       MONOCHROME1 is turned into MONOCHROME2: high values are bright.

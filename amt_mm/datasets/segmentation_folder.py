@@ -99,7 +99,7 @@ class SegmentationFolder(ImageFolder):
         return osp.join(folder, f'{osp.splitext(inside)[0]}.png')
 
     def _beside(self, image: str, name: str) -> tuple[str, str]:
-        """Return a folder beside that of the images, and the path of an image in the latter."""
+        """Return a folder next to that of the images, and the path of an image in the latter."""
         first, *rest = osp.relpath(image, self._folder).split(os.sep)
         if self._images_on_top:
             return osp.join(osp.dirname(self._folder), name), osp.join(first, *rest)

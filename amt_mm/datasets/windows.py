@@ -20,7 +20,7 @@ def check_window(window: object, channels: int) -> None:
         channels: Number of channels.
 
     Raises:
-        InputError: It is no window, or has another number of channels.
+        InputError: It is not a window, or has another number of channels.
     """
     if window is None:
         return

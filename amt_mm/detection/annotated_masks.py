@@ -11,7 +11,7 @@ from .annotation_faults import Findings, shown
 from .annotation_table import LARGEST_ID, Table
 from .run_lengths import count_pixels
 
-# Objects at a time: arrays stay small beside the file's content.
+# Objects at a time: arrays stay small compared with the file's content.
 _CHUNK = 20_000
 _SHORTEST = 6  # numbers of a polygon of three points
 _DROPPED = 'polygon of fewer than three points, or an odd count of numbers, left out'

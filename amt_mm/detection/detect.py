@@ -29,7 +29,7 @@ from amt_mm.messages import warn
 
 # Of the visualizer, about masks that touch the edge.
 warnings.filterwarnings('ignore', message='Warning: The polygon is out of bounds')
-# What is written beside the pictures.
+# What is written next to the pictures.
 RESULTS = 'detections.json'
 
 
@@ -108,7 +108,7 @@ def load_detector(cfg: Config, checkpoint: Path) -> nn.Module:
         reads. Classes are those that the checkpoint was trained on, or else numbers from 0.
 
     Raises:
-        InputError: The file is no checkpoint, an entry of the model is missing in it, or it
+        InputError: The file is not a checkpoint, an entry of the model is missing in it, or it
             was trained on another number of classes.
     """
     model = MODELS.build(cfg.model)

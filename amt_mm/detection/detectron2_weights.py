@@ -58,7 +58,7 @@ def from_detectron2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         The entries of the detectors of ``configs/mmdet``.
 
     Raises:
-        InputError: It is no ViTDet, or has an entry that has no counterpart.
+        InputError: It is not a ViTDet, or has an entry that has no counterpart.
     """
     if not any(name.startswith('backbone.net.blocks.') for name in state):
         raise InputError(f'entries such as `{min(state, default="")}` are not of a ViTDet of '

@@ -224,7 +224,7 @@ class OverlayRunner(Runner):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Load what is asked for; a resumed run without a name takes the newest whole one.
+        """Load the requested file; a resumed run without a name takes the newest intact one.
 
         Raises:
             InputError: The checkpoint is damaged, or all of the work folder are.
@@ -243,7 +243,7 @@ class OverlayRunner(Runner):
         super().load_or_resume()
 
     def resume(self, filename: str, *args, **kwargs) -> None:
-        """Resume; see :mod:`.resumed_info` for what a checkpoint may bring back beside weights.
+        """Resume; see :mod:`.resumed_info` for what a checkpoint may restore besides weights.
 
         Raises:
             InputError: The checkpoint is of weights alone, or its records are not what a run

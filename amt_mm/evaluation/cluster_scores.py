@@ -64,7 +64,7 @@ def _matched(gains: np.ndarray) -> float:
     """Return the largest sum of entries with no two in one row or column.
 
     The Hungarian method by shortest augmenting paths (Jonker and Volgenant, 1987): O(n^3), with
-    rows vectorised. scipy has it, but is no dependency of this package.
+    rows vectorised. scipy has it, but is not a dependency of this package.
     """
     if len(gains) > gains.shape[1]:
         gains = gains.T

@@ -107,7 +107,7 @@ def nearest_others(features: Tensor, rows: Sequence[int], k: int, chunk: int = 2
 
     Returns:
         Indices ``(m, k)`` int64 and cosines ``(m, k)`` float64, nearest first, ties by index. An
-        image is no neighbour of itself, but a copy of it is.
+        image is not a neighbour of itself, but a copy of it is.
 
     Raises:
         InputError: ``features`` is not a finite matrix.

@@ -43,7 +43,7 @@ TABLE_3 = {
 }
 
 TABLE_3_REMARK = (
-    'The mask AP of 36.6 that the paper prints for MAE + AMT on COCO is implausible beside its own '
+    'The mask AP of 36.6 that the paper prints for MAE + AMT on COCO is implausible, given its own '
     'AP50 of 60.1 and AP75 of 41.6, both higher than those of MAE + AM at 38.3.')
 
 # Figures of others: metric -> pre-training -> data set -> per cent. Efficient probing of the

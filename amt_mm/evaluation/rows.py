@@ -1,4 +1,4 @@
-"""Tabulate the results of protocols beside published figures."""
+"""Tabulate the results of protocols next to published figures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
     Returns:
         Rows and headings for :func:`amt_mm.visualization.write_table`. Cells are the
         mean and, of two runs or more, their standard deviation (of one low-shot run, that of its
-        draws). Beside our figures stand those of Table 1, where it has any, and those of others.
+        draws). Next to our figures are those of Table 1, where it has any, and those of others.
     """
     groups: dict[tuple[str, str], dict[str, list[Mapping]]] = {}
     published: dict[tuple[str, str], str | None] = {}

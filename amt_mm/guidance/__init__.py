@@ -1,4 +1,4 @@
-"""Guidance of masks during training: maps, their refresh and their place beside checkpoints."""
+"""Guidance of masks during training: maps, their refresh and their place next to checkpoints."""
 
 from .guidance_hook import GuidanceHook
 from .map_hook import MapHook

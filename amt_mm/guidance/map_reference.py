@@ -64,7 +64,7 @@ def open_maps(path: Path, fingerprint: str, verify: bool) -> SaliencyStore:
 def restore_maps(runner: Runner, reference: dict, fingerprint: str) -> SaliencyStore:
     """Open and verify the maps of the loaded checkpoint, in all processes.
 
-    Maps that lie only beside the checkpoint are copied to this run's folder, where its own
+    Maps that are only next to the checkpoint are copied to this run's folder, where its own
     checkpoints will look for them.
 
     Args:

@@ -34,7 +34,7 @@ class TokenLossHook(MapHook):
 
     Losses are recorded from the first iteration; masks follow them from ``begin`` and are random
     with the host's ratio before. Each process holds all maps and records the losses of all
-    processes. The maps of a checkpoint are saved beside it in ``<work_dir>/saliency``. If
+    processes. The maps of a checkpoint are saved next to it in ``<work_dir>/saliency``. If
     ``CheckpointHook`` deletes old checkpoints (``max_keep_ckpts``), maps that no remaining
     checkpoint names are deleted at the next save.
 
@@ -102,7 +102,7 @@ class TokenLossHook(MapHook):
         unwrapped(runner).report_token_losses = False
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Save the maps beside the checkpoint and refer to them in it."""
+        """Save the maps next to the checkpoint and refer to them in it."""
         path = maps_folder(runner) / f'losses_{self.maps.step}.amtmap'
         # Now all checkpoints on the disk are complete, and outdated ones already deleted.
         for old in self._outdated(runner, path.parent):

@@ -13,7 +13,7 @@ class RankResultHook(Hook):
     """Write the metrics of a test to a separate file per process.
 
     In MMEngine all processes write the same file at once, which can corrupt it. The first process
-    keeps its path; the others write to ``rank_<n>/`` beside it. The tools add this hook to every
+    keeps its path; the others write to ``rank_<n>/`` next to it. The tools add this hook to every
     run.
     """
 

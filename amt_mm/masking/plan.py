@@ -93,7 +93,7 @@ class MaskPlan:
     def check(self) -> None:
         """Check that the plan is a partition of the grid for every sample.
 
-        For tests and plans made by hand: it waits for the device.
+        For tests and plans built manually: it waits for the device.
 
         Raises:
             ValueError: Names the first sample in which a token is missing or duplicated.

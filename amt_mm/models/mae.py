@@ -58,7 +58,7 @@ class AMTMAEViT(HostViT, MAEViT):
     ``'huge'``.
 
     Args:
-        skip_layers: Indices of blocks whose outputs the decoder reads beside those of the last one,
+        skip_layers: Indices of blocks whose outputs the decoder reads besides those of the last,
             so that the last block need not carry what only reconstruction needs (MFF, Liu et al.,
             ICCV 2023). Defaults to (): none, as in MAE.
         **kwargs: See :class:`~amt_mm.models.HostViT` and :class:`mmpretrain.models.MAEViT`, except

@@ -32,7 +32,7 @@ class BadImagesHook(Hook):
         interval: Iterations between two looks at the list, besides each epoch's end.
 
     Raises:
-        InputError: ``max_bad`` is no share; while training, too many images are bad.
+        InputError: ``max_bad`` is not a share; while training, too many images are bad.
     """
 
     priority = 'NORMAL'

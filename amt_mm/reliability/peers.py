@@ -34,7 +34,7 @@ def silence_limit(env_cfg: Mapping | None) -> float:
     """Seconds of silence after which a process counts as lost: ``env_cfg.dist_cfg.timeout``.
 
     Raises:
-        InputError: It is no number above 0.
+        InputError: It is not a number above 0.
     """
     limit = ((env_cfg or {}).get('dist_cfg') or {}).get('timeout', TIMEOUT)
     if not isinstance(limit, (int, float)) or not limit > 0:

@@ -50,7 +50,7 @@ def resumed_hub(hub: object, path: str, warn: Callable[[str], None]) -> dict:
         entries of ``runtime_info`` that a hook needs.
 
     Raises:
-        InputError: It is no such state, or an entry that is needed has another type.
+        InputError: It is not such a state, or an entry that is needed has another type.
     """
     parts = ('log_scalars', 'runtime_info', 'resumed_keys')
     check_record(hub, {name: lambda part: isinstance(part, Mapping) for name in parts},
@@ -78,7 +78,7 @@ def check_meta(meta: object, path: str) -> None:
     """Check the entries of a checkpoint's ``meta`` that a resumed run goes by.
 
     Raises:
-        InputError: ``epoch`` or ``iter`` is missing, or one of them or ``seed`` is no whole
+        InputError: ``epoch`` or ``iter`` is missing, or one of them or ``seed`` is not a whole
             number.
     """
     known = meta if isinstance(meta, Mapping) else {}

@@ -39,7 +39,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     Args:
         *args, **kwargs: See MMEngine's :class:`~mmengine.hooks.CheckpointHook`. With
-            ``backend_args`` or an ``out_dir`` that is no local path, files are written as
+            ``backend_args`` or an ``out_dir`` that is not a local path, files are written as
             MMEngine writes them, and only the order above holds.
 
     Raises:

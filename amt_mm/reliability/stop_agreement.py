@@ -14,7 +14,7 @@ class StopAgreement:
     """Exchange one flag a step between processes, on their CPUs.
 
     What a process says after one step is heard by all after the next: the exchange runs
-    beside the step. All processes must make the same calls in the same order. A process
+    during the step. All processes must make the same calls in the same order. A process
     alone hears itself at once.
 
     Args:

@@ -1,4 +1,4 @@
-"""StopSignalHook: save and end when a scheduler says so."""
+"""StopSignalHook: save and end when a scheduler sends a signal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StopSignalHook(Hook):
     """On SIGTERM, SIGUSR1 or SIGINT, save after the step at hand and end, to be resumed.
 
     All processes stop at the same step: any one of them may have got the signal, and one
-    flag is exchanged beside each step, so it takes one or two steps. The checkpoint is an
+    flag is exchanged during each step, so it takes one or two steps. The checkpoint is an
     ordinary one, inside an epoch named ``iter_<n>.pth``, which ``--resume`` finds. Then
     :class:`amt_mm.errors.TrainingStopped` is raised, which ends the process with status
     75 (``REQUEUE_STATUS``), after SIGINT 130: a person has ended the run, and no scheduler

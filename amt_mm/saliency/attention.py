@@ -116,7 +116,7 @@ def _attention(row: Callable, vit: nn.Module, images: Tensor, layers: int | str)
     tokens = block_inputs(vit, blocks, images)
     with torch.no_grad():
         rows = [row(*given) for given in zip(blocks, tokens, strict=True)]
-    # Registers and distillation tokens are attended to, but are no patches.
+    # Registers and distillation tokens are attended to, but are not patches.
     return torch.cat(rows, dim=1)[:, :, prefix_tokens(vit) - 1:]
 
 

@@ -23,7 +23,7 @@ from .store import SaliencyStore, decode
 class SaliencyWriter:
     """Write the maps of a data set in any order and publish them atomically.
 
-    Rows go to a temporary file beside ``path``, mapped into memory; :meth:`commit` makes it durable
+    Rows go to a memory-mapped temporary file next to ``path``; :meth:`commit` makes it durable
     and renames it. A crash before that leaves the old file unchanged. A ``with`` statement deletes
     the temporary file if it was not committed. Memory use is one bit per sample. A block is
     finished when its last required row is written, while it is still in memory: it gets the other

@@ -36,9 +36,9 @@ class Section:
         text: Paragraphs: what one sees, and how to read it.
         rows: One per image.
         legend: HTML from :func:`amt_mm.visualization.page.legend`.
-        columns: Pictures beside each other on a wide screen; 0 for large ones, which scroll on a
+        columns: Pictures side by side on a wide screen; 0 for large ones, which scroll on a
             phone.
-        few: Pictures beside each other on a phone.
+        few: Pictures side by side on a phone.
     """
 
     key: str

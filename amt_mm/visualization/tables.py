@@ -82,7 +82,7 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Ma
         {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     markdown.write_text(text, encoding='utf-8')
-    # What stands in a name for a byte that is no UTF-8, JSON has an escape for.
+    # What stands in a name for a byte that is not UTF-8, JSON has an escape for.
     data.write_text(content + '\n', encoding='utf-8', errors='backslashreplace')
     return markdown, data
 

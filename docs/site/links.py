@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# Pages of the site that are files beside docs/.
+# Pages of the site that are files outside docs/.
 BESIDE = {'README.md': 'index.md', 'CONTRIBUTING.md': 'CONTRIBUTING.md',
           'CHANGELOG.md': 'CHANGELOG.md'}
 # A block of code, in which there is no link, or a link.

@@ -1,4 +1,4 @@
-"""Hook of MkDocs: adds the pages that are no files in docs/, namely README and the reference.
+"""Hook of MkDocs: adds the pages that are not files in docs/, namely README and the reference.
 
 The reference has a page for each room of the package: what its ``__init__`` exports (or, if it
 exports nothing, its modules) and what else it registers for configs. The text is in the docstrings.

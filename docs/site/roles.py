@@ -29,7 +29,7 @@ def rewrite(scope):
         except griffe.NameResolutionError:
             target = path
         text = path.rpartition('.')[2] if short else path
-        # Code without a link where the target is no part of the reference.
+        # Code without a link where the target is not a part of the reference.
         return f'<autoref identifier="{target}" optional>`{text}`</autoref>'
 
     if scope.docstring:

@@ -10,7 +10,7 @@ Guided configs are in their guided phase, with made-up maps in a real store. mmp
 mask inside the model, so that their masking is part of forward. Hooks do not run.
 
 data: with --data, the config's own training pipeline reads and collates the images of each batch
-in this process. Workers do that beside the step in training, so it is not part of the step's time.
+in this process. Workers do that during the step in training, so it is not part of the step's time.
 of the peak: multiply-adds of forward and backward (3 times the formula's forward) a second, over
 those of a plain matrix product of the same type and threads, measured in the same round.
 peak memory: parameters, moments of the optimiser and the most that a step adds. GPU: torch's

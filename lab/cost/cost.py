@@ -66,7 +66,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
         embedded, predicted = visible, masked
 
         def forward(images: torch.Tensor) -> None:
-            # Without the target, which is no part of the network (MaskFeat's is HOG).
+            # Without the target, which is not a part of the network (MaskFeat's is HOG).
             tokens = model.backbone.encode(model.patchify(images), plan)
             model.predictions(tokens, plan)
             if hog is not None:  # without its target, too

@@ -1,1 +1,1 @@
-"""The race: accuracy over training time, beside other implementations of MAE (docs/race.md)."""
+"""The race: accuracy over time, compared with other implementations of MAE (docs/race.md)."""

@@ -19,7 +19,7 @@ from .tables import POOLED, present, summary
 # The report page's blue and greys.
 _BLUE, _SOFT, _FAINT, _RULE = '#2563a8', '#5d636f', '#b9c6d6', '#e2e3e0'
 _PANEL = 4.2  # inches across
-_ACROSS = 3  # panels beside each other: a page is no wider
+_ACROSS = 3  # panels side by side: a page is not wider
 _LINE = 0.26  # inches a recipe
 _LINE_OF_NUMBERS = 0.034  # of a panel's height
 
@@ -33,7 +33,7 @@ def write_plots(records: Sequence[Mapping], study: Study, work_dir: Path) -> lis
         work_dir: Its folder.
 
     Returns:
-        The SVG files, each with a PNG beside it. Differences need a pair of runs, plots over cost
+        The SVG files, each with a PNG next to it. Differences need a pair of runs, plots over cost
         two recipes of known cost.
     """
     measured = [name for name in study.datasets
@@ -146,7 +146,7 @@ def over_cost(rows: Sequence[Mapping], title: str) -> Figure | None:
 
 
 def _apart(points: Mapping[int, tuple[float, float]], gap: float) -> dict[int, float]:
-    """Heights for the numbers beside points, so that none covers another of similar cost.
+    """Heights for the numbers next to points, so that none covers another of similar cost.
 
     Args:
         points: Number -> cost and accuracy.

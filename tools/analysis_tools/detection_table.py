@@ -1,4 +1,4 @@
-"""Print results of detection beside the paper's Table 3.
+"""Print results of detection next to the paper's Table 3.
 
 Takes the JSON files that tools/test.py writes into its work folder. Rare, common and frequent
 classes are columns where a result is LVIS's. The paper's figures hold for ViT-B/16 on the whole of

@@ -13,7 +13,7 @@ from amt_mm.file_lock import file_lock
 
 from .finding import Finding, ok, problem, warning
 
-# A checkpoint of a ViT-B with its optimiser takes 1.3 GB, and is written beside the one before.
+# A checkpoint of a ViT-B with its optimiser takes 1.3 GB, and is written next to the previous one.
 _LITTLE_DISK = 10 * 2**30
 _NO_DISK = 2**30
 # Workers lay their batches there: one of 256 images of 224 pixels takes 150 MB, and each of 8

@@ -60,7 +60,7 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
 
 @contextmanager
 def staging(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside ``folder`` that replaces it on success.
+    """Yield a folder next to ``folder`` that replaces it on success.
 
     Leftovers of an interrupted run are removed.
     """

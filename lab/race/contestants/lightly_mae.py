@@ -61,7 +61,7 @@ class LightlyMAE(nn.Module):
         latent = self.narrow(self.backbone.encode(images, idx_keep=seen))
         whole = utils.set_at_index(utils.repeat_token(self.decoder.mask_token, size), seen, latent)
         predicted = self.predict(utils.get_at_index(self.decoder(whole), hidden))
-        # The first token is [CLS], which is no patch.
+        # The first token is [CLS], which is not a patch.
         target = utils.get_at_index(utils.patchify(images, PATCH), hidden - 1)
         return F.mse_loss(predicted, utils.normalize_mean_var(target))
 
