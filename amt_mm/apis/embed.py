@@ -103,9 +103,10 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
     check_format(out)
     if out.exists() and not force:
         raise InputError(f'{out} exists: name another file, or replace it with --force')
-    if batch_size < 1 or workers < 0 or processes < 1:
-        raise InputError(f'batch_size={batch_size} and processes={processes} must be at least 1, '
-                         f'workers={workers} at least 0')
+    for name, value, least in (('batch_size', batch_size, 1), ('workers', workers, 0),
+                               ('processes', processes, 1)):
+        if value < least:
+            raise InputError(f'{name}={value} must be at least {least}')
     require_writable(out)
     loaded = load_encoder(checkpoint, image_size, encoder)
     vit = loaded.model.backbone

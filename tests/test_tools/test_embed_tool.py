@@ -22,11 +22,12 @@ def test_arguments_are_handed_on_and_the_result_is_said(tool, monkeypatch, capsy
     tool.main(['a.pth', 'photos', 'a.npz'])
     tool.main(['a.pth', 'photos', 'b.pt', '--tokens', 'both', '--blocks', '-1', '0', '--half',
                '--image-size', '96', '--encoder', 'student', '--batch-size', '3', '--workers', '0',
-               '--force'])
+               '--processes', '3', '--force'])
     assert calls == [
-        (Path('a.pth'), Path('photos'), Path('a.npz'), None, [-1], None, None, False, 64, 2, False),
+        (Path('a.pth'), Path('photos'), Path('a.npz'), None, [-1], None, None, False, 64, 2, 1,
+         False),
         (Path('a.pth'), Path('photos'), Path('b.pt'), 'both', [-1, 0], 96, 'student', True, 3, 0,
-         True)]
+         3, True)]
     assert capsys.readouterr().out.splitlines() == [
         'a.npz: 7 images, 9 x 48 float16 each: all patch tokens of blocks 0, 3',
         'b.pt: 7 images (1 left out), 9 x 48 float16 each: all patch tokens of blocks 0, 3']
