@@ -55,7 +55,7 @@ def test_a_guided_run_goes_on_and_its_maps_are_those_of_what_is_seen(
     maps = store.lookup(torch.arange(7))
     assert (maps[bad] == 0).all()
     assert (maps[[index for index in range(7) if index not in bad]].amax(dim=1) > 0).all()
-    assert re.search(r'2 of 7 images could not be read so far .*at most 3 may be',
+    assert re.search(r'2 of 7 images could not be read so far .*the limit is 3',
                      next(tmp_path.glob('run/*/*.log')).read_text())
 
 
