@@ -22,6 +22,7 @@ import amt_mm.registry  # noqa: F401  (makes mmpretrain importable)
 # isort: split
 import torch
 from counted_cases import PASSED
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.hooks import Hook
 from mmengine.registry import DefaultScope, init_default_scope
@@ -167,6 +168,17 @@ def toy_mae():
         return model
 
     return make
+
+
+@pytest.fixture
+def checkpoint(tmp_path, toy_mae):
+    """A checkpoint of the toy MAE for images of 40 x 40, with what describes its encoder."""
+    changes = dict(img_size=40)
+    whole = toy_mae(build=False, backbone=changes)
+    cfg = Config(dict(model={part: whole[part] for part in ('type', 'backbone')}))
+    torch.save(dict(state_dict=toy_mae(backbone=changes).state_dict(),
+                    meta=dict(cfg=cfg.pretty_text)), tmp_path / 'epoch_3.pth')
+    return tmp_path / 'epoch_3.pth'
 
 
 @pytest.fixture

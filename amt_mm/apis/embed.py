@@ -130,7 +130,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
                          image_size, encoder, workers)
                   for rank, rows in enumerate(_shares(len(dataset), batch_size, processes))]
         if len(shares) == 1:
-            _encode(shares[0], loaded)
+            _encode(shares[0], loaded, dataset)
         else:
             context = get_context('spawn')  # CUDA does not survive a fork
             with ProcessPoolExecutor(len(shares), context) as pool:
@@ -188,7 +188,7 @@ def _encode_in_process(share: _Share, processes: int) -> None:
     torch.set_num_threads(max(1, torch.get_num_threads() // processes))
     loaded = load_encoder(share.checkpoint, share.image_size, share.encoder)
     loaded.model.backbone.out_indices = share.identity['blocks']
-    _encode(share, loaded)
+    _encode(share, loaded, _images(share.folder, loaded))
 
 
 class _ReadableImages(DatasetWrapper):
@@ -212,7 +212,7 @@ def _collate(samples: Sequence[tuple[int, dict | str]]
     return default_collate(readable) if readable else None, left_out
 
 
-def _encode(share: _Share, loaded: LoadedEncoder) -> None:
+def _encode(share: _Share, loaded: LoadedEncoder, dataset: ImageFolder) -> None:
     """Encode what is missing, batch by batch, with a bar on a terminal."""
     parts, batch_size = share.parts(), share.identity['batch_size']
     tokens, half = share.identity['tokens'], share.identity['half']
@@ -222,7 +222,7 @@ def _encode(share: _Share, loaded: LoadedEncoder) -> None:
     # Batches start at multiples of their size also where images are left out: sizes decide the
     # last bits.
     rows = share.rows[done:]
-    loader = DataLoader(Subset(_ReadableImages(_images(share.folder, loaded)), rows), batch_size,
+    loader = DataLoader(Subset(_ReadableImages(dataset), rows), batch_size,
                         num_workers=share.workers, collate_fn=_collate,
                         generator=torch.Generator(), pin_memory=torch.cuda.is_available())
     shield_forked(True)

@@ -84,8 +84,8 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             fc_norm=False,
             # Any value; it is replaced by the weights.
             **({'init_values': 1.} if _has_layer_scale(vit) else {}),
-            # [CLS] has a position and registers have none, which timm's cannot tell apart: that of
-            # [CLS] is added to the token.
+            # timm has positions for all tokens before the patches or for none of them. Here, [CLS]
+            # alone has one, which is added to the token.
             **({'reg_tokens': vit.num_registers, 'no_embed_class': True} if vit.num_registers
                else {})),
         pretrained_cfg=dict(

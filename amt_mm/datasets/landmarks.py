@@ -55,7 +55,7 @@ class RevisitedLandmarks(BaseDataset):
         found = lists_of_queries(self.data_root)
         if len(found) != 1:
             raise InputError(f'{self.data_root}: has {len(found)} files gnd_*.pkl, and one is '
-                             'needed, beside the folder jpg/ of its images')
+                             'needed, next to the folder jpg/ of its images')
         content = _read(found[0])
         samples = ([dict(name=name) for name in content['imlist']] if self.split == 'database' else
                    [dict(name=name, **query) for name, query in

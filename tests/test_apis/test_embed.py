@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from amt_mm.apis import embed as apis_embed
 from amt_mm.apis.embed import embed
@@ -15,9 +14,6 @@ from amt_mm.errors import InputError
 from amt_mm.evaluation import extract_features
 from amt_mm.evaluation.dataset_features import whole_image_tokens, whole_images
 
-SIZE, PATCH = 40, 8
-BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
-                arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
 NAMES = ['0.png', 'b b/1.png', 'b b/2.png', 'test/c/3.png', 'test/c/5.png', 'train/c/6.png',
          'val/c/7.png']
 
@@ -32,14 +28,6 @@ def folder(tmp_path_factory):
         cv2.imwrite(str(folder / name), chance.integers(0, 255, (61, 53, 3), np.uint8))
     (folder / 'test/c/4.jpg').write_bytes(b'no image')
     return folder
-
-
-@pytest.fixture
-def checkpoint(tmp_path, toy_mae):
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE)))
-    torch.save(dict(state_dict=toy_mae(backbone=dict(img_size=SIZE)).state_dict(),
-                    meta=dict(cfg=cfg.pretty_text)), tmp_path / 'epoch_3.pth')
-    return tmp_path / 'epoch_3.pth'
 
 
 def read(path):

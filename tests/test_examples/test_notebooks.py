@@ -7,16 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from amt_mm.saliency import SaliencyWriter
 
 NOTEBOOKS = Path(__file__).parents[2] / 'examples/notebooks'
-SIZE, PATCH = 40, 8
-BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
-                arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
 
 
 def code_of(name):
@@ -46,14 +42,6 @@ def folder(tmp_path, monkeypatch):
             cv2.imwrite(str(tmp_path / 'images' / kind / f'{i}.png'),
                         chance.integers(0, 255, (61, 53, 3), np.uint8))
     return tmp_path / 'images'
-
-
-@pytest.fixture
-def checkpoint(tmp_path, toy_mae):
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE)))
-    torch.save(dict(state_dict=toy_mae(backbone=dict(img_size=SIZE)).state_dict(),
-                    meta=dict(cfg=cfg.pretty_text)), tmp_path / 'epoch_3.pth')
-    return tmp_path / 'epoch_3.pth'
 
 
 @pytest.mark.parametrize('file', sorted(NOTEBOOKS.iterdir()), ids=lambda file: file.name)
