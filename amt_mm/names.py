@@ -5,7 +5,7 @@ This file imports nothing: the tools parse their arguments before they import th
 
 # Networks of a checkpoint of self-distillation.
 ENCODERS = ('teacher', 'student')
-# Code bases whose names of parameters are known; amt_mm/checkpoints/naming.py has the rules.
+# Code bases whose names of parameters are known; amt_mm/checkpoints/convert_names.py has the rules.
 NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers', 'dinov2',
            'transformers-dinov2')
 

@@ -1,7 +1,7 @@
 """Names that the command line offers are those that the stack knows."""
 
 from amt_mm import names
-from amt_mm.checkpoints.naming import RULES
+from amt_mm.checkpoints.convert_names import RULES
 from amt_mm.datasets.download import SOURCES
 from amt_mm.saliency.map_file import SCALES
 from amt_mm.shipped import configs_folder

@@ -14,9 +14,9 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.config.batch_and_epochs import recommended_options
 from amt_mm.config.options import check_options, knows
 from amt_mm.config.reading import merge_options, read_config
-from amt_mm.config.recommended import recommended_options
 from amt_mm.datasets.train_and_test import check_train_and_test, class_names
 from amt_mm.errors import InputError
 from amt_mm.messages import warn
@@ -125,7 +125,7 @@ def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None =
         options: As for ``--cfg-options``; they win. ``train_cfg.max_epochs`` moves the schedule
             with it.
         crops: Crops to train on. Defaults to what
-            :func:`~amt_mm.config.recommended.recommended_options` recommends.
+            :func:`~amt_mm.config.batch_and_epochs.recommended_options` recommends.
 
     Returns:
         A resolved config.

@@ -1,8 +1,8 @@
 """Checkpoints of this and other toolboxes: reading, naming, converting, saving."""
 
+from .convert_names import Conversion, convert, detect_naming
 from .encoders import check_encoder, choose_encoder
 from .files import Checkpoint, read_checkpoint, write_checkpoint
-from .naming import Conversion, convert, detect_naming
 from .pickles import (
     TRUST,
     NeedsTrust,

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from amt_mm.errors import InputError
 
+from .convert_names import convert, detect_naming
 from .encoders import choose_encoder
 from .files import read_checkpoint
-from .naming import convert, detect_naming
 from .positions import fit_positions, lacks_cls_position
 
 # A checkpoint that fills less of the backbone's entries is a wrong one.
@@ -38,7 +38,7 @@ class LoadReport:
 
     Attributes:
         path: The checkpoint.
-        naming: See :mod:`amt_mm.checkpoints.naming`; None for another network.
+        naming: See :mod:`amt_mm.checkpoints.convert_names`; None for another network.
         encoder: ``'teacher'`` or ``'student'`` if the checkpoint has a teacher, else None.
         loaded: Entries of the backbone that were filled.
         missing: Entries of the backbone that keep their initialisation.

@@ -10,10 +10,10 @@ DEFAULT_HOOKS = {
     'seed': dict(type='amt_mm.StepSeedHook'),
     # Before any check that only one rank may fail, while the others would wait.
     'ranks_agree': dict(type='amt_mm.RanksAgreeHook'),
-    'position': dict(type='amt_mm.PositionHook'),
+    'resume_position': dict(type='amt_mm.ResumePositionHook'),
     'keys': dict(type='amt_mm.CheckpointKeysHook'),
     'schedule': dict(type='amt_mm.ScheduleHook'),
-    'finite_guard': dict(type='amt_mm.FiniteGuardHook'),
+    'nan_guard': dict(type='amt_mm.NanGuardHook'),
     'bad_images': dict(type='amt_mm.BadImagesHook'),
     'summary': dict(type='amt_mm.RunSummaryHook'),
     'pixel_range': dict(type='amt_mm.PixelRangeHook'),

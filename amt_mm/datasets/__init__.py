@@ -18,7 +18,7 @@ from .pack_writer import pack
 from .packed import PackedImages
 from .packing import PackInputsWithBox
 from .repeated import RepeatedCrops, collate_repeats
-from .replacing import ReplacingDataset
+from .replace_bad_images import ReplaceBadImages
 from .scenes import SceneDataset
 from .seeded import SeededSamples
 from .segmentation_folder import SegmentationFolder
@@ -32,7 +32,7 @@ __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
     'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask',
     'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage',
-    'RepeatedCrops', 'ReplacingDataset', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples',
+    'RepeatedCrops', 'ReplaceBadImages', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples',
     'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats',
     'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
 ]

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 from amt_mm.errors import InputError
 
 from .bad_images import BadImages
-from .replacing import ReplacingDataset
+from .replace_bad_images import ReplaceBadImages
 from .unreadable import is_unreadable_image
 from .worker_watch import WorkerWatch
 
@@ -63,7 +63,7 @@ def with_stand_ins(view: Dataset, training: Dataset, workers: int) -> Dataset:
     Returns:
         The view itself if training stops at unreadable images.
     """
-    while not isinstance(training, ReplacingDataset):
+    while not isinstance(training, ReplaceBadImages):
         if not hasattr(training, 'dataset'):
             return view
         training = training.dataset

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from amt_mm.checkpoints import read_checkpoint
-from amt_mm.checkpoints.naming import BLOCK, rename
+from amt_mm.checkpoints.convert_names import BLOCK, rename
 from amt_mm.checkpoints.numpy_pickle import read_numpy_pickle
 from amt_mm.errors import InputError
 

@@ -6,7 +6,7 @@ from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amt_mm.datasets import BadImages, ReplacingDataset
+from amt_mm.datasets import BadImages, ReplaceBadImages
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
@@ -52,7 +52,7 @@ class BadImagesHook(Hook):
             dataset: The training set, or its config.
             workers: Loading processes.
         """
-        return dict(type=ReplacingDataset, dataset=dataset, folder=runner.work_dir,
+        return dict(type=ReplaceBadImages, dataset=dataset, folder=runner.work_dir,
                     max_bad=self.max_bad, rank=get_rank(), workers=workers)
 
     def before_train(self, runner: Runner) -> None:
@@ -91,4 +91,4 @@ class BadImagesHook(Hook):
 
 def _bad_images(runner: Runner) -> BadImages | None:
     dataset = runner.train_dataloader.dataset
-    return dataset.bad if isinstance(dataset, ReplacingDataset) else None
+    return dataset.bad if isinstance(dataset, ReplaceBadImages) else None

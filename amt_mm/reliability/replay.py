@@ -1,4 +1,4 @@
-"""Repeat a step of training that amt_mm.FiniteGuardHook has kept, and look for what broke it."""
+"""Repeat a step of training that amt_mm.NanGuardHook has kept, and look for what broke it."""
 
 from __future__ import annotations
 

@@ -112,10 +112,10 @@ def read_step(path: Path) -> dict[str, Any]:
     # Torch has no class of its own for a file that is cut short or of another kind.
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError,
             AttributeError, TypeError) as error:
-        raise InputError(f'{path}: truncated, or not a step that amt_mm.FiniteGuardHook wrote'
+        raise InputError(f'{path}: truncated, or not a step that amt_mm.NanGuardHook wrote'
                          ) from error
     if not isinstance(content, dict) or content.get('format') != FORMAT:
-        raise InputError(f'{path}: not a step that amt_mm.FiniteGuardHook of this version wrote')
+        raise InputError(f'{path}: not a step that amt_mm.NanGuardHook of this version wrote')
     try:
         content['batches'] = [GivenBatch(**{
             **batch, 'data': _from_plain(batch['data']),

@@ -1,6 +1,6 @@
 # What `amt pretrain FOLDER` and `make quickstart DATA=FOLDER` put their recipes on: 64 pixels,
 # 2.7 M parameters; batch, rate and epochs follow from the number of images
-# (amt_mm/config/recommended.py).
+# (amt_mm/config/batch_and_epochs.py).
 _base_ = [
     '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/folder_64px.py',
     '../_base_/schedules/mini_adamw-coslr-60e.py'

@@ -282,10 +282,10 @@ def test_a_process_that_was_left_alone_is_one_line(capsys, message, status):
 
 def test_a_setting_that_a_class_does_not_have_is_one_line(capsys):
     with pytest.raises(SystemExit) as stop, launch.one_line_errors():
-        HOOKS.build(dict(type='amt_mm.FiniteGuardHook', skp=3))
+        HOOKS.build(dict(type='amt_mm.NanGuardHook', skp=3))
     assert stop.value.code == 2
     line, = capsys.readouterr().err.splitlines()
-    assert line.startswith('error: config: FiniteGuardHook.__init__() got an unexpected') and (
+    assert line.startswith('error: config: NanGuardHook.__init__() got an unexpected') and (
         "'skp'" in line)
 
 

@@ -44,7 +44,7 @@ def test_none_drops_the_hook_of_a_base_config(our_runner, name):
     runner = our_runner(default_hooks={'logger': None, name: None})
     kind = {'timer': 'IterTimerHook', 'checkpoint': 'SafeCheckpointHook',
             'stop_signal': 'StopSignalHook', 'clip': 'ClipEachHook'}[name]
-    assert kind not in kinds(runner) and 'PositionHook' in kinds(runner)
+    assert kind not in kinds(runner) and 'ResumePositionHook' in kinds(runner)
 
 
 @pytest.mark.parametrize('own', [StepSeedHook(), dict(type='amt_mm.StepSeedHook'),

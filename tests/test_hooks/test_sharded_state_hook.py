@@ -99,7 +99,7 @@ def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
         images = [image.astype(np.float32) for image in noise_images(8)]
         images[5][:] = np.nan
         trained(tmp_path, 'run', images=images, epochs=1,
-                default_hooks=dict(finite_guard=dict(skip=1)))
+                default_hooks=dict(nan_guard=dict(skip=1)))
 
     two(work, tmp_path)
     checkpoint = load(tmp_path / 'run/epoch_1.pth')

@@ -7,7 +7,7 @@ import pytest
 import torch
 from bad_files import BAD, write_folder
 
-from amt_mm.datasets import ImageFolder, ReplacingDataset, StagedDataset
+from amt_mm.datasets import ImageFolder, ReplaceBadImages, StagedDataset
 from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
@@ -87,7 +87,7 @@ def test_a_sound_folder_is_trained_on_as_without(toy_runner, tmp_path):
     for name, hooks in (('with', {}), ('without', dict(bad_images=None))):
         runner = trained(toy_runner, folder, name, default_hooks=hooks, epochs=2)
         boxes.append([step['crop_box'] for step in runner.recorder.steps])
-        assert isinstance(runner.train_dataloader.dataset, ReplacingDataset) == (name == 'with')
+        assert isinstance(runner.train_dataloader.dataset, ReplaceBadImages) == (name == 'with')
     np.testing.assert_array_equal(np.concatenate(boxes[0]), np.concatenate(boxes[1]))
     assert not list(tmp_path.glob('*/bad_images*'))
 

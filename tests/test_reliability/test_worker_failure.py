@@ -18,7 +18,7 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
 import amt_mm.registry  # noqa: F401  before mmpretrain
-from amt_mm.datasets import ReplacingDataset
+from amt_mm.datasets import ReplaceBadImages
 from amt_mm.reliability import watchdog as watchdog_module
 from amt_mm.reliability.watchdog import Watchdog
 from amt_mm.reliability.worker_failure import dead_worker, worker_failure
@@ -58,7 +58,7 @@ def die(number):
 
 
 def failure(dataset, tmp_path, workers=2, timeout=0, batch_size=1):
-    made = ReplacingDataset(dataset, tmp_path, workers=workers)
+    made = ReplaceBadImages(dataset, tmp_path, workers=workers)
     loader = DataLoader(made, batch_size, num_workers=workers, timeout=timeout)
     begin = time.monotonic()
     try:
@@ -103,7 +103,7 @@ def test_of_a_batch_that_is_read_at_once_the_first_are_named(tmp_path):
 
 
 def test_the_second_of_two_sets_of_workers_is_found(tmp_path):
-    sound = DataLoader(ReplacingDataset(Numbers(), tmp_path, workers=2), 1, num_workers=2,
+    sound = DataLoader(ReplaceBadImages(Numbers(), tmp_path, workers=2), 1, num_workers=2,
                        persistent_workers=True)
     assert len(list(sound)) == 10
     assert 'worker 1' in failure(Numbers(die(signal.SIGKILL)), tmp_path)
@@ -116,7 +116,7 @@ def test_other_errors_are_none_of_it(error):
 
 
 def test_sound_workers_leave_no_trace(tmp_path):
-    made = ReplacingDataset(Numbers(), tmp_path, workers=2)
+    made = ReplaceBadImages(Numbers(), tmp_path, workers=2)
     assert [int(batch) for batch in DataLoader(made, 1, num_workers=2)] == list(range(10))
     assert made.watch.all() == [] and (made.watch._rows[:, 0] > 0).all()
 
@@ -159,7 +159,7 @@ def test_a_death_is_noticed_whatever_the_main_thread_does(tmp_path, often, wait,
     chance = random.Random(f'{seed} {wait.__name__}')
 
     def work():
-        made = ReplacingDataset(Numbers(lambda: time.sleep(99)), tmp_path, workers=3)
+        made = ReplaceBadImages(Numbers(lambda: time.sleep(99)), tmp_path, workers=3)
         loader = iter(DataLoader(made, 1, num_workers=3, timeout=600))
         swallow_the_exception_of_the_handler()
         victim = loader._workers[chance.randrange(3)].pid
@@ -176,7 +176,7 @@ def test_a_death_is_noticed_whatever_the_main_thread_does(tmp_path, often, wait,
 @pytest.mark.slow
 def test_the_same_when_another_start_has_joined_it(tmp_path, often):
     def work():
-        made = ReplacingDataset(Numbers(die(signal.SIGKILL)), tmp_path, workers=1)
+        made = ReplaceBadImages(Numbers(die(signal.SIGKILL)), tmp_path, workers=1)
         loader = iter(DataLoader(made, 1, num_workers=1))
         swallow_the_exception_of_the_handler()
         with suppress(RuntimeError, EOFError, OSError):

@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.hooks import TeacherTemperatureHook
-from amt_mm.reliability import FiniteGuardHook
+from amt_mm.reliability import NanGuardHook
 from amt_mm.reliability.replay import replay_step
 from amt_mm.reliability.step_record import random_state, read_step, set_random_state
 
@@ -55,7 +55,7 @@ def broken(toy_runner, toy_images, toy_mae):
             **dict(type='amt_mm.AMTMAEViT', drop_path_rate=0.3), **dict(backbone)})
         settings = dict(model=model, default_scope='mmpretrain', optim_wrapper={
             **dict(type='OptimWrapper', optimizer=ADAMW), **dict(wrapper)})
-        runner = toy_runner(hooks=[*hooks, FiniteGuardHook()], epochs=epochs,
+        runner = toy_runner(hooks=[*hooks, NanGuardHook()], epochs=epochs,
                             dataset=toy_images(images, *pipeline), cfg=Config(settings),
                             **settings, **changes)
         with pytest.raises(InputError, match='is not'):

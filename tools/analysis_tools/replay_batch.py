@@ -1,6 +1,6 @@
 """Repeat a step of training whose loss or gradient was not finite, and say what broke it.
 
-amt_mm.FiniteGuardHook writes such a step to <work_dir>/nonfinite. With its weights, batches,
+amt_mm.NanGuardHook writes such a step to <work_dir>/nonfinite. With its weights, batches,
 plans and random states, forward and backward are repeated here: which samples and which module
 a value that is not finite first comes from, and which gradients it reaches. On the same kind of
 machine, with the same number of threads, losses are the same to the last bit; the tool says

@@ -19,8 +19,8 @@ from mmengine.runner import Runner
 from amt_mm.apis import launch
 from amt_mm.apis.comparison import finished
 from amt_mm.apis.pretraining import base_config, crops_in, put_recipe
+from amt_mm.config.batch_and_epochs import recommended_options
 from amt_mm.config.reading import merge_options
-from amt_mm.config.recommended import recommended_options
 from amt_mm.evaluation.dataset_features import whole_image_tokens
 from amt_mm.names import RECIPES
 from lab.race.entry import Entry, parse_entry

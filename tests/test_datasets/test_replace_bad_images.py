@@ -12,7 +12,7 @@ import amt_mm.registry  # noqa: F401  before mmpretrain
 from amt_mm.datasets import (
     ImageFolder,
     PackedImages,
-    ReplacingDataset,
+    ReplaceBadImages,
     StagedDataset,
     base_dataset,
     dataset_fingerprint,
@@ -56,7 +56,7 @@ def images_of(folder, pipeline='fast'):
 
 
 def replacing(dataset, folder, max_bad=1, **kwargs):
-    return ReplacingDataset(dataset, folder, max_bad, **kwargs)
+    return ReplaceBadImages(dataset, folder, max_bad, **kwargs)
 
 
 def index_of(dataset, name):

@@ -9,7 +9,7 @@ from mmengine.registry import PARAM_SCHEDULERS
 from mmpretrain.registry import MODELS
 
 from amt_mm.apis.comparison import resolved
-from amt_mm.config.recommended import recommended_options
+from amt_mm.config.batch_and_epochs import recommended_options
 from amt_mm.errors import InputError
 
 

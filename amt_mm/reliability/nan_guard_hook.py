@@ -1,4 +1,4 @@
-"""FiniteGuardHook: no optimiser step from a loss or gradient that is not finite."""
+"""NanGuardHook: no optimiser step from a loss or gradient that is not finite."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_NAMES = 3
 
 
 @HOOKS.register_module()
-class FiniteGuardHook(Hook):
+class NanGuardHook(Hook):
     """Look at losses and gradients before each optimiser step; stop if one is not finite.
 
     A step is looked at as a whole: with gradient accumulation, all its batches; with
@@ -70,7 +70,7 @@ class FiniteGuardHook(Hook):
 
     def __init__(self, skip: int = 0) -> None:
         if skip < 0:
-            raise InputError(f'FiniteGuardHook: skip={skip} must be at least 0')
+            raise InputError(f'NanGuardHook: skip={skip} must be at least 0')
         self.skip = skip
         self.skipped = 0
         self._loaded: dict = {}
@@ -80,7 +80,7 @@ class FiniteGuardHook(Hook):
         """Begin to look."""
         wrapper, model = runner.optim_wrapper, unwrapped(runner)
         if isinstance(wrapper, OptimWrapperDict):
-            runner.logger.warning('FiniteGuardHook guards one optimiser, and this run has '
+            runner.logger.warning('NanGuardHook guards one optimiser, and this run has '
                                   f'{len(wrapper)}: it does nothing')
             return
         self._runner = runner
@@ -232,7 +232,7 @@ class FiniteGuardHook(Hook):
                                           step=runner.iter + 1)
             return
         before = (f', after {self.skipped} that were left out' if self.skipped else
-                  '; default_hooks.finite_guard.skip=NUMBER leaves such steps out')
+                  '; default_hooks.nan_guard.skip=NUMBER leaves such steps out')
         raise InputError(f'{what}. Training stopped before this step{before}. '
                          f'{self._write(what, faulty)}')
 

@@ -1,4 +1,4 @@
-"""PositionHook: a checkpoint says where in the order of the samples it was saved."""
+"""ResumePositionHook: a checkpoint says where in the order of the samples it was saved."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {'number': is_step, 'batch': is_step, 'batches': is_step, 'batch size':
 
 
 @HOOKS.register_module()
-class PositionHook(Hook):
+class ResumePositionHook(Hook):
     """Keep the training loop's position in checkpoints, and take it up on resume.
 
     A checkpoint from the middle of an epoch goes on with the next batch; those that the

@@ -21,7 +21,7 @@ from .wrapper import DatasetWrapper
 _TRIES = 20
 
 
-class ReplacingDataset(DatasetWrapper):
+class ReplaceBadImages(DatasetWrapper):
     """A training set that replaces samples whose image cannot be read.
 
     The replacement is a function of the key alone (its seed under

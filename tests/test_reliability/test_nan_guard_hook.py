@@ -1,4 +1,4 @@
-"""FiniteGuardHook: when it stops, what it leaves out, and what it never touches."""
+"""NanGuardHook: when it stops, what it leaves out, and what it never touches."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mmpretrain.registry import OPTIM_WRAPPERS
 
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
-from amt_mm.reliability import FiniteGuardHook
+from amt_mm.reliability import NanGuardHook
 from amt_mm.reliability.step_record import read_step
 
 BAD = 3
@@ -73,7 +73,7 @@ def train(toy_runner, toy_images):
 
     def run(images=7, skip=0, spoil=None, at=(), hooks_before=(), **settings):
         watch = Watch(spoil, at)
-        runner = toy_runner(hooks=[*hooks_before, watch, FiniteGuardHook(skip)],
+        runner = toy_runner(hooks=[*hooks_before, watch, NanGuardHook(skip)],
                             **{'dataset': toy_images(images), 'epochs': 2, **settings})
         runner.watch = watch
         runner.stopped = None
@@ -96,11 +96,11 @@ def hit(runner):
 
 
 def guard(runner):
-    return next(hook for hook in runner.hooks if isinstance(hook, FiniteGuardHook))
+    return next(hook for hook in runner.hooks if isinstance(hook, NanGuardHook))
 
 
 def test_it_is_in_every_run_of_ours(toy_runner):
-    assert any(isinstance(hook, FiniteGuardHook) for hook in toy_runner(kind=OverlayRunner).hooks)
+    assert any(isinstance(hook, NanGuardHook) for hook in toy_runner(kind=OverlayRunner).hooks)
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_step(train, images):
@@ -310,7 +310,7 @@ def test_a_loss_that_is_not_finite_is_not_the_scalers(train, scaled, images):
 
 
 def test_endless_overflows_stop(train, scaled, monkeypatch):
-    monkeypatch.setattr('amt_mm.reliability.finite_guard_hook._MAX_OVERFLOWS', 3)
+    monkeypatch.setattr('amt_mm.reliability.nan_guard_hook._MAX_OVERFLOWS', 3)
     runner = train(spoil=infinite, at=range(1, 9), epochs=3, **scaled())
     assert 'overflowed 4 times in a row' in runner.stopped
     assert len(runner.recorder.steps) == 5
@@ -327,7 +327,7 @@ def test_a_full_disk_does_not_hide_the_fault(train, images, monkeypatch):
 
 def test_skip_must_be_a_number_of_steps():
     with pytest.raises(InputError, match='skip=-1'):
-        FiniteGuardHook(-1)
+        NanGuardHook(-1)
 
 
 def test_two_processes_stop_together_and_the_right_one_writes(tmp_path, toy_runner, toy_images):
