@@ -20,11 +20,11 @@ examples:
 
 The suffix of OUT gives the format:
   .npz      arrays names (n) and features (n, F), or (n, N, F) for patches
-  .pt       a dictionary of names and features
+  .pt       a dictionary of names, features and settings
   .parquet  columns path and features, one row an image; needs pyarrow
 
-The checkpoint may be of this toolbox, mmpretrain, timm or the official MAE, AMT, iBOT, AttMask or
-DINO. Bad input ends in one line and exit status 2.
+The checkpoint may be of this toolbox, mmpretrain, timm, transformers or the official MAE, AMT,
+SimMIM, iBOT, AttMask, DINO or DINOv2. Bad input ends in one line and exit status 2.
 """
 
 

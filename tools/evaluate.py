@@ -43,8 +43,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoints', nargs='+', type=Path,
-                        help='checkpoints of this toolbox, mmpretrain, timm or the official MAE, '
-                        'AMT, iBOT, AttMask or DINO; none for random weights')
+                        help='checkpoints of this toolbox, mmpretrain, timm, transformers or the '
+                        'official MAE, AMT, SimMIM, iBOT, AttMask, DINO or DINOv2; none for '
+                        'random weights')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '
@@ -63,7 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seeds', nargs='+', type=int, default=[0],
                         help='random seeds of protocols that train (default: 0)')
     parser.add_argument('--image-size', type=int,
-                        help='image size in pixels (default: that of the pre-training)')
+                        help='image size in pixels (default: that of the pre-training, else 224)')
     parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
                         'config of `amt statistics FOLDER --out FILE` (default: as for '
                         'the pre-training)')

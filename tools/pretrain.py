@@ -23,7 +23,7 @@ examples:
   amt pretrain photographs --recipe amt
 
 The folder may hold images, a subfolder for each class, or `train` and `val` folders of them;
-without `val`, a fifth of the images is held out.
+without `val` or `test`, a fifth of the images is held out.
 """
 # Log lines that are shown where there is no terminal for the progress bar.
 SHOWN = ('Epoch(train)', 'Saliency refreshed', 'ERROR')

@@ -18,9 +18,9 @@ examples:
   amt view dino_vitbase16_pretrain.pth photographs --images 12 --seed 3
   amt view ibot.pth photographs --encoder student --image-size 448 --out pages/ibot
 
-The checkpoint may be of this toolbox, mmpretrain, timm or the official MAE, AMT, iBOT, AttMask or
-DINO. Class subfolders are optional; with them, images are spread over the classes and neighbours
-have class names. Bad input ends in one line and exit status 2.
+The checkpoint may be of this toolbox, mmpretrain, timm, transformers or the official MAE, AMT,
+SimMIM, iBOT, AttMask, DINO or DINOv2. Class subfolders are optional; with them, images are spread
+over the classes and neighbours have class names. Bad input ends in one line and exit status 2.
 """
 
 
@@ -38,8 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='image size in pixels (default: that of the pre-training, else 224)')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--out', type=Path, metavar='DIR',
-                        help='folder of the results (default: work_dirs/view/FOLDER/NAME of the '
-                        'checkpoint)')
+                        help='folder of the results (default: work_dirs/view/RUN/NAME, of the '
+                        'checkpoint RUN/NAME.pth)')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
 

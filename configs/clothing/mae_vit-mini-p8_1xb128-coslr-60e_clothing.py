@@ -1,4 +1,5 @@
-# MAE on photographs of clothes, the random baseline of docs/results.md. 2 CPU cores: 20 minutes.
+# MAE on photographs of clothes, the random baseline of docs/appendix/results.md.
+# 2 CPU cores: 20 minutes.
 #   python tools/train.py configs/clothing/mae_vit-mini-p8_1xb128-coslr-60e_clothing.py
 _base_ = [
     '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/clothing_64px.py',

@@ -1,4 +1,4 @@
-# What `amt pretrain FOLDER` and `make quickstart DATA=FOLDER` put their recipes on: 64 pixels,
+# Base of the recipes of `amt pretrain FOLDER` and `make quickstart DATA=FOLDER`: 64 pixels,
 # 2.7 M parameters; batch, rate and epochs follow from the number of images
 # (amt_mm/config/batch_and_epochs.py).
 _base_ = [

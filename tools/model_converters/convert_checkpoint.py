@@ -17,7 +17,7 @@ namings:
   ibot        iBOT and AttMask, student and teacher: backbone.blocks.0.norm1, head.last_layer
   dino        DINO: the same without masks
   transformers  ViTModel and ViTMAEForPreTraining: vit.encoder.layer.0.layernorm_before, decoder.
-That of SRC is told by its names.
+The naming of SRC is detected.
 
 examples:
   python tools/model_converters/convert_checkpoint.py mae_pretrain_vit_base.pth mae.pth

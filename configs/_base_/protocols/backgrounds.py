@@ -1,6 +1,6 @@
 # The backgrounds challenge (Xiao et al., ICLR 2021) as iBOT evaluates it: linear probing on
-# ImageNet-1K, whose classifier then meets the variations of ImageNet-9. A classifier that is
-# trained already needs no other training:
+# ImageNet-1K, whose classifier is then tested on ImageNet-9's variations. A trained
+# classifier needs no further training:
 #   python tools/test.py CONFIG CLASSIFIER
 _base_ = './linear.py'
 protocol = 'backgrounds'

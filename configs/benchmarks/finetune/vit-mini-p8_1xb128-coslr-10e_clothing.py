@@ -1,5 +1,5 @@
-# Fine-tuning of the encoders of configs/clothing, docs/results.md: 10 epochs, without drop path
-# (a small transformer) and without mixing images (a short schedule).
+# Fine-tuning of the encoders of configs/clothing, docs/appendix/results.md: 10 epochs, without
+# drop path (a small transformer) and without mixing images (a short schedule).
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/finetune.py',

@@ -1,4 +1,4 @@
-# k-NN of the encoders of configs/clothing, docs/results.md.
+# k-NN of the encoders of configs/clothing, docs/appendix/results.md.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/knn.py',

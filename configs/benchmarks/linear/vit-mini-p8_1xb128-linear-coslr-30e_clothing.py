@@ -1,5 +1,5 @@
-# Linear probing of the encoders of configs/clothing, docs/results.md. How far LARS moves the head
-# depends on the number of steps (here 720), not on the batch size, hence the higher learning rate.
+# Linear probing of the encoders of configs/clothing, docs/appendix/results.md. How far LARS moves
+# the head depends on the number of steps (here 720), not on the batch size, hence the higher rate.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 _base_ = [
     '../../_base_/protocols/linear.py',

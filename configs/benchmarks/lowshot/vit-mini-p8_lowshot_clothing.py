@@ -1,4 +1,4 @@
-# Low-shot classification by the encoders of configs/clothing, docs/results.md.
+# Low-shot classification by the encoders of configs/clothing, docs/appendix/results.md.
 #   python tools/test.py THIS_CONFIG CHECKPOINT
 _base_ = [
     '../../_base_/protocols/lowshot.py',
