@@ -149,6 +149,8 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
     if mae.backbone.skip_layers:
         return [*lines, 'note: without decoder: it reads several blocks (skip_layers), which '
                         "transformers' does not"]
+    if mae.neck.cross_attention:
+        return [*lines, "note: without decoder: transformers' has no cross-attention"]
     neck, norm_pix = mae.neck, mae.head.norm_pix
     block = neck.decoder_blocks[0]
     _write_folder(out / 'mae', convert(mae.state_dict(), 'transformers').state, dict(

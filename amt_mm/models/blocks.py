@@ -18,39 +18,39 @@ class Attention(MultiheadAttention):
     mostly zeros, so three tensors are filled and added instead of one written.
     """
 
-    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
-        """Attend to all tokens.
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend to all tokens of the context.
 
         Args:
-            x: ``(B, N, D)``.
-            num_outputs: Number of last tokens that attend. Defaults to None: all.
+            x: Tokens that attend, ``(B, N, D)``.
+            context: Tokens that they attend to, ``(B, M, D)``. Defaults to None: ``x``.
 
         Returns:
-            ``(B, num_outputs, D)``.
+            ``(B, N, D)``.
         """
         heads = (self.num_heads, self.head_dims)
-        if num_outputs is None:
+        if context is None:
             query, key, value = self.qkv(x).unflatten(2, (3, *heads)).unbind(2)
         else:
             widths = [self.embed_dims, 2 * self.embed_dims]
             of_query, of_rest = self.qkv.weight.split(widths)
             biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split(widths)
-            query = F.linear(last_tokens(x, num_outputs), of_query, biases[0])
-            query = query.unflatten(2, heads)
-            key, value = F.linear(x, of_rest, biases[1]).unflatten(2, (2, *heads)).unbind(2)
-        # (B, heads, n, D / heads) each
+            query = F.linear(x, of_query, biases[0]).unflatten(2, heads)
+            key, value = F.linear(context, of_rest, biases[1]).unflatten(2, (2, *heads)).unbind(2)
+        # (B, heads, N or M, D / heads) each
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         attended = self.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attn_drop if self.training else 0.)
-        attended = self.proj(attended.transpose(1, 2).flatten(2))  # (B, num_outputs, D)
+        attended = self.proj(attended.transpose(1, 2).flatten(2))  # (B, N, D)
         attended = self.out_drop(self.gamma1(self.proj_drop(attended)))
         return value.squeeze(1) + attended if self.v_shortcut else attended
 
 
 class Block(TransformerEncoderLayer):
-    """mmpretrain's block, which can omit the outputs of tokens that are not used afterwards."""
+    """mmpretrain's block, which can omit outputs that are not used, or attend to other tokens."""
 
-    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, num_outputs: int | None = None, context: Tensor | None = None
+                ) -> Tensor:
         """Run the block.
 
         Args:
@@ -58,12 +58,19 @@ class Block(TransformerEncoderLayer):
             num_outputs: Number of last tokens to output; the others serve as keys and values only.
                 For the last block, if no loss reads its other tokens: the same loss and gradients
                 at less cost. Defaults to None: all.
+            context: Tokens that serve as keys and values in place of ``x``, ``(B, M, D)``: cross-
+                attention, with the parameters of self-attention. Defaults to None.
 
         Returns:
-            ``(B, num_outputs, D)``.
+            ``(B, num_outputs or N, D)``.
         """
-        attended = self.attn(self.ln1(x), num_outputs)
-        x = (x if num_outputs is None else last_tokens(x, num_outputs)) + attended
+        tokens = self.ln1(x)
+        if context is not None:
+            context = self.ln1(context)
+        elif num_outputs is not None:
+            context, tokens = tokens, last_tokens(tokens, num_outputs)
+            x = last_tokens(x, num_outputs)
+        x = x + self.attn(tokens, context)
         return self.ffn(self.ln2(x), identity=x)
 
 

@@ -126,14 +126,20 @@ class AMTMAEDecoder(MAEPretrainDecoder):
 
     Args:
         grid: Rows and columns of the encoder's patches.
+        cross_attention: In each block, masked tokens attend to the encoder's tokens as they are,
+            and not to each other, so that the cost falls with the number of masked tokens
+            (CrossMAE, Fu et al., arXiv 2401.14391). Parameters and their names are MAE's. Defaults
+            to False: all tokens attend to all, as in MAE.
         with_cp: Gradient checkpointing, as in :class:`AMTMAEViT`. Defaults to False.
         **kwargs: See :class:`mmpretrain.models.MAEPretrainDecoder`;
             ``num_patches`` is the product of ``grid``.
     """
 
-    def __init__(self, grid: tuple[int, int], with_cp: bool = False, **kwargs) -> None:
+    def __init__(self, grid: tuple[int, int], cross_attention: bool = False,
+                 with_cp: bool = False, **kwargs) -> None:
         super().__init__(**{**kwargs, 'num_patches': grid[0] * grid[1]})
         self.grid = tuple(grid)
+        self.cross_attention = cross_attention
         use_fast_blocks(self.decoder_blocks)
         if with_cp:
             enable_recompute(self.decoder_blocks)
@@ -159,18 +165,23 @@ class AMTMAEDecoder(MAEPretrainDecoder):
         Returns:
             ``(B, n_masked, P * P * C)`` in the order of ``plan.masked``.
         """
-        tokens = self.decoder_embed(latent)  # (B, 1 + n_visible or 1, D_dec)
-        masked = self.mask_token.to(tokens.dtype).expand(*plan.masked.shape, -1)
         visible = plan.visible if latent.shape[1] > 1 else plan.visible[:, :0]
         positions = torch.cat([torch.zeros_like(plan.masked[:, :1]), visible + 1,
                                plan.masked + 1], dim=1)
-        tokens = torch.cat([tokens, masked], dim=1) + F.embedding(
+        encoded = self.decoder_embed(latent)  # (B, 1 + n_visible or 1, D_dec)
+        masked = self.mask_token.to(encoded.dtype).expand(*plan.masked.shape, -1)
+        tokens = torch.cat([encoded, masked], dim=1) + F.embedding(
             positions, self.decoder_pos_embed[0])
-        *blocks, last = self.decoder_blocks
-        for block in blocks:
-            tokens = block(tokens)
-        tokens = last(tokens, plan.masked.shape[1])  # (B, n_masked, D_dec)
-        return self.decoder_pred(self.decoder_norm(tokens))
+        if self.cross_attention:
+            encoded, tokens = tokens.split([encoded.shape[1], masked.shape[1]], dim=1)
+            for block in self.decoder_blocks:
+                tokens = block(tokens, context=encoded)
+        else:
+            *blocks, last = self.decoder_blocks
+            for block in blocks:
+                tokens = block(tokens)
+            tokens = last(tokens, masked.shape[1])
+        return self.decoder_pred(self.decoder_norm(tokens))  # (B, n_masked, P * P * C)
 
 
 @MODELS.register_module()

@@ -21,11 +21,12 @@ class RecomputedBlock(Block):
     draws.
     """
 
-    def forward(self, x: Tensor, num_outputs: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, num_outputs: int | None = None, context: Tensor | None = None
+                ) -> Tensor:
         """Run the block, see the parent class."""
         if not torch.is_grad_enabled():
-            return super().forward(x, num_outputs)
-        return checkpoint(super().forward, x, num_outputs, use_reentrant=False)
+            return super().forward(x, num_outputs, context)
+        return checkpoint(super().forward, x, num_outputs, context, use_reentrant=False)
 
 
 def enable_recompute(blocks: Iterable[nn.Module]) -> None:

@@ -53,7 +53,8 @@ def build_mae(checkpoint: Checkpoint, backbone: Mapping[str, Any], image_size: i
         neck=dict(type='amt_mm.AMTMAEDecoder', decoder_embed_dim=width,
                   decoder_depth=len({key.split('.')[2] for key in state
                                      if key.startswith('neck.decoder_blocks.')}),
-                  decoder_num_heads=heads, mlp_ratio=hidden / width),
+                  decoder_num_heads=heads, mlp_ratio=hidden / width,
+                  cross_attention=bool(neck.get('cross_attention'))),
         head=dict(type='amt_mm.AMTMAEHead',
                   loss=dict(type='PixelReconstructionLoss', criterion='L2'))))
     model.head.norm_pix = head.get('norm_pix')

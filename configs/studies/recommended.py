@@ -30,6 +30,8 @@ recipes = {
     '1/3: + earlier blocks': dict(
         overlay=_random, options={**_16, **_thrown, **_skips}, budget=1 / 3),
     '1/3: recommended': dict(overlay=_recommended, options=_16, budget=1 / 3),
+    '1/3: recommended, cross-attention': dict(
+        overlay=_recommended, options={**_16, 'model.neck.cross_attention': True}, budget=1 / 3),
     # Small batches have more overhead: this one is nearer to a third of the time.
     '0.3: recommended': dict(overlay=_recommended, options=_16, budget=.3),
     # mmpretrain's MAE with other rates (7.5e-5 is its own, scaled to the batch) and batches.

@@ -96,7 +96,10 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
             passes.append((1, 1 + masked))  # from [CLS] alone
         for entering, tokens in passes:
             formula += entering * model.neck.decoder_embed.weight.numel()
-            formula += blocks_cost(decoder, tokens, wanted)
+            if getattr(model.neck, 'cross_attention', False):
+                formula += len(decoder) * block_cost(decoder[0], masked, entering)
+            else:
+                formula += blocks_cost(decoder, tokens, wanted)
             formula += predicted * model.neck.decoder_pred.weight.numel()
     else:
         # One linear layer, or a convolution of one pixel that is one.
@@ -113,14 +116,21 @@ def blocks_cost(blocks: nn.ModuleList, tokens: int, wanted: int | None = None) -
     Args:
         blocks: L blocks of width d; MLPs of another width than 4 d are counted as they are.
         tokens: Tokens n.
-        wanted: Tokens m that the last block outputs; the others serve as keys and values, so it
-            costs ``(10 m + 2 n) d^2 + 2 m n d``. Defaults to None: all.
+        wanted: Tokens m that the last block outputs; the others serve as keys and values. Defaults
+            to None: all.
     """
-    width = blocks[0].embed_dims
-    hidden = blocks[0].ffn.feedforward_channels
+    last = block_cost(blocks[0], tokens if wanted is None else wanted, tokens)
+    return (len(blocks) - 1) * block_cost(blocks[0], tokens, tokens) + last
 
-    def one(queries: int) -> int:
-        return (queries * (2 * width**2 + 2 * width * hidden) + tokens * 2 * width**2
-                + 2 * queries * tokens * width)
 
-    return (len(blocks) - 1) * one(tokens) + one(tokens if wanted is None else wanted)
+def block_cost(block: nn.Module, queries: int, keys: int) -> int:
+    """Multiply-adds of a block of width d: ``(10 m + 2 n) d^2 + 2 m n d``.
+
+    Args:
+        block: The block.
+        queries: Tokens m that attend and are output.
+        keys: Tokens n that they attend to.
+    """
+    width, hidden = block.embed_dims, block.ffn.feedforward_channels
+    return (queries * (2 * width**2 + 2 * width * hidden) + keys * 2 * width**2
+            + 2 * queries * keys * width)

@@ -21,9 +21,9 @@ BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
                 arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
 
 
-def saved(path, model, backbone=BACKBONE, kind='AMTMAE'):
+def saved(path, model, backbone=BACKBONE, kind='AMTMAE', **neck):
     cfg = Config(dict(model=dict(type=f'amt_mm.{kind}', backbone=backbone,
-                                 neck=dict(decoder_num_heads=2), head=dict(norm_pix=True))))
+                                 neck=dict(decoder_num_heads=2, **neck), head=dict(norm_pix=True))))
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)), path)
     return path
 
@@ -154,6 +154,10 @@ def test_what_transformers_has_no_place_for(tmp_path, toy_mae):
     lines = export(saved(tmp_path / 'a.pth', model, skipping), 'transformers', tmp_path / 'a')
     assert 'note: without decoder: it reads several blocks' in lines[1]
     assert not (tmp_path / 'a/mae').exists()
+    crossing = toy_mae(backbone=dict(img_size=SIZE), neck=dict(cross_attention=True))
+    lines = export(saved(tmp_path / 'x.pth', crossing, cross_attention=True),
+                   'transformers', tmp_path / 'x')
+    assert lines[1:] == ["note: without decoder: transformers' has no cross-attention"]
     scaled = toy_mae(backbone=dict(img_size=SIZE, layer_scale_init_value=.1))
     lines = export(saved(tmp_path / 'b.pth', scaled), 'transformers', tmp_path / 'b')
     assert lines == [f"load: transformers.Dinov2Model.from_pretrained('{tmp_path}/b')",

@@ -17,9 +17,10 @@ BACKBONE = dict(arch=ARCH, patch_size=PATCH)
 
 @pytest.fixture
 def mae(toy_mae):
-    def make(width=16, heads=2, **backbone):
+    def make(width=16, heads=2, cross_attention=False, **backbone):
         return toy_mae(backbone=dict(img_size=SIZE, **backbone),
-                       neck=dict(decoder_embed_dim=width, decoder_num_heads=heads))
+                       neck=dict(decoder_embed_dim=width, decoder_num_heads=heads,
+                                 cross_attention=cross_attention))
     return make
 
 
@@ -41,6 +42,15 @@ def test_it_predicts_as_the_model_that_was_saved(mae, skip_layers):
                       BACKBONE, SIZE)
     assert found.head.norm_pix is True and not found.training
     assert torch.equal(predictions(found), predictions(model.eval()))
+
+
+def test_cross_attention_is_read_from_the_config(mae):
+    model = mae(cross_attention=True)
+    cfg = config()
+    cfg['model']['neck']['cross_attention'] = True
+    found = build_mae(Checkpoint(model.state_dict(), (5, 5), cfg), BACKBONE, SIZE)
+    assert torch.equal(predictions(found), predictions(model.eval()))
+    assert not torch.allclose(predictions(mae()), predictions(model))
 
 
 def test_official_names_and_sizes_that_the_file_does_not_record(mae):

@@ -56,6 +56,17 @@ def test_histograms_of_the_image_and_skipped_blocks_cost_their_layers():
     assert found.formula == found.counted == BY_HAND['mae-amt'][1] + more
 
 
+def test_cross_attention_leaves_out_what_the_encoder_tokens_cost():
+    cfg = comparison.resolved(str(shipped.configs_folder() / MAE.format('mae-amt')))
+    cfg.model.neck.cross_attention = True
+    found = cost(cfg)
+    # Queries, output and MLP of 88 masked tokens; keys, values and attention of 31 visible ones.
+    block = 10 * 88 * 512**2 + 2 * 31 * 512**2 + 2 * 88 * 31 * 512
+    wanted = (30 * 768 * 768 + blocks(31, 768, 12) + 31 * 768 * 512 + 8 * block
+              + 88 * 512 * 768)
+    assert found.formula == found.counted == wanted
+
+
 def test_the_ratio_is_the_limit_of_the_arithmetic():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
 
