@@ -1,5 +1,6 @@
-# Does guidance improve the recommended recipe: by the encoder's own attention, or by maps of the
-# objects, an upper bound of what better attention could give? docs/recipes.md has the table.
+# Does guidance improve the recommended recipe, here with self-attention in the decoder: by the
+# encoder's own attention, or by maps of the objects, an upper bound of what better attention could
+# give? docs/recipes.md has the table.
 #
 #   python -m lab.study configs/studies/guided.py --jobs 2
 #
@@ -7,7 +8,7 @@
 # `train_object`, one map for each image below data/clothing/train (docs/guidance.md).
 # The format: configs/studies/attention.py.
 
-baseline = 'recommended'
+baseline = 'random'
 seeds = [0, 1]
 datasets = dict(clothing='_base_/mae_vit-mini-p8_clothing_13e.py')
 
@@ -39,7 +40,8 @@ def _with(recipe, also=(), **masks):
 
 
 recipes = {
-    'recommended': dict(overlay='../_base_/recommended/mae.py', options=_options),
+    'random': dict(overlay='../_base_/amt/mae-random.py', options={
+        **_options, **_model, _masks + 'mask_ratio': 0.25, _masks + 'throw_ratio': 0.50}),
     'attention: AMT': _with(_own),
     'objects: AMT': _with(_objects),
     'attention: throw low': _with(_own, **_low),

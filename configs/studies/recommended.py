@@ -20,6 +20,7 @@ _16 = {_batch: 16, _rate: 5e-4}
 _masks = 'data_preprocessor.mask_generator.'
 _thrown = {_masks + 'mask_ratio': .25, _masks + 'throw_ratio': .5}
 _skips = {'model.backbone.skip_layers': [0, 2]}
+_gradients = {'model.hog_loss_weight': 0.5}
 recipes = {
     'mmpretrain': dict(overlay=_own),
     'recommended': dict(overlay=_recommended, options=_16, budget='compute'),
@@ -29,11 +30,9 @@ recipes = {
     '1/3: + throwing': dict(overlay=_random, options={**_16, **_thrown}, budget=1 / 3),
     '1/3: + earlier blocks': dict(
         overlay=_random, options={**_16, **_thrown, **_skips}, budget=1 / 3),
+    '1/3: + gradients': dict(
+        overlay=_random, options={**_16, **_thrown, **_skips, **_gradients}, budget=1 / 3),
     '1/3: recommended': dict(overlay=_recommended, options=_16, budget=1 / 3),
-    '1/3: recommended, cross-attention': dict(
-        overlay=_recommended, options={**_16, 'model.neck.cross_attention': True}, budget=1 / 3),
-    # Small batches have more overhead: this one is nearer to a third of the time.
-    '0.3: recommended': dict(overlay=_recommended, options=_16, budget=.3),
     # mmpretrain's MAE with other rates (7.5e-5 is its own, scaled to the batch) and batches.
     'mmpretrain, lr 7.5e-5': dict(overlay=_own, options={_rate: 7.5e-5}),
     'mmpretrain, lr 5e-4': dict(overlay=_own, options={_rate: 5e-4}),

@@ -81,6 +81,7 @@ def test_the_overlay_fits_mmpretrains_config(tmp_path):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     assert model.backbone.skip_layers == (0, 2)
     assert model.neck.decoder_embed.in_features == 3 * 768
+    assert model.neck.cross_attention
     assert model.image_hog.layers[-1].out_features == 9 * 196
     assert model.loss_weights['hog_loss'] == .5
     plan = model.data_preprocessor.mask_generator(2, (14, 14))
