@@ -20,7 +20,7 @@ from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
 
-from .step_record import GivenBatch, random_state, samples_of, write_step
+from .step_record import GivenBatch, losses_of, random_state, samples_of, write_step
 
 _CHECKPOINT_KEY = 'amt_nonfinite'
 # fp16 begins at a scale of 2**16 and halves it at each overflow: by then it is 2**-24, far below
@@ -92,7 +92,7 @@ class NanGuardHook(Hook):
         self._batches: list[GivenBatch] = []
         self._open = self._stepped = False
         self._overflows = 0
-        self._gradients: list[str] | None = None
+        self._found: tuple[list[str], list[str]] | None = None
         # Listed once: a walk through all modules takes as long as a block of a small network.
         self._parameters = list(model.named_parameters())
         self._with_buffers = [(name, module) for name, module in model.named_modules()
@@ -128,7 +128,7 @@ class NanGuardHook(Hook):
             if _anywhere(losses) or self._overflows > _MAX_OVERFLOWS:
                 self._fault(losses, [])
         self._batches.clear()
-        self._stepped, self._gradients, self._buffers = False, None, None
+        self._stepped, self._found, self._buffers = False, None, None
 
     def after_train(self, runner: Runner) -> None:
         """Leave model and optimiser as they were."""
@@ -163,32 +163,31 @@ class NanGuardHook(Hook):
 
     @torch.compiler.disable
     def _note_losses(self, model: nn.Module, args: tuple, output: object) -> None:
-        if not self._open or not isinstance(output, dict):
-            return
-        for name, value in output.items():
-            # As mmengine tells losses from what else a model reports.
-            parts = value if isinstance(value, (list, tuple)) else [value]
-            if 'loss' in name:
-                self._batches[-1].losses.update(
-                    {f'{name}.{i}' if len(parts) > 1 else name: part.detach()
-                     for i, part in enumerate(parts)})
+        if self._open and isinstance(output, dict):
+            self._batches[-1].losses.update(losses_of(output))
 
     def _losses(self) -> list[tuple[str, Tensor]]:
         several = len(self._batches) > 1
         return [(f'{name} of batch {i + 1} of {len(self._batches)}' if several else name, loss)
                 for i, batch in enumerate(self._batches) for name, loss in batch.losses.items()]
 
-    def _named_gradients(self) -> Iterable[tuple[str, Tensor]]:
-        return ((name, parameter.grad) for name, parameter in self._parameters
-                if parameter.grad is not None)
-
     def _named_buffers(self) -> Iterable[tuple[str, Tensor]]:
         for prefix, module in self._with_buffers:
             yield from module.named_buffers(prefix, recurse=False)
 
+    def _look(self) -> tuple[list[str], list[str]]:
+        """Names of the losses and of the gradients that are not finite."""
+        losses = self._losses()
+        gradients = [(name, parameter.grad) for name, parameter in self._parameters
+                     if parameter.grad is not None]
+        # Together first: where all are finite, one wait for the device is enough.
+        if not _non_finite([*losses, *gradients]):
+            return [], []
+        return _non_finite(losses), _non_finite(gradients)
+
     @torch.compiler.disable
     def _look_and_clip(self, parameters: list[Tensor], **kwargs) -> Tensor | None:
-        self._gradients = _non_finite(self._named_gradients())
+        self._found = self._look()
         return self._clip(parameters, **kwargs)
 
     @torch.compiler.disable
@@ -198,15 +197,7 @@ class NanGuardHook(Hook):
         if overflow is not None and bool(overflow):
             return
         self._stepped = True
-        losses = self._losses()
-        if self._gradients is None:
-            # Together: one wait for the device, and names that no parameter has.
-            found = _non_finite([*((f'loss {name}', loss) for name, loss in losses),
-                                 *self._named_gradients()])
-            gradients = [name for name in found if not name.startswith('loss ')]
-            losses = [name.removeprefix('loss ') for name in found if name.startswith('loss ')]
-        else:
-            losses, gradients = _non_finite(losses), self._gradients
+        losses, gradients = self._found or self._look()
         if _anywhere(losses or gradients):
             self._fault(losses, gradients)
             optimizer.zero_grad(set_to_none=True)
@@ -253,7 +244,7 @@ class NanGuardHook(Hook):
             try:
                 write_step(folder / name(runner.iter + 1, rank), self._batches, state, buffers, {
                     'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
-                    'rank': rank, 'world_size': get_world_size(), 'seed': runner.seed,
+                    'rank': rank, 'world_size': get_world_size(),
                     'config': runner.cfg.pretty_text,
                     'loss_scale': float(scaler.get_scale()) if scaler else 1.0,
                     'device': str(next(iter(state.values())).device), 'versions': {
@@ -270,15 +261,15 @@ class NanGuardHook(Hook):
                 f'{folder / name(runner.iter + 1, mine)}')
 
 
-def _non_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
+def _non_finite(named: list[tuple[str, Tensor]]) -> list[str]:
     """Names of the tensors that hold a value that is not finite; else one wait for the device."""
     # Of a sharded tensor the own part: every process looks.
-    parts = {name: value.to_local() if hasattr(value, 'to_local') else value
-             for name, value in named}
+    parts = [value.to_local() if hasattr(value, 'to_local') else value for _, value in named]
     # Fast, but squares may overflow: it only tells where there is nothing to find.
-    if not parts or get_total_norm(list(parts.values())).isfinite():
+    if not parts or get_total_norm(parts).isfinite():
         return []
-    return [name for name, part in parts.items() if not part.isfinite().all()]
+    return [name for (name, _), part in zip(named, parts, strict=True)
+            if not part.isfinite().all()]
 
 
 def _anywhere(found: object) -> bool:

@@ -26,7 +26,7 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 from amt_mm.models import AMTDataPreprocessor, Host
 
-from .step_record import GivenBatch, samples_of, set_random_state
+from .step_record import GivenBatch, losses_of, samples_of, set_random_state
 
 # `type` of a config from a file: a registered name, with or without its scope.
 _TYPE = re.compile(r'(?:(?:amt_mm|mmpretrain|mmengine)\.)?(\w+)')
@@ -125,7 +125,8 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
     for number, batch in enumerate(content['batches']):
         watch.batch, watch.size = number, len(samples_of(batch.data))
         losses = _forward(model, wrapper, batch)
-        replay.losses.append(_compare(batch.losses, losses))
+        replay.losses.append({name: (float(batch.losses[name].mean()), float(now.mean()))
+                              for name, now in losses_of(losses).items() if name in batch.losses})
         loss, _ = model.parse_losses(losses)
         (loss / batch.divisor * content['loss_scale']).backward()
     replay.where = watch.found
@@ -181,19 +182,6 @@ def _samples(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> list
 def _on(device: torch.device, plan: MaskPlan) -> MaskPlan:
     return replace(plan, **{name: value.to(device) for name, value in vars(plan).items()
                             if isinstance(value, Tensor)})
-
-
-def _compare(noted: Mapping[str, Tensor], losses: Mapping[str, Any]
-             ) -> dict[str, tuple[float, float]]:
-    """Each loss as training noted it and as it is now."""
-    pairs = {}
-    for name, value in losses.items():
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        for i, part in enumerate(parts):
-            full = f'{name}.{i}' if len(parts) > 1 else name
-            if full in noted:
-                pairs[full] = (float(noted[full].mean()), float(part.detach().mean()))
-    return pairs
 
 
 def _non_finite_names(model: nn.Module) -> list[str]:

@@ -15,7 +15,7 @@ from mmpretrain.registry import OPTIM_WRAPPERS
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.reliability import NanGuardHook
-from amt_mm.reliability.step_record import read_step
+from amt_mm.reliability.step_record import read_step, samples_of
 
 BAD = 3
 
@@ -119,8 +119,9 @@ def test_the_file_holds_what_the_step_was_given(train, images):
     step = runner.recorder.steps[-1]
     content = read_step(Path(runner.work_dir) / 'nonfinite' / files(runner)[0])
     batch, = content['batches']
-    assert [sample['sample_idx'] for sample in content['samples'][0]] == step['sample_idx']
-    assert [tuple(sample['crop_box']) for sample in content['samples'][0]] == step['crop_box']
+    samples = samples_of(batch.data)
+    assert [sample['sample_idx'] for sample in samples] == step['sample_idx']
+    assert [sample['crop_box'] for sample in samples] == step['crop_box']
     assert torch.equal(batch.plan.masked, step['masked'])
     assert batch.plan.grid == (5, 7)
     assert batch.data['inputs'].shape == (len(step['sample_idx']), 3, 40, 56)
@@ -259,7 +260,7 @@ def test_accumulation_names_the_batch_and_leaves_out_the_whole_step(train, image
     assert len(runner.recorder.steps) == first + 1 + (first + 1) % 2
     assert f'loss of batch {first % 2 + 1} of 2 is not finite' in runner.stopped
     content = read_step(Path(runner.work_dir) / 'nonfinite' / files(runner)[0])
-    assert [[s['sample_idx'] for s in batch] for batch in content['samples']] == [
+    assert [[s['sample_idx'] for s in samples_of(batch.data)] for batch in content['batches']] == [
         step['sample_idx'] for step in runner.recorder.steps[-2:]]
     skipping = train(images, work_dir='skip', skip=2, **settings)
     watch, last = skipping.watch, first // 2 * 2 + 1
