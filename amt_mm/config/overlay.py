@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from mmengine.config import Config, ConfigDict
 from mmpretrain.registry import TRANSFORMS
 
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 
 from .image_size import dataset_pipelines, set_image_size
@@ -149,9 +150,9 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> N
                              'class')
     transforms = [transform for pipeline in dataset_pipelines(cfg.train_dataloader.dataset)
                   for transform in pipeline]
-    found = {transform['type'].split('.')[-1] for transform in transforms}
+    found = {class_name(transform) for transform in transforms}
     for transform in transforms:
-        transform.update(substitutes.get(transform['type'].split('.')[-1], {}))
+        transform.update(substitutes.get(class_name(transform), {}))
     # A class derived from the replacement is as good.
     present = [TRANSFORMS.get(transform['type']) for transform in transforms]
     missing = {name for name in set(substitutes) - found
@@ -173,7 +174,7 @@ def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
         cfg.custom_hooks = []
     hooks = cfg.custom_hooks
     for own in hooks:
-        if own['type'].split('.')[-1] == hook['type'].split('.')[-1]:
+        if class_name(own) == class_name(hook):
             _fill(own, hook)
             return
     hooks.append(hook)
