@@ -1,4 +1,4 @@
-"""Cost of a run and the share of its saliency refreshes, by arithmetic."""
+"""Cost of a run and the share of its saliency refreshes, in multiply-adds."""
 
 from __future__ import annotations
 
