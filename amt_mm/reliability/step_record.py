@@ -1,14 +1,12 @@
-"""What one step of training was given, kept in a file, so that a tool can repeat it."""
+"""The inputs of one training step in a file, so that a tool can repeat the step."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor
@@ -21,21 +19,21 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 
 FORMAT = 'amt_mm step 3'
-# Of a sample's fields, those that a person knows it by.
+# Fields that identify a sample.
 _NAMES = ('sample_idx', 'img_id', 'img_path', 'crop_box', 'flip', 'flip_direction')
 
 
 @dataclass
 class GivenBatch:
-    """One batch, as a forward pass of training met it.
+    """One batch of a training step, with all that its forward pass depends on.
 
     Attributes:
-        data: The batch as the loader gave it.
-        divisor: By what the loss was divided: the batches that share a step.
+        data: The batch as returned by the loader.
+        divisor: Number of batches of the step, by which the loss was divided.
         random: State of the random streams before the data preprocessor.
         forward_random: The same before the model's forward; None until it runs.
-        plan: Its mask plan, None where there is none.
-        losses: What the model said, by name; a loss of several parts has several entries.
+        plan: Its mask plan, if there is one.
+        losses: Losses of the model, see :func:`losses_of`.
     """
 
     data: Any
@@ -51,34 +49,16 @@ _CLASSES = [*NUMPY, *((kind, f'{kind.__module__}.{kind.__name__}')
                       for kind in (DataSample, MaskPlan, GivenBatch))]
 
 
-def random_state() -> dict:
-    """State of Python's, numpy's and torch's streams."""
-    state = {'python': random.getstate(), 'numpy': np.random.get_state(),
-             'torch': torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: Mapping) -> None:
-    """Set the streams as :func:`random_state` found them; a GPU's only where there is one."""
-    random.setstate(state['python'])
-    np.random.set_state(state['numpy'])
-    torch.set_rng_state(state['torch'])
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
-
-
 def write_step(path: Path, batches: Sequence[GivenBatch], state_dict: Mapping[str, Tensor],
                buffers: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write a step to a file, whole or not at all.
+    """Write a step to a file, completely or not at all.
 
     Args:
-        path: The file to make; folders are made as needed.
+        path: The file; its folders are created as needed.
         batches: The batches of the step, in order.
-        state_dict: The model's weights that they met.
+        state_dict: The model's weights before the step.
         buffers: All its buffers, since ``state_dict`` lacks those that are not persistent.
-        about: What else to keep: numbers and texts by name.
+        about: Further entries: numbers and texts by name.
 
     Raises:
         InputError: The disk is full, or the folder cannot be written.
@@ -96,8 +76,8 @@ def read_step(path: Path) -> dict[str, Any]:
         What was written.
 
     Raises:
-        InputError: No such file, another kind of file, or samples of a class that is not
-            known here (those of detection).
+        InputError: No such file, another kind of file, or samples of another class than
+            ``DataSample``, such as those of detection.
     """
     if not path.is_file():
         raise InputError(f'{path}: no such file')
@@ -120,7 +100,7 @@ def losses_of(output: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def samples_of(data: Any) -> list[dict[str, Any]]:
-    """How a person knows the samples of a batch: index, file, crop and flip, where recorded."""
+    """Return what identifies the samples of a batch: index, file, crop and flip, if recorded."""
     samples = data.get('data_samples') if isinstance(data, Mapping) else None
     if not isinstance(samples, Sequence):
         return []

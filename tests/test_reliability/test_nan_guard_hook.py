@@ -227,7 +227,7 @@ def test_it_counts_and_stops_past_the_limit(train, images, monkeypatch):
                         lambda self, scalars, step: drawn.append((scalars, step)))
     runner = train(images, skip=2, epochs=4)
     assert guard(runner).skipped == 2
-    assert 'after 2 that were left out' in runner.stopped
+    assert 'after 2 that were skipped' in runner.stopped
     met = [i + 1 for i, step in enumerate(runner.recorder.steps) if BAD in step['sample_idx']]
     assert len(met) == 3
     # The first, and the one that stopped the run.
@@ -246,7 +246,7 @@ def test_schedules_go_on_counting(train, images):
 def test_a_resumed_run_goes_on_with_the_count(train, images):
     assert guard(train(images, skip=2, epochs=2)).skipped == 2
     runner = train(images, skip=2, epochs=4, resume=True)
-    assert 'after 2 that were left out' in runner.stopped
+    assert 'after 2 that were skipped' in runner.stopped
     again = train(images, work_dir='again', skip=2, epochs=2,
                   load_from=str(Path(runner.work_dir) / 'epoch_2.pth'))
     assert again.stopped is None and guard(again).skipped == 2

@@ -16,9 +16,10 @@ from mmengine.hooks import Hook
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.hooks import TeacherTemperatureHook
+from amt_mm.random_streams import random_state, set_random_state
 from amt_mm.reliability import NanGuardHook
 from amt_mm.reliability.replay import replay_step
-from amt_mm.reliability.step_record import random_state, read_step, set_random_state
+from amt_mm.reliability.step_record import read_step
 
 TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/replay_batch.py'
 BAD = 3
