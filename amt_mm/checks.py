@@ -21,5 +21,5 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a real number; True and False are not."""
+    """Whether a value is a real number, of Python or numpy; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)

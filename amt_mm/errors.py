@@ -1,4 +1,4 @@
-"""What ends a tool on purpose: input that the user can mend, and a requested stop."""
+"""Errors that end a tool on purpose: input that the user can correct, and a requested stop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INTERRUPTED_STATUS = 130
 
 
 class InputError(ValueError):
-    """Input that the user can mend: one line that says what is wrong and what to do.
+    """Input that the user can correct: one line that says what is wrong and what to do.
 
     The tools print the message alone and exit with status 2; anything else
     that is raised is a fault of the program and keeps its traceback.
@@ -18,7 +18,7 @@ class InputError(ValueError):
 
 
 class UnreadableImage(InputError):
-    """An image that is missing, damaged or none at all; training may take another one."""
+    """An unreadable image: missing, damaged or not an image; training may replace it."""
 
 
 class RunError(RuntimeError):

@@ -1,4 +1,4 @@
-"""One line to the person at the terminal, whatever process it comes from."""
+"""One-line messages on the terminal, from any process."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ import mmengine
 from .errors import REQUEUE_STATUS, InputError, RunError
 from .printable import printable
 
-# What a tool that keeps finished work says after Ctrl-C.
+# Message after Ctrl-C of tools that keep finished work.
 GOES_ON = 'the same command continues where it stopped'
 _STDOUT = 1
 _MMENGINE, _OURS = Path(mmengine.__file__).parent, Path(__file__).parent
 
 
 def say(kind: str, text: str) -> None:
-    """Print ``kind: text`` to the error stream; processes of a group but the first add their rank.
+    """Print ``kind: text`` to stderr; all processes of a group but the first add their rank.
 
     Args:
         kind: Such as ``'error'``.
@@ -41,13 +41,13 @@ def say(kind: str, text: str) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a warning, once however many processes there are."""
+    """Print a warning, in the first process only."""
     if os.environ.get('RANK', '0') == '0':
         say('warning', text)
 
 
 def lost_connection(error: BaseException) -> bool:
-    """Whether gloo says that another process does not answer; a group of NCCL ends otherwise."""
+    """Whether gloo reports that another process does not answer; NCCL ends a process itself."""
     return isinstance(error, RuntimeError) and re.search(
         r'Connection (closed|reset) by peer|Timed out waiting|pair closure|failed to recv',
         str(error)) is not None
@@ -57,16 +57,16 @@ def lost_connection(error: BaseException) -> bool:
 def one_line_errors(interrupted: str = 'the same command starts over') -> Iterator[None]:
     """Print an :class:`InputError` as one line and exit with status 2.
 
-    So does what the system refuses (a full disk, a folder that is gone), and a setting that
-    a class of the config does not have or take; so does, with status 1, a tool that this one
-    has started and that failed, and a connection that another process has closed by ending:
-    they say why themselves; one that does not answer ends with the status to be resumed.
-    Everything else is a fault of the program and keeps its traceback.
+    The same applies to errors of the system (a full disk, a missing folder), and to settings that
+    a class of the config does not accept. The status is 1 if a tool started by this one has failed
+    or another process has closed its connection, since these print the reason themselves; if
+    another process does not answer, it is the status of a run to resume. All other errors are
+    faults of the program and keep their traceback.
 
-    Ctrl-C is one line, too; then the process ends by the signal, as shells expect.
+    Ctrl-C prints one line, too; then the process ends by the signal, as shells expect.
 
     Args:
-        interrupted: What to say after Ctrl-C.
+        interrupted: Message after Ctrl-C.
     """
     sys.excepthook = _without_interrupts
     try:
@@ -95,7 +95,7 @@ def one_line_errors(interrupted: str = 'the same command starts over') -> Iterat
         if not _of_the_config(error):
             raise
         text = str(error.args[0] if error.args else type(error).__name__)
-        # MMEngine's of a name that is not registered goes on for several sentences.
+        # MMEngine's message on an unregistered name continues for several sentences.
         say('error', f'config: {text.split(". Please check")[0].splitlines()[0]}')
         sys.exit(2)
     except RuntimeError as error:
@@ -117,16 +117,16 @@ def end_interrupted() -> NoReturn:
 
 def _without_interrupts(kind: type[BaseException], error: BaseException,
                         trace: TracebackType | None) -> None:
-    # Python ends a process that it reaches by the signal itself.
+    # After KeyboardInterrupt, Python ends the process by the signal itself.
     if kind is not KeyboardInterrupt:
         sys.__excepthook__(kind, error, trace)
 
 
 @contextmanager
 def _heard_interrupts() -> Iterator[None]:
-    """Ctrl-C is KeyboardInterrupt, also where a library makes another error of it.
+    """Raise KeyboardInterrupt on Ctrl-C, even if a library turns it into another error.
 
-    Until here it ended the process: see :mod:`amt_mm.cli.parse_first`.
+    Before, Ctrl-C ended the process: see :mod:`amt_mm.cli.parse_first`.
     """
     told = []
 
@@ -151,7 +151,7 @@ def _heard_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _printable_output() -> Iterator[None]:
-    """Whatever names of files hold, print and log it; a log that cannot be written ends all."""
+    """Escape unprintable file names in output and logs; end if a log cannot be written."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):  # of a notebook, or redirected
             stream.reconfigure(errors='backslashreplace')
@@ -166,7 +166,7 @@ def _printable_output() -> Iterator[None]:
 
 
 class _PrintableRecord(logging.LogRecord):
-    """A line of a log, fit for a terminal."""
+    """A log line without characters that a terminal interprets."""
 
     def getMessage(self) -> str:  # noqa: N802
         """The line."""
@@ -174,7 +174,7 @@ class _PrintableRecord(logging.LogRecord):
 
 
 def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> None:
-    # In place of a traceback for each line.
+    # Instead of a traceback for each line.
     error = sys.exc_info()[1]
     if isinstance(error, ValueError):
         return  # the stream was closed
@@ -184,7 +184,7 @@ def _raise_again(handler: logging.Handler, record: logging.LogRecord) -> None:
 
 
 def _reader_has_gone() -> bool:
-    """Whether nobody reads what we print, as after `head`; then nothing more is printed."""
+    """Whether the reader of stdout has closed it, as `head` does; then discard further output."""
     poll = select.poll()
     poll.register(_STDOUT, 0)
     gone = any(event & select.POLLERR for _, event in poll.poll(0))
@@ -194,7 +194,7 @@ def _reader_has_gone() -> bool:
 
 
 def _refused(error: OSError) -> str:
-    """What the system says, and of which file."""
+    """Message of the system, with the file if it is known."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         reason = 'the disk is full: make room and run the same command again'
     else:
@@ -204,9 +204,9 @@ def _refused(error: OSError) -> str:
 
 
 def _of_the_config(error: Exception) -> bool:
-    """Whether a library refuses what a config gives it to build.
+    """Whether a library refuses settings of the config while building from it.
 
-    A fault of our own classes, or of the user's, is none.
+    Errors within our own or the user's classes do not count.
     """
     frames = traceback.extract_tb(error.__traceback__)
     builds = any(frame.name.startswith('build') and Path(frame.filename).is_relative_to(_MMENGINE)

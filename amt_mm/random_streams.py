@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -53,21 +53,33 @@ def seed_cpu_streams(seed: int) -> None:
     torch.default_generator.manual_seed(seed & 0xffffffff)
 
 
+def random_state(gpu: bool = True) -> dict:
+    """State of the random streams of Python, numpy and torch in this process.
+
+    Args:
+        gpu: With the stream of its GPU, if it has one; reading that waits for the device.
+    """
+    state = {'python': random.getstate(), 'numpy': np.random.get_state(),
+             'torch': torch.get_rng_state()}
+    if gpu and torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping) -> None:
+    """Set the streams to a :func:`random_state`; that of a GPU only where there is one."""
+    random.setstate(state['python'])
+    np.random.set_state(state['numpy'])
+    torch.set_rng_state(state['torch'])
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+
+
 @contextmanager
-def kept_cpu_streams() -> Iterator[None]:
-    """Restore the CPU streams of Python, numpy and torch afterwards."""
-    python, numpy, on_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+def kept_random_streams(gpu: bool = True) -> Iterator[None]:
+    """Restore the random streams of this process afterwards; see :func:`random_state`."""
+    state = random_state(gpu)
     try:
         yield
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(on_cpu)
-
-
-@contextmanager
-def kept_random_streams() -> Iterator[None]:
-    """Restore all random streams of this process afterwards, those of its GPU too."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with kept_cpu_streams(), torch.random.fork_rng(devices):
-        yield
+        set_random_state(state)

@@ -1,4 +1,4 @@
-"""Memory of a training step by arithmetic: state and activations of hosts, in bf16.
+"""Memory of a training step, computed from tensor sizes: state and activations, in bf16.
 
 In the random phase, which has the most tokens. Counted on small copies of the networks on the CPU
 (lab/cost/memory.py); a GPU's own buffers, data and fragmentation come on top.

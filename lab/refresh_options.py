@@ -1,13 +1,13 @@
 """Time saved by options of the saliency refresh, and their effect on the maps.
 
 For smaller whole images, bf16 and rotating parts: milliseconds per image, relative to the full
-refresh in fp32; the refreshes' share of the config's run by arithmetic and by these times (forward
-and backward of training steps, before and in the guided phase, in the same rounds); and, with a
-checkpoint, the rank correlation (Spearman) of the maps of training images with those of the full
-refresh, on its grid, compared with that of the full maps averaged over as few cells. Checkpoints of
-earlier refreshes show the cost of keeping old maps: of one refresh ago for parts=2, of two for
-parts=3. Without a checkpoint, images are artificial and only times are measured. All take turns
-within each round; medians; processor time on a CPU.
+refresh in fp32; the refreshes' share of the config's run by multiply-adds and by these times
+(forward and backward of training steps, before and in the guided phase, in the same rounds); and,
+with a checkpoint, the rank correlation (Spearman) of the maps of training images with those of the
+full refresh, on its grid, compared with that of the full maps averaged over as few cells.
+Checkpoints of earlier refreshes show the cost of keeping old maps: of one refresh ago for parts=2,
+of two for parts=3. Without a checkpoint, images are artificial and only times are measured. All
+take turns within each round; medians; processor time on a CPU.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ examples:
 """
 COLUMNS = {
     'option': 'option', 'grid': 'map', 'ms': 'ms an image', 'ratio': 'ratio',
-    'arithmetic': 'of a run, arithmetic', 'fp32': 'of an fp32 run', 'bf16': 'of a bf16 run',
+    'multiply_adds': 'of a run, multiply-adds', 'fp32': 'of an fp32 run', 'bf16': 'of a bf16 run',
     'loading': 'of an fp32 run, with loading', 'mean': 'rank correlation, mean',
     'low': 'lower quartile', 'median': 'median', 'high': 'upper quartile',
     'ceiling': 'full maps on this grid, mean'}
-FORMATS = {'ms': '.2f', 'ratio': '.2f', 'arithmetic': '.2%', 'fp32': '.2%', 'bf16': '.2%',
+FORMATS = {'ms': '.2f', 'ratio': '.2f', 'multiply_adds': '.2%', 'fp32': '.2%', 'bf16': '.2%',
            'loading': '.2%', 'mean': '.3f', 'low': '.3f', 'median': '.3f', 'high': '.3f',
            'ceiling': '.3f'}
 
@@ -185,7 +185,7 @@ def row(cfg: object, way: measure.Option, times: dict[str, np.ndarray],
     median = {task: float(np.median(each)) for task, each in times.items()}
     grid = way.settings.grid(model.backbone)
     line = {'option': way.name, 'grid': f'{grid[0]}x{grid[1]}', 'ms': 1000 * median[name],
-            'ratio': float(np.median(times[name] / times['full'])), 'arithmetic': run.share}
+            'ratio': float(np.median(times[name] / times['full'])), 'multiply_adds': run.share}
     for precision in ('fp32', 'bf16'):
         line[precision] = run.share_of(median[name], *(median[f'step {phase} {precision}']
                                                        for phase in ('warm-up', 'guided')))

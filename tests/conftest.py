@@ -170,15 +170,19 @@ def toy_mae():
     return make
 
 
+def save_checkpoint(path, state, **config):
+    """Save weights with the config that describes them, as a run does."""
+    torch.save(dict(state_dict=state, meta=dict(cfg=Config(config).pretty_text)), path)
+    return path
+
+
 @pytest.fixture
 def checkpoint(tmp_path, toy_mae):
     """A checkpoint of the toy MAE for images of 40 x 40, with what describes its encoder."""
     changes = dict(img_size=40)
     whole = toy_mae(build=False, backbone=changes)
-    cfg = Config(dict(model={part: whole[part] for part in ('type', 'backbone')}))
-    torch.save(dict(state_dict=toy_mae(backbone=changes).state_dict(),
-                    meta=dict(cfg=cfg.pretty_text)), tmp_path / 'epoch_3.pth')
-    return tmp_path / 'epoch_3.pth'
+    return save_checkpoint(tmp_path / 'epoch_3.pth', toy_mae(backbone=changes).state_dict(),
+                           model={part: whole[part] for part in ('type', 'backbone')})
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Write the features of every image of a folder into one file, for search, clustering or probes.
 
-Images are in the order of their sorted paths, cut as in evaluation; those that cannot be read are
-named and left out. No labels are needed. The same command continues where it stopped.
+Images are in the order of their sorted paths, cut as in evaluation; unreadable ones are named and
+left out. No labels are needed. The same command continues where it stopped.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Embedded(NamedTuple):
         shape: Of the features, ``(n, F)`` or ``(n, N, F)``.
         dtype: Of the features.
         what: The tokens and blocks in words.
-        left_out: Number of images that could not be read.
+        left_out: Number of unreadable images.
     """
 
     shape: tuple[int, ...]

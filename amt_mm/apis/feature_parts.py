@@ -28,7 +28,7 @@ class FeatureParts:
         batches: Number of batches that are done.
         rows: Number of rows.
         shape: Of a row; empty before the first one.
-        left_out: Sample index -> why the image could not be read.
+        left_out: Sample index -> why the image is unreadable.
 
     Raises:
         InputError: The folder holds features of another identity; names what differs.
@@ -68,7 +68,7 @@ class FeatureParts:
 
         Args:
             features: ``(B, *shape)``; None if no image of the batch could be read.
-            left_out: Sample index and reason of images that could not be read.
+            left_out: Sample index and reason of unreadable images.
         """
         if features is not None:
             self.shape = features.shape[1:]

@@ -64,8 +64,8 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
 
     Args:
         checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
-        folder: Images, in class subfolders or not, see :class:`amt_mm.datasets.ImageFolder`. Those
-            that cannot be read are named and left out.
+        folder: Images, in class subfolders or not, see :class:`amt_mm.datasets.ImageFolder`.
+            Unreadable ones are named and left out.
         out: Folder of the results.
         count: Number of images shown, spread over the classes. Defaults to None: 8, or all of a
             smaller folder.

@@ -10,6 +10,7 @@ from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
+from amt_mm.config_parts import class_name, mask_config
 from amt_mm.errors import InputError
 
 # Class of the model in a config -> the host's name in the paper.
@@ -119,16 +120,12 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     if 'backbone.cls_token' not in state:
         own['with_cls_token'] = False
     return Pretraining(
-        host=_HOSTS.get(_name(model), _RELEASES.get(naming)),
+        host=_HOSTS.get(class_name(model), _RELEASES.get(naming)),
         recipe=_recipe(checkpoint.config),
         backbone=own,
         image_size=size if isinstance(size, int) else None,
         settings=_settings(checkpoint.config, path),
         pixels=checkpoint.config.get('pixels'))
-
-
-def _name(part: Mapping) -> str:
-    return part.get('type', '').split('.')[-1]
 
 
 def _settings(config: Mapping, path: Path) -> str | None:
@@ -137,26 +134,24 @@ def _settings(config: Mapping, path: Path) -> str | None:
 
 
 def _recipe(config: Mapping) -> str | None:
-    model, preprocessor = config.get('model', {}), config.get('data_preprocessor', {})
-    host = _HOSTS.get(_name(model))
+    model, generator = config.get('model', {}), mask_config(config)
+    host = _HOSTS.get(class_name(model))
     if host == 'iBOT':
-        strategy = (model.get('masking') or {}).get('strategy')
+        strategy = generator.get('strategy')
         if model.get('patch_weight', 1.0):
             return host + _STRATEGIES.get(strategy, '')
         return 'DINO' + (', block masks' if strategy == 'block' else _STRATEGIES.get(strategy, ''))
-    # Configs have it in one of two places; mmpretrain's own MAE has none.
-    generator = {**preprocessor, **model.get('data_preprocessor', {})}.get('mask_generator', {
-        'type': 'RandomMaskGenerator',
-        'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)})
+    generator = generator or {'type': 'RandomMaskGenerator',
+                              'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)}
     hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, Mapping)]
     if any(part.get(name, default) != default for part in (model, generator, *hooks)
-           for name, default in _PAPERS.get(_name(part), {}).items()):
+           for name, default in _PAPERS.get(class_name(part), {}).items()):
         return None
-    if _name(generator) == 'AMTMaskGenerator' and 'SaliencyUpdateHook' not in map(_name, hooks):
+    kind = class_name(generator)
+    if kind == 'AMTMaskGenerator' and 'SaliencyUpdateHook' not in map(class_name, hooks):
         return None  # maps that are not the attention of the encoder
-    defaults = _DEFAULT_RATIOS.get(_name(generator), {})
-    ratios = {**defaults, **generator}
-    return _ROWS.get((host, _name(generator), ratios.get('mask_ratio'), ratios.get('throw_ratio')))
+    ratios = {**_DEFAULT_RATIOS.get(kind, {}), **generator}
+    return _ROWS.get((host, kind, ratios.get('mask_ratio'), ratios.get('throw_ratio')))
 
 
 def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
 from amt_mm.errors import InputError
@@ -31,11 +30,6 @@ def is_step_or_none(value: object) -> bool:
 def are_steps(value: object) -> bool:
     """Whether a value is a list of non-negative integers."""
     return isinstance(value, list) and all(map(is_step, value))
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a real number, of Python or numpy, but not a bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_text(value: object) -> bool:

@@ -34,17 +34,19 @@ def _statistic(owner: object, name: str) -> Callable:
     return getattr(HistoryBuffer, name)
 
 
-# What MMEngine's checkpoints hold besides tensors: curves, numpy arrays and scalars, under `core`
-# for numpy 1 and `_core` for numpy 2.
-_NEEDED = [
-    (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
-    (_statistic, 'builtins.getattr'), (slice, 'builtins.slice'), (np.ndarray, 'numpy.ndarray'),
-    (np.dtype, 'numpy.dtype'),
+# Arrays and scalars, under `core` for numpy 1 and `_core` for numpy 2.
+NUMPY = [
+    (np.ndarray, 'numpy.ndarray'), (np.dtype, 'numpy.dtype'),
     *((function, f'numpy.{core}.multiarray.{function.__name__}')
       for function in (_reconstruct, scalar) for core in ('core', '_core')),
     # Not named in files, but needed to set a dtype's state.
     *((type(np.dtype(code)), f'numpy.dtypes.{type(np.dtype(code)).__name__}')
       for code in '?bhilqBHILQefdUS'),
+]
+# What MMEngine's checkpoints hold besides tensors.
+_NEEDED = [
+    (HistoryBuffer, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (_statistic, 'builtins.getattr'), (slice, 'builtins.slice'), *NUMPY,
 ]
 
 

@@ -1,4 +1,4 @@
-"""How the recommended batch, learning rate and epochs follow from the number of images."""
+"""Recommended batch size, learning rate and epochs for a number of images."""
 
 from __future__ import annotations
 

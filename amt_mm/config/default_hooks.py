@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from amt_mm.config_parts import class_name
+
 # Named, so that a config can change a setting (`default_hooks.progress_bar.interval=50`) or drop
 # a hook (`default_hooks.progress_bar=None`).
 DEFAULT_HOOKS = {
@@ -39,11 +41,11 @@ def with_default_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | N
     Returns:
         ``default_hooks`` for MMEngine's runner.
     """
-    own = {_class_name(hook) for hook in custom_hooks or ()}
+    own = {class_name(hook) for hook in custom_hooks or ()}
     hooks = {name: dict(hook) for name, hook in DEFAULT_HOOKS.items()
-             if _class_name(hook) not in own}
+             if class_name(hook) not in own}
     for name, hook in (default_hooks or {}).items():
-        if isinstance(hook, Mapping) and 'type' in hook and _class_name(hook) == 'CheckpointHook':
+        if isinstance(hook, Mapping) and class_name(hook) == 'CheckpointHook':
             hooks[name] = {**hook, 'type': DEFAULT_HOOKS['checkpoint']['type']}
         elif hook is None and name not in _OF_MMENGINE:
             hooks.pop(name, None)
@@ -52,8 +54,3 @@ def with_default_hooks(default_hooks: Mapping | None, custom_hooks: Sequence | N
         else:
             hooks[name] = hook
     return hooks
-
-
-def _class_name(hook: object) -> str:
-    kind = hook['type'] if isinstance(hook, Mapping) else type(hook)
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config, ConfigDict
 
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 
 _CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop')
@@ -77,7 +78,7 @@ def dataset_pipelines(dataset: Mapping) -> Iterator[list]:
 
 def _resize(pipeline: list[ConfigDict], sides: tuple[int, int], edge: int | None) -> bool:
     """Set height and width of what a pipeline returns; False if nothing in it has a size."""
-    by_name = {transform['type'].split('.')[-1]: transform for transform in pipeline}
+    by_name = {class_name(transform): transform for transform in pipeline}
     changed = False
     # mmcv writes width first, except in its random crops.
     height, width = sides

@@ -1,4 +1,4 @@
-"""Check that something reads the options that change a config."""
+"""Check that the options that change a config are read by something."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .overlay import SPECIAL
 _OTHERS = ('auto_scale_lr', 'compile', 'model_wrapper_cfg', 'overlay', 'probe', 'runner_type',
            'find_unused_parameters', 'broadcast_buffers', 'detect_anomalous_params')
 _PROBE = ('train', 'test', 'folds')
-# What sections without a `type` take beyond what a config has there.
+# Further entries that sections without a `type` accept.
 _TAKEN = {'overlay': SPECIAL, 'probe': _PROBE,
           'optim_wrapper': tuple(inspect.signature(OptimWrapper).parameters),
           **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'),
@@ -90,7 +90,7 @@ def knows(cfg: Config, key: str) -> bool:
 
 
 def _walks(cfg: Config, parts: list[str]) -> list[tuple[int, object]]:
-    """How many parts of a name lead somewhere, and where, in each place that settings come from."""
+    """Follow a name in each source of settings: the number of parts found, and where they lead."""
     return [_walk(node, parts)
             for node in (cfg, cfg.get('overlay', {}), {'default_hooks': DEFAULT_HOOKS})]
 
@@ -106,7 +106,7 @@ def _walk(node: object, parts: list[str]) -> tuple[int, object]:
 
 
 def _end(cfg: Config, parts: list[str]) -> tuple[str, str, list]:
-    """The name up to the first part that is nowhere, that part, and the sections before it."""
+    """Return the part of a name that is found, the next part, and the sections it is missing in."""
     walks = _walks(cfg, parts)
     depth = max(depth for depth, _ in walks)
     return ('.'.join(parts[:depth]), parts[depth],
@@ -114,7 +114,7 @@ def _end(cfg: Config, parts: list[str]) -> tuple[str, str, list]:
 
 
 def _kinds(node: object, chosen: object) -> Iterator[str]:
-    """Names of the classes that a section is for; in an overlay, those that replace others."""
+    """Yield the class names of a section; in an overlay, those of the replacements."""
     given = node.get('type') if isinstance(node, Mapping) else None
     for kind in (chosen, *(given.values() if isinstance(given, Mapping) else [given])):
         if isinstance(kind, str):
@@ -122,13 +122,13 @@ def _kinds(node: object, chosen: object) -> Iterator[str]:
 
 
 def _arguments(kind: str, scope: str) -> set[str]:
-    """What a class takes, with its parents, to which it may pass arguments on."""
+    """Arguments of a class and its parents, to which it may pass them on."""
     found = _find(kind, scope)
     makers = ([vars(each)['__init__'] for each in found.__mro__ if '__init__' in vars(each)]
               if isinstance(found, type) else [found] if callable(found) else [])
     names = set()
     for maker in makers:
-        with suppress(ValueError):  # of a class written in C
+        with suppress(ValueError):  # a class written in C has no signature
             names.update(inspect.signature(maker).parameters)
     return names - {'self', 'args', 'kwargs'}
 
@@ -137,7 +137,7 @@ def _find(kind: str, scope: str) -> object:
     names = (kind,) if '.' in kind else (f'{scope}.{kind}', kind)
     for registry in (each for each in vars(root).values() if isinstance(each, Registry)):
         for name in names:
-            # A registry says so of a name that it does not know, if that has a scope.
+            # Raised for an unknown name that has a scope.
             with suppress(RuntimeError):
                 if found := registry.get(name):
                     return found

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from mmengine.config import Config, ConfigDict
 from mmpretrain.registry import TRANSFORMS
 
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 
 from .image_size import dataset_pipelines, set_image_size
@@ -69,14 +70,14 @@ def apply_overlay(cfg: Config) -> Config:
         own = cfg.model.pop('data_preprocessor')
         _fill(own, cfg.get('data_preprocessor', ConfigDict()))
         cfg.data_preprocessor = own
-    for key, wishes in overlay.items():
+    for key, changes in overlay.items():
         if key not in cfg:
             raise InputError(f'the overlay changes `{key}`, which the config does not have: list a '
                              'complete baseline and the overlay in _base_')
         if not isinstance(cfg[key], dict):
             raise InputError(f'the overlay changes `{key}`, which is not a dict in the config: '
                              'only fields of dicts can be changed')
-        _merge(cfg[key], wishes, f'overlay.{key}')
+        _merge(cfg[key], changes, f'overlay.{key}')
     if special['transforms']:
         _replace_transforms(cfg, dict(special['transforms']))
     if special['image_size'] is not None:
@@ -85,7 +86,7 @@ def apply_overlay(cfg: Config) -> Config:
         set_pixels(cfg, special['pixels'])
     for name, hook in (special['hooks'] or {}).items():
         _add_hook(cfg, name, hook)
-    _mend_collate(cfg)
+    _fix_collate(cfg)
     return cfg
 
 
@@ -105,9 +106,9 @@ def _check_kinds(overlay: object) -> None:
                 raise InputError(f'overlay.{name}.{key}={entry!r} must be a {word}')
 
 
-def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
-    wishes = dict(wishes)
-    chosen, wanted = config.get('type', ''), wishes.pop('type', None)
+def _merge(config: ConfigDict, changes: ConfigDict, path: str) -> None:
+    changes = dict(changes)
+    chosen, wanted = config.get('type', ''), changes.pop('type', None)
     if wanted is not None and not (wanted and isinstance(wanted, (str, dict))):
         raise InputError(f'{path}.type={wanted!r} must be the name of a class, or a dict from '
                          'names to names')
@@ -125,7 +126,7 @@ def _merge(config: ConfigDict, wishes: ConfigDict, path: str) -> None:
         return
     if wanted:
         config['type'] = wanted
-    for key, value in wishes.items():
+    for key, value in changes.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             _merge(config[key], value, f'{path}.{key}')
         elif key not in config:
@@ -149,9 +150,9 @@ def _replace_transforms(cfg: Config, substitutes: dict[str, str | Mapping]) -> N
                              'class')
     transforms = [transform for pipeline in dataset_pipelines(cfg.train_dataloader.dataset)
                   for transform in pipeline]
-    found = {transform['type'].split('.')[-1] for transform in transforms}
+    found = {class_name(transform) for transform in transforms}
     for transform in transforms:
-        transform.update(substitutes.get(transform['type'].split('.')[-1], {}))
+        transform.update(substitutes.get(class_name(transform), {}))
     # A class derived from the replacement is as good.
     present = [TRANSFORMS.get(transform['type']) for transform in transforms]
     missing = {name for name in set(substitutes) - found
@@ -173,13 +174,13 @@ def _add_hook(cfg: Config, name: str, hook: ConfigDict) -> None:
         cfg.custom_hooks = []
     hooks = cfg.custom_hooks
     for own in hooks:
-        if own['type'].split('.')[-1] == hook['type'].split('.')[-1]:
+        if class_name(own) == class_name(hook):
             _fill(own, hook)
             return
     hooks.append(hook)
 
 
-def _mend_collate(cfg: Config) -> None:
+def _fix_collate(cfg: Config) -> None:
     """Drop the ``_scope_`` that MMEngine adds to a ``collate_fn`` inherited from ``mmpretrain::``.
 
     The runner would pass it to the function as an argument.

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 
 from amt_mm.checks import is_number
+from amt_mm.config_parts import class_name
 from amt_mm.datasets.load_pixels import LoadPixels
 from amt_mm.errors import InputError
 from amt_mm.messages import warn
@@ -64,7 +65,7 @@ def set_pixels(cfg: Config, pixels: Mapping) -> None:
     backbone = cfg.model.backbone
     backbone.patch_cfg = {**backbone.get('patch_cfg', {}), 'in_channels': count}
     # Other hosts of ours take it from the backbone; these decoders have it in mmpretrain's configs.
-    if cfg.model.get('type', '').split('.')[-1] in ('MAE', 'AMTMAE'):
+    if class_name(cfg.model) in ('MAE', 'AMTMAE'):
         cfg.model.neck.in_chans = cfg.model.head.in_channels = count
     cfg.setdefault('data_preprocessor', ConfigDict())
     preprocessor = cfg.data_preprocessor
@@ -98,7 +99,7 @@ def _check_statistics(name: str, values: object, count: int) -> None:
 
 def _adapt(pipeline: list, loading: Mapping) -> set[str]:
     """Change a pipeline in place; the names of transforms that were left out."""
-    names = [transform['type'].split('.')[-1] for transform in pipeline]
+    names = [class_name(transform) for transform in pipeline]
     fast = [name for name in names if name in _FAST]
     if fast:
         raise InputError(f'overlay.pixels: {fast[0]} decodes only 8-bit photographs: leave '
@@ -115,7 +116,7 @@ def _adapt(pipeline: list, loading: Mapping) -> set[str]:
 def _leave_out_colours(transforms: list) -> set[str]:
     left_out = set()
     for transform in list(transforms):
-        name = transform['type'].split('.')[-1]
+        name = class_name(transform)
         if name in _COLOURS:
             left_out.add(name)
             transforms.remove(transform)

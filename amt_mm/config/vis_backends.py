@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 
 # Flag -> backend of MMEngine, and what that imports.
@@ -41,7 +42,7 @@ def record_in(cfg: Config, kind: str) -> None:
     # Without any, MMEngine would add its own; a list that is given replaces that.
     backends = visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     backends = [backends] if isinstance(backends, Mapping) else backends
-    if all(str(backend['type']).rpartition('.')[2] != name for backend in backends):
+    if all(class_name(backend) != name for backend in backends):
         backend = dict(type=name)
         if kind == 'wandb':
             folder = Path(cfg.work_dir).absolute().name

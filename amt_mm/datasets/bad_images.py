@@ -115,7 +115,7 @@ class BadImages:
             names = self.names()
             more = ', ...' if count > _MOST_NAMES else ''
             raise InputError(
-                f'{count} of {self.samples} images cannot be read, more than max_bad='
+                f'{count} of {self.samples} images are unreadable, more than max_bad='
                 f'{self.max_bad:g} allows: {", ".join(names[:_MOST_NAMES])}{more} (reasons in '
                 f'{self.path.parent}/bad_images_rank*.txt); fix the data set and delete these '
                 'files, or raise default_hooks.bad_images.max_bad')

@@ -9,6 +9,7 @@ from mmpretrain.datasets import CIFAR10 as _CIFAR10
 from mmpretrain.datasets import CIFAR100 as _CIFAR100
 from mmpretrain.datasets.utils import check_md5
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -23,8 +24,7 @@ class _Archived:
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
-        if split not in ('train', 'test'):
-            raise InputError(f"split={split!r}: use 'train' or 'test'.")
+        check_choice('split', split, ('train', 'test'))
         if not data_root:
             raise InputError(f'data_root is empty: set it to the folder of {self.base_folder}.')
         super().__init__(

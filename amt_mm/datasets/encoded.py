@@ -67,7 +67,7 @@ class EncodedImage:
     def _decode_all(self, reduce: int) -> np.ndarray:
         image = cv2.imdecode(self._content, _FLAGS[reduce])
         if image is None:
-            raise UnreadableImage(f'{self._name}: cannot be read as an image: the JPEG data are '
+            raise UnreadableImage(f'{self._name}: unreadable image: the JPEG data are '
                                   'damaged. Replace or remove the file.')
         return image
 

@@ -6,6 +6,7 @@ import os.path as osp
 
 from mmpretrain.datasets import Flowers102 as _Flowers102
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -27,8 +28,7 @@ class Flowers102(_Flowers102):
     """
 
     def __init__(self, data_root: str, split: str = 'trainval', **kwargs) -> None:
-        if split not in ('train', 'val', 'trainval', 'test'):
-            raise InputError(f"split={split!r}: use 'train', 'val', 'trainval' or 'test'")
+        check_choice('split', split, ('train', 'val', 'trainval', 'test'))
         super().__init__(osp.expanduser(data_root), split, **kwargs)
 
     def load_data_list(self) -> list[dict]:

@@ -17,6 +17,7 @@ from mmpretrain.datasets import CustomDataset
 from rich.console import Console
 from rich.progress import track
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import DATASETS
 
@@ -91,8 +92,7 @@ class ImageFolder(CustomDataset):
                  first_of_class: int | None = None,
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
-        if split not in ('all', 'train', 'val', None):
-            raise InputError(f"split={split!r}: use 'all', 'train', 'val' or None.")
+        check_choice('split', split, ('all', 'train', 'val', None))
         if not 0 < val_fraction < 1:
             raise InputError(f'val_fraction={val_fraction}: must be between 0 and 1.')
         if not data_root and not data_prefix:

@@ -9,6 +9,7 @@ from mmengine.fileio import get_file_backend
 from mmpretrain.datasets import ImageNet as _ImageNet
 from mmpretrain.datasets.custom import find_folders
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -49,8 +50,7 @@ class ImageNet(_ImageNet):
         if first_of_class is not None and first_of_class < 1:
             raise InputError(f'first_of_class={first_of_class} must be at least 1')
         self.first_of_class = first_of_class
-        if split not in ('', 'train', 'val', 'test'):
-            raise InputError(f"split={split!r}: use 'train', 'val' or 'test'.")
+        check_choice('split', split, ('', 'train', 'val', 'test'))
         if not (data_root or kwargs.get('data_prefix')):
             raise InputError('data_root is empty: set it to the folder of train and val.')
         super().__init__(data_root=osp.expanduser(data_root), split=split, with_label=with_label,

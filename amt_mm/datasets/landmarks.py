@@ -11,6 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmpretrain.datasets import BaseDataset
 
 from amt_mm.checkpoints.numpy_pickle import read_numpy_pickle
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS, TRANSFORMS
 
@@ -45,8 +46,7 @@ class RevisitedLandmarks(BaseDataset):
     """
 
     def __init__(self, data_root: str = '', split: str = 'database', **kwargs) -> None:
-        if split not in ('database', 'query'):
-            raise InputError(f"split={split!r}: use 'database' or 'query'")
+        check_choice('split', split, ('database', 'query'))
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 

@@ -122,7 +122,7 @@ class LoadImage(LoadImageFromFile):
         except Exception as error:
             if self.ignore_empty:
                 return None
-            raise UnreadableImage(f'{path}: cannot be read as an image: {_reason(error)}. '
+            raise UnreadableImage(f'{path}: unreadable image: {_reason(error)}. '
                                   'Replace or remove the file.') from error
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:

@@ -110,7 +110,7 @@ class ReplaceBadImages(DatasetWrapper):
             if index not in self.bad:
                 return type(key)(int(index), seed) if hasattr(key, 'seed') else int(index)
         self.bad.check()
-        raise InputError(f'{self.name_of(int(key))}: cannot be read as an image, nor can {_TRIES} '
+        raise InputError(f'{self.name_of(int(key))}: unreadable image, as are {_TRIES} '
                          f'others drawn in its place; see {self.bad.path}')
 
     def _images(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -57,14 +58,12 @@ class SceneDataset(BaseDataset):
         if min(height, width) < 32 or max(height, width) > 2 * min(height, width):
             raise InputError(f'image_size={image_size}: sides must be at least 32 pixels, one at '
                              'most twice the other.')
-        if split not in _STREAMS:
-            raise InputError(f"split={split!r}: use 'train', 'val' or 'test'.")
+        check_choice('split', split, _STREAMS)
+        check_choice('style', style, STYLES)
         if num_samples < 1:
             raise InputError(f'num_samples={num_samples}: must be at least 1.')
         if seed < 0:
             raise InputError(f'seed={seed}: must be 0 or more.')
-        if style not in STYLES:
-            raise InputError(f'style={style!r}: use {" or ".join(map(repr, STYLES))}.')
         self.style = STYLES[style]
         self.num_samples = num_samples
         self.image_size = (height, width)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import get_worker_info
 
-from amt_mm.random_streams import kept_cpu_streams, seed_cpu_streams
+from amt_mm.random_streams import kept_random_streams, seed_cpu_streams
 
 from .wrapper import DatasetWrapper
 
@@ -67,7 +67,7 @@ class SeededSamples(DatasetWrapper):
 
 
 def _preserved_streams() -> Any:
-    return nullcontext() if get_worker_info() else kept_cpu_streams()
+    return nullcontext() if get_worker_info() else kept_random_streams(gpu=False)
 
 
 def _seed(key: int) -> None:

@@ -7,6 +7,7 @@ import os.path as osp
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -51,8 +52,7 @@ class STL10(BaseDataset):
                             'ship', 'truck')}
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
-        if split not in _SPLITS:
-            raise InputError(f'split={split!r}: use one of {", ".join(map(repr, _SPLITS))}.')
+        check_choice('split', split, _SPLITS)
         if not data_root:
             raise InputError('data_root is empty: set it to the folder of train_X.bin.')
         self.split = split

@@ -7,6 +7,7 @@ import os.path as osp
 
 from mmpretrain.datasets import BaseDataset
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -41,9 +42,7 @@ class TinyImageNet(BaseDataset):
     """
 
     def __init__(self, data_root: str = '', split: str = 'train', **kwargs) -> None:
-        if split not in ('train', 'val'):
-            raise InputError(f"split={split!r}: use 'train' or 'val' (the test images of Tiny "
-                             'ImageNet have no labels).')
+        check_choice('split', split, ('train', 'val'))  # the test images have no labels
         if not data_root:
             raise InputError('data_root is empty: set it to the folder of wnids.txt.')
         self.split = split

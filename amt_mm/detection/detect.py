@@ -39,7 +39,7 @@ class Detected(NamedTuple):
     Attributes:
         images: Number of images.
         objects: Number of objects in them.
-        left_out: Number of images that could not be read.
+        left_out: Number of unreadable images.
     """
 
     images: int
@@ -59,7 +59,7 @@ def detect(cfg: Config, checkpoint: Path, folder: Path, out: Path, threshold: fl
     Args:
         cfg: A detection config.
         checkpoint: A trained detector.
-        folder: Of images, with subfolders or not; those that cannot be read are named in a warning
+        folder: Of images, with subfolders or not; unreadable ones are named in a warning
             and left out.
         out: Folder to write.
         threshold: Smallest score, 0 to 1.

@@ -26,7 +26,7 @@ def check_image_sizes(path: str, data: Sequence[Mapping]) -> None:
 
     :class:`amt_mm.LoadImage` refuses an image that does not fit, and does not turn one that was
     labelled without its EXIF orientation. This finds the first kind before training and counts
-    the second. Files that cannot be read are left to :class:`amt_mm.LoadImage`, those on another
+    the second. Unreadable files are left to :class:`amt_mm.LoadImage`, those on another
     machine too.
 
     Reads headers only, in the main process.

@@ -19,23 +19,23 @@ from amt_mm.registry import OPTIM_WRAPPERS
 
 @OPTIM_WRAPPERS.register_module()
 class BF16OptimWrapper(OptimWrapper):
-    """Forward passes under autocast to bfloat16; weights, gradients and their use in fp32.
+    """Forward passes under autocast to bfloat16; weights, gradients and optimiser in fp32.
 
-    bfloat16 has the range of fp32, so nothing is scaled, no step is skipped and there is no
-    scaler's state in checkpoints: those of an fp32 or fp16 run can be resumed, and the other
-    way round. MMEngine's ``AmpOptimWrapper(dtype='bfloat16')`` scales all the same, and
-    refuses CPUs, where autocast works. It pays on CPUs with instructions for bfloat16
-    (:func:`cpu_has_bf16`); on others, which emulate it, there is a warning. On CPUs, attention is
-    computed by plain matrix products: the backward pass of torch's fused kernel for CPUs is several
-    times slower in bfloat16 than in fp32.
+    bfloat16 has the range of fp32, so losses are not scaled, no step is skipped and checkpoints
+    contain no state of a scaler: a run can be resumed from one in fp32 or fp16, and vice versa.
+    MMEngine's ``AmpOptimWrapper(dtype='bfloat16')`` scales nevertheless, and refuses CPUs, on which
+    autocast works. On a CPU it is only faster with instructions for bfloat16
+    (:func:`cpu_has_bf16`); without them, a warning says so. Attention on CPUs is computed by plain
+    matrix products, since the backward pass of torch's fused CPU kernel is several times slower in
+    bfloat16 than in fp32.
 
     Args:
-        loss_scale: None, or ``'dynamic'`` as inherited from a config in fp16; either way
-            there is none. Defaults to None.
+        loss_scale: None, or ``'dynamic'`` as inherited from an fp16 config, which is ignored.
+            Defaults to None.
         **kwargs: See :class:`mmengine.optim.OptimWrapper`.
 
     Raises:
-        InputError: A fixed ``loss_scale``, or a GPU that has no bfloat16.
+        InputError: A fixed ``loss_scale``, or a GPU without bfloat16.
     """
 
     def __init__(self, loss_scale: str | None = None, **kwargs) -> None:
@@ -52,18 +52,18 @@ class BF16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Autocast, and the parent's gradient accumulation."""
+        """Enter autocast, and the parent's context for gradient accumulation."""
         with super().optim_context(model), autocast(dtype=torch.bfloat16), _attention():
             yield
 
     def backward(self, loss: Tensor, **kwargs) -> None:
-        """The parent's; blocks that are recomputed in it take the forward pass's kernel."""
+        """Call the parent's; recomputed blocks use the attention kernel of the forward pass."""
         with _attention():
             super().backward(loss, **kwargs)
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies matrices in bfloat16 by instructions of its own.
+    """Whether the CPU has instructions for matrix products in bfloat16.
 
     On a CPU without AVX-512 a matrix product in bfloat16 runs at 6 to 10 GFLOPS, in fp32 at 53 to
     71 (EPYC of the third generation, one core, torch 2.13).
@@ -75,5 +75,5 @@ def cpu_has_bf16() -> bool:
 
 
 def _attention() -> AbstractContextManager:
-    """Of the kernels of attention, the one that pays."""
+    """Select the fastest attention kernel."""
     return sdpa_kernel(SDPBackend.MATH) if get_device() == 'cpu' else nullcontext()

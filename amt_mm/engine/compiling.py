@@ -1,4 +1,4 @@
-"""torch.compile of what a host computes: one static graph for each phase of masking."""
+"""torch.compile for hosts: one static graph for each phase of masking."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from amt_mm.models.recompute import RecomputedBlock
 class StaticGraphs:
     """A host's :meth:`~amt_mm.models.Host.losses`, compiled for full batches.
 
-    Random and guided masks leave two numbers of tokens, so there are two graphs, each for
-    its own shapes: none with sizes left open, which would be slower. A smaller last batch of
-    an epoch is not compiled.
+    Random and guided masks leave different numbers of tokens, so there are two graphs with static
+    shapes; dynamic shapes would be slower. A smaller last batch of an epoch is not compiled.
 
     Args:
-        losses: From images and plan to the dictionary of losses.
+        losses: Function from images and plan to the dictionary of losses.
         **options: Of :func:`torch.compile`. ``dynamic`` and ``fullgraph`` default to False
-            and True here: a break in the graph stops the run instead of slowing it down.
+            and True, so that a graph break stops the run instead of slowing it down.
     """
 
     def __init__(self, losses: Callable[[Tensor, MaskPlan], dict], **options) -> None:
@@ -32,7 +31,7 @@ class StaticGraphs:
         self.full = 0
 
     def __call__(self, inputs: Tensor, plan: MaskPlan) -> dict:
-        """Losses of a batch."""
+        """Return the losses of a batch."""
         if len(inputs) < self.full:
             return self.eager(inputs, plan)
         self.full = len(inputs)
@@ -40,11 +39,11 @@ class StaticGraphs:
 
 
 def compile_host(model: Host, options: bool | Mapping) -> None:
-    """Compile a host, by the ``compile`` of a config as MMEngine has it.
+    """Compile a host by the ``compile`` of a config, which is MMEngine's.
 
-    MMEngine would compile the whole step, with data samples, hooks and the optimiser in it,
-    and break the graph at each. Here it is the network and its loss: planning, the refresh of
-    saliency and features run as they are, and modules, their names and hooks stay.
+    MMEngine would compile the whole step, including data samples, hooks and optimiser, with a
+    graph break at each. Here only the network and its loss are compiled. Planning, the refresh of
+    saliency and feature extraction are not, and modules keep their names and hooks.
 
     Args:
         model: The model without the wrapper of distributed training; changed in place.

@@ -1,4 +1,4 @@
-"""SpeedLogProcessor: MMEngine's log lines of training, with images a second."""
+"""SpeedLogProcessor: MMEngine's training log lines, with images per second."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from mmengine.runner import LogProcessor, Runner
 
 @LOG_PROCESSORS.register_module()
 class SpeedLogProcessor(LogProcessor):
-    """Add images a second, of all processes, to lines and scalars of training.
+    """Add images per second, over all processes, to the log lines and scalars of training.
 
-    It is the batch over the ``time`` of the same line, a mean over ``window_size`` steps. A data
-    loader that does not say its batch size has none.
+    This is the batch size divided by the ``time`` of the same line, a mean over ``window_size``
+    steps. It is left out if the data loader has no batch size.
     """
 
     def get_log_after_iter(self, runner: Runner, batch_idx: int, mode: str) -> tuple[dict, str]:
-        """Scalars and line of a step."""
+        """Return the scalars and the line of a step."""
         scalars, line = super().get_log_after_iter(runner, batch_idx, mode)
         batch = getattr(runner.train_dataloader, 'batch_size', None) if mode == 'train' else None
         if batch and scalars.get('time'):

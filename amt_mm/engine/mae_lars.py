@@ -15,13 +15,13 @@ from amt_mm.registry import OPTIMIZERS
 class MAELARS(LARS):
     """mmpretrain's LARS with the momentum of MAE's linear probing, which AMT's code has too.
 
-    mmpretrain sums past steps, each with the learning rate of its time: ``v = m v + lr g``, then
-    ``p -= v``. MAE sums gradients and applies the present rate to them: ``v = m v + g``, then
+    mmpretrain sums past steps, each with the learning rate at that step: ``v = m v + lr g``, then
+    ``p -= v``. MAE sums gradients and applies the current rate to the sum: ``v = m v + g``, then
     ``p -= lr v``. The two differ while the rate changes, by about ``1 / (1 - m)`` steps of the
     schedule. Here the sum is multiplied by the ratio of the rates before each step, which gives
-    MAE's. Without weight decay, as in linear probing, the trust ratios are the same.
+    MAE's update. Without weight decay, as in linear probing, the trust ratios are the same.
 
-    A rate of exactly 0 empties the sum.
+    A learning rate of exactly 0 resets the sum to 0.
     """
 
     @torch.no_grad()
@@ -29,10 +29,10 @@ class MAELARS(LARS):
         """Perform one step.
 
         Args:
-            closure: Computes the loss again, and its gradients.
+            closure: Computes loss and gradients again.
 
         Returns:
-            What ``closure`` returns; None without one.
+            The result of ``closure``; None without one.
         """
         for group in self.param_groups:
             if last := group.get('last_lr'):

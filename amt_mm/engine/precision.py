@@ -1,4 +1,4 @@
-"""What precision a run computes in: ``--amp``, and what a CPU makes of a config."""
+"""Precision of a run: ``--amp``, and the replacement of fp16 on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BF16 = 'amt_mm.BF16OptimWrapper'
 
 
 def use_mixed_precision(cfg: Config, precision: str) -> None:
-    """Enter ``--amp`` in a config.
+    """Apply ``--amp`` to a config.
 
     Args:
         cfg: The config, with ``optim_wrapper``; changed in place.

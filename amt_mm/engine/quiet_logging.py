@@ -1,13 +1,13 @@
-"""Keep MMEngine's dumps off the screen; :class:`~amt_mm.hooks.RunSummaryHook` says the same."""
+"""Keep MMEngine's dumps off the screen; :class:`~amt_mm.hooks.RunSummaryHook` summarises them."""
 
 from __future__ import annotations
 
 import logging
 
-# Beginnings of messages of which the log file alone has a use: environment, config, hooks.
+# Prefixes of messages for the log file only: environment, config, hooks.
 _FILE_ONLY = ('\n' + '-' * 60 + '\nSystem environment:', 'Config:\n', 'Hooks will be executed in',
               'Distributed training is not used, all SyncBatchNorm')
-# Beginnings of messages without use: options of each parameter, MMEngine about its own code.
+# Prefixes of messages to drop: options of each parameter, deprecations within MMEngine.
 _NOISE = ('paramwise_options -- ', '"FileClient" will be deprecated',
           '"HardDiskBackend" is the alias')
 

@@ -28,8 +28,8 @@ from amt_mm.messages import lost_connection, warn
 from amt_mm.models import Host
 from amt_mm.models.sharded_model import ShardedModel
 from amt_mm.registry import RUNNERS
-from amt_mm.reliability.open_gradients import gather_open_gradients
 from amt_mm.reliability.peers import exchange_timeout, silence_limit, watch_peers
+from amt_mm.reliability.resume_position_hook import gather_open_gradients
 from amt_mm.reliability.resumed_info import check_meta, resumed_hub
 from amt_mm.reliability.run_lock import RunLock
 from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
@@ -77,13 +77,13 @@ class OverlayRunner(Runner):
         return super().from_cfg(cfg)
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger, without lines for each parameter and dumps on the screen."""
+        """Build the logger, which prints neither a line for each parameter nor dumps."""
         logger = super().build_logger(*args, **kwargs)
         quiet(logger)
         return logger
 
     def build_log_processor(self, log_processor: LogProcessor | dict) -> LogProcessor:
-        """Build the log processor; in place of MMEngine's, one that says images a second."""
+        """Build the log processor; MMEngine's is replaced by one that logs images per second."""
         if isinstance(log_processor, dict) and log_processor.get('type', 'LogProcessor') in (
                 'LogProcessor', 'mmengine.LogProcessor'):
             log_processor = SpeedLogProcessor(
@@ -99,7 +99,7 @@ class OverlayRunner(Runner):
             self.register_hook(ShardedStateHook())
 
     def setup_env(self, env_cfg: dict) -> None:
-        """Set the processes up; those of a tool exchange signs of life from now on."""
+        """Set up the processes; those of a tool exchange heartbeats from now on."""
         if not watchdog.at_work:
             super().setup_env(env_cfg)
             return
@@ -110,7 +110,7 @@ class OverlayRunner(Runner):
             watch_peers(silence_limit(env_cfg))
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build our loop where the config asks for MMEngine's; seed samples, replace bad images."""
+        """Build a resumable loop for MMEngine's; seed samples, replace unreadable images."""
         if isinstance(loop, dict):
             self._train_dataloader = replacing_loader(self, seeded_loader(self._train_dataloader))
             loop = resumable_loop(loop)
@@ -119,11 +119,11 @@ class OverlayRunner(Runner):
     def train(self) -> nn.Module:
         """Train, as the only run in its work folder.
 
-        A failure leaves the process listening to signals as it did before.
+        After a failure, the previous signal handlers are restored.
 
         Raises:
-            InputError: Among others, another run has the folder, or a loading worker died
-                or hangs; it is named.
+            InputError: Among others, another run has locked the folder, or a loading worker died
+                or hangs; the message names it.
         """
         try:
             with ExitStack() as stack:
@@ -133,7 +133,7 @@ class OverlayRunner(Runner):
                 stack.enter_context(watchdog.watching(dead_worker))
                 return super().train()
         except Exception as error:
-            # At once, since it keeps torch from raising again in what follows.
+            # First, since it prevents torch from raising again in the code below.
             line = None if isinstance(error, InputError) else worker_failure(error)
             for hook in self.hooks:
                 if isinstance(hook, StopSignalHook):
@@ -145,7 +145,7 @@ class OverlayRunner(Runner):
             raise InputError(line) from error
 
     def _lock_folders(self, stack: ExitStack) -> None:
-        """Keep other runs out of the work folder, and out of that of the checkpoints."""
+        """Lock the work folder and that of the checkpoints against other runs."""
         if is_main_process():
             for folder in dict.fromkeys((Path(self.work_dir), self._checkpoint_folder())):
                 stack.enter_context(RunLock(folder, warn))
@@ -155,12 +155,12 @@ class OverlayRunner(Runner):
         return Path(self.work_dir) if hook is None else hook.folder(self)
 
     def dump_config(self) -> None:
-        """Write the config to the work folder, for training once the folder is this run's."""
+        """Write the config to the work folder; in training, only once the folder is locked."""
         if self._owns_folder or self._train_loop is None:
             super().dump_config()
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
-        """Build the optimizer with one parameter group for each set of settings."""
+        """Build the optimiser with one parameter group for each set of settings."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
         each = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
         for optimizer in (one.optimizer for one in each):
@@ -171,16 +171,15 @@ class OverlayRunner(Runner):
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
 
-        Unlike MMEngine's, it counts the batches whose gradients are accumulated. Where
-        nothing is scaled and the two differ by more than a factor of 2, it says so.
+        Unlike MMEngine's, it counts accumulated batches. If scaling is off and the two numbers
+        differ by more than a factor of 2, it logs a warning.
 
         Args:
             optim_wrapper: Just built.
             auto_scale_lr: ``base_batch_size``, and whether to ``enable`` scaling.
 
         Raises:
-            InputError: It shall be scaled, and the batch sampler does not say its
-                ``batch_size``.
+            InputError: Scaling is on, and the batch sampler has no ``batch_size``.
         """
         base = (auto_scale_lr or {}).get('base_batch_size')
         if base is None:
@@ -211,7 +210,7 @@ class OverlayRunner(Runner):
         """Wrap the model for several processes.
 
         Raises:
-            InputError: Weights shall be divided, and there is one process alone.
+            InputError: ``ShardedModel`` with only one process.
         """
         kind = (model_wrapper_cfg or {}).get('type')
         if not self.distributed and kind in ('amt_mm.ShardedModel', ShardedModel):
@@ -219,15 +218,15 @@ class OverlayRunner(Runner):
         return super().wrap_model(model_wrapper_cfg, model)
 
     def _init_model_weights(self) -> None:
-        """Initialise a model that is whole; a divided one was, before."""
+        """Initialise the model; a sharded one has been initialised before."""
         if not isinstance(self.model, ShardedModel):
             super()._init_model_weights()
 
     def load_or_resume(self) -> None:
-        """Load the requested file; a resumed run without a name takes the newest intact one.
+        """Load the requested file; resuming without a name takes the newest intact checkpoint.
 
         Raises:
-            InputError: The checkpoint is damaged, or all of the work folder are.
+            InputError: The checkpoint is damaged, or all in the work folder are.
         """
         if self._has_loaded:
             return
@@ -246,8 +245,8 @@ class OverlayRunner(Runner):
         """Resume; see :mod:`.resumed_info` for what a checkpoint may restore besides weights.
 
         Raises:
-            InputError: The checkpoint is of weights alone, or its records are not what a run
-                writes.
+            InputError: The checkpoint contains weights only, or its records are not those of a
+                run.
         """
         self._resume = True
         super().resume(filename, *args, **kwargs)
@@ -261,7 +260,7 @@ class OverlayRunner(Runner):
         return checkpoint
 
     def _maybe_compile(self, target: str) -> None:
-        """Apply the config's ``compile``: to a host as :mod:`.compiling` says."""
+        """Apply the config's ``compile``; for hosts, see :mod:`.compiling`."""
         model = self.model.module if is_model_wrapper(self.model) else self.model
         options = self.cfg.get('compile')
         if isinstance(model, Host) and options not in (None, False):
@@ -274,13 +273,13 @@ class OverlayRunner(Runner):
                         save_optimizer: bool = True, save_param_scheduler: bool = True,
                         meta: dict | None = None, by_epoch: bool = True,
                         backend_args: dict | None = None) -> None:
-        """Save so that the file is there whole or not at all, see :mod:`.safe_save`.
+        """Save completely or not at all, see :mod:`amt_mm.checkpoints.safe_save`.
 
-        All processes must call it. Other storage than local paths, and a ``backend_args``
-        of one's own, is left to MMEngine.
+        All processes must call this. Storage other than local paths, and custom
+        ``backend_args``, are left to MMEngine.
 
         Raises:
-            InputError: The system refused to write; in all processes.
+            InputError: Writing failed; raised in all processes.
         """
         self.open_gradients = gather_open_gradients(self)
         arguments = dict(file_client_args=file_client_args, save_optimizer=save_optimizer,

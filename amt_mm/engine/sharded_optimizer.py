@@ -14,13 +14,12 @@ from .parameter_groups import merge_groups
 
 @OPTIMIZERS.register_module()
 class ShardedOptimizer(ZeroRedundancyOptimizer):
-    """torch's ZeroRedundancyOptimizer, whose checkpoints are those of the whole optimiser.
+    """torch's ZeroRedundancyOptimizer, with checkpoints equal to those of the plain optimiser.
 
-    Each process updates a part of the parameters, keeps the state of these alone, and sends
-    them to the others. MMEngine's wrapper collects the state while the first process saves,
-    and waits for the others for ever; here :class:`~amt_mm.engine.OverlayRunner` lets all
-    collect before one saves. A checkpoint fits any number of processes, and the plain
-    optimiser.
+    Each process updates a part of the parameters, keeps only their state, and sends them to the
+    others. MMEngine's wrapper gathers the state only in the process that saves, which then waits
+    for the others forever; :class:`~amt_mm.engine.OverlayRunner` gathers it in all processes
+    before one saves. A checkpoint fits any number of processes, and the plain optimiser.
 
     Args:
         params: Parameters or groups of them.
@@ -28,7 +27,7 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
         **kwargs: Of that class.
 
     Raises:
-        InputError: There is one process alone.
+        InputError: There is only one process.
     """
 
     def __init__(self, params, optimizer_type: str = 'AdamW', **kwargs) -> None:
@@ -37,19 +36,18 @@ class ShardedOptimizer(ZeroRedundancyOptimizer):
                              f'processes (tools/dist_train.sh); for one use {optimizer_type}')
         params = list(params)
         if params and isinstance(params[0], dict):
-            # Merged as those of a plain optimizer are: afterwards, groups are linked to those of
-            # the part that this process keeps.
+            # Merged before construction, which links the groups to those of this process's part.
             params = merge_groups({**kwargs, **group} for group in params)
         super().__init__(params, optimizer_type, **kwargs)
 
     def state_dict(self) -> dict:
-        """State of all processes, as last collected by ``consolidate_state_dict``."""
+        """Return the state of all processes, as last gathered by ``consolidate_state_dict``."""
         return super(ZeroRedundancyOptimizer, self).state_dict()
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Take this process's part of a whole state."""
+        """Load this process's part of a complete state."""
         super().load_state_dict(state_dict)
-        # torch moves counts of steps to the CPU, where a fused kernel on a GPU cannot read them.
+        # torch moves step counts to the CPU, where a fused GPU kernel cannot read them.
         for group in self.optim.param_groups:
             for parameter in group['params'] if group.get('fused') else ():
                 state = self.optim.state[parameter]

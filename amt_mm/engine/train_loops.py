@@ -1,4 +1,4 @@
-"""MMEngine's training loops, resumable in the middle of a pass over the data."""
+"""MMEngine's training loops, resumable within a pass over the data."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from amt_mm.registry import LOOPS
 
 
 def seeded_loader(loader: DataLoader | Mapping) -> DataLoader | dict:
-    """A training loader's config, with seeded samples and a sampler that can skip.
+    """Return a training loader's config with seeded samples and a sampler that can skip.
 
     Args:
-        loader: The user's. A loader that is built already, or a batch sampler that is,
-            stays as it is: :class:`amt_mm.StepSeedHook` says what that costs.
+        loader: The user's. A loader or batch sampler that is built already is returned unchanged,
+            and :class:`amt_mm.StepSeedHook` warns of it.
     """
     if isinstance(loader, DataLoader):
         return loader
@@ -42,13 +42,13 @@ def seeded_loader(loader: DataLoader | Mapping) -> DataLoader | dict:
 
 
 def resumable_loop(loop: Mapping) -> dict:
-    """A training loop's config, with our loop in place of MMEngine's own.
+    """Return a training loop's config with MMEngine's loops replaced by resumable ones.
 
     Args:
-        loop: ``train_cfg``, with ``type`` or ``by_epoch``. Another type stays.
+        loop: ``train_cfg``, with ``type`` or ``by_epoch``. Other types are unchanged.
 
     Raises:
-        InputError: It has both.
+        InputError: It has both ``type`` and ``by_epoch``.
     """
     loop = dict(loop)
     if 'type' in loop and 'by_epoch' in loop:
@@ -65,33 +65,33 @@ def resumable_loop(loop: Mapping) -> dict:
 
 
 class _Resumable:
-    """What both loops say of their position, and how they take one up."""
+    """Save and restore the position of a loop within the data."""
 
     runner: Runner
     dataloader: DataLoader
 
     def position(self, meta: Mapping) -> dict:
-        """Where in the order of the samples a checkpoint is made.
+        """Return the position of a checkpoint within the order of the samples.
 
         Args:
-            meta: The checkpoint's ``epoch`` and ``iter``, which it is resumed with.
+            meta: ``epoch`` and ``iter`` of the checkpoint.
 
         Returns:
-            ``number`` of the pass and ``batch`` in it, with what they count on.
+            ``number`` of the pass and ``batch`` within it, with the settings they depend on.
         """
         number, batch = self._place(meta)
         return {'number': number, 'batch': batch, **self._order()}
 
     def take_up(self, position: Mapping | None) -> None:
-        """Go on from a checkpoint's position.
+        """Continue from a checkpoint's position.
 
         Args:
-            position: What :meth:`position` gave; None for a checkpoint of MMEngine's
-                runner, whose iteration tells as much if nothing was changed since.
+            position: Of :meth:`position`; None for a checkpoint of MMEngine's runner, whose
+                iteration gives the position if the settings are unchanged.
 
         Raises:
-            InputError: The position lies within a pass, and batches or processes are
-                others than they were: it means nothing then.
+            InputError: The position is within a pass, and the batches or the number of processes
+                have changed, so it has no meaning.
         """
         if position is None:
             self._go_to(*self._guess())
@@ -107,7 +107,7 @@ class _Resumable:
                 "an epoch's end")
         sampler = seeded_sampler(self.dataloader)
         if sampler is not None:
-            # A run without a seed of its own has drawn another one by now.
+            # Without a configured seed, this run has drawn another one.
             sampler.seed = position['seed']
             if position['order seed'] is not None:
                 sampler.sampler.seed = position['order seed']
@@ -124,7 +124,7 @@ class _Resumable:
                 'order seed': getattr(getattr(sampler, 'sampler', None), 'seed', None)}
 
     def _from(self, number: int, batch: int) -> Iterator:
-        """Batches of a pass, from one on."""
+        """Yield the batches of a pass from ``batch`` on."""
         if seeded_sampler(self.dataloader) is not None:
             begin_pass(self.dataloader, number, batch)
         elif batch:
@@ -133,7 +133,7 @@ class _Resumable:
                              "resume from a checkpoint of an epoch's end")
         batches = iter(self.dataloader)
         while True:
-            # What loading in this process draws, in a collate function say, is seeded too.
+            # For random numbers drawn in this process while loading, such as by a collate function.
             seed_iteration(self.runner.seed, self.runner.iter, LOADING)
             try:
                 yield next(batches)
@@ -143,10 +143,10 @@ class _Resumable:
 
 @LOOPS.register_module()
 class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
-    """MMEngine's loop over epochs; resumed within an epoch, it goes on with the next batch.
+    """MMEngine's loop over epochs; resumed within an epoch, it continues with the next batch.
 
-    Samples that the epoch has seen are not loaded again. :class:`amt_mm.OverlayRunner`
-    takes it in place of MMEngine's own.
+    Samples seen earlier in the epoch are not loaded again. :class:`amt_mm.OverlayRunner`
+    replaces MMEngine's loop by it.
 
     Args:
         *args: See :class:`mmengine.runner.EpochBasedTrainLoop`.
@@ -157,11 +157,11 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         super().__init__(*args, **kwargs)
         if len(self.dataloader) == 0:
             raise self._no_batch()
-        # Batches of the epoch that lie behind, and the iteration at which it began.
+        # Number of batches of the epoch that are done, and the iteration at which it began.
         self._behind = self._begun = 0
 
     def run_epoch(self) -> None:
-        """Iterate one epoch, or the rest of it."""
+        """Train one epoch, or the rest of it."""
         behind, self._behind = self._behind, 0
         self._begun = self._iter - behind
         self.runner.call_hook('before_train_epoch')
@@ -174,7 +174,7 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
         self._begun = self._iter
 
     def _place(self, meta: Mapping) -> tuple[int, int]:
-        # A checkpoint of an epoch's end counts the next one already.
+        # A checkpoint from the end of an epoch has the number of the next one.
         same = meta['epoch'] == self._epoch
         return meta['epoch'], meta['iter'] - self._begun if same else 0
 
@@ -193,15 +193,15 @@ class ResumableEpochLoop(_Resumable, EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
-    """MMEngine's loop over iterations; resumed anywhere, it goes on with the next batch.
+    """MMEngine's loop over iterations; a resumed run continues with the next batch.
 
-    A sampler that ends is begun again, in the order of its next epoch.
-    :class:`amt_mm.OverlayRunner` takes it in place of MMEngine's own.
+    A sampler that ends is restarted, in the order of its next epoch. :class:`amt_mm.OverlayRunner`
+    replaces MMEngine's loop by it.
 
     Args:
         *args: See :class:`mmengine.runner.IterBasedTrainLoop`.
-        **kwargs: The same. ``fast_forward_on_resume=True`` begins a new pass over the
-            data on resume, with crops of its own.
+        **kwargs: The same. ``fast_forward_on_resume=True`` starts a new pass over the data on
+            resume, with other crops.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -211,7 +211,7 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
     def run(self) -> Any:
         """Launch training."""
         if self.fast_forward_on_resume:
-            # A number that no pass has had.
+            # A number that no earlier pass has had.
             self.dataloader_iterator.go_to(self._iter, 0)
         return super().run()
 
@@ -228,11 +228,11 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
 
 
 class _EndlessBatches:
-    """Batches of one pass over the data after the other, for MMEngine's loop.
+    """Batches of successive passes over the data, for MMEngine's loop.
 
     Attributes:
-        number: Of the pass.
-        batch: Batches of it so far.
+        number: Number of the pass.
+        batch: Number of its batches so far.
     """
 
     def __init__(self, loop: ResumableIterLoop) -> None:
@@ -240,11 +240,11 @@ class _EndlessBatches:
         self.go_to(0, 0)
 
     def go_to(self, number: int, batch: int) -> None:
-        """Go on with the pass ``number`` after ``batch`` of its batches."""
+        """Continue with pass ``number`` after ``batch`` of its batches."""
         self.number, self.batch, self._batches = number, batch, None
 
     def skip_iter(self, num_iters: int) -> None:
-        """Nothing: the loop has taken up its position."""
+        """Do nothing, since the position is restored without skipping."""
 
     def __iter__(self) -> _EndlessBatches:
         return self

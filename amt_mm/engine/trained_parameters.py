@@ -1,4 +1,4 @@
-"""TrainedOptimWrapperConstructor: parts of a model that do not learn, in one line of the log."""
+"""TrainedOptimWrapperConstructor: one line of the log for each frozen part of a model."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from amt_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TrainedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor, which passes by modules without a parameter that learns.
+    """MMEngine's constructor, which skips modules without trainable parameters.
 
-    The parent looks at each parameter of them and warns of each, which for a teacher are
-    some hundred lines. Of other modules it still warns of every parameter that does not
-    learn.
+    The parent warns of each of their parameters, which gives some hundred lines for a teacher. In
+    other modules, it still warns of every frozen parameter.
     """
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '',
                    **kwargs) -> None:
-        """Append one group a parameter; see the parent."""
+        """Append one group for each parameter; see the parent."""
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
             print_log(f'{prefix or "the model"}: none of its {len(own)} parameters is trained, so '

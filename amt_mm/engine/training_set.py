@@ -1,4 +1,4 @@
-"""What a run puts around the user's training set and its loader."""
+"""Prepare the loader of the user's training set."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from amt_mm.reliability.worker_failure import TIMEOUT
 
 
 def replacing_loader(runner: Runner, loader: DataLoader | Mapping) -> DataLoader | dict:
-    """A training loader's config with bad images replaced, and an end to waiting for a worker.
+    """Return a training loader's config that replaces unreadable images and has a timeout.
 
-    The replacing data set is the outermost one: what it asks of those inside, such as one
-    that seeds samples by their keys, is then the same whether or not an image was known to
-    be bad.
+    The replacing data set is the outermost wrapper, so that its requests to the inner ones, such
+    as one that seeds samples by their keys, do not depend on which images are known to be
+    unreadable.
 
     Args:
-        runner: Whose :class:`amt_mm.BadImagesHook`, if there is one, says how.
-        loader: The user's; one that is built already stays as it is.
+        runner: Its :class:`amt_mm.BadImagesHook`, if there is one, replaces the images.
+        loader: The user's; a loader that is built already is returned unchanged.
     """
     if isinstance(loader, DataLoader):
         return loader

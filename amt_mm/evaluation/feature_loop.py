@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.utils.data import DataLoader
 
-from amt_mm.errors import InputError
+from amt_mm.checks import check_choice
 from amt_mm.models.unwrapped import unwrapped
 
 from .dataset_features import LabelledFeatures, has_cls, labelled_features
@@ -26,8 +26,7 @@ class FeatureTestLoop(FrozenTestLoop):
     """
 
     def __init__(self, *args, pooling: str | None = None, **kwargs) -> None:
-        if pooling not in (None, 'cls', 'mean'):
-            raise InputError(f"test_cfg.pooling={pooling!r} is unknown: use 'cls' or 'mean'")
+        check_choice('test_cfg.pooling', pooling, (None, 'cls', 'mean'))
         super().__init__(*args, **kwargs)
         self.pooling = pooling or self._default_pooling()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from amt_mm.distributed import from_rank0
-from amt_mm.random_streams import kept_cpu_streams
+from amt_mm.random_streams import kept_random_streams
 
 from .label_free import alignment, rankme, uniformity
 
@@ -38,7 +38,7 @@ def label_free_measures(whole: Mapping[str, Tensor], encode: Callable[..., Mappi
         Pooling -> ``rankme``, ``alignment`` and ``uniformity``, see
         :mod:`~amt_mm.evaluation.label_free`.
     """
-    with kept_cpu_streams():
+    with kept_random_streams(gpu=False):
         views = [encode(change=partial(random_views, seed=(seed, view))) for view in range(2)]
     return {pooling: from_rank0(lambda pooling=pooling: dict(
         rankme=rankme(whole[pooling]),

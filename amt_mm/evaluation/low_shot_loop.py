@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 from tqdm import tqdm
 
+from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
 
@@ -53,9 +54,7 @@ class LowShotTestLoop(FeatureTestLoop):
                  classifier: str = 'knn', seed: int = 0, **kwargs) -> None:
         if not shots or min(shots) < 1 or draws < 1:
             raise InputError(f'test_cfg.shots={shots}, draws={draws}: all must be 1 or more')
-        if classifier not in ('knn', 'linear'):
-            raise InputError(f"test_cfg.classifier={classifier!r} is unknown: use 'knn' or "
-                             "'linear'")
+        check_choice('test_cfg.classifier', classifier, ('knn', 'linear'))
         super().__init__(*args, **kwargs)
         self.shots = tuple(shots)
         self.draws = draws

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 from tqdm import tqdm
 
+from amt_mm.checks import check_choice
 from amt_mm.datasets import whole_image_view, with_stand_ins
 from amt_mm.errors import InputError
 from amt_mm.masking import patch_grid
@@ -52,9 +53,7 @@ class Refresh:
 
     def __post_init__(self) -> None:
         for name, known in (('dtype', tuple(_CROSSING)), ('precision', (None, 'fp32', 'bf16'))):
-            if getattr(self, name) not in known:
-                raise InputError(f'{name}={getattr(self, name)!r} is unknown: use one of '
-                                 f'{", ".join(map(repr, known))}')
+            check_choice(name, getattr(self, name), known)
         for name, least in (('batch_size', 1), ('num_workers', 0)):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from amt_mm.checkpoints.newest import checkpoints
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.config_parts import class_name, mask_config
 from amt_mm.datasets import dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.guidance import MapHook
@@ -102,7 +103,7 @@ def _recipe(runner: Runner) -> dict[str, str]:
                    f'pixels, {weights / 1e6:.1f} M parameters',
         'images': f'{vit.img_size[0]} x {vit.img_size[1]} pixels',
         'data': _data(runner),
-        'masks': _call(_generator_config(cfg)) or (type(generator).__name__ if generator else ''),
+        'masks': _call(mask_config(cfg)) or (type(generator).__name__ if generator else ''),
         'maps': ', '.join(_maps(hook, cfg) for hook in runner.hooks if isinstance(hook, MapHook)),
         'training': training_length(runner),
         'optimiser': _call(optimiser) or type(getattr(wrapper, 'optimizer', wrapper)).__name__,
@@ -122,28 +123,19 @@ def _data(runner: Runner) -> str:
     return f'{len(dataset):,} images{known}'
 
 
-def _generator_config(cfg: Mapping) -> Mapping | None:
-    model = cfg.get('model') or {}
-    preprocessor = cfg.get('data_preprocessor') or model.get('data_preprocessor') or {}
-    return preprocessor.get('mask_generator') or model.get('masking')
-
-
 def _maps(hook: Hook, cfg: Mapping) -> str:
     name = type(hook).__name__
-    found = next((each for each in cfg.get('custom_hooks') or () if isinstance(each, Mapping)
-                  and str(each.get('type')).split('.')[-1] == name), None)
-    return _call(found) or name
+    return _call(next((each for each in cfg.get('custom_hooks') or ()
+                       if class_name(each) == name), None)) or name
 
 
 def _call(config: object) -> str:
     """A config as the call that it stands for, in code."""
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or not config:
         return ''
-    kind = config['type']
-    kind = kind.split('.')[-1] if isinstance(kind, str) else kind.__name__
     settings = ', '.join(f'{key}={_public(value)!r}' for key, value in config.items()
                          if key not in ('type', '_scope_'))
-    return f'`{kind}({settings})`'
+    return f'`{class_name(config)}({settings})`'
 
 
 def _public(value: object) -> object:

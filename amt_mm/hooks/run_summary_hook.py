@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from amt_mm.models.token_counts import tokens_per_image
 from amt_mm.models.unwrapped import unwrapped
-from amt_mm.random_streams import kept_cpu_streams
+from amt_mm.random_streams import kept_random_streams
 from amt_mm.registry import HOOKS
 
 
@@ -68,7 +68,7 @@ def _model(runner: Runner) -> str:
 
 
 def _cost(runner: Runner) -> str:
-    with kept_cpu_streams():
+    with kept_random_streams(gpu=False):
         tokens = tokens_per_image(unwrapped(runner))
     text = f'{training_length(runner)} on ' + (
         'one process' if runner.world_size == 1 else f'{runner.world_size} processes')

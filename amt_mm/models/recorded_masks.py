@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from amt_mm import masking
+from amt_mm.config_parts import class_name, mask_config, preprocessor_config, section
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator, CropMasking, MaskGenerator, RandomMaskGenerator
 from amt_mm.saliency import SaliencySource, resample
@@ -80,49 +81,39 @@ def mask_recipe(config: Mapping[str, Any]) -> MaskRecipe:
     Raises:
         InputError: A recorded setting is out of range.
     """
-    model = _mapping(config.get('model'))
-    host = _name(model)
+    model = section(config.get('model'))
+    host = class_name(model)
     if host == 'MAE':  # mmpretrain's, whose encoder masks
-        ratio = _mapping(model.get('backbone')).get('mask_ratio', 0.75)
+        ratio = section(model.get('backbone')).get('mask_ratio', 0.75)
         return MaskRecipe(f'MAE of mmpretrain, mask_ratio={ratio}', RandomMaskGenerator(ratio))
     if host not in _HOSTS:
         return _default('it records no masks')
-    preprocessor = {**_mapping(config.get('data_preprocessor')),
-                    **_mapping(model.get('data_preprocessor'))}
-    recorded = _mapping(model.get('masking') if host == 'IBOT'
-                        else preprocessor.get('mask_generator'))
-    hooks = {_name(hook): hook for hook in map(_mapping, config.get('custom_hooks') or ())}
-    kind = getattr(masking, _name(recorded), None)
+    recorded = mask_config(config)
+    hooks = {class_name(hook): hook for hook in map(section, config.get('custom_hooks') or ())}
+    name = class_name(recorded)
+    kind = getattr(masking, name, None)
     if not isinstance(kind, type) or not issubclass(kind, (MaskGenerator, CropMasking)):
-        return _default(f'its masks, {_name(recorded) or "none"}, are not of this toolbox'
+        return _default(f'its masks, {name or "none"}, are not of this toolbox'
                         if recorded else 'it records no masks')
-    reader = _PREPROCESSORS.get(_name(preprocessor), AMTDataPreprocessor)
+    reader = _PREPROCESSORS.get(class_name(preprocessor_config(config)), AMTDataPreprocessor)
     if 'TokenLossHook' in hooks:
         return _default('its masks follow the loss of each patch in training, which only its own '
                         'images have')
-    settings = {name: value for name, value in recorded.items() if name not in ('type', '_scope_')}
+    settings = {key: value for key, value in recorded.items() if key not in ('type', '_scope_')}
     try:
         generator = kind(**settings)
     except TypeError as error:
-        raise InputError(f'{_name(recorded)} in the config of the checkpoint: {error}') from error
+        raise InputError(f'{name} in the config of the checkpoint: {error}') from error
     if isinstance(generator, MaskGenerator):
         generator.finish()  # what depends on progress is shown as it was at the end
     hook = hooks.get('SaliencyUpdateHook', {})
     if isinstance(generator, MaskGenerator) and generator.needs_weights and not hook:
         return _default('its masks follow maps that its encoder did not make')
-    source = SaliencySource(**{name: hook[name] for name in _SOURCE if name in hook})
-    words = ', '.join([_name(recorded), *(f'{name}={value}' for name, value in settings.items())])
+    source = SaliencySource(**{key: hook[key] for key in _SOURCE if key in hook})
+    words = ', '.join([name, *(f'{key}={value}' for key, value in settings.items())])
     return MaskRecipe(words, generator, source, reader)
 
 
 def _default(reason: str) -> MaskRecipe:
     return MaskRecipe('AMTMaskGenerator at its defaults', AMTMaskGenerator(), recorded=False,
                       reason=reason)
-
-
-def _name(part: Mapping) -> str:
-    return str(part.get('type', '')).split('.')[-1]
-
-
-def _mapping(value: object) -> Mapping:
-    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What keeps a long run right: guards, stops, whole files, agreement between processes."""
+"""Reliability of long runs: guards, stops, complete files, agreement between processes."""
 
 from .bad_images_hook import BadImagesHook
 from .nan_guard_hook import NanGuardHook

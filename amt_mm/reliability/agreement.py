@@ -1,4 +1,4 @@
-"""Whether processes that train together agree on what they train."""
+"""Check that the processes of a run agree on config, data and weights."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from torch import Tensor
 from amt_mm.distributed import from_rank0
 from amt_mm.errors import InputError
 
-# A data set may lie elsewhere on each machine; whether it is the same its fingerprint tells.
+# A data set may have another path on each machine; its fingerprint is compared instead.
 _LOCAL = ('data_root',)
-# Of each entry of the weights, so many values tell whether two are the same.
+# Number of values compared of each entry of the weights.
 _PROBE = 1024
 _MAX_KEYS = 3
-# A network file system may show a new file late; one look a second.
+# Seconds to wait for a new file, which a network file system may show late.
 _LOOKS = 5
 
 
 def check_agreement(items: Mapping[str, Any]) -> None:
-    """Compare some items between all processes; all must call it, and all stop together.
+    """Compare items between all processes, which must all call this and stop together.
 
     Args:
         items: Name -> value, in the order of the check. Values are compared by their text.
@@ -44,7 +44,7 @@ def check_agreement(items: Mapping[str, Any]) -> None:
 def check_configs(cfg: Mapping) -> None:
     """Compare configs between all processes, setting by setting.
 
-    Places of data sets (``data_root``) may differ. All processes must call it.
+    Paths of data sets (``data_root``) may differ. All processes must call this.
 
     Raises:
         InputError: Names the first settings that differ, the processes and both values.
@@ -68,7 +68,7 @@ def check_shared(folder: Path) -> None:
     Checkpoints and maps are written by the first process and read by all.
 
     Raises:
-        InputError: Names the process that does not see what the first one writes.
+        InputError: Names a process that does not see the file that the first one has written.
     """
     def leave_mark() -> tuple[Path, str]:
         with NamedTemporaryFile(dir=folder, prefix='.shared-', delete=False) as file:
@@ -97,7 +97,7 @@ def weights_checksum(state: Mapping[str, Tensor]) -> str:
     checksum = 0
     for name in sorted(state):
         value = state[name]
-        # Of what is sharded each process holds another part.
+        # Each process holds another part of a sharded tensor.
         if isinstance(value, Tensor) and not hasattr(value, 'to_local'):
             probe = value.detach().flatten()[:_PROBE].cpu().contiguous().view(torch.uint8)
             text = f'{name} {tuple(value.shape)} {value.dtype}'.encode()
@@ -116,7 +116,7 @@ def _refuse(name: str, values: list[str | None]) -> None:
 
 
 def _flat(node: object, key: str = '') -> dict[str, str]:
-    """Settings by their dotted names, as text; of objects only their class."""
+    """Settings by dotted names, as text; objects by their class only."""
     if isinstance(node, Mapping):
         children = node.items()
     elif isinstance(node, (list, tuple)):

@@ -17,10 +17,11 @@ from torch.nn.utils import get_total_norm
 from amt_mm.checkpoints.records import check_record, is_step
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
+from amt_mm.random_streams import random_state
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
 
-from .step_record import GivenBatch, random_state, samples_of, write_step
+from .step_record import GivenBatch, losses_of, samples_of, write_step
 
 _CHECKPOINT_KEY = 'amt_nonfinite'
 # fp16 begins at a scale of 2**16 and halves it at each overflow: by then it is 2**-24, far below
@@ -32,40 +33,39 @@ _MAX_NAMES = 3
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Look at losses and gradients before each optimiser step; stop if one is not finite.
+    """Check losses and gradients before each optimiser step; stop if one is not finite.
 
-    A step is looked at as a whole: with gradient accumulation, all its batches; with
-    several processes, all theirs, so that all stop together. The weights are then still
-    those from before the step. What the step was given goes into
-    ``<work_dir>/nonfinite/iter_<n>_rank<r>.pt``: the batches (pixels too, so that the
-    replay needs no data set), sample ids, plans, random states, weights and config. The
-    processes whose loss is not finite write one; if only the gradient is not, which is a
-    sum over processes, all do. ``tools/analysis_tools/replay_batch.py`` repeats it.
+    A step is checked as a whole: all batches whose gradients are accumulated, in all
+    processes, so that all stop together. The weights are then those from before the step.
+    The inputs of the step are written to ``<work_dir>/nonfinite/iter_<n>_rank<r>.pt``: the
+    batches (with pixels, so that a replay needs no data set), sample ids, plans, random
+    states, weights and config. The processes whose loss is not finite write a file; if only
+    the gradient is not finite, all do, since it is a sum over processes.
+    ``tools/analysis_tools/replay_batch.py`` repeats the step.
 
-    Under dynamic loss scaling (fp16) the scaler leaves out steps whose gradients
-    overflow, which is normal and no matter of this hook; a loss that is not finite is
-    one, and so are 40 overflows in a row.
+    With dynamic loss scaling (fp16), gradients overflow regularly, and the scaler skips such
+    steps itself. The hook ignores these, but not a loss that is not finite, nor more than 40
+    overflows in a row.
 
-    A step that is left out touches neither weights nor the optimiser's state: it finds
-    no gradients. What the forward passes have moved, running statistics and the centers
-    of iBOT, is put back. Schedules go on counting, and so does what else counts
-    iterations. The number is logged, drawn (``nonfinite/skipped``) and kept in
-    checkpoints. Of the steps left out the first is written to a file, and the one that
-    stops the run.
+    A skipped step changes neither weights nor optimiser state, because the optimiser finds no
+    gradients. Buffers that the forward passes changed, such as running statistics and iBOT's
+    centers, are restored. Schedules and iteration counters advance. The number of skipped
+    steps is logged, recorded as ``nonfinite/skipped`` and saved in checkpoints. The first
+    skipped step is written to a file, and so is the one that stops the run.
 
-    Costs one pass over the gradients, a copy of the model's buffers and one wait for the
-    device a step; until the step ends the batches it is made of stay in memory, which
-    matters with accumulation alone.
+    Each step costs one pass over the gradients, a copy of the model's buffers and one
+    synchronisation with the device. All batches of a step stay in memory until it ends, which
+    matters only with accumulation.
 
     Args:
-        skip: Number of such steps to leave out instead of stopping, over the whole run,
-            resumed or not; the next one stops it. Defaults to 0: the first one does.
+        skip: Number of such steps to skip before one stops the run, counted over the whole
+            run, resumed or not. Defaults to 0.
 
     Raises:
         InputError: ``skip`` below 0; in training, a loss or gradient that is not finite.
     """
 
-    # Random states are those that the step begins with: all other hooks have drawn by then.
+    # After all other hooks that draw random numbers, so that the recorded state is the step's.
     priority = 'VERY_LOW'
 
     def __init__(self, skip: int = 0) -> None:
@@ -77,23 +77,23 @@ class NanGuardHook(Hook):
         self._handles: list = []
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to look."""
+        """Register the checks with optimiser and model."""
         wrapper, model = runner.optim_wrapper, unwrapped(runner)
         if isinstance(wrapper, OptimWrapperDict):
-            runner.logger.warning('NanGuardHook guards one optimiser, and this run has '
-                                  f'{len(wrapper)}: it does nothing')
+            runner.logger.warning('NanGuardHook supports one optimiser, but this run has '
+                                  f'{len(wrapper)}: losses and gradients are not checked')
             return
         self._runner = runner
-        # A checkpoint to start from, unlike one to go on from, leaves iterations at 0.
+        # Only a resumed run continues the count; load_from leaves the iteration at 0.
         loaded = self._loaded if runner.iter > 0 else {}
         self.skipped = loaded.get('skipped', 0)
-        # Those from before a cycle of accumulation that the checkpoint lies within.
+        # If the checkpoint is from within an accumulation cycle, those of the cycle's begin.
         self._buffers = loaded.get('buffers')
         self._batches: list[GivenBatch] = []
         self._open = self._stepped = False
         self._overflows = 0
-        self._gradients: list[str] | None = None
-        # Listed once: a walk through all modules takes as long as a block of a small network.
+        self._found: tuple[list[str], list[str]] | None = None
+        # Listed once, since walking all modules takes as long as a block of a small network.
         self._parameters = list(model.named_parameters())
         self._with_buffers = [(name, module) for name, module in model.named_modules()
                               if next(module.buffers(recurse=False), None) is not None]
@@ -101,12 +101,12 @@ class NanGuardHook(Hook):
                          model.register_forward_pre_hook(self._note_call, with_kwargs=True),
                          model.register_forward_hook(self._note_losses)]
         if wrapper.clip_grad_kwargs:
-            # Clipping makes all gradients NaN, or hides an infinite one.
+            # Checked before clipping, which makes all gradients NaN or hides an infinite one.
             self._clip, wrapper.clip_func = wrapper.clip_func, self._look_and_clip
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
                           ) -> None:
-        """Note what this iteration begins with."""
+        """Record the batch and the random state of this iteration."""
         if self._handles:
             if self._buffers is None:
                 self._buffers = {name: buffer.clone() for name, buffer in self._named_buffers()}
@@ -116,7 +116,7 @@ class NanGuardHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Forget a step that is over; look at one that the loss scaler has left out."""
+        """Forget a step that is complete; check one that the loss scaler has skipped."""
         self._open = False
         if not self._handles or not runner.optim_wrapper.should_update():
             return
@@ -128,27 +128,27 @@ class NanGuardHook(Hook):
             if _anywhere(losses) or self._overflows > _MAX_OVERFLOWS:
                 self._fault(losses, [])
         self._batches.clear()
-        self._stepped, self._gradients, self._buffers = False, None, None
+        self._stepped, self._found, self._buffers = False, None, None
 
     def after_train(self, runner: Runner) -> None:
-        """Leave model and optimiser as they were."""
+        """Remove the checks from model and optimiser."""
         for handle in self._handles:
             handle.remove()
         if self._handles and runner.optim_wrapper.clip_grad_kwargs:
             runner.optim_wrapper.clip_func = self._clip
         self._handles = []
         if self.skipped:
-            runner.logger.warning(f'{self.skipped} steps were left out, since their loss or '
+            runner.logger.warning(f'{self.skipped} steps were skipped, since their loss or '
                                   'gradient was not finite')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Keep the count, and in an open cycle of accumulation what to put back."""
+        """Save the count and, within an accumulation cycle, the buffers to restore."""
         checkpoint[_CHECKPOINT_KEY] = kept = {'skipped': self.skipped}
         if self._handles and not runner.optim_wrapper.should_update():
             kept['buffers'] = self._buffers
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember what the run that goes on has kept."""
+        """Read what the resumed run has saved."""
         kept = checkpoint.get(_CHECKPOINT_KEY) or {'skipped': 0}
         kinds = {'skipped': is_step, 'buffers': lambda value: isinstance(value, dict)}
         self._loaded = check_record(kept, {name: kinds[name] for name in kinds
@@ -163,58 +163,49 @@ class NanGuardHook(Hook):
 
     @torch.compiler.disable
     def _note_losses(self, model: nn.Module, args: tuple, output: object) -> None:
-        if not self._open or not isinstance(output, dict):
-            return
-        for name, value in output.items():
-            # As mmengine tells losses from what else a model reports.
-            parts = value if isinstance(value, (list, tuple)) else [value]
-            if 'loss' in name:
-                self._batches[-1].losses.update(
-                    {f'{name}.{i}' if len(parts) > 1 else name: part.detach()
-                     for i, part in enumerate(parts)})
+        if self._open and isinstance(output, dict):
+            self._batches[-1].losses.update(losses_of(output))
 
     def _losses(self) -> list[tuple[str, Tensor]]:
         several = len(self._batches) > 1
         return [(f'{name} of batch {i + 1} of {len(self._batches)}' if several else name, loss)
                 for i, batch in enumerate(self._batches) for name, loss in batch.losses.items()]
 
-    def _named_gradients(self) -> Iterable[tuple[str, Tensor]]:
-        return ((name, parameter.grad) for name, parameter in self._parameters
-                if parameter.grad is not None)
-
     def _named_buffers(self) -> Iterable[tuple[str, Tensor]]:
         for prefix, module in self._with_buffers:
             yield from module.named_buffers(prefix, recurse=False)
 
+    def _look(self) -> tuple[list[str], list[str]]:
+        """Names of the losses and of the gradients that are not finite."""
+        losses = self._losses()
+        gradients = [(name, parameter.grad) for name, parameter in self._parameters
+                     if parameter.grad is not None]
+        # Together first: where all are finite, one wait for the device is enough.
+        if not _non_finite([*losses, *gradients]):
+            return [], []
+        return _non_finite(losses), _non_finite(gradients)
+
     @torch.compiler.disable
     def _look_and_clip(self, parameters: list[Tensor], **kwargs) -> Tensor | None:
-        self._gradients = _non_finite(self._named_gradients())
+        self._found = self._look()
         return self._clip(parameters, **kwargs)
 
     @torch.compiler.disable
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        # A fused optimiser is called in an overflow too, and told of it.
+        # The scaler calls a fused optimiser even if gradients overflow, and sets this.
         overflow = getattr(optimizer, 'found_inf', None)
         if overflow is not None and bool(overflow):
             return
         self._stepped = True
-        losses = self._losses()
-        if self._gradients is None:
-            # Together: one wait for the device, and names that no parameter has.
-            found = _non_finite([*((f'loss {name}', loss) for name, loss in losses),
-                                 *self._named_gradients()])
-            gradients = [name for name in found if not name.startswith('loss ')]
-            losses = [name.removeprefix('loss ') for name in found if name.startswith('loss ')]
-        else:
-            losses, gradients = _non_finite(losses), self._gradients
+        losses, gradients = self._found or self._look()
         if _anywhere(losses or gradients):
             self._fault(losses, gradients)
             optimizer.zero_grad(set_to_none=True)
 
     def _fault(self, losses: list[str], gradients: list[str]) -> None:
-        """Write the step; return if it may be left out."""
+        """Write the step to a file; raise, or return if the step may be skipped."""
         runner = self._runner
-        # A forward pass moves running means by what it saw; one NaN would spoil all later steps.
+        # A single NaN in running statistics would spoil all later steps.
         for name, buffer in self._named_buffers():
             buffer.copy_(self._buffers[name])
         ranks = all_gather_object({'losses': losses, 'samples': sum(
@@ -222,28 +213,28 @@ class NanGuardHook(Hook):
         faulty = [rank for rank, of in enumerate(ranks) if of['losses']]
         what = (f'iteration {runner.iter + 1}: '
                 + _describe(ranks, faulty, gradients, self._overflows))
-        # What the scaler has left out is left out already, and no accident of one batch.
+        # More overflows than the scaler can handle are not the fault of one batch: never skipped.
         if self._stepped and self.skipped < self.skip:
             self.skipped += 1
             where = self._write(what, faulty) if self.skipped == 1 else ''
-            runner.logger.warning(f'{what}. The step is left out ({self.skipped} of at most '
+            runner.logger.warning(f'{what}. The step is skipped ({self.skipped} of at most '
                                   f'{self.skip}). {where}')
             runner.visualizer.add_scalars({'nonfinite/skipped': self.skipped},
                                           step=runner.iter + 1)
             return
-        before = (f', after {self.skipped} that were left out' if self.skipped else
-                  '; default_hooks.nan_guard.skip=NUMBER leaves such steps out')
+        before = (f', after {self.skipped} that were skipped' if self.skipped else
+                  '; default_hooks.nan_guard.skip=NUMBER skips such steps')
         raise InputError(f'{what}. Training stopped before this step{before}. '
                          f'{self._write(what, faulty)}')
 
     def _write(self, what: str, faulty: list[int]) -> str:
-        """Write the step where it helps; say where it is and what to do with it."""
+        """Write the step in the processes concerned; return a sentence on how to repeat it."""
         runner, rank = self._runner, get_rank()
         writers = faulty or list(range(get_world_size()))
         folder = Path(runner.work_dir) / 'nonfinite'
         name = 'iter_{}_rank{}.pt'.format
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
-        # Of sharded weights all processes must ask together.
+        # Gathering sharded weights is a collective operation.
         state, buffers = ({key: value.full_tensor() if hasattr(value, 'full_tensor') else value
                            for key, value in tensors.items()}
                           for tensors in (unwrapped(runner).state_dict(),
@@ -253,7 +244,7 @@ class NanGuardHook(Hook):
             try:
                 write_step(folder / name(runner.iter + 1, rank), self._batches, state, buffers, {
                     'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
-                    'rank': rank, 'world_size': get_world_size(), 'seed': runner.seed,
+                    'rank': rank, 'world_size': get_world_size(),
                     'config': runner.cfg.pretty_text,
                     'loss_scale': float(scaler.get_scale()) if scaler else 1.0,
                     'device': str(next(iter(state.values())).device), 'versions': {
@@ -261,28 +252,28 @@ class NanGuardHook(Hook):
                         'python': platform.python_version()}})
             except InputError as error:
                 failure = str(error)
-        # None ends before all have written: a launcher would end the others with it.
+        # A launcher ends all processes when one ends, so wait until all have written.
         barrier()
         if failure:
             return f'{failure}.'
         mine = rank if rank in writers else writers[0]
-        return (f'Look at it by: python tools/analysis_tools/replay_batch.py '
+        return (f'To repeat it: python tools/analysis_tools/replay_batch.py '
                 f'{folder / name(runner.iter + 1, mine)}')
 
 
-def _non_finite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Names of the tensors that hold a value that is not finite; else one wait for the device."""
-    # Of a sharded tensor the own part: every process looks.
-    parts = {name: value.to_local() if hasattr(value, 'to_local') else value
-             for name, value in named}
-    # Fast, but squares may overflow: it only tells where there is nothing to find.
-    if not parts or get_total_norm(list(parts.values())).isfinite():
+def _non_finite(named: list[tuple[str, Tensor]]) -> list[str]:
+    """Names of the tensors with a value that is not finite; if all are, one synchronisation."""
+    # Each process checks its own part of a sharded tensor.
+    parts = [value.to_local() if hasattr(value, 'to_local') else value for _, value in named]
+    # Fast, but squares of large finite values overflow too: only a finite norm is conclusive.
+    if not parts or get_total_norm(parts).isfinite():
         return []
-    return [name for name, part in parts.items() if not part.isfinite().all()]
+    return [name for (name, _), part in zip(named, parts, strict=True)
+            if not part.isfinite().all()]
 
 
 def _anywhere(found: object) -> bool:
-    """Whether any process has found something."""
+    """Whether any process has found one."""
     if get_world_size() == 1:
         return bool(found)
     flag = torch.tensor(float(bool(found)))

@@ -1,4 +1,4 @@
-"""Signs of life between the processes of a run, over the network."""
+"""Heartbeats between the processes of a run, over the network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from amt_mm.messages import say
 
 from .watchdog import INTERVAL, End, watchdog
 
-# Seconds of silence after which a process is taken for lost. A switch that restarts or a route
-# that moves takes up to a minute, and TCP up to as long again until it tries once more.
+# Seconds of silence after which a process counts as lost. A restarting switch or a changing route
+# takes up to a minute, and TCP may wait as long again before it retransmits.
 TIMEOUT = 120
-# Seconds for which one exchange of training may wait for a process that lives: the longest that
-# one works alone while the others wait, such as writing a checkpoint to a slow disk.
+# Timeout in seconds of a collective of training while all processes live: the longest that one
+# works alone while the others wait, such as writing a checkpoint to a slow disk.
 EXCHANGE_TIMEOUT = 1800
 _CONNECT = 30
 # Bytes that are read at a time, and the longest line.
@@ -43,12 +43,12 @@ def silence_limit(env_cfg: Mapping | None) -> float:
 
 
 def exchange_timeout(env_cfg: Mapping | None) -> timedelta:
-    """For how long an exchange may wait: half an hour, or the silence limit if that is longer."""
+    """Timeout of collectives: half an hour, or the silence limit if that is longer."""
     return timedelta(seconds=max(EXCHANGE_TIMEOUT, silence_limit(env_cfg)))
 
 
 def watch_peers(limit: float) -> None:
-    """End this process where another one of the run is lost; all must call this at the same time.
+    """End this process if another one of the run is lost; all must call this at the same time.
 
     Args:
         limit: Seconds of silence after which a process counts as lost.
@@ -56,24 +56,25 @@ def watch_peers(limit: float) -> None:
     peers = Peers(limit)
     watchdog.tell = peers.tell
     watchdog.add(peers.check)
-    # Whatever ends this process, but a signal or the watchdog, which says so itself.
+    # For all ends of this process except by a signal, or by the watchdog, which tells the others.
     atexit.register(watchdog.leave, End('see its own message', 1))
 
 
 class Peers:
-    """What the first process hears from every other one, and every other one from the first.
+    """Connections of the first process to all others, with a heartbeat each second.
 
-    A thread sends a sign of life each second, however long the step, the checkpoint or the
-    refresh may take in which the main thread is: so a lost machine or network is noticed
-    soon, while one process may let the others wait for long. Silence is counted in looks at
-    it, so that a process that was itself suspended blames no other.
+    The watchdog's thread sends the heartbeats, however long the main thread spends in a step, a
+    checkpoint or a refresh. A lost machine or network is thus noticed soon, although a process
+    may keep the others waiting for long. torch has no such check: its collectives only time out,
+    and its store does not report a closed connection. Silence is counted per check, so that a
+    process that was itself suspended does not blame the others.
 
-    On the connection between two processes, each line is a sign of life (empty), or why its
-    sender ends: status and text, or ``null`` for one that is done. A connection that closes
-    without this belonged to a process that was killed. The first process passes on what ends
-    it, so that all say the same.
+    Each line on a connection is a heartbeat (empty) or the reason why its sender ends: status and
+    text, or ``null`` at a regular end. A connection that closes without a reason belonged to a
+    process that was killed. The first process forwards the reason for its own end, so that all
+    processes report the same.
 
-    All processes must make one at the same time.
+    All processes must create it at the same time.
 
     Args:
         limit: Seconds of silence after which a process counts as lost.
@@ -111,7 +112,7 @@ class Peers:
         self._links.append(link)
 
     def check(self) -> End | None:
-        """Send a sign of life, and look who has sent one."""
+        """Send a heartbeat, and check those of the others."""
         now = time.monotonic()
         passed, self._last = min(now - self._last, 2 * INTERVAL), now
         self._accept()
@@ -133,7 +134,7 @@ class Peers:
         return self._found
 
     def tell(self, end: End | None) -> None:
-        """Say to the others why this process ends, or that it is done, and no more after that."""
+        """Tell the others why this process ends, None for a regular end; then disconnect."""
         message = None
         if end is not None:
             line = end.line if end is self._found else f'{self._name} has ended: {end.line}'
@@ -143,11 +144,11 @@ class Peers:
         self._links = []
 
     def _end(self, line: str, status: int = REQUEUE_STATUS) -> None:
-        # What comes after the first is its consequence.
+        # Later reasons are consequences of the first.
         self._found = self._found or End(line, status)
 
     def _accept(self) -> None:
-        # Nobody is there, or went away again.
+        # No connection is waiting, or it was closed meanwhile.
         with suppress(OSError):
             while self._server is not None:
                 self._links.append(_Link(self._server.accept()[0]))
@@ -161,21 +162,21 @@ class Peers:
                     raise ValueError
                 link.name = name
             else:
-                link.name = None  # it has said its last
+                link.name = None  # nothing follows
                 if message is not None:
                     status, text = message
                     self._end(text, status)
         except (ValueError, TypeError):
-            # Of somebody else, who has found the port.
+            # A program other than this run has connected to the port.
             link.name, link.closed = None, True
 
 
 class _Link:
-    """A connection that never blocks.
+    """A non-blocking connection to another process.
 
     Attributes:
-        name: Whom it leads to; None before they have said so, and after their last word.
-        silent: Seconds since they were heard.
+        name: The other process; None until it has introduced itself, and after its end.
+        silent: Seconds since its last line.
         closed: Whether the other side has closed it.
     """
 
@@ -188,12 +189,12 @@ class _Link:
         self._rest = b''
 
     def send(self, line: str) -> None:
-        # What has no room, or nobody to take it, is noticed by what comes back, or does not.
+        # A failure to send shows in what is received: a closed connection, or silence.
         with suppress(OSError):
             self._connection.send(line.encode() + b'\n')
 
     def lines(self) -> list[str]:
-        """The whole lines that have come in."""
+        """Complete lines received since the last call."""
         try:
             data = self._connection.recv(_MOST)
         except BlockingIOError:

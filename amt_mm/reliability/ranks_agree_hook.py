@@ -1,4 +1,4 @@
-"""RanksAgreeHook: processes that train together train the same thing."""
+"""RanksAgreeHook: all processes of a run have the same config, data and weights."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from .agreement import check_agreement, check_configs, check_shared, weights_che
 class RanksAgreeHook(Hook):
     """Stop all processes at the start of training where they disagree.
 
-    They must see the same work folder. Compared are versions, config, seed, the checkpoint
-    that was loaded (how far it was trained, its weights, the maps it names) and the training
-    set (its fingerprint: number, names and order of samples); and right before the first
-    step, when all hooks have loaded what they load, the weights. Nothing of this is seen by
-    distributed training, which averages the gradients of whatever it is given; it copies
-    rank 0's weights to all when the model is wrapped, before checkpoints are loaded.
+    They must see the same work folder. Versions, config, seed, the loaded checkpoint (iteration,
+    weights, names of maps) and the training set (its fingerprint: number, names and order of
+    samples) are compared; and before the first step, when all hooks have loaded their parts, the
+    weights. Distributed training itself does not notice such differences: it averages the
+    gradients that it is given, and copies rank 0's weights to all processes when the model is
+    wrapped, before checkpoints are loaded.
 
-    Where data lie (``data_root``) may differ between machines. The maps in use are compared
-    whenever they are opened (:func:`amt_mm.guidance.map_reference.open_maps`). Of weights and
-    checkpoints the first 1024 values of each entry are compared; of sharded ones none. One
-    process has nothing to compare.
+    The path of data (``data_root``) may differ between machines. Maps are compared whenever they
+    are opened (:func:`amt_mm.guidance.map_reference.open_maps`). Of weights and checkpoints, the
+    first 1024 values of each entry are compared; sharded ones are not. A single process compares
+    nothing.
 
     Raises:
         InputError: In all processes: names the item, the processes and both values.
     """
 
-    # Before hooks that load, refresh, or wait for each other in other ways.
+    # Before hooks that load, refresh, or communicate between processes.
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
@@ -52,12 +52,12 @@ class RanksAgreeHook(Hook):
         self._begun = False
 
     def before_run(self, runner: Runner) -> None:
-        """See that all have one work folder, before they look for a checkpoint there."""
+        """Check that all see the same work folder, before they look for a checkpoint there."""
         if get_world_size() > 1:
             check_shared(Path(runner.work_dir))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember which checkpoint it is."""
+        """Record what identifies the checkpoint."""
         if get_world_size() == 1:
             return
         maps = {key: checkpoint[key] for key in MAP_KEYS if checkpoint.get(key)}
@@ -68,7 +68,7 @@ class RanksAgreeHook(Hook):
             'the maps of the checkpoint': maps or None}
 
     def before_train(self, runner: Runner) -> None:
-        """Compare what is known before training."""
+        """Compare versions, config, checkpoint and data."""
         if get_world_size() == 1:
             return
         check_agreement({'the version of amt_mm': __version__,
@@ -90,7 +90,7 @@ class RanksAgreeHook(Hook):
                                   'processes compared only their number')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Compare the weights that training begins with, once."""
+        """Compare the initial weights, once."""
         whole = isinstance(runner.model, DistributedDataParallel) or not is_model_wrapper(
             runner.model)
         if get_world_size() > 1 and not self._begun and whole:
@@ -100,7 +100,7 @@ class RanksAgreeHook(Hook):
 
 
 def _parts(dataset: Dataset) -> list[Dataset]:
-    """The data sets under all wrappers; those of a concatenation are several."""
+    """Data sets without wrappers; several for a concatenation."""
     while hasattr(dataset, 'dataset'):
         dataset = dataset.dataset
     if isinstance(dataset, ConcatDataset):
@@ -109,11 +109,11 @@ def _parts(dataset: Dataset) -> list[Dataset]:
 
 
 def _has_names(dataset: Dataset) -> bool:
-    """Whether there are images to tell the samples by."""
+    """Whether samples can be identified by their images."""
     return isinstance(dataset, BaseDataset) and len(dataset) > 0 and not {
         'img', 'img_path'}.isdisjoint(dataset.get_data_info(0))
 
 
 def _common_seed(runner: Runner) -> int:
-    """The seed that the processes' own ones begin from."""
+    """The seed from which those of the processes are derived."""
     return runner.seed - (runner.rank if runner._randomness_cfg.get('diff_rank_seed') else 0)

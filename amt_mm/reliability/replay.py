@@ -1,4 +1,4 @@
-"""Repeat a step of training that amt_mm.NanGuardHook has kept, and look for what broke it."""
+"""Repeat a training step that amt_mm.NanGuardHook has written, and find the cause."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from torch import Tensor, nn
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 from amt_mm.models import AMTDataPreprocessor, Host
+from amt_mm.random_streams import set_random_state
 
-from .step_record import GivenBatch, samples_of, set_random_state
+from .step_record import GivenBatch, losses_of, samples_of
 
 # `type` of a config from a file: a registered name, with or without its scope.
 _TYPE = re.compile(r'(?:(?:amt_mm|mmpretrain|mmengine)\.)?(\w+)')
-# What decides in which precision the forward pass computes.
+# Settings of the precision of the forward pass.
 _PRECISION = ('type', 'dtype')
 
 
 @dataclass
 class Replay:
-    """What a repeated step shows.
+    """Results of a repeated step.
 
     Attributes:
-        weights: Names of parameters and buffers that were not finite to begin with.
-        losses: Each loss as training noted it and as repeated, by name, batch by batch.
+        weights: Names of parameters and buffers that were not finite before the step.
+        losses: Each loss, as recorded in training and as repeated, by name and for each batch.
         samples: Index, file and, of host methods, loss of each sample, batch by batch.
         where: Where a value that is not finite first left a module, or None: its
             ``batch``, ``module``, ``kind``, whether it ``entered`` that module already, and
@@ -56,15 +57,15 @@ class Replay:
 
     @property
     def equal(self) -> bool:
-        """Whether all losses are what training noted, bit for bit; NaN equals NaN."""
+        """Whether all losses equal those recorded in training bit for bit; NaN equals NaN."""
         return all(was == now or (math.isnan(was) and math.isnan(now))
                    for batch in self.losses for was, now in batch.values())
 
 
 def check_types(cfg: Mapping, path: str) -> None:
-    """Refuse a config, read from a file, with a type that is not registered by now.
+    """Refuse a config from a file if one of its types is not registered.
 
-    MMEngine imports what any other type names, and calls it.
+    MMEngine would import and call whatever else a type names.
 
     Raises:
         InputError: Names the type.
@@ -104,7 +105,7 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
         device: Where to compute.
 
     Returns:
-        What it shows.
+        Losses, samples, gradients and the first module with a value that is not finite.
 
     Raises:
         InputError: The weights do not fit the config's model.
@@ -125,7 +126,8 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
     for number, batch in enumerate(content['batches']):
         watch.batch, watch.size = number, len(samples_of(batch.data))
         losses = _forward(model, wrapper, batch)
-        replay.losses.append(_compare(batch.losses, losses))
+        replay.losses.append({name: (float(batch.losses[name].mean()), float(now.mean()))
+                              for name, now in losses_of(losses).items() if name in batch.losses})
         loss, _ = model.parse_losses(losses)
         (loss / batch.divisor * content['loss_scale']).backward()
     replay.where = watch.found
@@ -138,24 +140,24 @@ def replay_step(content: Mapping[str, Any], cfg: Config, device: str = 'cpu') ->
 
 
 def _load(model: nn.Module, content: Mapping[str, Any]) -> None:
-    """Fill in weights, and buffers that are not among them (of iBOT, the temperature)."""
+    """Load weights, and buffers that are not part of them (such as iBOT's temperature)."""
     try:
         model.load_state_dict(content['state_dict'])
         for name, buffer in model.named_buffers():
             buffer.copy_(content['buffers'][name])
     except (RuntimeError, KeyError) as error:
-        # torch lists what does not fit below a heading.
+        # torch prints a heading first.
         raise InputError('the weights in the file do not fit the model of the config: '
                          f'{str(error).splitlines()[-1].strip()}') from error
 
 
 def _forward(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> dict[str, Any]:
-    """What the model says of a batch, with the random states and the plan of training."""
+    """Losses of a batch, with the random states and the plan of training."""
     preprocessor = model.data_preprocessor
     with wrapper.optim_context(model):
         set_random_state(batch.random)
         if batch.plan is not None and isinstance(preprocessor, AMTDataPreprocessor):
-            # The maps that the plan was drawn with may be gone: the plan itself is kept.
+            # The plan itself is recorded, since the maps it was drawn from may be gone.
             data = {'inputs': preprocessor.normalize(batch.data['inputs']),
                     'data_samples': batch.data['data_samples'],
                     'plan': _on(preprocessor.device, batch.plan)}
@@ -168,7 +170,7 @@ def _forward(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> dict
 
 @torch.no_grad()
 def _samples(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> list[dict[str, Any]]:
-    """What is known of each sample, with its ``loss`` where the model can tell it; of no other."""
+    """Identify each sample, with its ``loss`` if the model is a host, else None."""
     samples = samples_of(batch.data)
     if not isinstance(model, Host):
         return [{**sample, 'loss': None} for sample in samples]
@@ -183,26 +185,13 @@ def _on(device: torch.device, plan: MaskPlan) -> MaskPlan:
                             if isinstance(value, Tensor)})
 
 
-def _compare(noted: Mapping[str, Tensor], losses: Mapping[str, Any]
-             ) -> dict[str, tuple[float, float]]:
-    """Each loss as training noted it and as it is now."""
-    pairs = {}
-    for name, value in losses.items():
-        parts = value if isinstance(value, (list, tuple)) else [value]
-        for i, part in enumerate(parts):
-            full = f'{name}.{i}' if len(parts) > 1 else name
-            if full in noted:
-                pairs[full] = (float(noted[full].mean()), float(part.detach().mean()))
-    return pairs
-
-
 def _non_finite_names(model: nn.Module) -> list[str]:
     return [name for name, value in model.state_dict().items()
             if value.is_floating_point() and not value.isfinite().all()]
 
 
 class _Watch:
-    """Notes the first module of a model that a value which is not finite leaves."""
+    """Record the first module of a model whose output is not finite."""
 
     def __init__(self, model: nn.Module) -> None:
         self.found: dict[str, Any] | None = None
@@ -213,7 +202,7 @@ class _Watch:
             if name and not name.startswith('data_preprocessor')]
 
     def remove(self) -> None:
-        """Look no more."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 

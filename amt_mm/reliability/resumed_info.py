@@ -1,8 +1,8 @@
-"""What a checkpoint may bring back into MMEngine's message hub, and into its loops.
+"""What a checkpoint may restore in MMEngine's message hub and loops.
 
-MMEngine copies everything that a file says into the message hub of the resumed run, and hooks act
-on it: names of checkpoints there are deleted. So what may come back is listed here with its type;
-the rest is what the resumed run says of itself, or is left out with a warning.
+MMEngine copies the whole message hub of a file into the resumed run, and hooks act on it: they
+delete checkpoints that it names. Therefore the entries that are restored are listed here with their
+types; others are set by the resumed run itself, or dropped with a warning.
 """
 
 from __future__ import annotations
@@ -12,28 +12,22 @@ from collections.abc import Callable, Mapping
 
 from mmengine.logging import HistoryBuffer
 
-from amt_mm.checkpoints.records import (
-    are_steps,
-    check_record,
-    is_number,
-    is_step,
-    is_step_or_none,
-    is_text,
-)
+from amt_mm.checkpoints.records import are_steps, check_record, is_step, is_step_or_none, is_text
+from amt_mm.checks import is_number
 from amt_mm.errors import InputError
 
-# What hooks act on: the checkpoints that CheckpointHook keeps, and the best so far.
+# Used by hooks: the checkpoints that CheckpointHook keeps, and the best so far.
 _RESUMED: tuple[tuple[str, Callable[[object], bool]], ...] = (
     (r'keep_ckpt_ids|outdated_steps|outdated_iters', are_steps),
     (r'between_iter', is_step_or_none),
     (r'best_score(_.*)?', is_number),
-    # Of the path, SafeCheckpointHook takes the name alone.
+    # SafeCheckpointHook uses only the file name of this path.
     (r'best_ckpt(_.*)?', is_text),
 )
-# What a run says of itself before its first step, or of its last validation.
+# Set by a run itself before its first step, or results of the last validation.
 _OWN = re.compile(r'cfg|seed|experiment_name|mmengine_version|dataset_meta|loop_stage|epoch|iter'
                   r'|max_epochs|max_iters|eta|last_ckpt|(train|val|test)/.*'
-                  # File names that earlier versions kept; the next save does without them.
+                  # File names, of earlier versions; not used any more.
                   r'|outdated_ckpts|ckpt_between')
 
 
@@ -43,14 +37,14 @@ def resumed_hub(hub: object, path: str, warn: Callable[[str], None]) -> dict:
     Args:
         hub: ``message_hub`` of a checkpoint.
         path: The checkpoint, for messages.
-        warn: Told in one line what is left out.
+        warn: Called with one line that names what is dropped.
 
     Returns:
         A state for :meth:`mmengine.logging.MessageHub.load_state_dict`: curves, and those
         entries of ``runtime_info`` that a hook needs.
 
     Raises:
-        InputError: It is not such a state, or an entry that is needed has another type.
+        InputError: It is not such a state, or a listed entry has another type.
     """
     parts = ('log_scalars', 'runtime_info', 'resumed_keys')
     check_record(hub, {name: lambda part: isinstance(part, Mapping) for name in parts},
@@ -75,7 +69,7 @@ def resumed_hub(hub: object, path: str, warn: Callable[[str], None]) -> dict:
 
 
 def check_meta(meta: object, path: str) -> None:
-    """Check the entries of a checkpoint's ``meta`` that a resumed run goes by.
+    """Check the entries of a checkpoint's ``meta`` that a resumed run uses.
 
     Raises:
         InputError: ``epoch`` or ``iter`` is missing, or one of them or ``seed`` is not a whole

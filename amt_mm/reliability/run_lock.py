@@ -1,4 +1,4 @@
-"""One run a folder: a lock that the system releases when its process ends, however it ends."""
+"""One run per folder: a lock that the system releases when its process ends in any way."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ _MAX_OWNER = 200
 
 
 class RunLock:
-    """Keep a work folder for one training run, and refuse a second one.
+    """Reserve a work folder for one training run, and refuse a second one.
 
-    The lock is the kernel's (POSIX record lock), so it is never stale: it ends with its
-    process. Loading workers do not inherit it. On NFS it holds between hosts where the
-    server's lock manager runs, and is released when that notices that a host is gone.
+    A POSIX record lock of the kernel, which is never stale, as it ends with its process. Unlike
+    that of :func:`amt_mm.file_lock.file_lock` (``flock``), it is not inherited by loading workers,
+    which may survive their run for a moment. On NFS with a lock manager it holds between hosts,
+    and is released when the manager notices that a host is gone.
 
     Args:
-        folder: The work folder. It is made if need be.
-        warn: Told in one line where the file system has no locks.
+        folder: The work folder, created if missing.
+        warn: Called with one line if the file system has no locks.
 
     Raises:
         InputError: Another run has the folder; it is named.
@@ -63,7 +64,7 @@ class RunLock:
 
     def __exit__(self, kind: type | None, error: BaseException | None,
                  traceback: TracebackType | None) -> None:
-        """Release it. The file stays: removing it could take it from a run that has it by now."""
+        """Release it. The file stays: another run may have locked it already."""
         os.close(self._file)
 
     def _refused(self) -> InputError:

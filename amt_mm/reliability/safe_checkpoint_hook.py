@@ -1,4 +1,4 @@
-"""SafeCheckpointHook: at every moment there is a whole checkpoint on the disk."""
+"""SafeCheckpointHook: at any time there is a complete checkpoint on disk."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from amt_mm.checkpoints.safe_save import remove_leftovers, write_text
 from amt_mm.registry import HOOKS
 from amt_mm.saliency.map_file import replace_durably
 
-# In the message hub, which goes into checkpoints: which checkpoints a resumed run has to delete, by
-# the calendar and between its steps, and which one lies between two steps now. Numbers, not names:
-# a file from elsewhere must not choose what is deleted.
+# Entries of the message hub, which is saved in checkpoints: which checkpoints a resumed run has to
+# delete, regular ones and those saved between (see `save_between`), and the latest of the second
+# kind. Numbers instead of names, so that a file from elsewhere cannot choose what is deleted.
 _STEPS, _ITERATIONS, _BETWEEN = 'outdated_steps', 'outdated_iters', 'between_iter'
 
 
@@ -27,15 +27,14 @@ _STEPS, _ITERATIONS, _BETWEEN = 'outdated_steps', 'outdated_iters', 'between_ite
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's CheckpointHook in an order that survives a crash at any moment.
 
-    First the new checkpoint is complete and on the disk (our runner sees to that, see
+    First the new checkpoint is written completely (by our runner, see
     :func:`amt_mm.checkpoints.safe_save.atomic_file`), then ``last_checkpoint`` names it, then
-    old ones are deleted; MMEngine deletes first. So for a moment there is one more than
-    ``max_keep_ckpts``, or than one best. Deletions that a crash prevented are made up for
-    when the run is resumed. Our runner puts this hook in the place of ``CheckpointHook``,
-    with its settings.
+    old ones are deleted; MMEngine deletes first. For a moment there is thus one checkpoint more
+    than ``max_keep_ckpts``, or a second best one. Deletions that a crash prevented are made on
+    resume. Our runner replaces ``CheckpointHook`` by this hook, with its settings.
 
-    Maps of ``SaliencyUpdateHook`` are never deleted: over a run of 400 epochs with the
-    paper's calendar they take 5 GB for ImageNet-1K (10 of 502 MB).
+    Maps of ``SaliencyUpdateHook`` are never deleted: in a run of 400 epochs with the paper's
+    refresh schedule they take 5 GB for ImageNet-1K (10 of 502 MB).
 
     Args:
         *args, **kwargs: See MMEngine's :class:`~mmengine.hooks.CheckpointHook`. With
@@ -43,15 +42,15 @@ class SafeCheckpointHook(CheckpointHook):
             MMEngine writes them, and only the order above holds.
 
     Raises:
-        InputError: A checkpoint could not be written; with what is left and where.
+        InputError: A checkpoint could not be written; the message names what is left and where.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Remove what a killed run left half written, and what it did not come to delete."""
+        """Remove incomplete files of a killed run, and those that it did not get to delete."""
         self._saved: tuple[int, int] | None = None
         hub, info = runner.message_hub, runner.message_hub.runtime_info
         step = runner.epoch if self.by_epoch else runner.iter
-        # Nothing that is newer than the checkpoint is its to delete.
+        # A checkpoint must not cause deletion of newer ones.
         if 'keep_ckpt_ids' in info:
             hub.update_info('keep_ckpt_ids', [each for each in info['keep_ckpt_ids']
                                               if each <= step])
@@ -65,14 +64,14 @@ class SafeCheckpointHook(CheckpointHook):
                                   if each < runner.iter]))
 
     def folder(self, runner: Runner) -> Path:
-        """The folder of the checkpoints, also before training: ``out_dir`` as MMEngine reads it."""
+        """Folder of the checkpoints, also before training: ``out_dir`` as MMEngine reads it."""
         work_dir = Path(runner.work_dir)
         # MMEngine adds the name of the work folder, in before_train.
         return work_dir if self.out_dir in (None, runner.work_dir) else Path(
             self.out_dir, work_dir.name)
 
     def _take_over_best(self, runner: Runner) -> None:
-        """Look for the best checkpoint so far in this run's folder, wherever it lay before."""
+        """Look for the best checkpoint so far in this run's folder, whatever its saved path."""
         def here(path: str | None) -> str | None:
             name = os.path.basename(path or '')
             if name.startswith('best_') and os.path.isfile(os.path.join(self.out_dir, name)):
@@ -88,17 +87,17 @@ class SafeCheckpointHook(CheckpointHook):
                 self.best_ckpt_path_dict[name] = here(path)
 
     def save_between(self, runner: Runner, epoch: int, iteration: int, inside: bool) -> str:
-        """Save outside of the calendar, unless this very state is the one saved last.
+        """Save between regular checkpoints, unless the last one has this very state.
 
-        In a run that counts epochs, a state inside an epoch becomes ``iter_<n>.pth``;
-        with ``max_keep_ckpts``, it is deleted once the next checkpoint is there. All
-        processes must call it.
+        In a run that counts epochs, a state within an epoch is saved as ``iter_<n>.pth``; with
+        ``max_keep_ckpts``, it is deleted when the next checkpoint is complete. All processes must
+        call this.
 
         Args:
             runner: A runner between two steps.
-            epoch: Epochs that are complete.
-            iteration: Steps that are complete.
-            inside: Whether these steps end inside an epoch.
+            epoch: Complete epochs.
+            iteration: Complete steps.
+            inside: Whether the state is within an epoch.
 
         Returns:
             The file.
@@ -112,7 +111,7 @@ class SafeCheckpointHook(CheckpointHook):
         return self.last_ckpt
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
-        """In place of MMEngine's: save, name, delete, in this order."""
+        """Override MMEngine's: save, name and delete, in this order."""
         outdated = []
         if self.max_keep_ckpts > 0 and step not in list(self.keep_ckpt_ids)[-1:]:
             if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
@@ -129,7 +128,7 @@ class SafeCheckpointHook(CheckpointHook):
             before, now = hub.runtime_info.get(_BETWEEN), meta['iter'] if between else None
             iterations = [before] if before not in (None, now) else []
             outdated = self._names(steps, iterations)
-            # Part of what is saved: a crash before they are deleted must not make them stay.
+            # Saved with the checkpoint, so that a resumed run deletes them after a crash.
             hub.update_info_dict({_STEPS: steps, _ITERATIONS: iterations, _BETWEEN: now})
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         hub.update_info('last_ckpt', self.last_ckpt)
@@ -139,30 +138,30 @@ class SafeCheckpointHook(CheckpointHook):
             backend_args=self.backend_args, **self.args)
         self._saved = state
         if is_main_process():
-            # The name alone: a copy of the folder must not lead back to this one.
+            # Without the folder, so that a copied folder does not lead back to this one.
             write_text(Path(runner.work_dir) / 'last_checkpoint', name)
         self._delete(outdated)
 
     def _names(self, steps: list[int], iterations: list[int]) -> list[str]:
-        """Files of steps of the calendar, and of iterations between them."""
+        """Files of regular checkpoints, and of those saved between."""
         return [*(self.filename_tmpl.format(step) for step in steps),
                 *(f'iter_{iteration}.pth' for iteration in iterations)]
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """As MMEngine does, but the former best goes last."""
+        """As in MMEngine, but delete the former best after saving."""
         self.file_backend = postponing = _Postponing(self.file_backend)
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
             self.file_backend = postponing.backend
-        # The new one may have the former one's name, where a resumed run repeats an epoch.
+        # If a resumed run repeats an epoch, the new one may have the former one's name.
         best = [getattr(self, 'best_ckpt_path', None),
                 *getattr(self, 'best_ckpt_path_dict', {}).values()]
         self._delete(os.path.basename(path) for path in postponing.removed if path not in best)
 
     @master_only
     def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
-        """As MMEngine does, but in a folder aside; the file is moved when it is complete."""
+        """As in MMEngine, but in a temporary folder; the file is moved when it is complete."""
         path = Path(ckpt_path)
         if not path.is_file():  # elsewhere than on a local disk
             super()._publish_model(runner, ckpt_path)
@@ -187,7 +186,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _Postponing:
-    """A storage backend that notes what it shall remove."""
+    """A storage backend that records removals instead of making them."""
 
     def __init__(self, backend: BaseStorageBackend) -> None:
         self.backend = backend
@@ -197,9 +196,9 @@ class _Postponing:
         return getattr(self.backend, name)
 
     def remove(self, path: str) -> None:
-        """Note a file."""
+        """Record a file."""
         self.removed.append(path)
 
     def rmtree(self, path: str) -> None:
-        """Note a folder."""
+        """Record a folder."""
         self.removed.append(path)

@@ -1,4 +1,4 @@
-"""ScheduleHook: a resumed run goes by the schedule of its config."""
+"""ScheduleHook: a resumed run follows the schedule of its config."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ _ANEW = 'or start again from its weights with --cfg-options load_from=CHECKPOINT
 
 @HOOKS.register_module()
 class ScheduleHook(Hook):
-    """Let a resumed run go on by the schedule of its config, from the step where it stands.
+    """Continue a resumed run by the schedule of its config, from the step it has reached.
 
-    MMEngine takes schedulers and the optimiser's settings from the checkpoint as they are,
-    so a run with more epochs would train on at the last learning rate of the old schedule.
-    Here each setting becomes what an unbroken run of the new config has at this step:
-    learning rates, weight decays, momenta. One line says what has changed. Without a
-    change all comes from the checkpoint, bit for bit; whether the optimiser is fused does
-    in any case.
+    MMEngine restores schedulers and the optimiser's settings from the checkpoint, so a run with
+    more epochs would continue at the last learning rate of the old schedule. Here each setting
+    (learning rates, weight decays, momenta) becomes what an uninterrupted run of the new config
+    has at this step, and one line of the log names the changes. If nothing has changed, all
+    values are the checkpoint's, bit for bit. Whether the optimiser is fused always follows the
+    checkpoint.
 
-    Where an epoch has another number of iterations than before, iterations are counted as
-    if it had always had it. The last checkpoint of a finished run that is extended is not
-    deleted for ``max_keep_ckpts``.
+    If the number of iterations of an epoch has changed, iterations are recounted as if every
+    epoch had had the new number. When a finished run is extended, its last checkpoint is exempt
+    from ``max_keep_ckpts``.
 
     Raises:
-        InputError: Nothing is left to train; the checkpoint is of another optimiser, or
-            from within a cycle of accumulation that was of another length; the changed
-            schedule follows a metric, or has come to its end before training does.
+        InputError: Nothing is left to train; the checkpoint is from another optimiser, or from
+            within an accumulation cycle of another length; the changed schedule follows a
+            metric, or ends before training does.
     """
 
-    # After those that refuse a checkpoint, before those that save or refresh.
+    # After hooks that refuse a checkpoint, before those that save or refresh.
     priority = 'HIGH'
 
     def __init__(self) -> None:
         self._changed = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Bring what a checkpoint says of the schedule up to the config, before it is used."""
+        """Replace the checkpoint's schedule by the config's, before it is restored."""
         if not runner._resume:
             return
-        # As MMEngine does next; they are, unless training has not been asked for yet.
+        # As MMEngine does next, unless they are built already.
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         if runner.param_schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
@@ -79,7 +79,7 @@ class ScheduleHook(Hook):
             _keep_finished(checkpoint, meta[counter] == before)
 
     def before_train(self, runner: Runner) -> None:
-        """Say where the learning rate comes down for good before training ends."""
+        """Warn if the learning rate reaches its final value before training ends."""
         schedulers = _flat(runner.param_schedulers)
         length = len(runner.train_dataloader)
         ends = {i: scheduler.end * (length if scheduler.by_epoch else 1)
@@ -88,9 +88,9 @@ class ScheduleHook(Hook):
         if last is None or ends[last] >= runner.max_iters or not hasattr(schedulers[last],
                                                                          'eta_min'):
             return
-        line = (f'param_scheduler.{last} has brought the learning rate down for good at iteration '
-                f'{ends[last]} of {runner.max_iters}: if that is not meant, let its end and T_max '
-                'fit train_cfg, with --cfg-options param_scheduler.'
+        line = (f'param_scheduler.{last} brings the learning rate to its final value at iteration '
+                f'{ends[last]} of {runner.max_iters}: if that is not intended, adapt its end and '
+                'T_max to train_cfg, with --cfg-options param_scheduler.'
                 f'{last}.end=... param_scheduler.{last}.T_max=...')
         if self._changed and runner.iter >= ends[last]:
             raise InputError(f'nothing is left of the schedule to train by: {line}')
@@ -98,14 +98,14 @@ class ScheduleHook(Hook):
 
 
 def _counted(runner: Runner) -> tuple[str, str, int]:
-    """What the training loop counts: the setting's name, the checkpoint's counter, the end."""
+    """What the training loop counts: name of the setting, counter in checkpoints, last value."""
     if isinstance(runner.train_loop, EpochBasedTrainLoop):
         return 'max_epochs', 'epoch', runner.max_epochs
     return 'max_iters', 'iter', runner.max_iters
 
 
 def _recount(runner: Runner, checkpoint: dict) -> list[str]:
-    """Count iterations as if each epoch had always had as many as now."""
+    """Recount iterations as if each epoch had always had as many as now."""
     meta, position = checkpoint['meta'], checkpoint.get('amt_position')
     length = len(runner.train_dataloader)
     if not isinstance(runner.train_loop, EpochBasedTrainLoop) or not meta['epoch']:
@@ -115,7 +115,7 @@ def _recount(runner: Runner, checkpoint: dict) -> list[str]:
         same = 0 <= meta['iter'] - meta['epoch'] * length <= length
     else:
         before = position['batches']
-        # Within an epoch, another number is refused when the position is taken up.
+        # Within an epoch, ResumePositionHook refuses another number.
         same = position['batch'] or before == length
     if same:
         return []
@@ -133,7 +133,7 @@ def _refuse_open_cycle(runner: Runner, checkpoint: dict, config: Mapping) -> Non
 
 
 def _flat(of: Mapping | Sequence | None) -> list:
-    """Schedulers, or their states; those of several optimisers one after the other."""
+    """Schedulers or their states, those of several optimisers concatenated."""
     return [each for part in of.values() for each in part] if isinstance(of, Mapping) else of or []
 
 
@@ -144,10 +144,10 @@ def _groups(runner: Runner) -> list[dict]:
 
 
 def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
-    """Groups of parameters in a checkpoint, one for each of the optimiser's.
+    """Parameter groups in a checkpoint, one for each of the optimiser's.
 
     Raises:
-        InputError: They are of another optimiser.
+        InputError: They are from another optimiser.
     """
     saved = []
     for each in optimizer.values() if isinstance(runner.optim_wrapper, OptimWrapperDict) else [
@@ -169,7 +169,7 @@ def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
 
 def _take_new(runner: Runner, checkpoint: dict, saved: Sequence[dict], changes: Sequence[str]
               ) -> None:
-    """Replace the schedule in a checkpoint by the config's, played to the checkpoint's step."""
+    """Replace the schedule in a checkpoint by the config's, advanced to the checkpoint's step."""
     meta, schedulers, groups = checkpoint['meta'], _flat(runner.param_schedulers), _groups(runner)
     if any(hasattr(scheduler, 'need_val_args') for scheduler in schedulers):
         raise InputError(f"the schedule differs from the checkpoint's ({changes[0]}), and it "
@@ -200,7 +200,7 @@ def _states(schedulers: Mapping | Sequence[_ParamScheduler]) -> dict | list[dict
 
 
 def _keep_finished(checkpoint: dict, finished: bool) -> None:
-    """Take the result of a finished run out of the list of checkpoints that will be deleted."""
+    """Exempt the last checkpoint of a finished run from deletion."""
     meta = checkpoint['meta']
     kept = checkpoint['message_hub']['runtime_info'].get('keep_ckpt_ids', [])
     if finished:

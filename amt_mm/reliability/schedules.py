@@ -1,4 +1,4 @@
-"""Schedules of the optimiser's settings: where one stands at a step, and how two differ."""
+"""Schedules of the optimiser's settings: advance one to a step, and compare two."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 from mmengine.optim import _ParamScheduler
 
-# Of a scheduler's state, what counts steps or metrics, or follows from what is compared.
+# Entries of a scheduler's state that count steps or metrics, or follow from compared ones.
 _NOT_COMPARED = {'last_step', '_global_step', '_last_value', 'verbose', 'base_values',
                  'total_iters', 'best', 'num_bad_epochs', 'cooldown_counter'}
 
 
 def play(schedulers: Iterable[_ParamScheduler], epochs: int, iterations: int, length: int) -> None:
-    """Take schedulers from the first step of training to a later one.
+    """Advance schedulers from the first step of training to a later one.
 
-    MMEngine's schedulers compute each value from the one before, in the order of their
-    list. So they make all the steps of an unbroken run, which gives its values bit for bit.
+    MMEngine's schedulers compute each value from the previous one, in the order of their list.
+    Making all the steps of an uninterrupted run therefore gives its values bit for bit.
 
     Args:
         schedulers: Just built.
-        epochs: Epochs that are complete; 0 where training counts none.
-        iterations: Iterations that are complete.
+        epochs: Complete epochs; 0 if the training loop counts iterations only.
+        iterations: Complete iterations.
         length: Iterations of an epoch.
     """
     by_epoch = [scheduler for scheduler in schedulers if scheduler.by_epoch]
     by_iteration = [scheduler for scheduler in schedulers if not scheduler.by_epoch]
     for scheduler in (*by_epoch, *by_iteration):
-        # Else they warn of being stepped before the optimiser is.
+        # Otherwise they warn that they are stepped before the optimiser.
         scheduler.optimizer._global_step = iterations
     for epoch in range(epochs + 1):
         for _ in range(length if epoch < epochs else iterations - epochs * length):
@@ -38,7 +38,7 @@ def play(schedulers: Iterable[_ParamScheduler], epochs: int, iterations: int, le
 
 
 def settings(group: Mapping[str, Any]) -> dict[str, float | tuple]:
-    """The numbers of an optimiser's group of parameters: learning rate, betas and the like."""
+    """Numeric settings of a parameter group: learning rate, betas and so on."""
     return {name: value for name, value in group.items() if name != 'params' and all(
         isinstance(part, (int, float)) and not isinstance(part, bool)
         for part in (value if isinstance(value, (list, tuple)) else [value]))}
@@ -46,13 +46,13 @@ def settings(group: Mapping[str, Any]) -> dict[str, float | tuple]:
 
 def differences(schedulers: Sequence[_ParamScheduler], groups: Sequence[Mapping],
                 states: Sequence[Mapping], saved_groups: Sequence[Mapping]) -> list[str]:
-    """How schedules differ from saved ones, wherever the two stand.
+    """List how schedules differ from saved ones, whatever their current steps.
 
     Args:
         schedulers: As built from a config.
-        groups: The optimiser's groups of parameters.
+        groups: The optimiser's parameter groups.
         states: States of the saved schedulers.
-        saved_groups: The saved groups, as many.
+        saved_groups: The saved groups, one for each of ``groups``.
 
     Returns:
         Such as ``'param_scheduler.1.end 24 -> 48'``; empty if nothing differs.

@@ -15,20 +15,19 @@ class StepSeedHook(Hook):
     """Seed Python, numpy and torch from (seed, iteration, rank) before each step.
 
     MMEngine saves no random state, so a resumed run would draw other masks than an
-    unbroken one. Here no state needs to be saved, for none outlives a step. Every rank
-    has streams of its own. Samples have theirs: see :class:`amt_mm.datasets.SeededSamples`,
-    which :class:`amt_mm.OverlayRunner` puts around the training set.
+    uninterrupted one. Here no state needs to be saved, since none outlives a step. Each rank has
+    its own streams, and so has each sample: see :class:`amt_mm.datasets.SeededSamples`, in which
+    :class:`amt_mm.OverlayRunner` wraps the training set.
 
-    What is seeded so are the streams of the three libraries. A transform or module
-    with a generator of its own, and kernels of a GPU that add in any order, are not
-    repeated, and a resumed run then differs.
+    Only the streams of the three libraries are seeded. With a transform or module that has its
+    own generator, or GPU kernels with nondeterministic summation, a resumed run differs.
     """
 
     # Before every hook that might draw.
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Say what cannot be promised."""
+        """Warn if samples are not seeded."""
         if seeded_sampler(runner.train_dataloader) is None:
             runner.logger.warning(
                 'samples are not seeded one by one, so a resumed run draws different crops from an '
@@ -36,7 +35,7 @@ class StepSeedHook(Hook):
                 'train_dataloader as a config')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed what is drawn before the epoch's first step."""
+        """Seed the random numbers before the epoch's first step."""
         seed_iteration(runner.seed, runner.iter, LOADING)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None

@@ -1,4 +1,4 @@
-"""All processes stop at the same step, and no device waits for it."""
+"""Let all processes stop at the same step, without waiting for a device."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from amt_mm.errors import InputError
 class StopAgreement:
     """Exchange one flag a step between processes, on their CPUs.
 
-    What a process says after one step is heard by all after the next: the exchange runs
-    during the step. All processes must make the same calls in the same order. A process
-    alone hears itself at once.
+    A flag set after one step reaches all processes after the next, because the exchange runs
+    during that step. All processes must make the same calls in the same order. A single process
+    gets its own flag at once.
 
     Args:
-        timeout: For how long an exchange may wait. Defaults to torch's own.
+        timeout: Timeout of an exchange. Defaults to torch's.
 
     Raises:
-        InputError: The group of CPUs cannot be made.
+        InputError: The gloo process group cannot be created.
     """
 
     def __init__(self, timeout: timedelta | None = None) -> None:
         self._group = self._work = None
         if distributed.is_initialized() and distributed.get_world_size() > 1:
             try:
-                # The default group may be of GPUs alone, and then only they can exchange.
+                # The default group may be NCCL, which exchanges GPU tensors only.
                 self._group = distributed.new_group(timeout=timeout, backend='gloo')
             except RuntimeError as error:
                 raise InputError(
@@ -37,7 +37,7 @@ class StopAgreement:
                     'leave the hook out with default_hooks.stop_signal=None') from error
 
     def exchange(self, stop: bool) -> bool:
-        """Say whether to stop, and hear whether any process said so in the last call."""
+        """Send whether to stop; return whether any process said so in the previous call."""
         if self._group is None:
             return stop
         heard = self._hear()
@@ -48,11 +48,11 @@ class StopAgreement:
         return heard
 
     def exchange_now(self, stop: bool) -> bool:
-        """The same at once, which waits for the last process to call it."""
+        """The same for the current call, which waits for all processes."""
         return self.exchange(stop) or (self._group is not None and self._hear())
 
     def least(self, number: int) -> int:
-        """The least of the processes' numbers."""
+        """Smallest of the processes' numbers."""
         if self._group is None:
             return number
         smallest = torch.tensor([number])

@@ -1,4 +1,4 @@
-"""StopSignalHook: save and end when a scheduler sends a signal."""
+"""StopSignalHook: save and exit when a scheduler sends a signal."""
 
 from __future__ import annotations
 
@@ -19,38 +19,36 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 from .stop_agreement import StopAgreement
 from .worker_signals import shield_forked
 
-# SIGTERM: preemption, or the end of a job. SIGUSR1: what Slurm's --signal is asked for. SIGINT:
-# Ctrl-C.
+# SIGTERM: preemption, or the end of a job. SIGUSR1: requested by Slurm's --signal. SIGINT: Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 _STDERR = 2
 
 
 @HOOKS.register_module()
 class StopSignalHook(Hook):
-    """On SIGTERM, SIGUSR1 or SIGINT, save after the step at hand and end, to be resumed.
+    """On SIGTERM, SIGUSR1 or SIGINT, save after the current step and exit, to be resumed.
 
-    All processes stop at the same step: any one of them may have got the signal, and one
-    flag is exchanged during each step, so it takes one or two steps. The checkpoint is an
-    ordinary one, inside an epoch named ``iter_<n>.pth``, which ``--resume`` finds. Then
-    :class:`amt_mm.errors.TrainingStopped` is raised, which ends the process with status
-    75 (``REQUEUE_STATUS``), after SIGINT 130: a person has ended the run, and no scheduler
-    shall start it again. A second SIGINT ends the process at once, without saving.
+    All processes stop at the same step, whichever received the signal: they exchange a flag
+    during each step, so stopping takes one or two steps. The checkpoint is an ordinary one,
+    within an epoch named ``iter_<n>.pth``, which ``--resume`` finds. Then
+    :class:`amt_mm.errors.TrainingStopped` is raised, which ends the process with status 75
+    (``REQUEUE_STATUS``), or with 130 after SIGINT: a person ended the run, and no scheduler
+    should restart it. A second SIGINT ends the process immediately, without saving.
 
-    With gradient accumulation, the step at hand ends with the optimiser's. A refresh or a
-    validation is given up between two batches, and what was trained until then is saved;
-    the resumed run refreshes then, while a validation is not made up for. A checkpoint
-    that is being written, and a k-NN probe, are finished. A signal before training
-    has begun ends the process as usual; other ones while it stops change nothing. A
-    run that has made its last step ends as if nothing had been said.
+    With gradient accumulation, the current step ends with the optimiser's step. A refresh or a
+    validation is abandoned between two batches, after saving; the resumed run repeats the
+    refresh but not the validation. A checkpoint being written and a k-NN probe are finished
+    first. Before training begins, signals act as usual. Further signals while stopping have no
+    effect, and neither has a signal after the last step.
 
-    Loading processes outlive the signal, see :mod:`amt_mm.reliability.worker_signals`. After
-    training, what signals did before is restored.
+    Loading processes survive the signal, see :mod:`amt_mm.reliability.worker_signals`. After
+    training, the previous signal handlers are restored.
 
     Without a :class:`amt_mm.SafeCheckpointHook` nothing is saved, and the status is that
     of SIGTERM, 143, or of SIGINT.
     """
 
-    # After CheckpointHook, so that what it saves at this step is not saved again.
+    # After CheckpointHook, so that the checkpoint of this step is not saved twice.
     priority = 'LOWEST'
 
     def __init__(self) -> None:
@@ -59,28 +57,28 @@ class StopSignalHook(Hook):
         self._before: dict = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Begin to listen."""
+        """Install the signal handlers."""
         self._agreement = StopAgreement(exchange_timeout(runner.cfg.get('env_cfg')))
         loop = runner.train_loop
         self._by_epoch = isinstance(loop, EpochBasedTrainLoop)
         self._inside = not self._by_epoch or runner.iter != runner.epoch * len(loop.dataloader)
         self._told, self._process = None, os.getpid()
-        # Python hears signals in the main thread alone.
+        # Python runs signal handlers only in the main thread.
         if threading.current_thread() is threading.main_thread():
-            # A run in the background of a shell ignores SIGINT: Ctrl-C is not for it.
+            # A background job of a shell ignores SIGINT, since Ctrl-C is meant for others.
             self._before = {
                 number: signal.signal(number, self._note) for number in SIGNALS
                 if number != signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN}
             shield_forked(True)
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no longer."""
+        """Remove the signal handlers."""
         self._agreement.close()
         self._agreement = None
         self.restore()
 
     def restore(self) -> None:
-        """Let signals do what they did before training."""
+        """Restore the signal handlers from before training."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -88,19 +86,19 @@ class StopSignalHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
-        """Stop here, unless an epoch or training ends here."""
+        """Stop, unless an epoch or training ends here."""
         self._inside = True
         if not _gradients_are_used(runner):
-            return  # gradients of these batches are in no checkpoint
+            return  # within an accumulation cycle
         stop = self._agreement.exchange(self._told is not None)
         ends = self._by_epoch and batch_idx + 1 == len(runner.train_dataloader)
         if stop and ends:
-            self._told = self._told or 0  # heard of; it is dealt with in a moment
+            self._told = self._told or 0  # stops in after_train_epoch
         elif stop and runner.iter + 1 < runner.max_iters:
             self._stop(runner, runner.epoch, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Stop between epochs, before anything else begins there."""
+        """Stop between epochs, before validation or a refresh begins."""
         self._inside = not self._by_epoch
         if not self._by_epoch or not _gradients_are_used(runner):
             return
@@ -109,37 +107,37 @@ class StopSignalHook(Hook):
             self._stop(runner, runner.epoch + 1, runner.iter)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Count for how many batches all processes are still there."""
+        """Agree on the number of batches that all processes have."""
         if self._agreement is not None:
             self._rounds = self._agreement.least(len(runner.val_dataloader))
 
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                        outputs: list | None = None) -> None:
-        """Give up a validation within training."""
+        """Abandon a validation within training."""
         if self._agreement is None or batch_idx >= self._rounds:
             return
         if self._agreement.exchange(self._told is not None):
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):
-                    hook.after_val_epoch(runner)  # the trained weights back in their place
+                    hook.after_val_epoch(runner)  # swaps the trained weights back
             self._stop(runner, runner.epoch, runner.iter)
 
     def between_batches(self, runner: Runner) -> None:
-        """Give up a pass of another hook between two steps; all processes must call it alike."""
+        """Abandon another hook's pass over images; see :func:`stop_point`."""
         if self._agreement is not None and self._agreement.exchange(self._told is not None):
             self._stop(runner, runner.epoch, runner.iter)
 
     def _note(self, number: int, _) -> None:
-        # A forked process has this handler too, and nothing to stop.
+        # Forked processes inherit this handler.
         if os.getpid() != self._process:
             return
         if number == signal.SIGINT:
-            # The next one ends the process even where Python would not come to hear it.
+            # The next one ends the process even while Python cannot run handlers.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             if is_main_process():
-                # `print` may be what was interrupted, and cannot be entered twice.
-                os.write(_STDERR, b'interrupted: saves after the step at hand and ends; once more '
-                         b'ends it at once, without saving\n')
+                # `print` is not reentrant, and may be what was interrupted.
+                os.write(_STDERR, b'interrupted: saving after the current step; interrupt again to '
+                         b'end at once, without saving\n')
         if self._told is None or number == signal.SIGINT:
             self._told = number
 
@@ -157,7 +155,7 @@ class StopSignalHook(Hook):
             status = INTERRUPTED_STATUS if interrupted else REQUEUE_STATUS
             stopped = TrainingStopped(f'stopped by {reason} after iteration {iteration}, saved in '
                                       f'{path}; continue with --resume', status)
-        # None may end before the one that saves has done so: torchrun would end that, too.
+        # torchrun ends all processes when one ends, so wait for the one that saves.
         self._agreement.close()
         runner.logger.info(stopped.line)
         runner.visualizer.close()
@@ -165,7 +163,7 @@ class StopSignalHook(Hook):
 
 
 def stop_point(runner: Runner) -> None:
-    """Where a pass over images between two steps may be given up, if a signal asks for it.
+    """Abandon a pass over images between two training steps if a signal has arrived.
 
     All processes must call it the same number of times.
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from amt_mm.errors import REQUEUE_STATUS
 from amt_mm.messages import say
 
-# Seconds between two looks.
+# Seconds between two checks.
 INTERVAL = 1.0
-# Looks at which a reason to end must hold. Meanwhile the main thread may meet it too, has more to
-# say about it, and ends the process properly.
+# Number of successive checks that must find a reason to end. Meanwhile the main thread may find it
+# too; it knows more about it and ends the process properly.
 PATIENCE = 5
 
 
@@ -24,9 +24,9 @@ class End:
     """Why a run cannot go on.
 
     Attributes:
-        line: One line for the person at the terminal.
+        line: One line for the user.
         status: Exit status.
-        shared: Whether all processes of a machine find this: the first of them says it.
+        shared: Whether all processes of a machine find it, so that only the first reports it.
     """
 
     line: str
@@ -38,18 +38,18 @@ Check = Callable[[], 'End | None']
 
 
 class Watchdog:
-    """Asks its checks once a second whether the run can go on.
+    """Runs its checks once a second, and ends the process if one of them finds a reason.
 
-    A main thread that waits for the network, for a queue or in C code can be neither asked
-    nor interrupted, and an exception raised in it from a signal may be swallowed by whatever
-    runs just then. So the process is ended from here, without the interpreter's shutdown.
+    A main thread that waits for the network, for a queue or in C code cannot be interrupted, and
+    an exception raised in it by a signal handler may be swallowed by the code that it interrupts.
+    So the thread ends the process, without the interpreter's shutdown.
 
     Attributes:
-        tell: Says to the other processes of the run why this one ends; None: it is done.
+        tell: Tells the other processes of the run why this one ends; None for a regular end.
     """
 
     def __init__(self) -> None:
-        # At how many looks in a row a check has found a reason to end.
+        # Number of successive times that a check has found a reason to end.
         self._looks: dict[Check, int] = {}
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
@@ -58,21 +58,21 @@ class Watchdog:
 
     @property
     def at_work(self) -> bool:
-        """Whether there is anything to check."""
+        """Whether there are checks."""
         return bool(self._looks)
 
     def add(self, check: Check) -> None:
-        """Ask a check from now on; it must not block."""
+        """Run a check from now on; it must not block."""
         with self._lock:
             self._looks[check] = 0
-            # A forked process has the object of its parent's thread, and no thread.
+            # A forked process inherits the object, but not the thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name='watchdog', daemon=True)
                 self._thread.start()
 
     @contextmanager
     def watching(self, check: Check) -> Iterator[None]:
-        """Ask a check within a block."""
+        """Run a check within a block."""
         self.add(check)
         try:
             yield
@@ -81,13 +81,13 @@ class Watchdog:
                 self._looks.pop(check, None)
 
     def hurry(self, seconds: float) -> None:
-        """Let the main thread wait to be ended, where it has nothing to say itself."""
+        """Wait in the main thread until a check, which knows the reason, ends the process."""
         self._patience = 1
         time.sleep(seconds if self.at_work else 0)
         self._patience = PATIENCE
 
     def leave(self, end: End | None = None) -> None:
-        """Check nothing any more: the run is done, or ends for a reason that has been said."""
+        """Remove all checks: the run is complete, or ends for a reason that has been reported."""
         with self._lock:
             self._looks.clear()
             self.tell(end)
@@ -95,7 +95,7 @@ class Watchdog:
     def _run(self) -> None:
         while True:
             time.sleep(INTERVAL)
-            # Held until the end: once that has begun, the main thread says nothing besides.
+            # Held until the process ends, so that the main thread reports nothing else.
             with self._lock:
                 for check in list(self._looks):
                     end = check()
@@ -114,10 +114,10 @@ watchdog = Watchdog()
 
 
 def parent_watch(parent: int) -> Check:
-    """A check that the process which started this one is still there.
+    """Return a check that the process which started this one still exists.
 
     Args:
-        parent: Its number.
+        parent: Its process id.
     """
     def check() -> End | None:
         if os.getppid() == parent:

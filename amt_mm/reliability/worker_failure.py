@@ -1,4 +1,4 @@
-"""A loading worker that died or hangs: which one, over what, and what to do about it."""
+"""A loading worker that died or hangs: which one, at which file, and what to do about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amt_mm.datasets.worker_watch import Reading, live_watches
 
 from .watchdog import End
 
-# Seconds without a batch after which a run stops. The slowest sound disk answers sooner.
+# Seconds without a batch after which a run stops; the slowest working disk answers sooner.
 TIMEOUT = 600
 # A worker that dies closes its connections some time before it counts as dead.
 _PATIENCE = 2.0
@@ -32,12 +32,12 @@ _MEANINGS = {
                '--resume',
     'SIGTERM': 'somebody or the scheduler ended it; continue with --resume',
 }
-# What torch's own handler of SIGCHLD goes by, too. That one raises once, and whatever runs in the
-# main thread just then may swallow it.
+# torch's SIGCHLD handler knows its workers from these functions. It raises once, and the code that
+# it interrupts may swallow the exception.
 _set_pids, _remove_pids = signal_handling._set_worker_pids, signal_handling._remove_worker_pids
-# The workers of each iterator over a loader that lives; they may end well, and in no other way.
+# Workers of each living loader iterator; any end of theirs with another status than 0 is a failure.
 _workers: dict[int, list[BaseProcess]] = {}
-# As the system, and so torch, describes them.
+# Descriptions of signals by the system, which torch uses in its messages.
 _DESCRIBED = {signal.strsignal(each): each.name for each in signal.Signals}
 
 
@@ -62,22 +62,22 @@ def dead_worker() -> End | None:
 
 
 def worker_failure(error: BaseException) -> str | None:
-    """One line on what became of a loading worker.
+    """Explain a failure of training by a loading worker, in one line.
 
-    What training meets first is often not torch's own message but a connection that breaks,
-    so the workers themselves are asked. One that hangs is killed, else the end of the run
-    would wait for it; and torch's watch over its workers ends, since the run does.
+    Training often fails with a broken connection before torch reports the worker, so the state of
+    the workers is examined. A worker that hangs is killed, since the end of the run would wait for
+    it, and torch's SIGCHLD handler is removed.
 
     Args:
-        error: What training raised.
+        error: Raised by training.
 
     Returns:
-        None where no worker died or hung.
+        The line; None if no worker died or hung.
     """
     try:
         return _failure(error)
     except RuntimeError as again:
-        # Torch's handler of SIGCHLD raises in the main thread wherever that is, here too.
+        # torch's SIGCHLD handler may interrupt this function as well.
         if 'DataLoader worker' not in str(again):
             raise
         return _failure(again)
@@ -87,8 +87,8 @@ def _failure(error: BaseException) -> str | None:
     texts = [str(each) for each in _chain(error)]
     handler = None
     if current_thread() is main_thread():
-        # Torch's handler would raise again whenever a child ends, in the middle of what follows,
-        # until all are joined.
+        # torch's handler would raise again in the code below whenever a child ends, until all are
+        # joined.
         handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     died = _first_end(_PATIENCE if any(isinstance(each, (OSError, EOFError))
                                        for each in _chain(error)) else 0) or _end_by(texts)
@@ -104,7 +104,7 @@ def _failure(error: BaseException) -> str | None:
 
 
 def _first_end(patience: float) -> tuple[int, str] | None:
-    """A worker that died, and how."""
+    """Return process id and end of a worker that died."""
     begin = time.monotonic()
     while True:
         for worker in [each for workers in list(_workers.values()) for each in workers]:
@@ -116,7 +116,7 @@ def _first_end(patience: float) -> tuple[int, str] | None:
 
 
 def _end_of(worker: BaseProcess) -> str | None:
-    """Exit code or signal; None if it lives or ended well."""
+    """Exit code or signal; None if it lives or ended with status 0."""
     with suppress(ChildProcessError):
         end = os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if end is None or not end.si_status:
@@ -129,7 +129,7 @@ def _end_of(worker: BaseProcess) -> str | None:
 
 
 def _end_by(texts: list[str]) -> tuple[int, str] | None:
-    """The same by torch's messages, those that say most first."""
+    """The same from torch's messages, the most specific first."""
     for pattern in (r'worker \(pid (\d+)\) is killed by signal: ([A-Za-z ]+)',
                     r'worker \(pid (\d+)\) exited unexpectedly with exit code (\d+)',
                     r'worker \(pid\(s\) (\d+).*\) exited unexpectedly()'):
@@ -159,7 +159,7 @@ def _hanging(seconds: str) -> str:
         return (f'{limit}, and no loading worker is reading: the machine is overloaded, or a '
                 'collate function waits; continue with --resume')
     worst = readings[0]
-    # It answers to nothing gentler, perhaps.
+    # It may not react to SIGTERM.
     os.kill(worst.pid, signal.SIGKILL)
     return (f'{limit}: loading worker {worst.worker} (pid {worst.pid}) has been reading '
             f'{_names(worst)} for {worst.seconds:.0f} s; most likely the disk or network does not '
@@ -167,7 +167,7 @@ def _hanging(seconds: str) -> str:
 
 
 def _is_living_child(pid: int) -> bool:
-    # The number of a process that is long gone may be another's by now.
+    # The id of a process that has ended may belong to another one by now.
     with suppress(ChildProcessError):
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
     return False

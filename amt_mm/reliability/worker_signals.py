@@ -1,4 +1,4 @@
-"""Loading processes outlive a signal that goes to every process of a job or a terminal."""
+"""Loading processes survive a signal that is sent to all processes of a job or a terminal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import signal
 import threading
 import time
 
-# Steps until all processes have agreed, and a save: after this the job is about to be killed.
+# Enough for the steps until all processes agree, and for saving; then the job is killed anyway.
 GRACE = 60
 _shielding = False
 
 
 def shield_forked(shield: bool) -> None:
-    """Whether processes forked from now on outlive signals to end.
+    """Set whether processes forked from now on survive signals that end a run.
 
     Slurm and others signal all processes of a job, Ctrl-C all of a terminal. If loading ended at
-    once, training could not make the step or two until all ranks have agreed to stop and saved.
+    once, training could not make the one or two steps until all ranks have agreed to stop.
 
-    SIGUSR1 and SIGINT are ignored. SIGTERM of the parent ends a process at once, as torch and
-    multiprocessing mean it; that of anyone else, after :data:`GRACE` seconds. Workers end
-    with their parent in any case, as torch sees to. Processes that are started in another
-    way, by ``spawn`` or as a program, are not concerned.
+    SIGUSR1 and SIGINT are ignored. SIGTERM from the parent ends a process at once, as torch and
+    multiprocessing intend; SIGTERM from another process, after :data:`GRACE` seconds. torch ends
+    workers with their parent in any case. Processes started in another way (``spawn``, or a
+    program) are not affected.
 
     Args:
         shield: True while training.
@@ -35,7 +35,7 @@ def _after_fork() -> None:
         return
     for number in (signal.SIGUSR1, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    # Blocked, so that it waits for the thread, which is told who sent it.
+    # Blocked, so that the thread receives it, with its sender.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_in_time, args=(os.getppid(),), daemon=True).start()
 
@@ -49,5 +49,5 @@ def _end_in_time(parent: int) -> None:
     os._exit(0 if sender == parent else 128 + signal.SIGTERM)
 
 
-# Not by worker_init_fn: a worker may be told before it comes to that.
+# Not by worker_init_fn, which runs too late: a signal may arrive before.
 os.register_at_fork(after_in_child=_after_fork)

@@ -25,7 +25,7 @@ class Contestant:
     """Take the steps of a config's training, without its hooks.
 
     Guided configs are in their guided phase, with random maps in a real store. The optimiser is
-    the config's own with a learning rate of 0: the same arithmetic, and the same model in every
+    the config's own with a learning rate of 0: the same computation, and the same model in every
     round. ``bf16`` decides about mixed precision, not the config.
 
     Args:

@@ -1,4 +1,4 @@
-"""Cost of a run and the share of its saliency refreshes, by arithmetic."""
+"""Cost of a run and the share of its saliency refreshes, in multiply-adds."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 from amt_mm.guidance import MapHook, SaliencyUpdateHook
 from amt_mm.registry import HOOKS, TASK_UTILS
@@ -175,7 +176,7 @@ def crops_an_epoch(dataset: Mapping) -> int:
         raise InputError('the training set joins data sets that are repeated a different number '
                          'of times: the share of the refreshes depends on their sizes')
     repeats = prod(transform.get('repeats', 2) for transform in dataset.get('pipeline', ())
-                   if transform['type'].split('.')[-1] == 'RepeatedCrops')
+                   if class_name(transform) == 'RepeatedCrops')
     return repeats * dataset.get('times', 1) * (children.pop() if children else 1)
 
 

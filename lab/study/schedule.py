@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.hooks import CheckpointHook, LoggerHook
 
 from amt_mm.config.default_hooks import DEFAULT_HOOKS
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 from amt_mm.scheduled_hook import ScheduledHook
 from lab.cost.hook_class import hook_class
@@ -61,7 +62,7 @@ def scaled_schedule(cfg: Config, epochs: int) -> Config:
 
 
 def _scale_stage(stage: MutableMapping, scale: Callable, epochs: int) -> None:
-    name = stage['type'].split('.')[-1]
+    name = class_name(stage)
     if name not in _STAGES:
         raise InputError(f'the schedule cannot be scaled to {epochs} epochs: what of {name} counts '
                          'epochs is not known; it is of constant, linear, cosine and polynomial '

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
+from conftest import save_checkpoint
 from deep_images import values, write_bands
-from mmengine.config import Config
 
 from amt_mm.apis.comparison import build_model
 from amt_mm.apis.embed import embed
@@ -28,13 +28,10 @@ PIXELS = dict(channels=BANDS, window=(0, 4000), mean=[100.0] * BANDS, std=[50.0]
 
 @pytest.fixture
 def checkpoint(tmp_path, toy_mae):
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE,
-                                 neck=dict(decoder_num_heads=2), head=dict(norm_pix=True)),
-                      pixels=PIXELS))
     model = toy_mae(backbone=dict(img_size=SIZE, in_channels=BANDS))
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)),
-               tmp_path / 'epoch_3.pth')
-    return tmp_path / 'epoch_3.pth'
+    return save_checkpoint(tmp_path / 'epoch_3.pth', model.state_dict(), pixels=PIXELS, model=dict(
+        type='amt_mm.AMTMAE', backbone=BACKBONE, neck=dict(decoder_num_heads=2),
+        head=dict(norm_pix=True)))
 
 
 @pytest.fixture
@@ -104,10 +101,9 @@ def test_exports_have_six_channels(checkpoint, tmp_path):
 
 
 def test_a_file_that_does_not_tell_how_images_are_read(tmp_path, toy_mae):
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE)))
     model = toy_mae(backbone=dict(img_size=SIZE, in_channels=BANDS))
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)),
-               tmp_path / 'a.pth')
+    save_checkpoint(tmp_path / 'a.pth', model.state_dict(),
+                    model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE))
     pretraining = describe(tmp_path / 'a.pth')
     config, options = find_config('knn', 'folder', pretraining)
     with pytest.raises(InputError, match='takes 6 channels, but the file does not tell'):
@@ -118,9 +114,9 @@ def test_a_file_that_does_not_tell_how_images_are_read(tmp_path, toy_mae):
 
 def test_an_encoder_of_photographs_is_measured_on_bands(toy_mae, folder, tmp_path):
     backbone = {key: value for key, value in BACKBONE.items() if key != 'in_channels'}
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=backbone)))
-    torch.save(dict(state_dict=toy_mae(backbone=dict(img_size=SIZE)).state_dict(),
-                    meta=dict(cfg=cfg.pretty_text)), tmp_path / 'photographs.pth')
+    save_checkpoint(tmp_path / 'photographs.pth',
+                    toy_mae(backbone=dict(img_size=SIZE)).state_dict(),
+                    model=dict(type='amt_mm.AMTMAE', backbone=backbone))
     (tmp_path / 'pixels.py').write_text(f'overlay = dict(pixels={PIXELS})')
     pretraining = describe(tmp_path / 'photographs.pth')
     config, options = find_config('knn', 'folder', pretraining)

@@ -52,7 +52,7 @@ def test_timm_names_give_the_features_of_timm(folder, tmp_path, capsys):
     done = embed(tmp_path / 'timm.safetensors', folder, tmp_path / 'a.npz', 'patches',
                  image_size=48, batch_size=3, workers=0)
     assert done == ((7, 9, 192), 'float32', 'all patch tokens of block 11, after the final norm', 1)
-    assert 'test/c/4.jpg: cannot be read as an image' in capsys.readouterr().err
+    assert 'test/c/4.jpg: unreadable image' in capsys.readouterr().err
     embed(tmp_path / 'timm.safetensors', folder, tmp_path / 'cls.npz', image_size=48, workers=0)
     images, = inputs(tmp_path / 'timm.safetensors', folder, 48)[1]
     with torch.no_grad():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from mmengine.config import Config
+from conftest import save_checkpoint
 from safetensors.torch import load_file
 from torch import nn
 
@@ -22,10 +22,9 @@ BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
 
 
 def saved(path, model, backbone=BACKBONE, kind='AMTMAE', **neck):
-    cfg = Config(dict(model=dict(type=f'amt_mm.{kind}', backbone=backbone,
-                                 neck=dict(decoder_num_heads=2, **neck), head=dict(norm_pix=True))))
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text)), path)
-    return path
+    return save_checkpoint(path, model.state_dict(), model=dict(
+        type=f'amt_mm.{kind}', backbone=backbone, neck=dict(decoder_num_heads=2, **neck),
+        head=dict(norm_pix=True)))
 
 
 @pytest.fixture

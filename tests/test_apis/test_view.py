@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import save_checkpoint
 from html_page import Page
-from mmengine.config import Config
 
 from amt_mm.apis import view as apis_view
 from amt_mm.apis.view import view
@@ -20,12 +20,12 @@ SIZE, PATCH = 40, 8
 # As a config says it, and as conftest.py builds it.
 BACKBONE = dict(type='amt_mm.AMTMAEViT', img_size=SIZE, patch_size=PATCH,
                 arch=dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
-CFG = Config(dict(
+CONFIG = dict(
     model=dict(type='amt_mm.AMTMAE', backbone=BACKBONE, head=dict(norm_pix=True),
                neck=dict(decoder_num_heads=2)),
     data_preprocessor=dict(type='amt_mm.AMTDataPreprocessor', mask_generator=dict(
         type='amt_mm.AMTMaskGenerator', mask_ratio=.4, throw_ratio=.2)),
-    custom_hooks=[dict(type='amt_mm.SaliencyUpdateHook', debias=True)]))
+    custom_hooks=[dict(type='amt_mm.SaliencyUpdateHook', debias=True)])
 TITLES = ['Where [CLS] looks', 'What is masked, and how often', 'What the decoder predicts',
           'What the encoder finds alike', 'Nearest neighbours in the folder', 'Details']
 
@@ -46,10 +46,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def checkpoint(tmp_path, toy_mae):
-    model = toy_mae(backbone=dict(img_size=SIZE))
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=CFG.pretty_text)),
-               tmp_path / 'epoch_3.pth')
-    return tmp_path / 'epoch_3.pth'
+    return save_checkpoint(tmp_path / 'epoch_3.pth',
+                           toy_mae(backbone=dict(img_size=SIZE)).state_dict(), **CONFIG)
 
 
 def shown_names(page):
@@ -156,9 +154,9 @@ def test_masks_of_self_distillation_and_the_student(folder, tmp_path, toy_mae):
     state = {**{name: value for name, value in student.items() if name.startswith('backbone.')},
              **{f'teacher.{name}': value for name, value in teacher.items()
                 if name.startswith('backbone.')}}
-    cfg = Config(dict(model=dict(type='amt_mm.IBOT', backbone=BACKBONE, masking=dict(
-        type='amt_mm.CropMasking', strategy='high', ratio=[.4, .4], gate=1.))))
-    torch.save(dict(state_dict=state, meta=dict(cfg=cfg.pretty_text)), tmp_path / 'a.pth')
+    save_checkpoint(tmp_path / 'a.pth', state, model=dict(
+        type='amt_mm.IBOT', backbone=BACKBONE, masking=dict(
+            type='amt_mm.CropMasking', strategy='high', ratio=[.4, .4], gate=1.)))
     text = view(tmp_path / 'a.pth', folder, tmp_path / 'out', 2, encoder='student').read_text()
     assert 'loaded from the student' in text and 'strategy=high' in text
     assert 'thrown' not in re.findall(r'The mean over all patches is ([^.]*)', text)[0]

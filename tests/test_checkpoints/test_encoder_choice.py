@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import save_checkpoint
 from labelled_toys import LabelledImages
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -37,8 +38,7 @@ def ours(path):
     model = MODELS.build({**IBOT, 'data_preprocessor': PREPROCESSOR})
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=.3)
-    torch.save({'state_dict': model.state_dict(), 'meta': {'cfg': Config(dict(
-        model=IBOT, data_preprocessor=PREPROCESSOR)).pretty_text}}, path)
+    save_checkpoint(path, model.state_dict(), model=IBOT, data_preprocessor=PREPROCESSOR)
     return model.eval()
 
 
@@ -137,7 +137,7 @@ def test_describe(tmp_path, config, recipe):
         encoder = VisionTransformer('deit-small', 224, 16)
     state = {f'{prefix}backbone.{key}': torch.zeros(value.shape)
              for prefix in ('', 'teacher.') for key, value in encoder.state_dict().items()}
-    torch.save({'state_dict': state, 'meta': {'cfg': cfg.pretty_text}}, tmp_path / 'a.pth')
+    save_checkpoint(tmp_path / 'a.pth', state, **cfg)
     found = describe(tmp_path / 'a.pth', 'student')
     assert (found.recipe, found.image_size) == (recipe, 224)
     assert found.backbone == {'arch': 'deit-small', 'patch_size': 16} and found.row is None

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from mmengine.config import Config
+from conftest import save_checkpoint
 from mmengine.logging import MMLogger
 from mmpretrain.models.utils import resize_pos_embed
 from mmpretrain.registry import MODELS
@@ -237,8 +237,8 @@ def test_positions_are_resized_to_another_image_size(tmp_path, size):
 def test_positions_of_a_grid_that_is_not_square(tmp_path, to, resized):
     source, target = vit(8, (40, 56)), vit(8, to)
     nn.init.normal_(source.backbone.pos_embed)
-    cfg = Config(dict(model=dict(backbone=dict(img_size=(40, 56), patch_size=8)))).pretty_text
-    torch.save({'state_dict': source.state_dict(), 'meta': {'cfg': cfg}}, tmp_path / 'a.pth')
+    save_checkpoint(tmp_path / 'a.pth', source.state_dict(),
+                    model=dict(backbone=dict(img_size=(40, 56), patch_size=8)))
     assert load_backbone(target, tmp_path / 'a.pth').resized == resized
     expected = resize_pos_embed(source.backbone.pos_embed, (5, 7), target.backbone.grid, 'bicubic')
     assert torch.equal(target.backbone.pos_embed, expected)

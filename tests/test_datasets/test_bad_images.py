@@ -65,7 +65,7 @@ def test_the_limit_is_a_fraction(tmp_path):
     bad = make(tmp_path, max_bad=.01)
     bad.add(5, 'empty')
     bad.add(6, 'empty')
-    with pytest.raises(InputError, match=r'3 of 200 images cannot be read, more than max_bad=0.01 '
+    with pytest.raises(InputError, match=r'3 of 200 images are unreadable, more than max_bad=0.01 '
                        r'allows: folder/5.jpg, folder/6.jpg, folder/7.jpg \(reasons in'):
         bad.add(7, 'empty')
     # In the next run.

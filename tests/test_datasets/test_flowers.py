@@ -39,7 +39,7 @@ def test_images_and_labels_of_a_split(root, split, ids):
 
 
 def test_faults_are_one_line(root):
-    with pytest.raises(InputError, match="split='all': use 'train'"):
+    with pytest.raises(InputError, match="split='all' is unknown; use one of 'train'"):
         Flowers102(data_root=str(root), split='all')
     (root / 'jpg' / 'image_00005.jpg').unlink()
     with pytest.raises(InputError, match='image_00005.jpg: does not exist .1 of 3 images'):

@@ -66,7 +66,7 @@ def test_faults_are_one_line(root, tmp_path):
         (root / 'gnd_roxford5k.pkl').write_bytes(before)
     with pytest.raises(InputError, match='has 0 files gnd_.*, and one is needed'):
         RevisitedLandmarks(data_root=str(tmp_path / 'jpg'))
-    with pytest.raises(InputError, match="split='test': use 'database' or 'query'"):
+    with pytest.raises(InputError, match="split='test' is unknown; use one of 'database', 'query'"):
         RevisitedLandmarks(data_root=str(root), split='test')
 
 

@@ -259,7 +259,7 @@ def test_truncated_file_is_refused(tmp_path, name, share):
     with pytest.raises(InputError) as error:
         load(tmp_path / name)
     message = str(error.value)
-    assert message.startswith(f'{tmp_path / name}: cannot be read as an image: ')
+    assert message.startswith(f'{tmp_path / name}: unreadable image: ')
     assert '\n' not in message and 'BytesIO' not in message
 
 

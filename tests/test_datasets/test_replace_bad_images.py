@@ -1,4 +1,4 @@
-"""Images that cannot be read are replaced and counted; faults of the program are not."""
+"""Unreadable images are replaced and counted; faults of the program are not."""
 
 from multiprocessing.reduction import ForkingPickler
 
@@ -233,7 +233,7 @@ def test_repeated_and_concatenated(tmp_path):
 def test_the_limit_stops_training(tmp_path):
     folder = write_folder(tmp_path / 'images', good=10, bad=['empty.jpg', 'text.png', 'head.jpg'])
     made = replacing(images_of(folder), tmp_path / 'run', max_bad=.2)
-    with pytest.raises(InputError, match='3 of 13 images cannot be read') as error:
+    with pytest.raises(InputError, match='3 of 13 images are unreadable') as error:
         for index in range(13):
             made[index]
     assert '\n' not in str(error.value) and str(folder / 'empty.jpg') in str(error.value)
@@ -242,7 +242,7 @@ def test_the_limit_stops_training(tmp_path):
 
 def test_no_readable_image_stops_the_run(tmp_path):
     folder = write_folder(tmp_path / 'images', good=0, bad=list(BAD))
-    with pytest.raises(InputError, match='nor can 20 others'):
+    with pytest.raises(InputError, match='as are 20 others'):
         replacing(images_of(folder), tmp_path / 'run')[0]
 
 

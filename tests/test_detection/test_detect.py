@@ -99,7 +99,7 @@ def test_pictures_and_a_list_of_objects(toy, photographs, tmp_path, capsys):
     said = capsys.readouterr()
     found = json.loads((out / 'detections.json').read_text())
     assert f'{out}: {len(found)} objects in 2 images (1 left out)' in said.out
-    assert 'b.jpg: cannot be read as an image' in said.err
+    assert 'b.jpg: unreadable image' in said.err
     assert {entry['image'] for entry in found} == {'a.png', 'more/a.png'}
     assert {entry['category'] for entry in found} <= {'cat', 'dog', 'emu'}
     for entry in found:

@@ -220,7 +220,7 @@ def test_refuses_images_of_another_size(tmp_path):
     with pytest.raises(InputError, match=r'0.png: has 64 x 30 pixels, but its labels are for '
                                          r'48 x 64 \(height x width\)$') as error:
         dataset[0]
-    # Training replaces images that cannot be read, but not these.
+    # Training replaces unreadable images, but not these.
     assert not is_unreadable_image(error.value)
 
 

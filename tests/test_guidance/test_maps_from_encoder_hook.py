@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from conftest import save_checkpoint
 from guided_runs import GUIDED, WARMUP, counts, maps_of, states
-from mmengine.config import Config
 from torch import nn
 
 from amt_mm.datasets import whole_image_view
@@ -33,11 +33,10 @@ def checkpoint(vit, tmp_path):
 
 
 def saved(vit, path):
-    cfg = Config(dict(model=dict(type='amt_mm.AMTMAE', backbone=dict(
-        type='amt_mm.AMTMAEViT', arch=ARCH, patch_size=PATCH, img_size=SIZE))))
-    torch.save(dict(state_dict=nn.ModuleDict(dict(backbone=vit)).state_dict(),
-                    meta=dict(cfg=cfg.pretty_text)), path)
-    return path
+    return save_checkpoint(
+        path, nn.ModuleDict(dict(backbone=vit)).state_dict(), model=dict(
+            type='amt_mm.AMTMAE', backbone=dict(type='amt_mm.AMTMAEViT', arch=ARCH,
+                                                patch_size=PATCH, img_size=SIZE)))
 
 
 def slow_maps(vit, runner):

@@ -56,7 +56,7 @@ def test_without_a_checkpoint_times_alone(tool, config, tmp_path, monkeypatch, c
                           'parts=3']
     assert rows['24x32 pixels']['grid'] == '3x4'
     # Refreshes before epochs 2, 4 and 6: three whole, or one and two halves or thirds.
-    passes = {name: rows[name]['arithmetic'] / (1 - rows[name]['arithmetic'])
+    passes = {name: rows[name]['multiply_adds'] / (1 - rows[name]['multiply_adds'])
               for name in ('full', 'parts=2', 'parts=3')}
     assert passes['parts=2'] / passes['full'] == pytest.approx(2 / 3)
     assert passes['parts=3'] / passes['full'] == pytest.approx((1 + 2 / 3) / 3)

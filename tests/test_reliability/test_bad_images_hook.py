@@ -55,19 +55,19 @@ def test_a_guided_run_goes_on_and_its_maps_are_those_of_what_is_seen(
     maps = store.lookup(torch.arange(7))
     assert (maps[bad] == 0).all()
     assert (maps[[index for index in range(7) if index not in bad]].amax(dim=1) > 0).all()
-    assert re.search(r'2 of 7 images could not be read so far .*the limit is 3',
+    assert re.search(r'2 of 7 images are unreadable so far .*the limit is 3',
                      next(tmp_path.glob('run/*/*.log')).read_text())
 
 
 def test_past_the_limit_the_run_stops(toy_runner, folder):
-    with pytest.raises(InputError, match='1 of 7 images cannot be read, more than max_bad=0.01'):
+    with pytest.raises(InputError, match='1 of 7 images are unreadable, more than max_bad=0.01'):
         trained(toy_runner, folder, max_bad=.01)
 
 
 def test_a_worker_that_passes_the_limit_stops_the_run(toy_runner, folder):
     with pytest.raises(InputError) as error:
         trained(toy_runner, folder, max_bad=.01, workers=1)
-    assert '1 of 7 images cannot be read' in str(error.value).splitlines()[-1]
+    assert '1 of 7 images are unreadable' in str(error.value).splitlines()[-1]
 
 
 def test_the_next_run_is_refused_at_its_start(toy_runner, folder, tmp_path):
@@ -77,7 +77,7 @@ def test_the_next_run_is_refused_at_its_start(toy_runner, folder, tmp_path):
 
 
 def test_without_the_hook_a_bad_image_stops_the_run(toy_runner, folder):
-    with pytest.raises(InputError, match=r'(empty\.jpg|half\.png): cannot be read as an image'):
+    with pytest.raises(InputError, match=r'(empty\.jpg|half\.png): unreadable image'):
         trained(toy_runner, folder, default_hooks=dict(bad_images=None))
 
 

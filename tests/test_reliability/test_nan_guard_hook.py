@@ -15,7 +15,7 @@ from mmpretrain.registry import OPTIM_WRAPPERS
 from amt_mm.engine.runner import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.reliability import NanGuardHook
-from amt_mm.reliability.step_record import read_step
+from amt_mm.reliability.step_record import read_step, samples_of
 
 BAD = 3
 
@@ -119,8 +119,9 @@ def test_the_file_holds_what_the_step_was_given(train, images):
     step = runner.recorder.steps[-1]
     content = read_step(Path(runner.work_dir) / 'nonfinite' / files(runner)[0])
     batch, = content['batches']
-    assert [sample['sample_idx'] for sample in content['samples'][0]] == step['sample_idx']
-    assert [tuple(sample['crop_box']) for sample in content['samples'][0]] == step['crop_box']
+    samples = samples_of(batch.data)
+    assert [sample['sample_idx'] for sample in samples] == step['sample_idx']
+    assert [sample['crop_box'] for sample in samples] == step['crop_box']
     assert torch.equal(batch.plan.masked, step['masked'])
     assert batch.plan.grid == (5, 7)
     assert batch.data['inputs'].shape == (len(step['sample_idx']), 3, 40, 56)
@@ -226,7 +227,7 @@ def test_it_counts_and_stops_past_the_limit(train, images, monkeypatch):
                         lambda self, scalars, step: drawn.append((scalars, step)))
     runner = train(images, skip=2, epochs=4)
     assert guard(runner).skipped == 2
-    assert 'after 2 that were left out' in runner.stopped
+    assert 'after 2 that were skipped' in runner.stopped
     met = [i + 1 for i, step in enumerate(runner.recorder.steps) if BAD in step['sample_idx']]
     assert len(met) == 3
     # The first, and the one that stopped the run.
@@ -245,7 +246,7 @@ def test_schedules_go_on_counting(train, images):
 def test_a_resumed_run_goes_on_with_the_count(train, images):
     assert guard(train(images, skip=2, epochs=2)).skipped == 2
     runner = train(images, skip=2, epochs=4, resume=True)
-    assert 'after 2 that were left out' in runner.stopped
+    assert 'after 2 that were skipped' in runner.stopped
     again = train(images, work_dir='again', skip=2, epochs=2,
                   load_from=str(Path(runner.work_dir) / 'epoch_2.pth'))
     assert again.stopped is None and guard(again).skipped == 2
@@ -259,7 +260,7 @@ def test_accumulation_names_the_batch_and_leaves_out_the_whole_step(train, image
     assert len(runner.recorder.steps) == first + 1 + (first + 1) % 2
     assert f'loss of batch {first % 2 + 1} of 2 is not finite' in runner.stopped
     content = read_step(Path(runner.work_dir) / 'nonfinite' / files(runner)[0])
-    assert [[s['sample_idx'] for s in batch] for batch in content['samples']] == [
+    assert [[s['sample_idx'] for s in samples_of(batch.data)] for batch in content['batches']] == [
         step['sample_idx'] for step in runner.recorder.steps[-2:]]
     skipping = train(images, work_dir='skip', skip=2, **settings)
     watch, last = skipping.watch, first // 2 * 2 + 1

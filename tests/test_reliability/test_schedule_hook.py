@@ -243,7 +243,7 @@ def test_a_finished_result_outlives_the_run_that_extends_it(train):
 def test_a_schedule_that_ends_before_training_is_said_to(train):
     run = train('run', 4, chain(2))
     line, = run.said
-    assert 'param_scheduler.1 has brought the learning rate down for good' in line
+    assert 'param_scheduler.1 brings the learning rate to its final value' in line
     assert 'at iteration 6 of 12' in line
     # A resumed run was told before, and goes on.
     resumed = train('run', 4, chain(2), resume=True, load_from=f'{run.work_dir}/epoch_3.pth')

@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import Runner
 
 from amt_mm import random_streams
-from amt_mm.random_streams import LOADING, STEP, kept_cpu_streams, seed_iteration
+from amt_mm.random_streams import LOADING, STEP, kept_random_streams, seed_iteration
 from amt_mm.reliability import StepSeedHook
 
 
@@ -89,7 +89,7 @@ def test_streams_are_given_back_after_an_error_too():
     wanted = draw(), draw()
     seed_iteration(3, 5, STEP)
     first = draw()
-    with pytest.raises(ZeroDivisionError), kept_cpu_streams():
+    with pytest.raises(ZeroDivisionError), kept_random_streams(gpu=False):
         draw()
         raise ZeroDivisionError
     assert (first, draw()) == wanted

@@ -270,7 +270,7 @@ def test_ctrl_c_saves_and_says_so_at_once(guided, capfd):
     class Hear(Hook):
         def after_train_iter(self, runner, **kwargs):
             if runner.iter == 4:
-                assert 'once more ends it at once' in capfd.readouterr().err
+                assert 'interrupt again to end at once' in capfd.readouterr().err
 
     runner = guided(hooks=[Tell('before_train_iter', 4, signal.SIGINT), Hear()])
     assert 'stopped by SIGINT after iteration 5' in stopped(runner, status=130)

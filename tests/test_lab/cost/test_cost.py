@@ -31,7 +31,7 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize('name', BY_HAND)
-def test_mae_costs_what_the_arithmetic_says(name):
+def test_mae_costs_its_multiply_adds(name):
     found = cost(comparison.resolved(str(shipped.configs_folder() / MAE.format(name))))
     tokens, wanted = BY_HAND[name]
     assert (found.encoder_tokens, found.decoder_tokens) == tokens
@@ -67,7 +67,7 @@ def test_cross_attention_leaves_out_what_the_encoder_tokens_cost():
     assert found.formula == found.counted == wanted
 
 
-def test_the_ratio_is_the_limit_of_the_arithmetic():
+def test_the_ratio_is_that_of_the_multiply_adds():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
 
 

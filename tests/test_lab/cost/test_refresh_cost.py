@@ -46,7 +46,7 @@ def by_hand(patches, width=768, layers=12, patch_values=768):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(('image_size', 'patches'), [(None, 196), (160, 100), ((128, 224), 112)])
-def test_one_whole_image_costs_what_the_arithmetic_says(image_size, patches, steps):
+def test_one_whole_image_costs_its_multiply_adds(image_size, patches, steps):
     found = run_cost(config(), image_size=image_size)
     assert found.refresh == by_hand(patches)
     assert (found.warm_up, found.guided) == steps

@@ -1,0 +1,38 @@
+"""Read the parts of a config of MMEngine, whether of a run or out of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def section(value: object) -> Mapping:
+    """A section of a config as a mapping; an empty one where it is missing or something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def class_name(part: object) -> str:
+    """Name of the class that a part's ``type`` names, without scope and module; '' without one.
+
+    Args:
+        part: Such as ``dict(type='amt_mm.AMTMAE')``, or an object that is built already.
+    """
+    kind = part.get('type', '') if isinstance(part, Mapping) else type(part)
+    return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+
+
+def preprocessor_config(config: Mapping) -> Mapping:
+    """The config of the data preprocessor, which MMEngine takes from two places."""
+    return {**section(config.get('data_preprocessor')),
+            **section(section(config.get('model')).get('data_preprocessor'))}
+
+
+def mask_config(config: Mapping) -> Mapping:
+    """The config of what draws the masks; empty if there is none, as with mmpretrain's own MAE.
+
+    It is the generator of the data preprocessor or, in self-distillation, the model's ``masking``.
+
+    Args:
+        config: Of a run, with the overlay applied.
+    """
+    return section(preprocessor_config(config).get('mask_generator')
+                   or section(config.get('model')).get('masking'))
