@@ -10,6 +10,12 @@ def section(value: object) -> Mapping:
     return value if isinstance(value, Mapping) else {}
 
 
+def sections(value: object) -> list[Mapping]:
+    """The mappings in a list of a config, such as hooks; none where it is something else."""
+    return [part for part in value if isinstance(part, Mapping)] if isinstance(
+        value, (list, tuple)) else []
+
+
 def class_name(part: object) -> str:
     """Name of the class that a part's ``type`` names, without scope and module; '' without one.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from mmengine.config import Config
 from tqdm import tqdm
 
+from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
@@ -36,10 +37,14 @@ def claim(work_dir: Path, cfg: Config) -> Path:
         The config file, for the tools.
 
     Raises:
-        InputError: The folder holds a run of another config.
+        InputError: The folder holds a run of another config, or the config as text does not say
+            what it is: the file is a program, and settings may come from a checkpoint.
     """
     file = settings_file(work_dir)
     if not check_claim(work_dir, cfg):
+        if read_config_text(cfg.pretty_text) != cfg.to_dict():
+            raise InputError(f'{work_dir}: the config holds more than constants, lists and '
+                             'dictionaries with plain names, so it cannot be written')
         write_text(file, cfg.pretty_text)
     return file
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
+
+# MMEngine writes keys between quotes as they are: with any other, the text of a config made of
+# settings from a checkpoint would be code.
+_KEY = re.compile(r"[^'\"\\\s]*")
 
 
 def read_config_text(text: object) -> dict[str, Any]:
@@ -16,19 +21,19 @@ def read_config_text(text: object) -> dict[str, Any]:
         text: ``meta['cfg']`` of a checkpoint.
 
     Returns:
-        Settings by name, without those that hold anything else; empty if the text is missing
-        or is not Python.
+        Settings by name, without those that hold anything else, also as keys, which are texts
+        without quotes, backslashes and blanks; empty if the text is missing or is not Python.
     """
     try:
         statements = ast.parse(text).body if isinstance(text, str) else []
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     settings = {}
     for statement in statements:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             try:
                 settings[statement.targets[0].id] = _value(statement.value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return settings
 
@@ -40,11 +45,20 @@ def _value(node: ast.expr) -> Any:
         if not all(isinstance(value, dict) for value in values):
             raise ValueError('not a dictionary')
         named = {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        if None in named:
+            raise ValueError('dict(**...)')
         return {key: value for part in (*values, named) for key, value in part.items()}
     if isinstance(node, ast.Dict):
-        return {_value(key): _value(value)
+        return {_key(key): _value(value)
                 for key, value in zip(node.keys, node.values, strict=True)}
     if isinstance(node, (ast.List, ast.Tuple)):
         values = [_value(element) for element in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)
     return ast.literal_eval(node)
+
+
+def _key(node: ast.expr | None) -> str:
+    key = None if node is None else _value(node)
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise ValueError('not a plain key')
+    return key

@@ -10,7 +10,7 @@ from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
-from amt_mm.config_parts import class_name, mask_config
+from amt_mm.config_parts import class_name, mask_config, section, sections
 from amt_mm.errors import InputError
 
 # Class of the model in a config -> the host's name in the paper.
@@ -39,6 +39,7 @@ _PAPERS = {
     'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
                              hint_ratio=0.0, warmup_throw_ratio=0.0),
     'SaliencyUpdateHook': dict(source='cls', layers='last', normalize='map', debias=False)}
+_SIZES = ('embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')
 _LEARNT_BY = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper',
               'param_scheduler', 'train_cfg', 'custom_hooks')
 
@@ -96,8 +97,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
                              'student')
         return Pretraining(None, 'random init', {}, None)
     checkpoint = read_checkpoint(path, encoder)
-    model = checkpoint.config.get('model', {})
-    backbone = model.get('backbone', {})
+    model = section(checkpoint.config.get('model'))
+    backbone = section(model.get('backbone'))
     try:
         state, naming, *_ = convert(checkpoint.state, 'mmpretrain')
         chosen, _ = choose_encoder(state, None if checkpoint.notes else encoder)
@@ -107,7 +108,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     if 'backbone.patch_embed.projection.weight' not in state:
         raise InputError(f'{path}: not a vision transformer (no patch embedding)')
     _, channels, _, patch_size = state['backbone.patch_embed.projection.weight'].shape
-    arch = backbone.get('arch') or _standard_arch(path, state)
+    arch = (_recorded_arch(path, backbone['arch']) if backbone.get('arch')
+            else _standard_arch(path, state))
     size = backbone.get('img_size', 224) if backbone else None
     own = {'arch': arch, 'patch_size': patch_size}
     if any('.gamma' in key for key in state):
@@ -134,7 +136,7 @@ def _settings(config: Mapping, path: Path) -> str | None:
 
 
 def _recipe(config: Mapping) -> str | None:
-    model, generator = config.get('model', {}), mask_config(config)
+    model, generator = section(config.get('model')), mask_config(config)
     host = _HOSTS.get(class_name(model))
     if host == 'iBOT':
         strategy = generator.get('strategy')
@@ -142,8 +144,8 @@ def _recipe(config: Mapping) -> str | None:
             return host + _STRATEGIES.get(strategy, '')
         return 'DINO' + (', block masks' if strategy == 'block' else _STRATEGIES.get(strategy, ''))
     generator = generator or {'type': 'RandomMaskGenerator',
-                              'mask_ratio': model.get('backbone', {}).get('mask_ratio', 0.75)}
-    hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, Mapping)]
+                              'mask_ratio': section(model.get('backbone')).get('mask_ratio', 0.75)}
+    hooks = sections(config.get('custom_hooks'))
     if any(part.get(name, default) != default for part in (model, generator, *hooks)
            for name, default in _PAPERS.get(class_name(part), {}).items()):
         return None
@@ -152,6 +154,17 @@ def _recipe(config: Mapping) -> str | None:
         return None  # maps that are not the attention of the encoder
     ratios = {**_DEFAULT_RATIOS.get(kind, {}), **generator}
     return _ROWS.get((host, kind, ratios.get('mask_ratio'), ratios.get('throw_ratio')))
+
+
+def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
+    """The architecture in a config: a name that mmpretrain knows, or the four sizes alone."""
+    if isinstance(arch, str) and arch.lower() in VisionTransformer.arch_zoo:
+        return arch
+    sizes = {name: section(arch).get(name) for name in _SIZES}
+    if all(type(size) is int and size > 0 for size in sizes.values()):
+        return sizes
+    raise InputError(f'{path}: model.backbone.arch={str(arch)[:60]!r} in its config is neither a '
+                     f'name of mmpretrain\'s nor {", ".join(_SIZES)}, whole numbers')
 
 
 def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from amt_mm.checkpoints import Checkpoint, convert, fit_positions
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.registry import MODELS
 
@@ -38,8 +39,9 @@ def build_mae(checkpoint: Checkpoint, backbone: Mapping[str, Any], image_size: i
     state, *_ = convert(checkpoint.state, 'mmpretrain')
     if 'neck.decoder_pred.weight' not in state or 'backbone.cls_token' not in state:
         return None
-    config = checkpoint.config.get('model', {})
-    neck, head = config.get('neck', {}), config.get('head', {})
+    config = section(checkpoint.config.get('model'))
+    backbone_config, neck, head = (section(config.get(part)) for part in (
+        'backbone', 'neck', 'head'))
     width = state['neck.decoder_embed.weight'].shape[0]
     heads = neck.get('decoder_num_heads', _OFFICIAL[1] if width == _OFFICIAL[0] else None)
     if heads is None:
@@ -49,7 +51,7 @@ def build_mae(checkpoint: Checkpoint, backbone: Mapping[str, Any], image_size: i
     model = MODELS.build(dict(
         type='amt_mm.AMTMAE',
         backbone=dict(type='amt_mm.AMTMAEViT', img_size=image_size, **backbone,
-                      skip_layers=config.get('backbone', {}).get('skip_layers', ())),
+                      skip_layers=backbone_config.get('skip_layers', ())),
         neck=dict(type='amt_mm.AMTMAEDecoder', decoder_embed_dim=width,
                   decoder_depth=len({key.split('.')[2] for key in state
                                      if key.startswith('neck.decoder_blocks.')}),

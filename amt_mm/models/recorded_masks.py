@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from amt_mm import masking
-from amt_mm.config_parts import class_name, mask_config, preprocessor_config, section
+from amt_mm.config_parts import (
+    class_name,
+    mask_config,
+    preprocessor_config,
+    section,
+    sections,
+)
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator, CropMasking, MaskGenerator, RandomMaskGenerator
 from amt_mm.saliency import SaliencySource, resample
@@ -89,7 +95,7 @@ def mask_recipe(config: Mapping[str, Any]) -> MaskRecipe:
     if host not in _HOSTS:
         return _default('it records no masks')
     recorded = mask_config(config)
-    hooks = {class_name(hook): hook for hook in map(section, config.get('custom_hooks') or ())}
+    hooks = {class_name(hook): hook for hook in sections(config.get('custom_hooks'))}
     name = class_name(recorded)
     kind = getattr(masking, name, None)
     if not isinstance(kind, type) or not issubclass(kind, (MaskGenerator, CropMasking)):

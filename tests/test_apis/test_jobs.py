@@ -137,6 +137,15 @@ def test_a_folder_serves_one_config(tmp_path):
         jobs.claim(tmp_path / 'run', Config(dict(lr=2)))
 
 
+def test_a_config_whose_text_says_something_else_is_not_written(tmp_path):
+    """The text of this one, executed as a config, would call exit()."""
+    cfg = Config(dict(model=dict({"a': exit(), 'b": 1})))
+    assert 'exit()' in cfg.pretty_text
+    with pytest.raises(InputError, match='holds more than constants'):
+        jobs.claim(tmp_path / 'run', cfg)
+    assert not (tmp_path / 'run').exists()
+
+
 def series(folder, code):
     """A real process that runs a tool and prints what it is told by one_line_errors."""
     (folder / 'train.py').write_text('import os, signal, sys, time\n' + textwrap.dedent(code))

@@ -28,6 +28,27 @@ d = dict([('x', 1)])
     assert not trace.exists()
 
 
+@pytest.mark.parametrize('key', [
+    "a': __import__('os').getcwd(), 'b", 'a"', 'a\\', 'a b', 'a\nb', 3, None, ('a', )])
+def test_keys_that_would_be_code_in_a_config_are_dropped(key):
+    """MMEngine writes keys between quotes as they are."""
+    text = f'x = {{{key!r}: 1}}\ny = dict({{{key!r}: 1}})\nz = {{".a-b/c": 1}}'
+    assert read_config_text(text) == {'z': {'.a-b/c': 1}}
+
+
+def test_what_is_read_can_be_written_and_read_again():
+    text = 'x = dict({"custom_keys": {".ln1": dict(a="it\'s \\ \\n \\x00")}})\ny = {**{"a": 1}}'
+    found = read_config_text(text)
+    assert found == {'x': {'custom_keys': {'.ln1': {'a': "it's \\ \n \x00"}}}}
+    assert read_config_text(Config(found).pretty_text) == found
+
+
+@pytest.mark.parametrize('text', ['a = dict(**{"x": 1})', 'a = ' + '-' * 5000 + '1',
+                                  'a = ' + '[' * 500 + ']' * 500, 'a = {[]: 1}'])
+def test_settings_that_python_would_stumble_over_are_dropped(text):
+    assert read_config_text(text) == {}
+
+
 @pytest.mark.parametrize('text', [None, 3, b'a = 1', 'a = = 1', 'a = 1\0', ''])
 def test_other_content_has_no_settings(text):
     assert read_config_text(text) == {}

@@ -103,6 +103,29 @@ def test_the_transformer_is_that_of_the_config(tmp_path):
     assert (found.image_size, found.recipe) == (64, 'MAE + AMT')
 
 
+def test_only_the_sizes_of_a_recorded_architecture_are_taken(tmp_path):
+    sizes = dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768)
+    for arch in ({**sizes, 'more': dict(type='Any')}, sizes):
+        cfg = Config(dict(model=dict(type='AMTMAE', backbone=dict(arch=arch))))
+        assert describe(write(tmp_path / 'a.pth', cfg)).backbone['arch'] == sizes
+
+
+@pytest.mark.parametrize('arch', ['vit-giant', 3, dict(embed_dims=192), dict(
+    embed_dims=192, num_layers='12', num_heads=3, feedforward_channels=768), ['b']])
+def test_a_recorded_architecture_that_is_none_is_refused(tmp_path, arch):
+    cfg = Config(dict(model=dict(type='AMTMAE', backbone=dict(arch=arch))))
+    with pytest.raises(InputError, match=r'a\.pth: model\.backbone\.arch=.* is neither a name'):
+        describe(write(tmp_path / 'a.pth', cfg))
+
+
+@pytest.mark.parametrize('parts', [
+    dict(model='x'), dict(model=dict(type=3, backbone=None)), dict(model=['a'], custom_hooks=3),
+    dict(model=dict(type='AMTMAE', backbone=7), data_preprocessor='y', custom_hooks=['z'])])
+def test_a_config_of_other_types_tells_nothing(tmp_path, parts):
+    assert describe(write(tmp_path / 'a.pth', Config(parts))).backbone == {
+        'arch': 'deit-t', 'patch_size': 16}
+
+
 @pytest.mark.parametrize('arch, patch_size', [('deit-tiny', 14), ('deit-small', 16)])
 def test_without_a_config_shapes_identify_a_standard_transformer(tmp_path, arch, patch_size):
     found = describe(write(tmp_path / 'a.pth', None, arch, patch_size))
