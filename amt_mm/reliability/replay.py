@@ -86,10 +86,11 @@ def _registered(registry: Registry) -> Iterator[str]:
 
 
 def _types(value: object) -> Iterator[object]:
-    """Every ``type`` in a config."""
+    """Every ``type`` in a config, and dotted names such as that of a ``conv_type``."""
     if isinstance(value, Mapping):
-        if 'type' in value:
-            yield value['type']
+        for key, kind in value.items():
+            if key == 'type' or str(key).endswith('type') and '.' in str(kind):
+                yield kind
         value = value.values()
     if not isinstance(value, str) and isinstance(value, Iterable):
         for child in value:
