@@ -139,7 +139,7 @@ def test_a_folder_serves_one_config(tmp_path):
 
 def test_a_config_whose_text_says_something_else_is_not_written(tmp_path):
     """The text of this one, executed as a config, would call exit()."""
-    cfg = Config(dict(model=dict({"a': exit(), 'b": 1})))
+    cfg = Config(dict(model={"a': exit(), 'b": 1}))
     assert 'exit()' in cfg.pretty_text
     with pytest.raises(InputError, match='holds more than constants'):
         jobs.claim(tmp_path / 'run', cfg)

@@ -206,7 +206,7 @@ def test_no_code_of_the_file_is_run(tool, capsys, tmp_path, broken, toy_images, 
     torch.save({**content, 'extra': Touch(mark)}, tmp_path / 'changed.pt')
     assert 'code from a file is not run' in refused(tool, capsys, tmp_path / 'changed.pt')
     for model in (f"dict(type='{kind}', args=['touch', '{mark}'])",
-                  f"dict(type='amt_mm.AMTMAE', backbone=dict(patch_cfg=dict(conv_type='{kind}.x')))"):
+                  f"dict(type='amt_mm.AMTMAE', backbone=dict(conv_type='{kind}.x'))"):
         config = (f"model = {model}\noptim_wrapper = dict(type='OptimWrapper')\n"
                   f"open('{mark}', 'w')")
         torch.save({**content, 'config': config}, tmp_path / 'changed.pt')
