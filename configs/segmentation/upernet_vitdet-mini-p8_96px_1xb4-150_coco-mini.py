@@ -1,5 +1,5 @@
-# A small ViT on the masks of 120 images of COCO, to check that everything learns. The encoder is
-# one of configs/clothing, or none: docs/detection.md.
+# A small ViT on the masks of 120 images of COCO, to check that a run works from end to end. It is
+# too short to find objects: docs/detection.md. The encoder is one of configs/clothing, or none.
 #   python tools/train.py THIS_CONFIG --pretrained CHECKPOINT
 #   python tools/test.py THIS_CONFIG work_dirs/NAME/iter_150.pth
 _base_ = [
