@@ -93,7 +93,7 @@ $(INSTALLED):
 	@$(call pip,install --editable .)
 	@touch $@
 
-install-detection: $(DETECTION_INSTALLED) ## add what Mask R-CNN needs: mmcv's operators, mmdet
+install-detection: $(DETECTION_INSTALLED) ## add what Mask R-CNN and UPerNet need: mmdet, mmseg
 	@echo 'detection is installed in $(VENV)'
 
 $(DETECTION_INSTALLED): $(INSTALLED)
@@ -117,10 +117,10 @@ $(DETECTION_INSTALLED): $(INSTALLED)
 	echo "      $$folder"; \
 	$(call pip,install --no-deps --force-reinstall "$$folder"/onedl_mmcv-$(MMCV)-*.whl)
 # Without what they ask for: imaug, which mmdet imports, would bring a second OpenCV over the first.
-	@echo '[2/3] mmdet, lvis and pycocotools'
+	@echo '[2/3] mmdet, mmseg, lvis and pycocotools'
 	@$(call pip,install --no-deps -r requirements/detection.txt)
 	@echo '[3/3] does all of it load?'
-	@$(PY) -c 'import amt_mm.registry, amt_mm.detection.with_mmdet' >> $(LOG) 2>&1 || { \
+	@$(PY) -c 'import amt_mm.registry, amt_mm.detection.with_mmdet, amt_mm.detection.with_mmseg' >> $(LOG) 2>&1 || { \
 		tail -n 3 $(LOG) >&2; echo 'error: no; all that was said is in $(LOG)' >&2; exit 1; }
 	@touch $@
 

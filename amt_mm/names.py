@@ -24,6 +24,8 @@ MORE_DATA = {'flowers102': 'flowers102'}
 MASKED_DATA = {'ade20k': 'ade20k'}
 # Those with changed backgrounds.
 BACKGROUND_DATA = {'in9': 'imagenet9'}
+# Those of videos.
+VIDEO_DATA = {'davis2017': 'davis2017'}
 # Data sets of one public archive; amt_mm/datasets/download/sources.py has their addresses.
 DOWNLOADS = ('cifar10', 'cifar100', 'tiny-imagenet', 'stl10')
 

@@ -27,8 +27,8 @@ class Protocol:
         numbers: Metrics that are not percentages -> their headings, after the columns.
         host_configs: Host -> pattern of the configs with a schedule of that host's own.
         labels: ``'classes'``, one of each image, ``'masks'``, one of each pixel,
-            ``'relevance'``, classes or the lists of revisited Oxford and Paris, or
-            ``'backgrounds'``, those of ImageNet-9.
+            ``'relevance'``, classes or the lists of revisited Oxford and Paris,
+            ``'backgrounds'``, those of ImageNet-9, or ``'videos'``, masks of the frames of videos.
     """
 
     configs: str
@@ -94,6 +94,10 @@ PROTOCOLS: dict[str, Protocol] = {
         'segmentation/vit-base-p16_segmentation_{data}.py',
         {'segmentation/miou': 'mIoU', 'segmentation/pixel_accuracy': 'pixel accuracy'},
         loop='amt_mm.evaluation.segmentation_loop', labels='masks'),
+    'video-segmentation': Protocol(
+        'video_segmentation/vit-base-p16_video-segmentation_{data}.py',
+        {'video_segmentation/jf': 'J&F', 'video_segmentation/j': 'J', 'video_segmentation/f': 'F'},
+        loop='amt_mm.evaluation.video_segmentation_loop', labels='videos'),
     'finetune': Protocol(
         'finetune/vit-base-p16_8xb128-coslr-*_{data}.py', {'accuracy/top1': 'fine-tuned'},
         trains='all', paper=1,

@@ -19,6 +19,8 @@ from .protocols import PROTOCOLS  # noqa: E402
 
 # Lets mmengine resolve `amt_mm::path/to/config.py`.
 MODULE2PACKAGE['amt_mm'] = 'amt_mm'
+# It knows mmseg by the name of the distribution that ours continues.
+MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 # Backbones, necks, heads, algorithms and data preprocessors.
 MODELS = Registry('model', parent=root.MODELS, locations=['amt_mm.models', 'amt_mm.detection'])

@@ -13,7 +13,7 @@ from amt_mm.apis.evaluation import find_config, protocol_of
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.config import apply_overlay
 from amt_mm.evaluation.paper import TABLE_1
-from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.registry import LOOPS
 
@@ -94,7 +94,7 @@ def test_every_loader_has_images_and_a_pipeline_that_builds(cfg):
     if 'train_cfg' in cfg:
         loaders += [cfg.train_dataloader, cfg.val_dataloader]
         assert cfg.train_dataloader.dataset.get('split', 'train') == 'train'
-    else:
+    elif PROTOCOLS[cfg.protocol].labels != 'videos':
         loaders.append(cfg.test_cfg.train_dataloader)
     for loader in loaders:
         for dataset in loader.dataset.get('datasets', [loader.dataset]):
@@ -110,7 +110,7 @@ def test_the_whole_of_table_1_is_reachable():
     names = {str(path) for path in FILES}
     for data in DATA:
         for protocol, entry in PROTOCOLS.items():
-            if entry.labels in ('masks', 'backgrounds'):
+            if entry.labels in ('masks', 'backgrounds', 'videos'):
                 continue
             found, options = find_config(protocol, data, Pretraining(None, None, {}, None))
             # The others use the config for folders, with these images.
@@ -125,7 +125,8 @@ def test_the_whole_of_table_1_is_reachable():
 
 
 @pytest.mark.parametrize(('labels', 'sets'), [('masks', MASKED_DATA),
-                                              ('backgrounds', BACKGROUND_DATA)])
+                                              ('backgrounds', BACKGROUND_DATA),
+                                              ('videos', VIDEO_DATA)])
 def test_data_sets_of_other_labels_have_a_config_for_each_protocol_on_them(labels, sets):
     for protocol in (name for name, entry in PROTOCOLS.items() if entry.labels == labels):
         for data in sets:

@@ -15,9 +15,11 @@ import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvisio
 from amt_mm.config import apply_overlay
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-# Of hosts; others: test_attmask_configs.py, test_benchmark_configs.py, test_detection, test_study.
+# Of hosts; others: test_attmask_configs.py, test_benchmark_configs.py, test_detection, test_study,
+# test_segmentation_configs.py.
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob('*.py')
-               if not {'_base_', 'attmask', 'benchmarks', 'mmdet', 'studies'} & set(path.parts))
+               if not {'_base_', 'attmask', 'benchmarks', 'mmdet', 'segmentation', 'studies'}
+               & set(path.parts))
 
 # Masked and thrown of 196 tokens in the guided phase: Tables 1 and 4 of the paper.
 COUNTS = {'mae_': (147, 0), 'mae-random_': (147, 0), 'mae-am_': (147, 0), 'mae-amt_': (88, 78),

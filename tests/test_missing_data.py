@@ -23,7 +23,7 @@ HOW = {
        for name in ('cifar10', 'cifar100', 'stl10', 'tiny-imagenet')},
     'clothing': 'git clone https://github.com/alexeygrigorev/clothing-dataset-small data/clothing',
     'folder': 'set data_root to the folder of the images', 'coco': 'https://cocodataset.org',
-    'in9': 'does not exist',
+    'in9': 'does not exist', 'davis2017': 'curl -LO https://data.vision.ee.ethz.ch/csergi/share',
     'ade20k': 'curl -LO http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
     'coco-mini': 'set data_root to the folder of the images',
     'cifar10-jpg': 'set data_root to the folder of the images',
@@ -39,10 +39,12 @@ def test_all_families_are_here():
 @pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES, ids='/'.join)
 def test_missing_images_are_one_line(family, tmp_path, monkeypatch):
-    if family[0] == 'mmdet':
-        pytest.importorskip('mmdet')
+    if family[0] in ('mmdet', 'segmentation'):
+        pytest.importorskip('mmdet' if family[0] == 'mmdet' else 'mmseg')
     cfg = Config.fromfile(FAMILIES[family])
     init_default_scope(cfg.default_scope)
+    if family == ('segmentation', 'folder'):
+        cfg.overlay.labelled.dataset.num_classes = 3  # which it leaves to the user
     apply_overlay(cfg)
     use_own_imagenet(cfg)
     monkeypatch.chdir(tmp_path)

@@ -11,5 +11,5 @@ def test_both_sides_know_the_same_names():
     assert ('mmpretrain', *RULES) == names.NAMINGS
     assert tuple(SOURCES) == names.DOWNLOADS
     assert tuple(SCALES) == names.MAP_TYPES
-    for file in (*names.DATA.values(), *names.MASKED_DATA.values()):
+    for file in (*names.DATA.values(), *names.MASKED_DATA.values(), *names.VIDEO_DATA.values()):
         assert (configs_folder() / f'_base_/datasets/labelled/{file}.py').is_file()

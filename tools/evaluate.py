@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
-from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
 
 EXAMPLES = """
@@ -51,7 +51,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '
                         f'for segmentation {", ".join(MASKED_DATA)}, or folders of images/ and '
                         f'masks/; for backgrounds {", ".join(BACKGROUND_DATA)}; for retrieval also '
-                        'folders of revisited Oxford or Paris')
+                        'folders of revisited Oxford or Paris; for video-segmentation '
+                        f'{", ".join(VIDEO_DATA)}, or folders of its layout')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
                         default=['knn', 'linear'], help='default: knn linear')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
@@ -167,7 +168,7 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
     chosen = []
     for data, protocol in itertools.product(args.data, args.protocols):
         name, shown, images = data, data, {}
-        if data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA):
+        if data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA):
             # The slash marks a folder, which may have the name of a public data set.
             name, shown = 'folder', f'{Path(data).absolute().name}/'
             images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)

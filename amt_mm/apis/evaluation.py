@@ -14,11 +14,11 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
-from amt_mm.datasets import ImageFolder, SegmentationFolder
+from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
-from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA
+from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
@@ -28,7 +28,8 @@ from .jobs import claim, run_tool, scalars
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
-            'backgrounds': (BACKGROUND_DATA, '')}
+            'backgrounds': (BACKGROUND_DATA, ''),
+            'videos': (VIDEO_DATA, ' or a folder of its layout')}
 
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:
@@ -38,7 +39,8 @@ def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Pat
         protocol: One of :data:`amt_mm.protocols.PROTOCOLS`.
         data: One of :data:`amt_mm.names.DATA` or :data:`amt_mm.names.MORE_DATA`, for protocols on
             masks of :data:`amt_mm.names.MASKED_DATA`, for those on backgrounds of
-            :data:`amt_mm.names.BACKGROUND_DATA`, or ``'folder'``.
+            :data:`amt_mm.names.BACKGROUND_DATA`, for those on videos of
+            :data:`amt_mm.names.VIDEO_DATA`, or ``'folder'``.
         pretraining: Selects the schedule where that depends on the host.
 
     Returns:
@@ -84,16 +86,17 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     """Return the options that put a folder of images into a config for ``folder``.
 
     Args:
-        folder: Of class subfolders, of images and masks, or of revisited Oxford or Paris.
+        folder: Of class subfolders, of images and masks, of revisited Oxford or Paris, or in the
+            layout of DAVIS.
         labels: See :class:`~amt_mm.protocols.Protocol`.
 
     Raises:
         InputError: The folder does not exist, has fewer than two class subfolders or masks in
-            their place, or lists of queries for another protocol, or an image of it has no
-            mask.
+            their place, or lists of queries for another protocol, or an image or a frame of it has
+            no mask.
     """
-    if labels == 'masks':
-        SegmentationFolder(data_root=folder)
+    if labels in ('masks', 'videos'):
+        {'masks': SegmentationFolder, 'videos': DavisVideos}[labels](data_root=folder)
         return {'overlay.labelled.dataset.data_root': folder}
     if lists_of_queries(folder):
         if labels != 'relevance':
@@ -125,14 +128,17 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             config does not have are skipped, see :func:`check_known`.
 
     Raises:
-        InputError: The config is not a protocol's, the patch does not divide the image, or nothing
-            tells how images of other than 3 channels are read.
+        InputError: The config is not a protocol's, the patch does not divide the image, frames of
+            videos would become images of one size, or nothing tells how images of other than 3
+            channels are read.
     """
     own = Config.fromfile(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
         if not knows(own, part):
             raise InputError(f'config {config} has no {part}, so it is not a protocol: see '
                              'configs/benchmarks')
+    # Frames of videos keep their ratio of sides; the size of pre-training is that of the positions.
+    videos = own.get('protocol') in PROTOCOLS and PROTOCOLS[own.protocol].labels == 'videos'
     entries = {}
     if own.model.backbone.get('arch') == 'base' and pretraining.backbone:
         arch = pretraining.backbone['arch']
@@ -145,11 +151,16 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             # Of a classifier: the mean of the patch tokens.
             entries['model.backbone.out_type'] = 'avg_featmap'
         if pretraining.image_size is not None and not own.get('overlay', {}).get('image_size'):
-            entries['overlay.image_size'] = pretraining.image_size
+            entries['model.backbone.img_size' if videos else 'overlay.image_size'] = (
+                pretraining.image_size)
     pixels = own.get('overlay', {}).get('pixels')
     if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items() if knows(own, key)})
+    if videos and 'overlay.image_size' in entries:
+        raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
+                         'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '
+                         'one, and evaluate other protocols by another command')
     channels = pretraining.backbone.get('patch_cfg', {}).get('in_channels', 3)
     if channels != 3 and not pixels and 'overlay.pixels' not in entries:
         raise InputError(f'the encoder takes {channels} channels, but the file does not tell how '

@@ -21,10 +21,12 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
         cfg: The config, changed in place.
         labelled: ``dataset``, fields of both parts; ``train`` and ``test``, fields of one, such
             as its split; ``num_classes``. A part with ``datasets``, such as a ConcatDataset,
-            passes ``dataset`` and the pipeline on to them.
+            passes ``dataset`` and the pipeline on to them. Heads of mmseg take their number of
+            classes from ``dataset``.
 
     Raises:
-        InputError: Unknown fields, or no part for a loader of the config.
+        InputError: Unknown fields, no part for a loader of the config, or an unknown number of
+            classes for a head of mmseg.
     """
     unknown = set(labelled) - {'dataset', 'train', 'test', 'num_classes'}
     if unknown:
@@ -44,6 +46,14 @@ def apply_labelled(cfg: Config, labelled: ConfigDict) -> None:
         if few is not None:
             loader['dataset'] = ConfigDict(type='amt_mm.few_labels', dataset=loader['dataset'],
                                            **few)
+    model = cfg.get('model') or {}
+    for name in ('decode_head', 'auxiliary_head'):
+        if name in model and model[name].get('num_classes') is None:
+            classes = labelled.get('dataset', {}).get('num_classes')
+            if classes is None:
+                raise InputError(f'model.{name} needs the number of classes of the masks: set '
+                                 'overlay.labelled.dataset.num_classes')
+            model[name].num_classes = classes
     if 'num_classes' in labelled:
         _limit_topk(cfg, labelled.num_classes)
         owners = [cfg.model.get('head')]

@@ -17,6 +17,9 @@ from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 from amt_mm.shipped import configs_folder
 
+# What that target of the Makefile installs, and configs may inherit from.
+_DETECTION = ('mmdet', 'mmseg')
+
 
 def read_config(path: str | os.PathLike) -> Config:
     """Read a config.
@@ -49,7 +52,10 @@ def read_config(path: str | os.PathLike) -> Config:
         raise InputError(f'config {path} is not valid Python: {error}') from error
     except (OSError, ModuleNotFoundError) as error:
         # A missing base, or an unknown file type.
-        raise InputError(f'config {path}: {error}') from error
+        package = str(error).partition(' is not installed')[0]
+        reason = (f'{package} is not installed: run `make install-detection` in a clone of amt_mm'
+                  if package in _DETECTION else error)
+        raise InputError(f'config {path}: {reason}') from error
     except KeyError as error:
         if 'Duplicate key' not in str(error):
             raise

@@ -5,6 +5,7 @@ from .bad_images import BadImages
 from .cifar import CIFAR10, CIFAR100
 from .concat import ConcatDataset
 from .crop import RandomResizedCropWithBox
+from .davis import DavisVideos
 from .fast_crop import DecodeRandomResizedCrop, ReadImage
 from .few_labels import few_labels
 from .flowers import Flowers102
@@ -30,9 +31,10 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
-    'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage', 'LoadMask',
-    'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox', 'ReadImage',
-    'RepeatedCrops', 'ReplaceBadImages', 'RevisitedLandmarks', 'SceneDataset', 'SeededSamples',
-    'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset', 'collate_repeats',
-    'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view', 'with_stand_ins'
+    'DavisVideos', 'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage',
+    'LoadMask', 'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox',
+    'ReadImage', 'RepeatedCrops', 'ReplaceBadImages', 'RevisitedLandmarks', 'SceneDataset',
+    'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset',
+    'collate_repeats', 'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view',
+    'with_stand_ins'
 ]

@@ -22,12 +22,14 @@ class LoadMask(BaseTransform):
     """Load the class of each pixel as ``uint8`` of shape ``(H, W)``.
 
     To be used before :class:`LoadImage`, which refuses an image of another size and does not turn
-    one that was labelled as stored. Values of palettes are indices, as in Pascal VOC.
+    one that was labelled as stored; and once more after a resize that is for the image alone.
+    Values of palettes are indices, as in Pascal VOC.
 
     Required keys: ``seg_map_path``, ``reduce_zero_label``, ``num_classes``, see
-    :class:`SegmentationFolder`. Added keys: ``gt_seg_map``, ``height``, ``width``, and
+    :class:`SegmentationFolder`. Added keys: ``gt_seg_map``, ``height``, ``width``,
     ``label_pixels``, the number of pixels of each label, ``(256,)`` int64: small regions may be
-    lost when ``gt_seg_map`` is resized.
+    lost when ``gt_seg_map`` is resized; and ``seg_fields``, the list of masks for mmseg's
+    transforms.
 
     Raises:
         InputError: Names the file and what is wrong: unreadable, a colour image, a label that
@@ -39,6 +41,7 @@ class LoadMask(BaseTransform):
         mask = read_mask(results['seg_map_path'], results['reduce_zero_label'],
                          results['num_classes'])
         results['gt_seg_map'] = mask
+        results['seg_fields'] = ['gt_seg_map']
         results['height'], results['width'] = mask.shape
         results['label_pixels'] = np.bincount(mask.ravel(), minlength=IGNORED + 1)
         return results

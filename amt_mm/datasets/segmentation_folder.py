@@ -63,6 +63,9 @@ class SegmentationFolder(ImageFolder):
     def load_data_list(self) -> list[dict]:
         """List images and masks."""
         samples = super().load_data_list()
+        if self.num_classes is not None:
+            # For mmseg's metric.
+            self._metainfo.setdefault('classes', tuple(map(str, range(self.num_classes))))
         name = self._masks_folder(samples[0]['img_path'])
         reduce = _MASKS[name] if self.reduce_zero_label is None else self.reduce_zero_label
         for sample in samples:

@@ -1,4 +1,4 @@
-"""Check for the packages that detection alone needs: mmdet, and mmcv with compiled operators.
+"""Check for what detection and segmentation alone need: mmdet, and mmcv with compiled operators.
 
 Configs list this module in ``custom_imports``, so that reading one without them fails with
 one clear line.

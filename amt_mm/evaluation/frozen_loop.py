@@ -6,16 +6,17 @@ import time
 from abc import abstractmethod
 from typing import Any
 
-import torch
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 
+from .measuring_loop import MeasuringTestLoop
 
-class FrozenTestLoop(BaseLoop):
+
+class FrozenTestLoop(MeasuringTestLoop):
     """Encode labelled training and test images with all processes, then measure.
 
     The model is a host, or a classifier of mmpretrain whose backbone returns all tokens
@@ -25,28 +26,23 @@ class FrozenTestLoop(BaseLoop):
     Args:
         runner: The runner.
         dataloader: The config's ``test_dataloader``.
-        evaluator: The config's ``test_evaluator``. MMEngine requires one with every test loop; it
-            must be an empty list, because this loop measures by itself.
+        evaluator: See the parent.
         train_dataloader: Loader of the training images; defaults of its fields except ``dataset``
             come from ``dataloader``.
         fp16: Encode in mixed precision, as MMEngine's loop does. Defaults to False.
 
     Raises:
-        InputError: A metric in ``evaluator``, no training images, or training and test images that
-            do not fit together.
+        InputError: No training images, or training and test images that do not fit together; and
+            see the parent.
     """
-
-    prefix: str
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict, evaluator: list,
                  train_dataloader: DataLoader | dict, fp16: bool = False) -> None:
         name = type(self).__name__
-        if evaluator != []:
-            raise InputError(f'{name} measures by itself: set test_evaluator=[]')
         if isinstance(train_dataloader, dict) and 'dataset' not in train_dataloader:
             raise InputError(f'{name} needs the training images: set '
                              'test_cfg.train_dataloader.dataset')
-        super().__init__(runner, dataloader)
+        super().__init__(runner, dataloader, evaluator)
         if isinstance(train_dataloader, dict):
             defaults = dataloader if isinstance(dataloader, dict) else {}
             train_dataloader = runner.build_dataloader({**defaults, **train_dataloader},
@@ -73,28 +69,18 @@ class FrozenTestLoop(BaseLoop):
             test: The test images by :meth:`encode`.
         """
 
-    def run(self) -> dict[str, float]:
-        """Return the measures as ``<prefix>/<name>``."""
-        self.runner.call_hook('before_test')
-        self.runner.call_hook('before_test_epoch')
+    def measures(self) -> dict[str, float]:
+        """Encode both parts, and return their measures by name."""
         start = time.perf_counter()
         train = self._encode('training', self.train_dataloader)
         test = self._encode('test', self.dataloader)
         encoded = time.perf_counter()
-        metrics = {f'{self.prefix}/{name}': value
-                   for name, value in self.measure(train, test).items()}
+        found = self.measure(train, test)
         self.runner.logger.info(
             f'{len(self.train_dataloader.dataset)} training and {len(self.dataloader.dataset)} '
             f'test images: encoded in {encoded - start:.1f} s, measured in '
             f'{time.perf_counter() - encoded:.1f} s')
-        self.runner.call_hook('after_test_epoch', metrics=metrics)
-        self.runner.call_hook('after_test')
-        return metrics
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return next(self.runner.model.parameters()).device
+        return found
 
     def _encode(self, part: str, loader: DataLoader) -> Any:
         self.runner.logger.info(f'Encoding {len(loader.dataset)} {part} images')

@@ -129,7 +129,8 @@ def test_simmim_has_a_schedule_of_its_own_and_its_layer_scale():
     assert '-simmim-' in found.name
     assert '-simmim-' not in evaluation.find_config('finetune', 'cifar10', mae)[0].name
     for protocol, entry in PROTOCOLS.items():
-        data = {'masks': 'ade20k', 'backgrounds': 'in9'}.get(entry.labels, 'cifar10')
+        data = {'masks': 'ade20k', 'backgrounds': 'in9', 'videos': 'davis2017'}.get(
+            entry.labels, 'cifar10')
         path, _ = evaluation.find_config(protocol, data, simmim)
         assert evaluation.adapt_config(path, simmim, {}).model.backbone.layer_scale_init_value == .1
 
@@ -156,7 +157,8 @@ def test_unknown_data_is_refused():
     for protocol, data, how in (('knn', 'cifar11', 'in1k, flowers102 or a folder, see'),
                                 ('knn', 'ade20k', 'flowers102 or a folder, see'),
                                 ('segmentation', 'cifar10', 'use ade20k or a folder of images/'),
-                                ('backgrounds', 'in1k', 'use in9, see')):
+                                ('backgrounds', 'in1k', 'use in9, see'),
+                                ('video-segmentation', 'in9', 'use davis2017 or a folder of its')):
         with pytest.raises(InputError, match=f'no config for {protocol} on {data}: .*{how}'):
             evaluation.find_config(protocol, data, Pretraining(None, None, {}, None))
 

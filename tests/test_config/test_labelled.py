@@ -81,3 +81,14 @@ def test_topk_beyond_the_number_of_classes_is_dropped(classes, topk):
         overlay=dict(labelled={**LABELLED, 'num_classes': classes})))
     assert cfg.val_evaluator.topk == topk
     assert cfg.test_evaluator == []
+
+
+def test_heads_of_mmseg_have_the_classes_of_the_masks():
+    model = dict(decode_head=dict(num_classes=None), auxiliary_head=dict(num_classes=9))
+    masks = {**LABELLED['dataset'], 'num_classes': 7}
+    overlay = dict(labelled={**LABELLED, 'dataset': masks})
+    cfg = apply_overlay(protocol(model=model, overlay=overlay))
+    assert (cfg.model.decode_head.num_classes, cfg.model.auxiliary_head.num_classes) == (7, 9)
+    masks['num_classes'] = None
+    with pytest.raises(InputError, match='decode_head needs the number .*dataset.num_classes'):
+        apply_overlay(protocol(model=model, overlay=overlay))

@@ -10,6 +10,7 @@ from forked_script import run_script
 from landmark_toys import write_landmarks
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
+from video_toys import moving, write_video
 
 from amt_mm.errors import InputError
 from amt_mm.shipped import tools_folder
@@ -210,6 +211,21 @@ def test_a_folder_of_queries_is_for_retrieval(tool, checkpoint, folder, tmp_path
     assert run['config'].test_dataloader.dataset.type == 'amt_mm.ImageFolder'
     with pytest.raises(InputError, match='has lists of queries .* --protocols retrieval'):
         plan(tool, checkpoint, '--data', oxford)
+
+
+@pytest.mark.slow
+def test_frames_of_videos_keep_their_ratio_of_sides(tool, checkpoint, tmp_path):
+    write_video(tmp_path / 'mine', 'video', moving(35, 53, 3, [(1, 3, 5)], 11, 4))
+    options = ('--data', tmp_path / 'mine', '--protocols', 'video-segmentation')
+    run, = plan(tool, checkpoint, *options)
+    dataset = run['config'].test_dataloader.dataset
+    assert (dataset.type, dataset.data_root) == ('amt_mm.DavisVideos', str(tmp_path / 'mine'))
+    assert [transform.type for transform in dataset.pipeline] == [
+        'amt_mm.LoadMask', 'amt_mm.LoadImage', 'PackInputs']
+    # That of the pre-training, where the positions are.
+    assert run['config'].model.backbone.img_size == 32
+    with pytest.raises(InputError, match='--image-size 64: frames of videos keep their ratio'):
+        plan(tool, checkpoint, *options, '--image-size', '64')
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from load_script import load_script
+from video_toys import moving, write_video
 
 from amt_mm.apis import evaluation, launch
 from amt_mm.evaluation.rows import table_rows
@@ -26,6 +27,7 @@ PROTOCOLS = {
     'retrieval': ([], ['retrieval, mAP, %']),
     'segmentation': (['test_cfg.iterations=60', 'test_cfg.lr=.03'],
                      ['mIoU, %', 'pixel accuracy, %']),
+    'video-segmentation': (['test_cfg.size=64'], ['J&F, %', 'J, %', 'F, %']),
 }
 
 
@@ -59,9 +61,15 @@ def masked_folder(tmp_path):
     return tmp_path / 'masked'
 
 
+@pytest.fixture
+def video_folder(tmp_path):
+    """A square of another colour that moves."""
+    return write_video(tmp_path / 'videos', 'video', moving(64, 128, 5, [(1, 8, 8)], 40, 8))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_folders_become_a_row(protocol, folder, masked_folder, tmp_path, monkeypatch):
+def test_folders_become_a_row(protocol, folder, masked_folder, video_folder, tmp_path, monkeypatch):
     ran = []
 
     def run_here(tool, arguments, options, work_dir, *_):
@@ -71,11 +79,13 @@ def test_folders_become_a_row(protocol, folder, masked_folder, tmp_path, monkeyp
 
     monkeypatch.setattr(evaluation, 'run_tool', run_here)
     settings, headings = PROTOCOLS[protocol]
-    folder = masked_folder if protocol == 'segmentation' else folder
+    folder = {'segmentation': masked_folder, 'video-segmentation': video_folder}.get(
+        protocol, folder)
+    size = [] if protocol == 'video-segmentation' else ['--image-size', '32']
     tool = load_script(tools_folder() / 'evaluate.py')
     run, = tool.plan(tool.parse_args([
-        'none', '--data', str(folder), '--protocols', protocol, '--seeds', '0', '1',
-        '--image-size', '32', '--work-dir', str(tmp_path / 'out'), '--cfg-options',
+        'none', '--data', str(folder), '--protocols', protocol, '--seeds', '0', '1', *size,
+        '--work-dir', str(tmp_path / 'out'), '--cfg-options',
         'model.backbone.arch=deit-tiny', 'model.backbone.patch_size=8',
         'test_dataloader.num_workers=0', *settings]))
     metrics = [evaluation.evaluate(run['config'], run['checkpoint'], run['folder'])

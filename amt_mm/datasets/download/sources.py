@@ -56,7 +56,10 @@ _CLONES = {
                 'mv {0}/validation {0}/val',
     'ADEChallengeData2016':
         'curl -LO http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip && '
-        'unzip -d "$(dirname {0})" ADEChallengeData2016.zip'}
+        'unzip -d "$(dirname {0})" ADEChallengeData2016.zip',
+    'DAVIS':
+        'curl -LO https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-trainval-480p.zip '
+        '&& unzip -d "$(dirname {0})" DAVIS-2017-trainval-480p.zip'}
 
 
 def download_command(name: str, data_root: str, archives: str = '') -> str:
