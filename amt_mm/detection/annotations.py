@@ -134,16 +134,19 @@ def _check(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
         if widths[row] * heights[row] > most:
             images.fault(row, f'`width` and `height` {widths[row]} x {heights[row]} are more than '
                               f'{most} pixels')
-    objects.whole('image_id', 0, LARGEST_ID)
-    objects.whole('category_id', 0, LARGEST_ID)
-    objects.refers('image_id', images.ids(), 'images')
-    objects.refers('category_id', category_ids, 'categories')
-    for field in ('iscrowd', 'ignore'):
-        objects.whole(field, 0, 1, optional=True)
-    _renumber(objects, findings)
-    ids = images.column('id')
+    ids, image_ids = images.column('id'), images.ids()
     sizes = {ids[row]: (widths[row], heights[row]) for row in images.rows()}
-    return find_flaws(objects, sizes, findings)
+    flaws: dict[int, str] = {}
+    for part in objects.parts():
+        part.whole('image_id', 0, LARGEST_ID)
+        part.whole('category_id', 0, LARGEST_ID)
+        part.refers('image_id', image_ids, 'images')
+        part.refers('category_id', category_ids, 'categories')
+        for field in ('iscrowd', 'ignore'):
+            part.whole(field, 0, 1, optional=True)
+        flaws.update(find_flaws(part, sizes, findings))
+    _renumber(objects, flaws, findings)
+    return flaws
 
 
 def _require_lvis(images: Table, categories: Table, path: str) -> None:
@@ -157,15 +160,19 @@ def _require_lvis(images: Table, categories: Table, path: str) -> None:
                                  'amt_mm.CocoInstanceMetric')
 
 
-def _renumber(objects: Table, findings: Findings) -> None:
+def _renumber(objects: Table, flaws: dict[int, str], findings: Findings) -> None:
     """Give object 0 the next free id."""
     ids = objects.column('id')
+    if 0 not in ids:
+        return
     for row in objects.rows():
         if ids[row] == 0:
             free = 1 + max(objects.ids())
             objects.set(row, 'id', free)
             findings.repaired(
                 f'object 0, which the metrics count as never found, becomes {free}', 0)
+            if 0 in flaws:
+                flaws[free] = flaws.pop(0)
 
 
 @functools.cache
