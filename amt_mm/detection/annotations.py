@@ -75,7 +75,7 @@ def read_annotations(path: str, source: str, lvis: bool = False) -> Annotations:
     findings = Findings(path)
     with _no_collector():
         content = _load(path)
-        flaws = _check(content, lvis, findings)
+        flaws = check_content(content, lvis, findings)
     findings.stop_at_faults()
     if note := findings.note():
         _say_once(note)
@@ -109,8 +109,20 @@ def _load(path: str) -> dict:
     return content
 
 
-def _check(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
-    """Check all fields; object id -> why it is unusable."""
+def check_content(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
+    """Check all fields of all sections.
+
+    Args:
+        content: Of a file with the three sections; harmless deviations are repaired in it.
+        lvis: Whether to require the fields that LVIS adds.
+        findings: Receives faults and changes.
+
+    Returns:
+        Object id -> why it is unusable.
+
+    Raises:
+        InputError: LVIS is asked for, and no entry has its fields.
+    """
     images, objects, categories = tables = [
         Table(section, noun, content[section], findings) for section, noun in _SECTIONS.items()]
     for table in tables:
