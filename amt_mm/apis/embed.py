@@ -22,6 +22,7 @@ from tqdm import tqdm
 import amt_mm
 from amt_mm.checkpoints.output import require_writable
 from amt_mm.datasets import ImageFolder
+from amt_mm.datasets.frames import split_frame
 from amt_mm.datasets.unreadable import is_unreadable_image
 from amt_mm.datasets.wrapper import DatasetWrapper
 from amt_mm.errors import InputError
@@ -264,7 +265,7 @@ def _identity(folder: Path, names: Sequence[str]) -> str:
     """Fingerprint of the names, sizes and times of the images."""
     def described() -> Iterator[str]:
         for name in names:
-            status = os.stat(folder / name)
+            status = os.stat(folder / split_frame(name)[0])
             yield f'{name}\n{status.st_size}\n{status.st_mtime_ns}'
 
     return fingerprint(described())

@@ -15,6 +15,7 @@ from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
+from amt_mm.datasets.image_folder import ALL_EXTENSIONS
 from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.errors import InputError
@@ -105,7 +106,8 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
         dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=folder)
         return {'overlay.labelled': dict(_delete_=True, dataset=dataset,
                                          train=dict(split='database'), test=dict(split='query'))}
-    images = ImageFolder(data_root=folder, with_label=True)
+    # Arrays and DICOM, too: `pixels` may read them.
+    images = ImageFolder(data_root=folder, with_label=True, extensions=ALL_EXTENSIONS)
     classes = images.metainfo['classes']
     if len(classes) < 2:
         raise InputError(f'{folder}: there is only one class, {classes[0]}; is the folder one '

@@ -10,6 +10,7 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.datasets.frames import split_frame
 
 # Per process, because listing ImageNet takes seconds and many runs share a data set.
 _KNOWN: dict[str, str] = {}
@@ -37,7 +38,7 @@ def identity_of(dataset: Dataset) -> str:
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         for key in ('img_path', 'seg_map_path'):
-            path = str(info.get(key, ''))
+            path = split_frame(str(info.get(key, '')))[0]
             # Images in memory are in the fingerprint, those at addresses have their names alone.
             if os.path.isfile(path):
                 digest.update(os.stat(path).st_size.to_bytes(8, 'big'))

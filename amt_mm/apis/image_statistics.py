@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from amt_mm.datasets.frames import read_frame, split_frame
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.datasets.windows import apply_window
@@ -101,14 +102,15 @@ def image_statistics(folder: str | Path, pages: str | int | None = None,
 
     Args:
         folder: As :class:`amt_mm.datasets.ImageFolder` reads it, splits and classes alike.
-        pages: See :func:`amt_mm.datasets.pixel_arrays.read_pixels`.
+        pages: See :class:`amt_mm.datasets.LoadPixels`.
         channel_axis: See there.
         workers: Threads. Defaults to None: as many as Python chooses.
 
     Raises:
         InputError: No such folder, no image that can be read, or it is unclear what pages are.
     """
-    dataset = ImageFolder(str(folder), split=None, with_label=False, extensions=ALL_EXTENSIONS)
+    dataset = ImageFolder(str(folder), split=None, with_label=False, extensions=ALL_EXTENSIONS,
+                          frames=pages == 'frames')
     root = Path(folder)
     paths = [Path(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))]
     most = max(1, min(_PIXELS, _ALL_PIXELS // len(paths)))
@@ -143,9 +145,14 @@ def image_statistics(folder: str | Path, pages: str | int | None = None,
 
 def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: int) -> _Look | str:
     """Read an image, or say why it cannot be read."""
+    file, frame = split_frame(str(path)) if pages == 'frames' else (str(path), None)
     try:
-        content = path.read_bytes()
-        values = read_pixels(content, str(path), pages, channel_axis)
+        if frame is not None:
+            values = np.ascontiguousarray(read_frame(file, frame))
+            content = values.data
+        else:
+            content = path.read_bytes()
+            values = read_pixels(content, file, None if pages == 'frames' else pages, channel_axis)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
@@ -214,7 +221,8 @@ def config_fragment(statistics: Statistics, pages: str | int | None = None,
     Raises:
         InputError: Images differ in their number of channels.
     """
-    if not statistics.channels and not statistics.photographs:
+    photographs = statistics.photographs and pages is None
+    if not statistics.channels and not photographs:
         kinds = ', '.join(f'{count} of {kind} with {channels} channel(s)'
                           for (kind, channels), count in statistics.kinds.items())
         raise InputError(f'images differ in their channels ({kinds}), so they cannot be read '
@@ -222,7 +230,7 @@ def config_fragment(statistics: Statistics, pages: str | int | None = None,
     mean = [round(channel.mean, 3) for channel in statistics.channels]
     # Of a channel with one value alone, any.
     std = [round(channel.std, 3) or 1.0 for channel in statistics.channels]
-    if statistics.photographs and len(mean) in (0, 3):
+    if photographs and len(mean) in (0, 3):
         return {'data_preprocessor': {'mean': mean, 'std': std}} if mean else {}
     given = dict(channels=len(mean), pages=pages, channel_axis=channel_axis,
                  window=statistics.window and [list(ends) for ends in statistics.window])

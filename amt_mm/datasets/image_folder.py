@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from typing import Any
 
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
@@ -22,6 +22,8 @@ from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import DATASETS
 
 from .download import clone_command
+from .files_below import files_below
+from .frames import file_version, frame_names, split_frame
 from .load_pixels import LoadPixels
 from .loading import LoadImage
 from .pixel_arrays import DICOM, NUMPY
@@ -56,6 +58,10 @@ class ImageFolder(CustomDataset):
     samples are in the order of their sorted relative paths. Classes are numbered over all images
     found, so the splits of one folder agree on them.
 
+    With ``pages='frames'`` of :class:`LoadPixels`, each frame of a file is a sample, whose
+    ``img_path`` is such as ``scan.tif#12``, counted from 0 by the headers. The hash takes all
+    frames of a file into the same split, because neighbouring ones show nearly the same.
+
     Args:
         data_root: The folder.
         data_prefix: A folder below ``data_root``. Defaults to ''.
@@ -68,6 +74,8 @@ class ImageFolder(CustomDataset):
             subfolders. Defaults to None: as the layout says.
         extensions: Of the files to use. Defaults to None: what the pipeline's first transform
             reads, :class:`amt_mm.datasets.LoadImage` or :class:`amt_mm.datasets.LoadPixels`.
+        frames: Whether each frame of a file is a sample. Defaults to None: as ``pages`` of the
+            pipeline's first transform says.
         first_of_class: Use only this many first files of each class of the split. Defaults to
             None: all.
         skip_unreadable: Decode all files at start and leave unreadable ones out, with a warning
@@ -89,6 +97,7 @@ class ImageFolder(CustomDataset):
                  val_fraction: float = 0.2,
                  with_label: bool | None = None,
                  extensions: Sequence[str] | None = None,
+                 frames: bool | None = None,
                  first_of_class: int | None = None,
                  skip_unreadable: bool = False,
                  **kwargs) -> None:
@@ -99,8 +108,10 @@ class ImageFolder(CustomDataset):
             raise InputError('data_root is empty: set it to the folder of the images.')
         if first_of_class is not None and first_of_class < 1:
             raise InputError(f'first_of_class={first_of_class} must be at least 1')
+        pixels = _pixels(kwargs.get('pipeline'))
         if extensions is None:
-            extensions = ALL_EXTENSIONS if _loads_pixels(kwargs.get('pipeline')) else EXTENSIONS
+            extensions = EXTENSIONS if pixels is None else ALL_EXTENSIONS
+        self.frames = (pixels or {}).get('pages') == 'frames' if frames is None else frames
         self.split = split
         self.val_fraction = val_fraction
         self.first_of_class = first_of_class
@@ -136,12 +147,15 @@ class ImageFolder(CustomDataset):
         paths = [p for p, take in zip(paths, chosen, strict=True) if take]
         if self.first_of_class is not None:
             paths = self._take_first(paths, level)
-        samples = [('/'.join(p), labels[p[level]]) if self.with_label else '/'.join(p)
-                   for p in paths]
-        if not samples:
+        if not paths:
             raise InputError(
                 f'{self._folder}: none of its {len(chosen)} images is in split={self.split!r}; '
                 f"change val_fraction={self.val_fraction} or use 'all'.")
+        names = ['/'.join(p) for p in paths]
+        frames = (self._of_all(names, 'Counting frames', frame_names) if self.frames
+                  else [[name] for name in names])
+        samples = [(name, labels[p[level]]) if self.with_label else name
+                   for p, own in zip(paths, frames, strict=True) for name in own]
         return self._readable(samples) if self.skip_unreadable else samples
 
     def _list_images(self) -> list[tuple[str, ...]]:
@@ -153,7 +167,7 @@ class ImageFolder(CustomDataset):
             raise InputError(f'{self._folder}: {what}; '
                              + (f'get the data set by: {command}; or ' if command else '')
                              + 'set data_root to the folder of the images.')
-        files = (_files_below(self._folder) if isinstance(backend, LocalBackend) else (
+        files = (files_below(self._folder) if isinstance(backend, LocalBackend) else (
             tuple(file.split('/')) for file in backend.list_dir_or_file(
                 self.img_prefix, list_dir=False, list_file=True, recursive=True)))
         files = [parts for parts in files if not any(part.startswith('.') for part in parts)]
@@ -247,17 +261,25 @@ class ImageFolder(CustomDataset):
         digest = hashlib.sha256('/'.join(path).encode('utf-8', 'surrogateescape')).digest()
         return 'val' if int.from_bytes(digest[:8], 'big') < self.val_fraction * 2**64 else 'train'
 
+    def _of_all(self, names: list[str], what: str, function: Callable[[str, str], Any]) -> list:
+        """Call a function of path and name for all files, with a progress bar on a terminal."""
+        backend = get_file_backend(self.img_prefix, enable_singleton=True)
+        paths = [backend.join_path(self.img_prefix, name) for name in names]
+        # Reading and decoding release the GIL, so threads use all cores.
+        with ThreadPoolExecutor() as pool:
+            return list(track(
+                pool.map(function, paths, names), description=what, total=len(names),
+                console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+
     def _readable(self, samples: list) -> list:
         """Leave out undecodable samples, with a warning each."""
         logger = MMLogger.get_current_instance()
-        backend = get_file_backend(self.img_prefix, enable_singleton=True)
         loader = next((transform for transform in self.pipeline.transforms
                        if isinstance(transform, LoadImage)), LoadImage())
         settings = str(vars(loader))
 
-        def fault(sample: str | tuple[str, int]) -> str | None:
-            path = backend.join_path(self.img_prefix, sample[0] if self.with_label else sample)
-            key = (path, *_version(path), settings)
+        def fault(path: str, _: str) -> str | None:
+            key = (path, *file_version(split_frame(path)[0]), settings)
             if key not in _FAULTS:
                 try:
                     loader({'img_path': path})
@@ -266,11 +288,8 @@ class ImageFolder(CustomDataset):
                     _FAULTS[key] = str(error)
             return _FAULTS[key]
 
-        # Decoding releases the GIL, so threads use all cores.
-        with ThreadPoolExecutor() as pool:
-            faults = list(track(
-                pool.map(fault, samples), description='Checking images', total=len(samples),
-                console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+        faults = self._of_all([sample[0] if self.with_label else sample for sample in samples],
+                              'Checking images', fault)
         readable = [s for s, message in zip(samples, faults, strict=True) if message is None]
         for message in filter(None, faults):
             logger.warning(f'Left out: {message}')
@@ -282,38 +301,10 @@ class ImageFolder(CustomDataset):
         return readable
 
 
-def _loads_pixels(pipeline: Sequence | None) -> bool:
-    """Whether a pipeline, of transforms or their configs, begins with ``LoadPixels``."""
+def _pixels(pipeline: Sequence | None) -> Mapping | None:
+    """Settings of ``LoadPixels`` if a pipeline, of transforms or their configs, begins with it."""
     first = pipeline[0] if pipeline else None
-    return isinstance(first, LoadPixels) or (
-        isinstance(first, Mapping) and str(first.get('type')).endswith('LoadPixels'))
-
-
-def _version(path: str) -> tuple[int, ...]:
-    """Size and time of a local file; nothing of one at an address."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return ()
-    return status.st_size, status.st_mtime_ns
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, ...]]:
-    """Relative paths, in parts, of the files in a folder and below, through links too.
-
-    Raises:
-        InputError: A link leads to a folder that it lies in: its files would be found
-            again and again.
-    """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                yield (entry.name, )
-            elif entry.is_dir() and not entry.name.startswith('.'):
-                if entry.is_symlink():
-                    target = osp.realpath(entry.path)
-                    if osp.commonpath([target, osp.realpath(folder)]) == target:
-                        raise InputError(f'{entry.path}: this link leads back to {target}, which '
-                                         'contains it, so the search would never end: '
-                                         'remove it')
-                yield from ((entry.name, *parts) for parts in _files_below(entry.path))
+    if isinstance(first, LoadPixels):
+        return vars(first)
+    return first if isinstance(first, Mapping) and str(first.get('type')).endswith(
+        'LoadPixels') else None

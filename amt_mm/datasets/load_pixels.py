@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
+from .frames import read_frame, split_frame
 from .loading import LoadImage
 from .pixel_arrays import read_pixels
 from .windows import apply_window, check_window
@@ -33,8 +35,10 @@ class LoadPixels(LoadImage):
         window: Range of values that becomes 0 to 255, see
             :func:`~amt_mm.datasets.windows.apply_window`; for the channels taken. Defaults to None:
             8-bit images as they are, others are refused, because their range cannot be known.
-        pages: What pages or frames are, see :func:`~amt_mm.datasets.pixel_arrays.read_pixels`.
-        channel_axis: Of arrays, see there.
+        pages: What pages or frames are, see :func:`~amt_mm.datasets.pixel_arrays.read_pixels`; or
+            ``'frames'`` if each is an image of its own, whose ``img_path`` is ``scan.tif#12``, see
+            :class:`ImageFolder`.
+        channel_axis: Of arrays, see there. Frames of arrays have their channels last.
         ignore_empty: See :class:`LoadImage`.
         backend_args: See :class:`LoadImage`.
 
@@ -50,16 +54,31 @@ class LoadPixels(LoadImage):
         super().__init__(ignore_empty=ignore_empty, backend_args=backend_args)
         self.count = channel_count(channels)
         self.channels = channels
-        if not (pages in (None, 'channels') or (type(pages) is int and pages >= 0)):
-            raise InputError(f"pixels.pages={pages!r} must be 'channels' or the index of a page, "
-                             'from 0')
+        if not (pages in (None, 'channels', 'frames') or (type(pages) is int and pages >= 0)):
+            raise InputError(f"pixels.pages={pages!r} must be 'channels', 'frames' or the index of "
+                             'a page, from 0')
         if channel_axis not in (None, 0, -1):
             raise InputError(f'pixels.channel_axis={channel_axis!r} must be 0 or -1')
+        if pages == 'frames' and channel_axis is not None:
+            raise InputError("pixels.channel_axis: arrays are (frames, H, W) or (frames, H, W, C) "
+                             "with pixels.pages='frames'; leave it out")
         check_window(window, self.count)
         self.window, self.pages, self.channel_axis = window, pages, channel_axis
 
-    def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
-        values = self.take(read_pixels(bytes(content), path, self.pages, self.channel_axis), path)
+    def _get(self, path: str) -> bytes | memoryview | np.ndarray:
+        file, frame = self._frame(path)
+        return super()._get(path) if frame is None else read_frame(file, frame)
+
+    def _decode(self, content: bytes | memoryview | np.ndarray, path: str) -> np.ndarray:
+        if isinstance(content, np.ndarray):
+            values = content
+        elif self._frame(path)[1] is not None:
+            # Of PackedImages.
+            values = np.load(io.BytesIO(content), allow_pickle=False)
+        else:
+            values = read_pixels(bytes(content), path, None if self.pages == 'frames'
+                                 else self.pages, self.channel_axis)
+        values = self.take(values, path)
         if self.window is not None:
             return apply_window(values, self.window)
         if values.dtype != np.uint8:
@@ -68,6 +87,9 @@ class LoadPixels(LoadImage):
                 f'{np.nanmax(values):g}, which are not 0 to 255 of 8 bits: set pixels.window to '
                 'the (low, high) that become 0 and 255; amt statistics FOLDER finds them')
         return np.ascontiguousarray(values)
+
+    def _frame(self, path: str) -> tuple[str, int | None]:
+        return split_frame(path) if self.pages == 'frames' else (path, None)
 
     def take(self, values: np.ndarray, path: str) -> np.ndarray:
         """Check and choose the channels of ``(H, W, C)`` values.

@@ -110,7 +110,7 @@ class LoadImage(LoadImageFromFile):
         # Decoders raise anything on broken bytes (IndexError, struct.error, SyntaxError, ...).
         try:
             if content is None:
-                content = fileio.get(path, backend_args=self.backend_args)
+                content = self._get(path)
             image = self._decode(content, path)
             if {'height', 'width'} <= results.keys():
                 return _as_labelled(image, content, (results['height'], results['width']), path)
@@ -124,6 +124,9 @@ class LoadImage(LoadImageFromFile):
                 return None
             raise UnreadableImage(f'{path}: unreadable image: {_reason(error)}. '
                                   'Replace or remove the file.') from error
+
+    def _get(self, path: str) -> bytes | memoryview:
+        return fileio.get(path, backend_args=self.backend_args)
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         return decode_image(bytes(content))

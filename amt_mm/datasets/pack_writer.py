@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -16,6 +17,7 @@ from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.errors import InputError
 from amt_mm.saliency import fingerprint
 
+from .frames import read_frame, split_frame
 from .packed import HEADER_BYTES, MAGIC
 from .whole_image import base_dataset, sample_names
 
@@ -24,8 +26,9 @@ def pack(dataset: Dataset, path: str | os.PathLike,
          progress: type | None = None) -> tuple[int, int]:
     """Write all samples of a data set to one file.
 
-    Image files are copied unchanged; images held in memory become lossless PNG files. A crash
-    leaves an existing file at ``path`` as it was.
+    Image files are copied unchanged; images held in memory become lossless PNG files, and frames
+    of a file, such as ``scan.tif#12``, arrays (.npy) of ``(H, W, C)``. A crash leaves an existing
+    file at ``path`` as it was.
 
     Args:
         dataset: Built on ``mmengine.BaseDataset``; wrappers that repeat samples are skipped.
@@ -73,7 +76,12 @@ def _content(info: dict) -> bytes | memoryview:
         return info['img_bytes']
     if 'img' in info:
         return cv2.imencode('.png', info['img'])[1].tobytes()
+    path, frame = split_frame(info['img_path'])
     try:
+        if frame is not None:
+            content = io.BytesIO()
+            np.save(content, read_frame(path, frame), allow_pickle=False)
+            return content.getvalue()
         content = fileio.get(info['img_path'])
     except OSError as error:
         raise InputError(f'{info["img_path"]}: {error.strerror}') from error

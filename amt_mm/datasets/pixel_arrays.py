@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,13 +16,16 @@ from amt_mm.errors import InputError
 from .loading import refuse_bomb
 from .optional_packages import optional
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 NUMPY = ('.npy', '.npz')
 DICOM = ('.dcm', '.dicom', '.ima')
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
 _DEEP = (b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
 # Letters of tifffile for samples of a pixel and for channels.
-_CHANNEL_AXES = 'SC'
+CHANNEL_AXES = 'SC'
 
 
 def read_pixels(content: bytes, path: str, pages: str | int | None = None,
@@ -57,13 +61,18 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     suffix = PurePath(path).suffix.lower()
     if suffix in NUMPY:
         return _read_array(content, suffix, channel_axis)
-    if suffix in DICOM or content[128:132] == b'DICM':
+    if suffix in DICOM or is_dicom(content):
         array = _read_dicom(content)
     elif content.startswith(TIFF):
         array = _read_tiff(content)
     else:
         array = _read_picture(content)
     return _one_image(array, pages, path)
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether these are the first bytes of a DICOM file, whatever its extension."""
+    return start[128:132] == b'DICM'
 
 
 def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndarray:
@@ -75,8 +84,8 @@ def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndar
         return np.concatenate(list(array), axis=2)
     if pages is None:
         raise InputError(f"{path}: has {count} pages (or frames): set pixels.pages to 'channels' "
-                         'if they are the channels of one image, or to the index of the page to '
-                         'read, from 0')
+                         "if they are the channels of one image, to 'frames' if each is an image, "
+                         'or to the index of the page to read, from 0')
     if pages not in range(count):
         raise InputError(f'{path}: has {count} pages, so there is none of index {pages} '
                          '(pixels.pages)')
@@ -93,6 +102,11 @@ def _read_array(content: bytes, suffix: str, channel_axis: int | None) -> np.nda
             array = archive[archive.files[0]]
     else:
         array = np.load(file, allow_pickle=False)
+    return array_values(array, channel_axis)
+
+
+def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarray:
+    """Return an array of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` as ``(H, W, C)``."""
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.dtype.kind not in 'uif':
@@ -112,7 +126,7 @@ def _read_tiff(content: bytes) -> np.ndarray:
             raise ValueError('a TIFF without images')
         refuse_bomb(1, sum(entry.size for entry in series))
         try:
-            arrays = [_by_page(entry.asarray(), entry.axes) for entry in series]
+            arrays = [by_page(entry.asarray(), entry.axes) for entry in series]
         except Exception as error:
             # Codecs that tifffile lacks are errors of several types.
             if 'imagecodecs' in str(error):
@@ -123,12 +137,12 @@ def _read_tiff(content: bytes) -> np.ndarray:
     return np.concatenate(arrays)
 
 
-def _by_page(array: np.ndarray, axes: str) -> np.ndarray:
+def by_page(array: np.ndarray, axes: str) -> np.ndarray:
     """Order the axes of a TIFF as ``(pages, H, W, C)``."""
     if not {'Y', 'X'} <= set(axes):
         raise ValueError(f'a TIFF of axes {axes} is not an image')
-    channels = [i for i, letter in enumerate(axes) if letter in _CHANNEL_AXES]
-    pages = [i for i, letter in enumerate(axes) if letter not in 'YX' + _CHANNEL_AXES]
+    channels = [i for i, letter in enumerate(axes) if letter in CHANNEL_AXES]
+    pages = [i for i, letter in enumerate(axes) if letter not in 'YX' + CHANNEL_AXES]
     array = array.transpose(*pages, axes.index('Y'), axes.index('X'), *channels)
     height, width = array.shape[len(pages):len(pages) + 2]
     # Empty products are 1.
@@ -137,17 +151,23 @@ def _by_page(array: np.ndarray, axes: str) -> np.ndarray:
 
 def _read_dicom(content: bytes) -> np.ndarray:
     pydicom = optional('pydicom', 'DICOM files')
-    from pydicom.pixels import apply_modality_lut, pixel_array
+    from pydicom.pixels import pixel_array
     dataset = pydicom.dcmread(io.BytesIO(content))
     if 'PixelData' not in dataset:
         raise ValueError('a DICOM file without pixels')
-    frames, samples = int(dataset.get('NumberOfFrames') or 1), dataset.SamplesPerPixel
+    frames = int(dataset.get('NumberOfFrames') or 1)
     refuse_bomb(dataset.Rows * frames, dataset.Columns)
     # RGB also where the file has luma and chroma.
-    array = pixel_array(dataset)
+    return dicom_values(pixel_array(dataset), dataset, frames)
+
+
+def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray:
+    """Return stored values in the units of the file, ``(frames, H, W, C)``, bright ones high."""
+    from pydicom.pixels import apply_modality_lut
     if dataset.PhotometricInterpretation == 'MONOCHROME1':
         # Symmetric to the range of the stored values.
         array = (-1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1) - array
+    samples = dataset.SamplesPerPixel
     if samples == 1:
         array = apply_modality_lut(array, dataset)
     return array.reshape(frames, dataset.Rows, dataset.Columns, samples)
@@ -162,10 +182,11 @@ def _read_picture(content: bytes) -> np.ndarray:
             return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
     with Image.open(io.BytesIO(content)) as image:
         refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
-        return np.stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+        return np.stack([frame_values(frame) for frame in ImageSequence.Iterator(image)])
 
 
-def _frame(image: Image.Image) -> np.ndarray:
+def frame_values(image: Image.Image) -> np.ndarray:
+    """Return the frame at which an image stands, ``(H, W, C)``, upright and without a palette."""
     image = ImageOps.exif_transpose(image)
     if image.mode == '1':
         image = image.convert('L')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from mmpretrain.datasets import BaseDataset
@@ -28,7 +29,8 @@ class SceneDataset(BaseDataset):
     on ``(seed, split, index, image_size, style)``, not on ``num_samples``, and classes alternate by
     index.
 
-    Scenes are painted once, in :meth:`full_init`, and stored as ``uint8`` (masks as bits): 4,000
+    Scenes are painted in :meth:`full_init`, once for all data sets of a process that have the same
+    ones (the last four kinds are kept), and stored as ``uint8`` (masks as bits): 4,000
     scenes of 96 x 96 take 115 MB, which forked loader workers share.
 
     A sample has ``img`` (``uint8`` BGR of shape ``(H, W, 3)``, as image loaders return it, so the
@@ -64,6 +66,7 @@ class SceneDataset(BaseDataset):
             raise InputError(f'num_samples={num_samples}: must be at least 1.')
         if seed < 0:
             raise InputError(f'seed={seed}: must be 0 or more.')
+        self._style_name = style
         self.style = STYLES[style]
         self.num_samples = num_samples
         self.image_size = (height, width)
@@ -74,19 +77,11 @@ class SceneDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Paint all scenes, and list their names and labels."""
-        height, width = self.image_size
-        images = np.empty((self.num_samples, height, width, 3), np.uint8)
-        packed = np.empty((self.num_samples, (height * width + 7) // 8), np.uint8)
-        data_list = []
-        for index in range(self.num_samples):
-            label = index % len(self.style.classes)
-            rng = np.random.default_rng((self.seed, _STREAMS[self.split], index))
-            images[index], mask = paint_scene(rng, label, self.image_size, self.style)
-            packed[index] = np.packbits(mask)
-            name = f'scene_{self.split}_seed{self.seed}_{index:06d}'
-            data_list.append({'img_path': name, 'gt_label': label, 'scene': index})
-        self._painted = _Painted(images, packed)
-        return data_list
+        self._painted = _paint(
+            self.num_samples, self.image_size, self.seed, self.split, self._style_name)
+        return [{'img_path': f'scene_{self.split}_seed{self.seed}_{index:06d}',
+                 'gt_label': index % len(self.style.classes), 'scene': index}
+                for index in range(self.num_samples)]
 
     def get_data_info(self, idx: int) -> dict:
         """Return a sample before its pipeline, with its own copy of the image."""
@@ -117,3 +112,19 @@ class _Painted:
     def __deepcopy__(self, memo: dict) -> _Painted:
         # `get_subset` copies deeply; these are read-only, so share them.
         return self
+
+
+# Training, probe, timing and pictures of one run each build the same scenes, of two splits.
+@lru_cache(maxsize=4)
+def _paint(count: int, size: tuple[int, int], seed: int, split: str, style: str) -> _Painted:
+    height, width = size
+    images = np.empty((count, height, width, 3), np.uint8)
+    packed = np.empty((count, (height * width + 7) // 8), np.uint8)
+    for index in range(count):
+        rng = np.random.default_rng((seed, _STREAMS[split], index))
+        images[index], mask = paint_scene(
+            rng, index % len(STYLES[style].classes), size, STYLES[style])
+        packed[index] = np.packbits(mask)
+    # Shared, so that nobody may write to them.
+    images.flags.writeable = packed.flags.writeable = False
+    return _Painted(images, packed)

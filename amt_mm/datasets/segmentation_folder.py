@@ -62,6 +62,9 @@ class SegmentationFolder(ImageFolder):
 
     def load_data_list(self) -> list[dict]:
         """List images and masks."""
+        if self.frames:
+            raise InputError(f"{self.data_root}: frames (pixels.pages='frames') have no masks: "
+                             'write one file for each frame')
         samples = super().load_data_list()
         if self.num_classes is not None:
             # For mmseg's metric.

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Subset
 
 from amt_mm.errors import InputError
 
+from .frames import split_frame
 from .packed import PackedImages
 
 _SHOWN = 3
@@ -124,7 +125,8 @@ def _paths(dataset: Dataset) -> Iterator[str]:
     for index in indices:
         info = whole.get_data_info(int(index))
         if 'img_path' in info:
-            yield os.path.join(_root(whole), info['img_path'])
+            # Frames of one file are nearly the same.
+            yield os.path.join(_root(whole), split_frame(info['img_path'])[0])
 
 
 def _whole(dataset: Dataset) -> tuple[Dataset, Sequence[int]]:

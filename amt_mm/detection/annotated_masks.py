@@ -11,8 +11,6 @@ from .annotation_faults import Findings, shown
 from .annotation_table import LARGEST_ID, Table
 from .run_lengths import count_pixels
 
-# Objects at a time: arrays stay small compared with the file's content.
-_CHUNK = 20_000
 _SHORTEST = 6  # numbers of a polygon of three points
 _DROPPED = 'polygon of fewer than three points, or an odd count of numbers, left out'
 
@@ -31,16 +29,12 @@ def find_empty_masks(table: Table, rows: np.ndarray, sizes: np.ndarray, findings
         Positions of objects whose mask is empty. If no polygon of a mask has three points, the
         mask is ``[]`` afterwards.
     """
-    empty: set[int] = set()
-    for start in range(0, len(rows), _CHUNK):
-        chosen, size = rows[start:start + _CHUNK], sizes[start:start + _CHUNK]
-        masks = _masks(table, chosen)
-        is_list = np.array([type(mask) is list for mask in masks])
-        empty |= _empty_polygons(table, chosen[is_list], size[is_list], findings)
-        encoded = [number for number in np.flatnonzero(~is_list).tolist()
-                   if _fits(table, int(chosen[number]), masks[number], size[number])]
-        empty |= _empty_encodings(table, chosen[encoded], size[encoded])
-    return empty
+    masks = _masks(table, rows)
+    is_list = np.array([type(mask) is list for mask in masks], bool)
+    empty = _empty_polygons(table, rows[is_list], sizes[is_list], findings)
+    encoded = [number for number in np.flatnonzero(~is_list).tolist()
+               if _fits(table, int(rows[number]), masks[number], sizes[number])]
+    return empty | _empty_encodings(table, rows[encoded], sizes[encoded])
 
 
 def _masks(table: Table, rows: np.ndarray) -> list:

@@ -33,9 +33,8 @@ def find_flaws(table: Table, sizes: Mapping[int, tuple[int, int]], findings: Fin
     if not len(rows):
         return {}
     boxes = np.fromiter(chain.from_iterable(table.at('bbox', rows)), float).reshape(-1, 4)
-    number = {image_id: number for number, image_id in enumerate(sizes)}
-    size = np.array(list(sizes.values()), float)[
-        [number[image_id] for image_id in table.at('image_id', rows)]]  # (n, 2)
+    size = np.fromiter(chain.from_iterable(map(sizes.__getitem__, table.at('image_id', rows))),
+                       float).reshape(-1, 2)
     start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     reasons = (  # in the order in which they count
         (np.array([bool(value) for value in table.at('ignore', rows)]), 'marked as ignored'),

@@ -75,7 +75,7 @@ def read_annotations(path: str, source: str, lvis: bool = False) -> Annotations:
     findings = Findings(path)
     with _no_collector():
         content = _load(path)
-        flaws = _check(content, lvis, findings)
+        flaws = check_content(content, lvis, findings)
     findings.stop_at_faults()
     if note := findings.note():
         _say_once(note)
@@ -109,8 +109,20 @@ def _load(path: str) -> dict:
     return content
 
 
-def _check(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
-    """Check all fields; object id -> why it is unusable."""
+def check_content(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
+    """Check all fields of all sections.
+
+    Args:
+        content: Of a file with the three sections; harmless deviations are repaired in it.
+        lvis: Whether to require the fields that LVIS adds.
+        findings: Receives faults and changes.
+
+    Returns:
+        Object id -> why it is unusable.
+
+    Raises:
+        InputError: LVIS is asked for, and no entry has its fields.
+    """
     images, objects, categories = tables = [
         Table(section, noun, content[section], findings) for section, noun in _SECTIONS.items()]
     for table in tables:
@@ -134,16 +146,19 @@ def _check(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:
         if widths[row] * heights[row] > most:
             images.fault(row, f'`width` and `height` {widths[row]} x {heights[row]} are more than '
                               f'{most} pixels')
-    objects.whole('image_id', 0, LARGEST_ID)
-    objects.whole('category_id', 0, LARGEST_ID)
-    objects.refers('image_id', images.ids(), 'images')
-    objects.refers('category_id', category_ids, 'categories')
-    for field in ('iscrowd', 'ignore'):
-        objects.whole(field, 0, 1, optional=True)
-    _renumber(objects, findings)
-    ids = images.column('id')
+    ids, image_ids = images.column('id'), images.ids()
     sizes = {ids[row]: (widths[row], heights[row]) for row in images.rows()}
-    return find_flaws(objects, sizes, findings)
+    flaws: dict[int, str] = {}
+    for part in objects.parts():
+        part.whole('image_id', 0, LARGEST_ID)
+        part.whole('category_id', 0, LARGEST_ID)
+        part.refers('image_id', image_ids, 'images')
+        part.refers('category_id', category_ids, 'categories')
+        for field in ('iscrowd', 'ignore'):
+            part.whole(field, 0, 1, optional=True)
+        flaws.update(find_flaws(part, sizes, findings))
+    _renumber(objects, flaws, findings)
+    return flaws
 
 
 def _require_lvis(images: Table, categories: Table, path: str) -> None:
@@ -157,15 +172,19 @@ def _require_lvis(images: Table, categories: Table, path: str) -> None:
                                  'amt_mm.CocoInstanceMetric')
 
 
-def _renumber(objects: Table, findings: Findings) -> None:
+def _renumber(objects: Table, flaws: dict[int, str], findings: Findings) -> None:
     """Give object 0 the next free id."""
     ids = objects.column('id')
+    if 0 not in ids:
+        return
     for row in objects.rows():
         if ids[row] == 0:
             free = 1 + max(objects.ids())
             objects.set(row, 'id', free)
             findings.repaired(
                 f'object 0, which the metrics count as never found, becomes {free}', 0)
+            if 0 in flaws:
+                flaws[free] = flaws.pop(0)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from conftest import save_checkpoint
 from deep_images import values, write_bands
@@ -27,9 +28,14 @@ PIXELS = dict(channels=BANDS, window=(0, 4000), mean=[100.0] * BANDS, std=[50.0]
 
 
 @pytest.fixture
-def checkpoint(tmp_path, toy_mae):
+def pixels():
+    return PIXELS
+
+
+@pytest.fixture
+def checkpoint(tmp_path, toy_mae, pixels):
     model = toy_mae(backbone=dict(img_size=SIZE, in_channels=BANDS))
-    return save_checkpoint(tmp_path / 'epoch_3.pth', model.state_dict(), pixels=PIXELS, model=dict(
+    return save_checkpoint(tmp_path / 'epoch_3.pth', model.state_dict(), pixels=pixels, model=dict(
         type='amt_mm.AMTMAE', backbone=BACKBONE, neck=dict(decoder_num_heads=2),
         head=dict(norm_pix=True)))
 
@@ -52,6 +58,23 @@ def test_protocols_read_images_alike(checkpoint):
         cfg = adapt_config(config, pretraining, options)
         assert {pipeline[0].type for pipeline in pipelines(cfg)} == {'amt_mm.LoadPixels'}
         assert cfg.model.backbone.patch_cfg.in_channels == BANDS
+
+
+@pytest.mark.parametrize('pixels', [dict(PIXELS, pages='frames')])
+def test_features_of_frames_are_those_of_files(checkpoint, tmp_path):
+    stack = values((4, BANDS, SIZE, SIZE), 'uint16', 4000)
+    for name in ('stack', 'files'):
+        (tmp_path / name).mkdir()
+    tifffile.imwrite(tmp_path / 'stack/a.tif', stack[:3], ome=True, metadata=dict(axes='TCYX'))
+    for index, frame in enumerate(stack):
+        write_bands(tmp_path / f'files/{index}.tif', frame)
+    for name in ('stack', 'files'):
+        embed(checkpoint, tmp_path / name, tmp_path / f'{name}.npz', image_size=SIZE, workers=0)
+    with np.load(tmp_path / 'stack.npz') as frames, np.load(tmp_path / 'files.npz') as files:
+        assert frames['names'].tolist() == ['a.tif#0', 'a.tif#1', 'a.tif#2']
+        assert files['names'].tolist() == ['0.tif', '1.tif', '2.tif', '3.tif']
+        np.testing.assert_allclose(frames['features'], files['features'][:3], rtol=1e-5, atol=1e-6)
+        assert np.ptp(files['features'], axis=0).max() > 1e-3
 
 
 @pytest.mark.slow

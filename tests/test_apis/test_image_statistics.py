@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tifffile
 from deep_images import values, write_16_bit_png, write_bands
 from PIL import Image
 
@@ -46,6 +47,24 @@ def test_bands_get_windows_of_percentiles(tmp_path):
         assert found.channels[index].std == pytest.approx(scaled.std(), abs=.01)
     pixels = config_fragment(found)['overlay']['pixels']
     assert pixels['channels'] == 6 and len(pixels['window']) == len(pixels['mean']) == 6
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'uint8'])
+def test_frames_count_as_images(tmp_path, dtype):
+    stack = values((5, 12, 17), dtype, 250)
+    stack[3] = stack[1]
+    tifffile.imwrite(tmp_path / 'a.tif', stack, photometric='minisblack')
+    tifffile.imwrite(tmp_path / 'b.tif', stack[0], photometric='minisblack')
+    found = image_statistics(tmp_path, 'frames')
+    assert found.images == 6 and found.kinds == {(dtype, 1): 6} and found.sizes == {(12, 17): 6}
+    assert found.duplicates == (('a.tif#1', 'a.tif#3'), )
+    pixels = config_fragment(found, 'frames')['overlay']['pixels']
+    assert pixels['pages'] == 'frames' and pixels['channels'] == 1
+    scaled = np.concatenate([stack, stack[:1]]).astype(float)
+    if dtype == 'uint16':
+        low, high = pixels['window'][0]
+        scaled = np.clip((scaled - low) / (high - low), 0, 1) * 255
+    assert pixels['mean'] == [pytest.approx(scaled.mean(), abs=.01)]
 
 
 def test_a_large_image_counts_as_much_as_a_small_one(tmp_path):

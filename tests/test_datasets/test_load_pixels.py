@@ -65,7 +65,8 @@ def test_another_number_of_channels_stops_and_damage_is_named(tmp_path):
 
 @pytest.mark.parametrize('settings', [
     dict(channels=0), dict(channels=True), dict(channels='6'), dict(channels=[]),
-    dict(channels=[1, 1]), dict(channels=[-1]), dict(channels=1, pages='frames'),
+    dict(channels=[1, 1]), dict(channels=[-1]), dict(channels=1, pages='slices'),
+    dict(channels=1, pages='frames', channel_axis=-1),
     dict(channels=1, pages=-1), dict(channels=1, pages=True), dict(channels=1, channel_axis=1),
     dict(channels=2, window=[(0, 1)])])
 def test_settings_that_cannot_be(settings):

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from torch.utils.data import DataLoader
 
 from amt_mm.datasets import SceneDataset
+from amt_mm.datasets import scenes as scenes_module
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -57,6 +58,23 @@ def test_scene_depends_on_seed_split_and_index_only():
 
 
 @pytest.mark.slow
+def test_equal_scenes_are_painted_once(monkeypatch):
+    painted = []
+    paint = scenes_module.paint_scene
+    monkeypatch.setattr(scenes_module, 'paint_scene', lambda rng, label, *how: (
+        painted.append(label), paint(rng, label, *how))[1])
+    settings = dict(num_samples=7, image_size=(33, 47), seed=12345)
+    first, again = SceneDataset(**settings), SceneDataset(**settings)
+    assert len(painted) == 7
+    first[0]['img'][:] = 0
+    assert again[0]['img'].any() and np.array_equal(first[0]['img'], again[0]['img'])
+    for change in (dict(num_samples=6), dict(image_size=(47, 33)), dict(seed=1),
+                   dict(split='test'), dict(style='plain')):
+        before = len(painted)
+        other = SceneDataset(**{**settings, **change})
+        assert len(painted) == before + len(other)
+
+
 def test_classes_are_balanced(scenes):
     assert len(scenes.CLASSES) == len(set(scenes.CLASSES)) == 10
     assert np.bincount(scenes.get_gt_labels()).tolist() == [60] * 10

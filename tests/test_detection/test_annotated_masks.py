@@ -7,7 +7,6 @@ import pytest
 from detection_toys import disc, rectangle
 from pycocotools import mask as rle
 
-from amt_mm.detection import annotated_masks
 from amt_mm.detection.annotated_masks import find_empty_masks
 from amt_mm.detection.annotation_faults import Findings
 from amt_mm.detection.annotation_table import Table
@@ -61,11 +60,9 @@ def pixels(mask):
     return int(rle.area(rle.merge(made) if isinstance(made, list) else made))
 
 
-@pytest.mark.parametrize('chunk', [1, 3, 100])
-def test_empty_masks(monkeypatch, chunk):
-    monkeypatch.setattr(annotated_masks, '_CHUNK', chunk)
+def test_empty_masks():
     masks = [*USABLE, *WITHOUT_PIXELS, *WITHOUT_POLYGON]
-    order = np.random.RandomState(chunk).permutation(len(masks))
+    order = np.random.RandomState(0).permutation(len(masks))
     empty, after, note = check([masks[k] for k in order])
     assert all(map(pixels, USABLE)) and not any(map(pixels, WITHOUT_PIXELS))
     assert {order[position] for position in empty} == set(range(len(USABLE), len(masks)))

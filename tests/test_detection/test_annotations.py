@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import amt_mm.registry  # noqa: F401
-from amt_mm.detection import annotations
+from amt_mm.detection import annotation_table, annotations
 from amt_mm.detection.annotations import COCO_SOURCE, read_annotations
 from amt_mm.errors import InputError
 
@@ -110,6 +110,28 @@ def test_names_ten_faults(tmp_path):
     assert all(f'object {200 + i} of image 10: `area` -1.0 is not' in text for i in range(9))
 
 
+@pytest.mark.parametrize('size', [1, 2, 3])
+def test_parts_find_what_the_whole_does(tmp_path, monkeypatch, size):
+    sound = toy_content()
+    sound['annotations'][0].update(id=0, bbox=[1, 2, .5, 9])
+    sound['annotations'][4].update(segmentation=[])
+    faulty = toy_content()
+    for row, change in enumerate((dict(area=-1), dict(id=102), dict(category_id=None),
+                                  dict(bbox=[1, 2, 3]), dict(segmentation=7))):
+        faulty['annotations'][row].update(change)
+
+    def findings():
+        with pytest.raises(InputError) as error:
+            read(tmp_path, faulty)
+        return read(tmp_path, sound), set(str(error.value).split(': ', 1)[1].split('; '))
+
+    whole = findings()
+    assert len(whole[1]) == 5
+    assert whole[0].flaws == {105: 'box thinner than one pixel', 104: 'empty mask'}
+    monkeypatch.setattr(annotation_table, '_PART', size)
+    assert findings() == whole
+
+
 @pytest.mark.parametrize('text', ['', '{"images": [', '[]', '\x00', '[' * 100_000,
                                   '{"images": [' + '9' * 5000 + ']}'])
 def test_refuses_other_files(tmp_path, text):
@@ -139,8 +161,8 @@ def test_mends_what_is_harmless_and_says_so_once(tmp_path, notes):
         '`width` of image not written as a whole number: 1 (id 10); '
         '`image_id` of object not written as a whole number: 1 (id 101); '
         '`iscrowd` of object not written as a whole number: 3 (id 0, 101, 102); '
-        'object 0, which the metrics count as never found, becomes 105: 1 (id 0); '
-        'polygon of fewer than three points, or an odd count of numbers, left out: 1 (id 102)')
+        'polygon of fewer than three points, or an odd count of numbers, left out: 1 (id 102); '
+        'object 0, which the metrics count as never found, becomes 105: 1 (id 0)')
 
 
 VALUES = (None, '0', '', math.nan, math.inf, -math.inf, -1, 0, 10**400, 1e300, True, [], {}, [[]],

@@ -1,9 +1,12 @@
 """pack_dataset: folder and config in, one file out, nothing overwritten by accident."""
 
+import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from load_script import load_script
 from PIL import Image
 
@@ -48,6 +51,24 @@ def test_folder_and_config(run, folder):
                       f'data_root={str(folder)!r}, pipeline=[dict(type="amt_mm.LoadImage")]))')
     assert run(out, '--config', config, '--overwrite')[0] == 0
     assert dataset_fingerprint(PackedImages(str(out))) == source
+
+
+def test_frames_as_the_overlay_says(run, tmp_path):
+    stack = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
+    (tmp_path / 'images').mkdir()
+    tifffile.imwrite(tmp_path / 'images/a.tif', stack, photometric='minisblack')
+    (tmp_path / 'config.py').write_text(
+        f'train_dataloader = dict(dataset=dict(type="amt_mm.ImageFolder", '
+        f'data_root={str(tmp_path / "images")!r}, pipeline=[dict(type="amt_mm.LoadImage")]))\n'
+        'model = dict(backbone=dict())\n'
+        'overlay = dict(pixels=dict(channels=1, pages="frames", mean=[0], std=[1]))\n')
+    status, text = run(tmp_path / 'a.amtpack', '--config', tmp_path / 'config.py')
+    assert status == 0 and '3 images' in text
+    packed = PackedImages(str(tmp_path / 'a.amtpack'))
+    for index, frame in enumerate(stack):
+        info = packed.get_data_info(index)
+        assert info['img_path'] == f'a.tif#{index}'
+        assert np.array_equal(np.load(io.BytesIO(info['img_bytes']))[..., 0], frame)
 
 
 def test_one_source(run, folder):

@@ -19,6 +19,7 @@ examples:
   amt statistics photographs
   amt statistics satellite --out satellite.py
   amt statistics stacks --pages channels --out stacks.py
+  amt statistics videos --pages frames --out videos.py
 
 then: amt pretrain satellite --pixels satellite.py
 """
@@ -32,7 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of images')
     parser.add_argument('--pages', type=_pages, help="meaning of the pages of a TIFF, or frames: "
-                        "'channels' of one image, or the index of the page to read, from 0")
+                        "'channels' of one image, 'frames' if each is an image, or the index of "
+                        'the page to read, from 0')
     parser.add_argument('--channel-axis', type=int, choices=(0, -1), help='axis of the channels '
                         'in .npy and .npz (default: the shorter one)')
     parser.add_argument('--out', type=Path, help='config file to write')
@@ -42,8 +44,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def _pages(text: str) -> str | int:
-    if text != 'channels' and not text.isdigit():
-        raise argparse.ArgumentTypeError("must be 'channels' or an index, from 0")
+    if text not in ('channels', 'frames') and not text.isdigit():
+        raise argparse.ArgumentTypeError("must be 'channels', 'frames' or an index, from 0")
     return int(text) if text.isdigit() else text
 
 

@@ -1,8 +1,9 @@
 """Pack a data set into one file, which amt_mm.PackedImages maps into memory.
 
 The source is a folder of images, or the training set of a config. Image files are copied as
-they are, images that lie in arrays (CIFAR's) become PNG. The packed data set has the names,
-the order and the identity of its source, so saliency maps of the one serve the other.
+they are, images that lie in arrays (CIFAR's) become PNG, and frames of a file (pixels.pages of the
+config) become arrays. The packed data set has the names, the order and the identity of its source,
+so saliency maps of the one serve the other.
 The file appears under its name only when it is complete.
 """
 
@@ -47,6 +48,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from tqdm import tqdm
 
 from amt_mm.apis import launch
+from amt_mm.config.overlay import apply_overlay
 from amt_mm.datasets import ImageFolder, PackedImages, pack
 from amt_mm.errors import InputError
 
@@ -56,6 +58,7 @@ def training_set(config: str):
     cfg = launch.load_config(config, argparse.Namespace(
         cfg_options=None, work_dir=None, launcher='none', local_rank=0))
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    cfg = apply_overlay(cfg)
     dataset = cfg.train_dataloader.dataset
     return DATASETS.build({**dataset, 'pipeline': dataset.get('pipeline', [])[:1]})
 
