@@ -29,7 +29,7 @@ from .occlusion import (
 )
 
 # What a measure is called -> the order of painting.
-_OCCLUSIONS = {'random': 'random', 'salient': 'high', 'nonsalient': 'low'}
+OCCLUSIONS = {'random': 'random', 'salient': 'high', 'nonsalient': 'low'}
 
 
 @LOOPS.register_module()
@@ -104,7 +104,7 @@ class RobustnessTestLoop(FeatureTestLoop):
 
     def changes(self) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         """Return what is done to normalised images and their places, by name."""
-        occlusions = _OCCLUSIONS
+        occlusions = OCCLUSIONS
         if self.guide is None and not has_cls(unwrapped(self.runner)):
             self.runner.logger.warning('The encoder has no [CLS] token, whose attention tells '
                                        'salient patches: only random ones are painted; '
