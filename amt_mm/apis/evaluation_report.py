@@ -32,7 +32,6 @@ _MAX_BYTES = 10_000_000
 # Images whose neighbours and maps are shown: each takes a row for each encoder.
 _ROWS = 3
 _NEIGHBOURS = 'Nearest neighbours among the training images'
-_AGAIN = 'run {} (in another --out where it is finished and kept nothing).'
 
 
 def write_report(page: Path, results: Sequence[Mapping]) -> Path:
@@ -86,8 +85,8 @@ def _notes(results: Sequence[Mapping]) -> list[str]:
 def _curves(results: Sequence[Mapping]) -> str:
     plots = curve_plots(results)
     return curves_section(plots) if plots else _left_out(
-        'curves', 'Curves', 'No protocol with epochs or learning rates',
-        '--protocols linear attentive robustness').html(0)
+        'curves', 'Curves', 'epochs, learning rates or painted patches',
+        'linear attentive robustness').html(0)
 
 
 def _confusions(encoders: Mapping[str, Sequence[Mapping]]) -> str:
@@ -99,7 +98,7 @@ def _confusions(encoders: Mapping[str, Sequence[Mapping]]) -> str:
                 classifiers[f'{name}: {heading}'] = Answers(
                     found['predictions'], found['labels'], found['names'])
     return confusions_section(classifiers) if classifiers else _left_out(
-        'confusions', 'Most confused classes', 'Answers of a classifier', '--protocols knn').html(0)
+        'confusions', 'Most confused classes', 'answers of a classifier', 'knn').html(0)
 
 
 def _neighbours(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
@@ -108,13 +107,14 @@ def _neighbours(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
     for name, runs in encoders.items():
         for run, found in _kept_of(runs, 'neighbours'):
             rows.append(_neighbour_rows(name, run['config'], found))
-            hits = [found['labels'][i] == other for i, others in enumerate(found['found_labels'])
-                    for other in others]
-            chance = sum(found['shares']) / len(found['shares']) * len(hits)
+            pairs = list(zip(found['labels'], found['found_labels'], strict=True))[:_ROWS]
+            hits = [label == other for label, others in pairs for other in others]
+            shares = found['shares'][:_ROWS]
+            chance = sum(shares) / len(shares) * len(hits)
             text.append(f'{name}: {sum(hits)} of {len(hits)} neighbours have the class of their '
                         f'image, where {chance:.1f} would at random.')
     if not rows:
-        return _left_out('neighbours', _NEIGHBOURS, 'Nearest neighbours', '--protocols knn')
+        return _left_out('neighbours', _NEIGHBOURS, 'nearest neighbours', 'knn')
     return Section('neighbours', _NEIGHBOURS, [
         'The training images that are most similar to a test image by the cosine of the features '
         'of k-NN, nearest first.', *text], _by_image(rows))
@@ -141,7 +141,7 @@ def _queries(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
                                 found['grid'])
                 rows.append(query_rows(f'{name}, {kind.upper()}', shown, found['maps'][:_ROWS]))
     return queries_section(_by_image(rows)) if rows else _left_out(
-        'queries', 'Where attentive probes look', 'Maps of queries', '--protocols attentive')
+        'queries', 'Where attentive probes look', 'maps of queries', 'attentive')
 
 
 def _components(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
@@ -152,7 +152,7 @@ def _components(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
             shown = _images(cfg, cfg.test_dataloader.dataset, found['rows'], found['grid'])
             rows.append(components_row(shown, found['tokens'], name))
     return components_section(rows) if rows else _left_out(
-        'components', 'What the encoder finds alike', 'Patch features', '--protocols knn')
+        'components', 'What the encoder finds alike', 'patch features', 'knn')
 
 
 def _kept_of(runs: Sequence[Mapping], what: str) -> list[tuple[Mapping, Mapping]]:
@@ -176,8 +176,9 @@ def _images(cfg: Config, dataset: ConfigDict, rows: Sequence[int],
                        tuple(grid or (inputs.shape[2] // side, inputs.shape[3] // side)))
 
 
-def _left_out(key: str, title: str, what: str, how: str) -> Section:
-    return Section(key, title, [f'{what} are not here: {_AGAIN.format(how)}'])
+def _left_out(key: str, title: str, what: str, protocols: str) -> Section:
+    return Section(key, title, [f'No run here has {what}: run --protocols {protocols}, in another '
+                                '--out if an older version has finished it.'])
 
 
 def _details(results: Sequence[Mapping]) -> dict[str, str]:
