@@ -20,5 +20,5 @@ def toy_shown(with_cls_token=True, vit=None):
                 parameter.add_(torch.randn_like(parameter) * scale)
     preprocessor = ClsDataPreprocessor(mean=[120, 110, 100], std=[60, 50, 40])
     vit.eval()  # mmpretrain's returns nothing
-    return Shown(vit, torch.randn(3, 3, 40, 56), ['a.jpg', '<b>.jpg', 'c.jpg'],
-                 preprocessor, with_cls_token)
+    return Shown(torch.randn(3, 3, 40, 56), ['a.jpg', '<b>.jpg', 'c.jpg'], preprocessor,
+                 tuple(vit.patch_resolution), vit, with_cls_token)

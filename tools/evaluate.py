@@ -27,6 +27,8 @@ examples:
     amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER
   semantic segmentation of a folder of images/ and masks/ (PNG) on frozen features:
     amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER --protocols segmentation
+  two checkpoints with curves, confused classes and pictures on one page:
+    amt evaluate A.pth B.pth --data FOLDER --protocols knn linear attentive --report
   three checkpoints with your own configs, two runs at a time:
     amt evaluate A.pth B.pth C.pth --configs my_configs/*_birds.py --jobs 2
 
@@ -34,6 +36,8 @@ The architecture, patch size and image size are read from the checkpoint. Bad in
 line and exit status 2.
 """
 
+# What runs.json tells of a run besides its metrics.
+_IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint')
 # Log lines that are shown on the terminal; the folder of the run has all of them.
 SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
 
@@ -79,6 +83,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE',
                         help='settings for every run whose config has them')
+    parser.add_argument('--report', action='store_true',
+                        help='also write one HTML page: the table, curves over epochs and learning '
+                        'rates, most confused classes, nearest neighbours, maps of attentive '
+                        'probes and components of patch features')
     arguments.add_trust_argument(parser)
     args = parser.parse_args(argv)
     if args.jobs < 1 or args.processes < 1:
@@ -96,6 +104,7 @@ if __name__ == '__main__':
 from tqdm import tqdm
 
 from amt_mm.apis import evaluation, launch
+from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.config.pixels import read_pixels_config
@@ -189,9 +198,7 @@ def main() -> None:
             metrics = evaluation.evaluate(
                 run['config'], run['checkpoint'], run['folder'], args.processes,
                 threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else SHOWN)
-            results.append({**{key: str(run[key]) for key in ('pretraining', 'data', 'protocol',
-                                                              'seed', 'checkpoint')},
-                            'paper': run['paper'], 'metrics': metrics, 'folder': run['folder']})
+            results.append({**run, 'metrics': metrics})
 
         try:
             with ThreadPoolExecutor(args.jobs) as pool:
@@ -200,16 +207,20 @@ def main() -> None:
             # Finished runs are shown even if others failed.
             if results:
                 order = [run['folder'] for run in runs]
-                write(args, sorted(results, key=lambda result: order.index(result.pop('folder'))))
+                write(args, sorted(results, key=lambda result: order.index(result['folder'])))
 
 
 def write(args: argparse.Namespace, results: list[dict]) -> None:
     """Write and print the table."""
     markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
     details = args.work_dir / 'runs.json'
-    details.write_text(json.dumps(results, indent=2))
+    details.write_text(json.dumps([{
+        **{key: str(result[key]) for key in _IDENTITY}, 'paper': result['paper'],
+        'metrics': result['metrics']} for result in results], indent=2))
     print(markdown.read_text())
     print(f'Also in {markdown} and {data}; all metrics of all runs: {details}')
+    if args.report:
+        print(f'Report: {write_report(args.work_dir / "report.html", results)}')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
+from amt_mm.config.reading import require_file
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
 from amt_mm.datasets.landmarks import lists_of_queries
@@ -131,8 +132,8 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
 
     Raises:
         InputError: The config is not a protocol's, the patch does not divide the image, frames of
-            videos would become images of one size, or nothing tells how images of other than 3
-            channels are read.
+            videos would become images of one size, nothing tells how images of other than 3
+            channels are read, or there is no such ``test_cfg.guide``.
     """
     own = Config.fromfile(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
@@ -170,6 +171,8 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
                          'FOLDER --out FILE writes')
     cfg = resolved(str(config), entries)
     cfg.pop('protocol', None)  # the tools that run it do not need the name
+    if guide := (cfg.get('test_cfg') or {}).get('guide'):
+        require_file(guide, 'test_cfg.guide')
     size, patch = cfg.model.backbone.img_size, cfg.model.backbone.patch_size
     if isinstance(size, int) and size % patch:
         raise InputError(f'images of {size} pixels are not a multiple of the patch size {patch}: '
@@ -200,8 +203,8 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
              threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
     """Run a protocol, resume it if it was interrupted, or read its result if it is finished.
 
-    A run is identified by its settings, the bytes of the checkpoint, and names and sizes of the
-    images.
+    A run is identified by its settings, the bytes of the checkpoint and of ``test_cfg.guide``, and
+    names and sizes of the images.
 
     Args:
         cfg: From :func:`adapt_config`.
@@ -228,6 +231,9 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
             # k-NN and low-shot have their training images in the loop.
             (cfg.get('test_cfg') or {}).get('train_dataloader'),
             cfg.get('train_dataloader'), cfg.get('test_dataloader')) if loader])
+    if guide := (cfg.get('test_cfg') or {}).get('guide'):
+        cfg.test_cfg.guide = str(Path(guide).resolve())
+        cfg.evaluated.guide = checkpoint_digest(Path(guide))
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():

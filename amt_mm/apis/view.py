@@ -35,7 +35,7 @@ from amt_mm.evaluation.features import evaluating
 from amt_mm.models.recorded_mae import build_mae
 from amt_mm.models.recorded_masks import mask_recipe
 from amt_mm.visualization.attention_section import attention_section
-from amt_mm.visualization.components_section import components_section
+from amt_mm.visualization.components_section import components_row, components_section
 from amt_mm.visualization.neighbours_section import neighbours_section
 from amt_mm.visualization.page import details_section, document, render_within
 from amt_mm.visualization.plan_section import plan_section, recipe_maps
@@ -136,8 +136,9 @@ class _Images:
 
     def shown(self, rows: Sequence[int]) -> Shown:
         """Return some images to be shown."""
-        return Shown(self.model.backbone, self.inputs(rows), [self.name(row) for row in rows],
-                     self.model.data_preprocessor, self.has_cls)
+        vit = self.model.backbone
+        return Shown(self.inputs(rows), [self.name(row) for row in rows],
+                     self.model.data_preprocessor, tuple(vit.patch_resolution), vit, self.has_cls)
 
     def batches(self, title: str) -> Iterator[Tensor]:
         """Yield all images, with a bar on a terminal once that takes more than two seconds."""
@@ -175,7 +176,7 @@ def _sections(images: _Images, rows: Sequence[int], content: Checkpoint, pretrai
     what = 'the mean of the patch tokens' if pooling == 'mean' else '[CLS]'
     return [
         attention_section(shown), plan_section(shown, recipe, maps, seed=seed), reconstruction,
-        components_section(shown, images.patch_tokens(shown.inputs)),
+        components_section([components_row(shown, images.patch_tokens(shown.inputs))]),
         neighbours_section(
             images.features(pooling), rows, shown.names,
             lambda row: shown.picture(images.inputs([row])[0]), what, labels,

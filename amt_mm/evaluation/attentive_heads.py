@@ -71,13 +71,21 @@ class AttentiveHeads(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Return the logits ``(K, B, C)`` of tokens ``(B, N, D)``."""
         tokens = self.prepare(tokens)
-        queries = self.queries_of_tokens()  # (K, M, D)
-        attention = (queries.flatten(0, 1) @ tokens.mT).softmax(dim=-1)  # (B, K M, N)
-        pooled = (attention @ tokens).unflatten(1, queries.shape[:2])  # (B, K, M, D)
+        attention = self._attend(tokens)  # (B, K, M, N)
+        pooled = (attention.flatten(1, 2) @ tokens).unflatten(1, attention.shape[1:3])
         pooled = torch.einsum('bkmd,kmed->bkme', pooled, _stacked(self.values))
         pooled = self.finish(pooled.flatten(2))  # (B, K, D)
         return (torch.einsum('bkd,kcd->kbc', pooled, _stacked(self.weights))
                 + _stacked(self.biases)[:, None])
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """Return the attention of each query to tokens ``(B, N, D)``, ``(B, K, M, N)``."""
+        return self._attend(self.prepare(tokens))
+
+    def _attend(self, prepared: Tensor) -> Tensor:
+        queries = self.queries_of_tokens()  # (K, M, D)
+        attention = (queries.flatten(0, 1) @ prepared.mT).softmax(dim=-1)  # (B, K M, N)
+        return attention.unflatten(1, queries.shape[:2])
 
     def parameters_of(self, head: int) -> list[nn.Parameter]:
         """Return the parameters of one of the classifiers."""

@@ -15,10 +15,12 @@ from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
+from .accuracy import accuracy
 from .attentive_heads import AttentiveHeads
-from .attentive_probe import KINDS, Rate, accuracies, train_heads
+from .attentive_probe import KINDS, Rate, accuracies, predictions, train_heads
 from .drawing import held_out
 from .frozen_loop import FrozenTestLoop
+from .kept import keep, keep_predictions, shown_rows
 from .shared_work import shared_numbers
 from .token_cache import LabelledTokens, labelled_tokens
 
@@ -89,9 +91,8 @@ class AttentiveTestLoop(FrozenTestLoop):
         classes = int(torch.maximum(train.labels.max(), test.labels.max())) + 1
 
         def tested(kinds: Sequence[str]) -> list[float]:
-            return [accuracies(
-                self._train(kind, train, torch.arange(len(train.labels)), [chosen[kind][0]],
-                            classes), test.tokens, test.labels, torch.arange(len(test.labels)))[0]
+            return [self._test(kind, self._train(kind, train, torch.arange(len(train.labels)),
+                                                 [chosen[kind][0]], classes), test)
                     for kind in kinds]
 
         result = {}
@@ -119,6 +120,10 @@ class AttentiveTestLoop(FrozenTestLoop):
             return accuracies(heads, train.tokens, train.labels, aside)
 
         found = shared_numbers(reached, self.rates, self.device)
+        if is_main_process():
+            keep(self.runner, f'sweep_{kind}', held_out=found.tolist(),
+                 lrs=[rate.lr for rate in self.rates],
+                 weight_decays=[rate.weight_decay for rate in self.rates])
         rate = self.rates[int(found.argmax())]
         log = self.runner.logger
         log.info(f'{kind}: {found.max():.2f} % of {len(aside)} held-out training images at '
@@ -129,6 +134,17 @@ class AttentiveTestLoop(FrozenTestLoop):
             log.warning(f'{kind}: the best learning rate is the {ends[rate.lr]} tried; extend '
                         'test_cfg.lrs')
         return rate, float(found.max())
+
+    @torch.no_grad()
+    def _test(self, kind: str, heads: AttentiveHeads, test: LabelledTokens) -> float:
+        """Return the accuracy of the chosen classifier; keep its answers and where it looks."""
+        found, = predictions(heads, test.tokens, torch.arange(len(test.labels)))
+        keep_predictions(self.runner, f'{self.prefix}/{kind}_top1', found, test.labels, test.names)
+        rows = shown_rows(self.dataloader.dataset)
+        maps = heads.attention(test.tokens[rows].to(self.device).float())[:, 0]  # (r, M, N)
+        keep(self.runner, f'queries_{kind}', rows=rows, maps=maps.cpu(),
+             grid=list(unwrapped(self.runner).backbone.patch_resolution))
+        return accuracy(found, test.labels)
 
     def _train(self, kind: str, train: LabelledTokens, images: Tensor, rates: Sequence[Rate],
                classes: int) -> AttentiveHeads:

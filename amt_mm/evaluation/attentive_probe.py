@@ -90,7 +90,6 @@ def train_heads(kind: str, tokens: Tensor, labels: Tensor, images: Tensor,
     return heads.eval()
 
 
-@torch.no_grad()
 def accuracies(heads: AttentiveHeads, tokens: Tensor, labels: Tensor, images: Tensor,
                batch_size: int = 256) -> list[float]:
     """Return the percentage of the images that each classifier gets right.
@@ -102,10 +101,17 @@ def accuracies(heads: AttentiveHeads, tokens: Tensor, labels: Tensor, images: Te
         images: ``(m,)``, indices of those to classify.
         batch_size: Images at once.
     """
+    return [accuracy(found, labels[images])
+            for found in predictions(heads, tokens, images, batch_size)]
+
+
+@torch.no_grad()
+def predictions(heads: AttentiveHeads, tokens: Tensor, images: Tensor, batch_size: int = 256
+                ) -> Tensor:
+    """Return the classes ``(K, m)`` by each classifier; :func:`accuracies` has the arguments."""
     device = heads.biases[0].device
-    found = torch.cat([heads(tokens[rows].to(device).float()).argmax(dim=-1).cpu()
-                       for rows in images.split(batch_size)], dim=1)  # (K, m)
-    return [accuracy(predicted, labels[images]) for predicted in found]
+    return torch.cat([heads(tokens[rows].to(device).float()).argmax(dim=-1).cpu()
+                      for rows in images.split(batch_size)], dim=1)
 
 
 def _batches(images: Tensor, batch_size: int, epochs: int, seed: int) -> Iterator[Tensor]:

@@ -6,13 +6,19 @@ import time
 from abc import abstractmethod
 from typing import Any
 
+from mmengine.dataset import default_collate
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from mmengine.runner.amp import autocast
 from torch.utils.data import DataLoader
 
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
+from amt_mm.models.unwrapped import unwrapped
 
+from .dataset_features import has_cls, whole_image_tokens
+from .features import evaluating
+from .kept import keep, shown_rows
 from .measuring_loop import MeasuringTestLoop
 
 
@@ -76,11 +82,23 @@ class FrozenTestLoop(MeasuringTestLoop):
         test = self._encode('test', self.dataloader)
         encoded = time.perf_counter()
         found = self.measure(train, test)
+        if is_main_process():
+            self._keep_tokens()
         self.runner.logger.info(
             f'{len(self.train_dataloader.dataset)} training and {len(self.dataloader.dataset)} '
             f'test images: encoded in {encoded - start:.1f} s, measured in '
             f'{time.perf_counter() - encoded:.1f} s')
         return found
+
+    def _keep_tokens(self) -> None:
+        """Keep the patch tokens of some test images, for the report."""
+        model, dataset = unwrapped(self.runner), self.dataloader.dataset
+        rows = shown_rows(dataset)
+        images = model.data_preprocessor(default_collate([dataset[row] for row in rows]))['inputs']
+        with evaluating(model), autocast(enabled=self.fp16):
+            tokens = whole_image_tokens(model, images.to(self.device))[:, int(has_cls(model)):]
+        keep(self.runner, 'tokens', rows=rows, tokens=tokens.float().cpu(),
+             grid=list(model.backbone.patch_resolution))
 
     def _encode(self, part: str, loader: DataLoader) -> Any:
         self.runner.logger.info(f'Encoding {len(loader.dataset)} {part} images')

@@ -95,6 +95,22 @@ def knn_rank(train_features: Tensor, train_labels: Tensor, test_features: Tensor
     return {one: torch.cat(found) for one, found in parts.items()}
 
 
+def nearest_images(features: Tensor, queries: Tensor, k: int, chunk: int = 2**22
+                   ) -> tuple[Tensor, Tensor]:
+    """Find the images that are most similar to others, by cosine.
+
+    Args:
+        features: ``(N, D)``, of any floating type, on any device.
+        queries: ``(m, D)``, features of the others.
+        k: Number of neighbours, at least 1; with fewer images, all of them.
+        chunk: See :func:`knn_rank`.
+
+    Returns:
+        Indices ``(m, k)`` int64 and cosines ``(m, k)`` float64, nearest first, ties by index.
+    """
+    return _decode(_nearest(features, queries, min(k, len(features)), chunk))
+
+
 def nearest_others(features: Tensor, rows: Sequence[int], k: int, chunk: int = 2**22
                    ) -> tuple[Tensor, Tensor]:
     """Find the images of a set that are most similar to some of them, by cosine.
@@ -116,8 +132,7 @@ def nearest_others(features: Tensor, rows: Sequence[int], k: int, chunk: int = 2
     queries = torch.as_tensor(rows, device=features.device)
     most = min(k, len(features) - 1)
     # One more, since the image itself is among them unless as many copies precede it.
-    keys = _nearest(features, features[queries], most + 1, chunk)
-    columns, cosines = _decode(keys)
+    columns, cosines = nearest_images(features, features[queries], most + 1, chunk)
     others = (columns != queries[:, None]).int().argsort(dim=1, descending=True, stable=True)
     order = others[:, :most]
     return columns.gather(1, order), cosines.gather(1, order)

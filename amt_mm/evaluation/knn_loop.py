@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmengine.dist import is_main_process
+
 from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
 
 from .dataset_features import LabelledFeatures
-from .dataset_knn import knn_accuracies
+from .dataset_knn import knn_ranks, rank_accuracies
 from .feature_loop import FeatureTestLoop
+from .kept import keep, keep_predictions, shown_rows
+from .knn import nearest_images
+
+# The number of neighbours whose predictions are kept: DINO found it best.
+_K = 20
+# Neighbours that a page shows of an image.
+_NEIGHBOURS = 5
 
 
 @LOOPS.register_module()
@@ -44,6 +53,23 @@ class KNNTestLoop(FeatureTestLoop):
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Return the accuracy for each number of neighbours."""
-        return knn_accuracies(
+        ranks = knn_ranks(
             train.features[self.pooling], train.labels, test.features[self.pooling], test.labels,
             self.ks, self.temperature, self.device)
+        if is_main_process():
+            k = _K if _K in ranks else self.ks[0]
+            keep_predictions(self.runner, f'{self.prefix}/top1_k{k}', ranks[k][:, 0], test.labels,
+                             test.names)
+            self._keep_neighbours(train, test)
+        return rank_accuracies(ranks, train.labels, test.labels)
+
+    def _keep_neighbours(self, train: LabelledFeatures, test: LabelledFeatures) -> None:
+        """Keep the training images that are nearest to some test images."""
+        rows = shown_rows(self.dataloader.dataset)
+        found, cosines = nearest_images(train.features[self.pooling],
+                                        test.features[self.pooling][rows], _NEIGHBOURS)
+        sizes = train.labels.bincount(minlength=int(test.labels.max()) + 1)
+        keep(self.runner, 'neighbours', rows=rows, found=found.tolist(), cosines=cosines.tolist(),
+             labels=test.labels[rows].tolist(), found_labels=train.labels[found].tolist(),
+             shares=(sizes[test.labels[rows]] / len(train.labels)).tolist(),
+             names=train.names and list(train.names), pooling=self.pooling)

@@ -15,6 +15,7 @@ from amt_mm.registry import LOOPS
 from .accuracy import accuracy
 from .dataset_features import LabelledFeatures, has_cls, labelled_features
 from .frozen_loop import FrozenTestLoop
+from .kept import keep_predictions
 from .linear_probe import fit_linear_probe, select_l2
 from .shared_work import shared_numbers
 
@@ -74,9 +75,15 @@ class LinearSweepTestLoop(FrozenTestLoop):
                           strict=True))
 
         def reached(some: Sequence[str]) -> list[float]:
-            return [accuracy(fit_linear_probe(
-                self._joined(train, name), train.labels, chosen[name], num_classes=classes
-            ).predict(self._joined(test, name)), test.labels) for name in some]
+            accuracies = []
+            for name in some:
+                answers = fit_linear_probe(
+                    self._joined(train, name), train.labels, chosen[name], num_classes=classes
+                ).predict(self._joined(test, name))
+                keep_predictions(self.runner, f'{self.prefix}/{name}_top1', answers, test.labels,
+                                 test.names)
+                accuracies.append(accuracy(answers, test.labels))
+            return accuracies
 
         found = shared_numbers(reached, names, self.device).tolist()
         for name, l2 in chosen.items():

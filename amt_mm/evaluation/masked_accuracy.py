@@ -1,4 +1,4 @@
-"""Accuracy of a classifier when patches selected by its own attention are painted black."""
+"""Accuracy of a classifier when patches selected by attention are painted black."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from amt_mm.errors import InputError
 from amt_mm.names import ORDERS
-from amt_mm.saliency import cls_attention
 
+from .attention_guide import attention_to_patches
 from .dataset_features import class_label
 from .features import evaluating
 from .occlusion import black_pixel, check_ratios, paint_patches, painted, patch_order, patch_size
@@ -19,16 +19,19 @@ from .occlusion import black_pixel, check_ratios, paint_patches, painted, patch_
 
 def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[float],
                       orders: Sequence[str] = tuple(ORDERS), seed: int = 0,
-                      progress: str | None = None) -> dict[str, list[float]]:
+                      progress: str | None = None, guide: nn.Module | None = None
+                      ) -> dict[str, list[float]]:
     """Classify images with a growing share of black patches.
 
     The masked-image experiment of AttMask (Kakogeorgiou et al., ECCV 2022). Attention is that of
-    the classifier's own last block, [CLS] to each patch, mean over heads, on the whole image.
+    [CLS] to each patch of the whole image, see
+    :func:`~amt_mm.evaluation.attention_guide.attention_to_patches`.
     ``floor(N r)`` patches are painted; those of one ratio are also painted at all higher ones.
 
     Args:
         model: A classifier of mmpretrain with ``data_preprocessor`` and a vision transformer with
-            [CLS]. It runs in evaluation mode; its modes are restored.
+            [CLS], which it may lack with a ``guide``. It runs in evaluation mode; its modes are
+            restored.
         loader: Loads packed images with one class label each.
         ratios: Shares of painted patches, each from 0 to 1.
         orders: Of :data:`amt_mm.names.ORDERS`: which patches are painted first. Ties are painted in
@@ -36,6 +39,8 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
         seed: Seed of ``'random'``, whose order depends only on it and the image's position in the
             loader.
         progress: Title of a progress bar on a terminal. Defaults to None: no bar.
+        guide: The encoder whose attention counts, see
+            :func:`~amt_mm.evaluation.attention_guide.load_guide`. Defaults to None: the classifier.
 
     Returns:
         Order -> accuracies in per cent, one per ratio.
@@ -59,7 +64,7 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
             labels = torch.tensor([class_label(sample) for sample in batch['data_samples']])
             images = model.data_preprocessor(batch)['inputs']  # (B, 3, H, W)
             colour = black_pixel(model.data_preprocessor, images)
-            attention = cls_attention(model.backbone, images).mean(dim=1)  # (B, N)
+            attention = attention_to_patches(model.backbone, images, guide)  # (B, N)
             places = torch.arange(seen, seen + len(labels))
             for order in orders:
                 ranks = patch_order(order, attention, seed, places)

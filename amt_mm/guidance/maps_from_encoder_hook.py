@@ -10,16 +10,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from amt_mm.checkpoints import check_encoder
-from amt_mm.checkpoints.describe import describe
-from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
+from amt_mm.models.pretrained_vit import pretrained_vit
 from amt_mm.models.unwrapped import unwrapped
-from amt_mm.registry import HOOKS, MODELS
+from amt_mm.registry import HOOKS
 
 from .saliency_update_hook import SaliencyUpdateHook
-
-# Side in pixels where a checkpoint does not tell its own.
-_SIZE = 224
 
 
 @HOOKS.register_module()
@@ -66,22 +62,10 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
         Args:
             model: A host.
         """
-        found = describe(self.checkpoint, self.encoder)
-        channels = found.backbone.get('patch_cfg', {}).get('in_channels', 3)
-        if channels != model.backbone.in_channels:
-            raise InputError(f'{self.checkpoint}: the encoder takes {channels} channels, the '
-                             f'images have {model.backbone.in_channels}')
-        size = self.settings.image_size or found.image_size or _SIZE
-        self.settings = replace(self.settings, image_size=size)
-        patch = found.backbone['patch_size']
-        if any(side % patch for side in self.settings.size):
-            raise InputError(f'image_size={size} of MapsFromEncoderHook is not a multiple of the '
-                             f'patch of {self.checkpoint}, {patch} pixels')
-        vit = MODELS.build(dict(type='amt_mm.RegisterViT', img_size=size, out_type='raw',
-                                **found.backbone))
-        load_backbone(nn.ModuleDict(dict(backbone=vit)), self.checkpoint, self.encoder)
-        vit.patch_size = patch
-        return vit.to(model.data_preprocessor.device).requires_grad_(False)
+        vit = pretrained_vit(self.checkpoint, model.backbone.in_channels, self.encoder,
+                             self.settings.size)
+        self.settings = replace(self.settings, image_size=vit.img_size)
+        return vit.to(model.data_preprocessor.device)
 
     def before_train(self, runner: Runner) -> None:
         """Load the encoder, and check the set-up; on resume, restore the checkpoint's maps."""

@@ -9,6 +9,7 @@ from .label_free_probe_hook import LabelFreeProbeHook
 from .last_batch_hook import LastBatchHook
 from .model_card_hook import ModelCardHook
 from .pixel_range_hook import PixelRangeHook
+from .predictions_hook import PredictionsHook
 from .pretrained_backbone_hook import PretrainedBackboneHook
 from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
@@ -19,7 +20,7 @@ from .teacher_update_hook import TeacherUpdateHook
 
 __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FrozenLastLayerHook', 'KNNProbeHook',
-    'LabelFreeProbeHook', 'LastBatchHook', 'ModelCardHook', 'PixelRangeHook',
+    'LabelFreeProbeHook', 'LastBatchHook', 'ModelCardHook', 'PixelRangeHook', 'PredictionsHook',
     'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RunSummaryHook',
     'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
 ]

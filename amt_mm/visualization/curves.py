@@ -113,6 +113,13 @@ def render_plot(plot: CurvePlot, labels: Sequence[str] = ()) -> str:
             f'aria-label="{escape(plot.title)}: {escape(names)}">{"".join(svg)}</svg></figure>')
 
 
+def curves_section(plots: Sequence[CurvePlot]) -> str:
+    """Return plots side by side as a section of a page; equal labels have one colour in all."""
+    labels = [curve.label for plot in plots for curve in plot.curves]
+    figures = ''.join(render_plot(plot, labels) for plot in plots)
+    return f'<section><h2>Curves</h2><div class="plots">{figures}</div></section>'
+
+
 def _thin(curve: Curve) -> np.ndarray:
     """Return the points (n, 2) of a curve, at most ``_MAX_POINTS`` of them."""
     x, y = (np.asarray(v, dtype=np.float64) for v in (curve.x, curve.y))

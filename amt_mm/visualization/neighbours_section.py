@@ -1,4 +1,4 @@
-"""Section: nearest neighbours of images within their folder."""
+"""Section: images and their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from .page import Picture
 from .sections import Row, Section
 
 _TITLE = 'Nearest neighbours in the folder'
+
+
+def neighbour_row(name: str, image: np.ndarray,
+                  found: Sequence[tuple[np.ndarray, str | None, float]]) -> Row:
+    """Return an image and its neighbours.
+
+    Args:
+        name: Of the image.
+        image: (H, W, 3) uint8.
+        found: Picture, class if it has one, and cosine of each neighbour, nearest first.
+    """
+    return Row(name, [Picture('image', image), *(
+        Picture(f'{kind}, {cosine:.2f}' if kind else f'{cosine:.2f}', picture)
+        for picture, kind, cosine in found)])
 
 
 def neighbours_section(features: Tensor, rows: Sequence[int], names: Sequence[str],
@@ -38,13 +52,11 @@ def neighbours_section(features: Tensor, rows: Sequence[int], names: Sequence[st
     if count == 1:
         return Section('neighbours', _TITLE, ['There is only one image in the folder.'])
     found, cosines = nearest_others(features, rows, k)
-    shown = []
-    for row, name, others, alike in zip(rows, names, found.tolist(), cosines.tolist(), strict=True):
-        pictures = [Picture('image', picture(row))]
-        for other, cosine in zip(others, alike, strict=True):
-            kind = '' if labels is None else f'{classes[labels[other]]}, '
-            pictures.append(Picture(f'{kind}{cosine:.2f}', picture(other)))
-        shown.append(Row(name, pictures))
+    shown = [neighbour_row(name, picture(row), [
+        (picture(other), None if labels is None else classes[labels[other]], cosine)
+        for other, cosine in zip(others, alike, strict=True)])
+        for row, name, others, alike in zip(rows, names, found.tolist(), cosines.tolist(),
+                                            strict=True)]
     text = [f'For each image the {found.shape[1]} most similar ones of {count} by the cosine of '
             f'{what}, nearest first. Useful features put images side by side that you would call '
             'alike.']

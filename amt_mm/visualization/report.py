@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .curves import CurvePlot, render_plot
+from .curves import CurvePlot, curves_section
 from .page import (
     Picture,
     colour_scale,
@@ -20,7 +20,7 @@ from .page import (
     render_within,
     state_samples,
 )
-from .tables import table_cells
+from .results_section import results_section
 
 METHOD = (
     'A masked autoencoder learns visual features without labels: it masks most patches of an '
@@ -104,11 +104,10 @@ def render(report: Report, max_bytes: int = 2_000_000) -> str:
 
 
 def _page(report: Report, quality: int) -> str:
-    sections = [_results(report)]
+    sections = [results_section(report.rows, report.columns, report.formats, report.notes,
+                                report.verdict)]
     if report.plots:
-        labels = [curve.label for plot in report.plots for curve in plot.curves]
-        plots = ''.join(render_plot(plot, labels) for plot in report.plots)
-        sections.append(f'<section><h2>Curves</h2><div class="plots">{plots}</div></section>')
+        sections.append(curves_section(report.plots))
     if report.gallery:
         rows = ''.join(_gallery_row(row, quality) for row in report.gallery)
         sections.append('<section><h2>What the model attends to, and what it must predict</h2>'
@@ -119,23 +118,6 @@ def _page(report: Report, quality: int) -> str:
         explanation = ''.join(f'<p>{escape(text)}</p>' for text in report.explanation)
         sections.insert(1, f'<section><h2>The methods</h2>{explanation}</section>')
     return document(report.title, (), sections)
-
-
-def _results(report: Report) -> str:
-    head = ''.join(f'<th scope="col">{escape(text)}</th>' for text in report.columns.values())
-    body = []
-    for cells in table_cells(report.rows, report.columns, report.formats):
-        first, *others = map(escape, cells)
-        body.append(f'<tr><th scope="row">{first}</th>'
-                    + ''.join(f'<td>{cell}</td>' for cell in others)
-                    + '</tr>')
-    notes = ''.join(f'<p class="note">{escape(text)}</p>' for text in report.notes)
-    verdict = ''.join(f'<li>{escape(text)}</li>' for text in report.verdict)
-    verdict = f'<ul class="verdict">{verdict}</ul>' if verdict else ''
-    return (f'<section><h2>Results</h2>{verdict}<div class="scroll" tabindex="0"><table>'
-            f'<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-            f'<p class="swipe">The table is wider than this screen: it scrolls.</p>'
-            f'{notes}</section>')
 
 
 def _gallery_row(row: GalleryRow, quality: int) -> str:

@@ -97,6 +97,7 @@ pre{
   .swipe{display:block}
   main{padding:1.5rem 1rem 3rem}
   th,td{padding:.5rem .65rem}
+  tbody th{white-space:normal;min-width:7rem}
   .plot{padding:.8rem}
   .plot text{font-size:17px}
   .details{grid-template-columns:1fr;gap:.1rem}

@@ -15,27 +15,20 @@ _SIDE = 224
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Images and the encoder that they are shown with.
+class ShownImages:
+    """Images, and the patches that an encoder divides them into.
 
     Attributes:
-        vit: The encoder, in evaluation mode.
-        inputs: Normalised images, ``(B, 3, H, W)``, on its device.
+        inputs: Normalised images, ``(B, 3, H, W)``.
         names: Of the images.
         preprocessor: What normalised them.
-        has_cls: Whether the encoder has a [CLS] token, its first.
+        grid: Rows and columns of patches.
     """
 
-    vit: nn.Module
     inputs: Tensor
     names: Sequence[str]
     preprocessor: nn.Module
-    has_cls: bool
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        return tuple(self.vit.patch_resolution)
+    grid: tuple[int, int]
 
     @property
     def cell(self) -> int:
@@ -56,3 +49,16 @@ class Shown:
     def patches(self, colours: np.ndarray) -> np.ndarray:
         """Return colours of patches, (h * w, 3) uint8, as (h * cell, w * cell, 3) uint8."""
         return upscale(colours.reshape(*self.grid, 3), self.grid, self.cell)
+
+
+@dataclass(frozen=True)
+class Shown(ShownImages):
+    """Images and the encoder that they are shown with.
+
+    Attributes:
+        vit: The encoder, in evaluation mode, on the device of the images.
+        has_cls: Whether the encoder has a [CLS] token, its first.
+    """
+
+    vit: nn.Module
+    has_cls: bool

@@ -87,6 +87,23 @@ def test_a_result_is_not_taken_for_that_of_others(tools, checkpoint, tmp_path, o
                            processes=2 if other == 'processes' else 1)
 
 
+def test_a_result_is_not_taken_for_that_of_another_guide(tools, checkpoint, tmp_path):
+    guide = tmp_path / 'guide.pth'
+    guide.write_bytes(b'guide')
+
+    def evaluate(**test_cfg):
+        return evaluation.evaluate(config(test_cfg=test_cfg), checkpoint, tmp_path / 'run')
+
+    evaluate(guide=str(guide))
+    evaluate(guide=str(guide))
+    assert len(tools.calls) == 1
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate(guide=None)
+    guide.write_bytes(b'GUIDE')
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate(guide=str(guide))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('part', ['train', 'test', 'bank'])
 def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,

@@ -14,7 +14,7 @@ from amt_mm.apis.view import view
 from amt_mm.checkpoints import convert, write_checkpoint
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator
-from amt_mm.visualization.components_section import components_section
+from amt_mm.visualization.components_section import components_row
 
 SIZE, PATCH = 40, 8
 # As a config says it, and as conftest.py builds it.
@@ -118,8 +118,8 @@ def test_official_names_with_a_decoder(folder, tmp_path, toy_mae):
 def coloured(monkeypatch):
     """What the patches of the page are coloured by: the images and the features."""
     given = []
-    monkeypatch.setattr(apis_view, 'components_section', lambda shown, features: given.append(
-        (shown, features)) or components_section(shown, features))
+    monkeypatch.setattr(apis_view, 'components_row', lambda shown, features: given.append(
+        (shown, features)) or components_row(shown, features))
     return given
 
 

@@ -88,7 +88,9 @@ def test_the_probe_of_aim_is_torchs_multi_head_attention(tokens):
                 torch.eye(D), heads.keys[k].flatten(0, 1), heads.values[k].flatten(0, 1)]))
             attention.out_proj.weight.copy_(torch.eye(D))
             query = heads.queries[k].flatten().expand(B, 1, D)
-            pooled = attention(query, normal, normal, need_weights=False)[0][:, 0]
+            pooled, weights = attention(query, normal, normal, average_attn_weights=False)
+            pooled = pooled[:, 0]
+            torch.testing.assert_close(heads.attention(tokens)[:, k], weights[:, :, 0])
             torch.testing.assert_close(
                 found[k], nn.functional.linear(pooled, heads.weights[k], heads.biases[k]))
 

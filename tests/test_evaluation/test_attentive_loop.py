@@ -1,5 +1,7 @@
 """AttentiveTestLoop: what it selects by, what it reports, and what it refuses."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from labelled_toys import LabelledImages, test_runner
@@ -8,6 +10,7 @@ from mmengine.runner import Runner
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attentive_loop
 from amt_mm.evaluation.attentive_probe import Rate, accuracies, train_heads
+from amt_mm.evaluation.kept import kept
 from amt_mm.registry import LOOPS
 
 # 5 classes of 8 images, of which 1 each is held out; odd numbers to test.
@@ -67,6 +70,17 @@ def test_it_selects_on_the_fifth_image_of_each_class_and_trains_again_on_all(run
         assert (metrics[f'attentive/{kind}_lr'], metrics[f'attentive/{kind}_weight_decay']) == best
         assert metrics[f'attentive/{kind}_top1'] == pytest.approx(
             accuracies(heads, test, torch.tensor(TEST), torch.arange(13))[0])
+        folder = Path(runner.work_dir)
+        sweep = kept(folder, f'sweep_{kind}')
+        rates = map(Rate, sweep['lrs'], sweep['weight_decays'])
+        assert dict(zip(rates, sweep['held_out'], strict=True)) == pytest.approx(reached)
+        answers = kept(folder, f'predictions_attentive_{kind}_top1')
+        with torch.no_grad():
+            assert torch.equal(answers['predictions'], heads(test.float())[0].argmax(dim=1))
+            looks = kept(folder, f'queries_{kind}')
+            torch.testing.assert_close(
+                looks['maps'], heads.attention(test[looks['rows']].float())[:, 0])
+        assert looks['maps'].shape == (6, queries, 35) and looks['grid'] == [5, 7]
     assert len(metrics) == 8
 
 

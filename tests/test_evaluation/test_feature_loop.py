@@ -10,9 +10,10 @@ from labelled_toys import VIT, WHOLE, LabelledImages, loader, test_runner
 from mmengine.registry import LOOPS
 from mmengine.runner import Runner
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation.kept import kept
 from amt_mm.evaluation.knn_loop import KNNTestLoop
 from amt_mm.evaluation.token_cache import labelled_tokens
 
@@ -77,6 +78,35 @@ def test_knn_agrees_with_scikit_learn_and_is_written_to_json(run, model, pooling
     assert 10 < metrics['knn/top1_k6'] < 100  # neither hopeless nor trivial
     written, = Path(runner.log_dir).glob('*.json')
     assert json.loads(written.read_text()) == pytest.approx(metrics)
+
+
+def test_it_keeps_answers_neighbours_and_tokens_for_the_report(run, tmp_path):
+    runner = run('KNNTestLoop', loop=dict(ks=(1, 20)))
+    metrics = runner.test()
+    answers = kept(tmp_path / 'run', 'predictions_knn_top1_k20')
+    assert answers['labels'].tolist() == TEST and answers['names'] is None
+    right = answers['predictions'] == torch.tensor(TEST)
+    assert 100 * right.double().mean().item() == pytest.approx(metrics['knn/top1_k20'])
+
+    found, tokens = kept(tmp_path / 'run', 'neighbours'), kept(tmp_path / 'run', 'tokens')
+    test = runner.test_dataloader.dataset
+    features = encoded(runner, test, 'cls')
+    oracle = NearestNeighbors(n_neighbors=5, metric='cosine', algorithm='brute').fit(
+        encoded(runner, runner.test_loop.train_dataloader.dataset, 'cls'))
+    distances, places = oracle.kneighbors(features[found['rows']])
+    assert len(found['rows']) == 6 and found['rows'] == tokens['rows']
+    np.testing.assert_array_equal(found['found'], places)
+    np.testing.assert_allclose(found['cosines'], 1 - distances, atol=1e-5)
+    assert found['labels'] == [TEST[row] for row in found['rows']]
+    assert found['found_labels'] == [[TRAIN[i] for i in row] for row in places]
+    assert found['shares'] == pytest.approx([TRAIN.count(label) / 23 for label in found['labels']])
+
+    assert tokens['tokens'].shape == (6, 35, 24) and tokens['grid'] == [5, 7]
+    image = test[tokens['rows'][4]]['inputs'][None].float()
+    image = (image - runner.model.data_preprocessor.mean) / runner.model.data_preprocessor.std
+    with torch.no_grad():
+        torch.testing.assert_close(tokens['tokens'][4], runner.model.backbone(image)[-1][0, 1:],
+                                   atol=1e-4, rtol=1e-4)
 
 
 def test_a_host_is_measured_as_a_classifier_is(run, toy_mae):

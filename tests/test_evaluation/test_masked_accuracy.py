@@ -10,6 +10,7 @@ from labelled_toys import LabelledImages
 from mmpretrain.registry import MODELS
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import masked_accuracy
 from amt_mm.evaluation.dataset_features import loader_in_order
 from amt_mm.evaluation.masked_accuracy import masked_accuracies
 
@@ -86,6 +87,25 @@ def test_it_agrees_with_painting_pixel_by_pixel(model):
         torch.testing.assert_close(torch.cat(seen[number::passes]), logits, atol=1e-4, rtol=1e-4)
         right = (logits.argmax(dim=1) == torch.tensor(LABELS)).double().mean()
         assert found[order][RATIOS.index(ratio)] == pytest.approx(100 * float(right))
+
+
+def test_a_guides_attention_counts_instead(model, monkeypatch):
+    """By the patches that a classifier with another attention would have painted."""
+    dataset, guide, asked = LabelledImages(LABELS), torch.nn.Identity(), []
+
+    def scores(vit, images, given):
+        asked.append(given is guide)
+        return torch.arange(35.).roll(len(asked)).expand(len(images), -1)
+
+    monkeypatch.setattr(masked_accuracy, 'attention_to_patches', scores)
+    seen = []
+    model.register_forward_pre_hook(lambda _, args: seen.append(args[0][0]))
+    masked_accuracies(model, loader_in_order(dataset, 4), [.1], ['high'], guide=guide)
+    assert asked == [True] * 3
+    # floor(35 * .1) = 3 patches, those of the largest numbers; the roll moves them on.
+    black = [(image - image.amin(dim=(1, 2), keepdim=True)).unflatten(1, (5, 8)).unflatten(
+        3, (7, 8)).amax(dim=(0, 2, 4)).flatten() == 0 for image in seen]
+    assert [each.nonzero()[:, 0].tolist() for each in black] == [[0, 33, 34], [0, 1, 34], [0, 1, 2]]
 
 
 def test_batches_do_not_matter(model):

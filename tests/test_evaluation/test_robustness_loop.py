@@ -10,6 +10,8 @@ from mmengine.runner import Runner
 from sklearn.neighbors import KNeighborsClassifier
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import robustness_loop
+from amt_mm.saliency import cls_attention
 
 # 7 classes; images of 40 x 56 pixels have 5 x 7 patches.
 TRAIN = [i * 5 % 7 for i in range(61)]
@@ -98,6 +100,41 @@ def test_every_measure_agrees_with_changes_by_hand(run):
     assert metrics == wanted
     # The changes matter, or nothing would be compared.
     assert len({round(value, 6) for value in metrics.values()}) > 4
+
+
+def test_salient_patches_are_those_of_a_guide(run, monkeypatch):
+    """The encoder itself as a guide, mirrored: its salient patches are the others then."""
+    def mirrored(vit, images, guide):
+        assert guide == 'loaded'
+        return -cls_attention(vit, images).mean(dim=1)
+
+    own = run(ratios=[.3])
+    metrics = own.test()
+    monkeypatch.setattr(robustness_loop, 'load_guide', lambda path, vit: 'loaded')
+    monkeypatch.setattr(robustness_loop, 'attention_to_patches', mirrored)
+    guided = run('guided', ratios=[.3], guide='other.pth')
+    guided.model.load_state_dict(own.model.state_dict())
+    found = guided.test()
+    assert found['robustness/salient_30'] == metrics['robustness/nonsalient_30']
+    assert found['robustness/nonsalient_30'] == metrics['robustness/salient_30']
+    assert found['robustness/random_30'] == metrics['robustness/random_30']
+
+
+def test_attention_is_computed_once_for_each_image(run, monkeypatch):
+    seen = []
+    monkeypatch.setattr(robustness_loop, 'attention_to_patches', lambda vit, images, guide:
+                        seen.append(len(images)) or torch.rand(len(images), 35))
+    run().test()
+    assert sum(seen) == len(TEST)
+
+
+def test_with_a_guide_the_encoder_needs_no_cls(run, monkeypatch):
+    monkeypatch.setattr(robustness_loop, 'load_guide', lambda path, vit: 'loaded')
+    monkeypatch.setattr(robustness_loop, 'attention_to_patches',
+                        lambda vit, images, guide: torch.rand(len(images), 35))
+    runner = run(guide='other.pth', model={
+        **VIT, 'backbone': {**VIT['backbone'], 'with_cls_token': False}})
+    assert 'robustness/salient_30' in runner.test()
 
 
 def test_changes_do_not_depend_on_batches_or_on_the_seed_of_the_run(run):

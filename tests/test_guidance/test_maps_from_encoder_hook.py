@@ -108,7 +108,7 @@ def test_iterations_count_if_the_hook_says_so(toy_runner, checkpoint):
     (dict(checkpoint='missing.pth'), 'missing.pth'),
     (dict(encoder='both'), "MapsFromEncoderHook.encoder='both'"),
     (dict(encoder='teacher'), 'holds no teacher'),
-    (dict(image_size=24), 'image_size=24 .* multiple of the patch of .*guide.pth, 7 pixels'),
+    (dict(image_size=24), 'image_size=24x24 .* multiple of the patch of .*guide.pth, 7 pixels'),
     (dict(layers=7), 'layers=7'),
     (dict(max_flat=2), 'max_flat=2')])
 def test_refusals(toy_runner, checkpoint, changes, said):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from forked_script import run_script
+from html_page import Page
 from landmark_toys import write_landmarks
 from load_script import load_script
 from mmpretrain.models import VisionTransformer
@@ -57,7 +58,8 @@ def folder(tmp_path):
 @pytest.mark.slow
 def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     command = [TOOL, checkpoint, '--data', folder, '--protocols', 'knn', 'linear',
-               'lowshot', '--work-dir', tmp_path / 'out', '--jobs', '2', '--cfg-options',
+               'lowshot', '--work-dir', tmp_path / 'out', '--jobs', '2', '--report',
+               '--cfg-options',
                'train_cfg.max_epochs=2', 'train_dataloader.batch_size=16',
                'train_dataloader.num_workers=0', 'val_dataloader.num_workers=0',
                'test_dataloader.num_workers=0', 'test_cfg.shots=(1, 5)']
@@ -72,6 +74,12 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     assert '| MAE + AMT    |' in (tmp_path / 'out/table.md').read_text()
     run = tmp_path / 'out/mae_amt/0/images/knn/seed_0'
     assert 'img_size=32' in (run / 'settings/config.py').read_text()
+
+    # Of the three protocols, k-NN and linear answer; attentive probes are not among them.
+    page = Page((tmp_path / 'out/report.html').read_text())
+    assert {'MAE + AMT: k-NN', 'MAE + AMT: linear', 'linear, images/'} <= set(page.texts)
+    assert sum('another --out' in text for text in page.texts) == 1
+    assert any('.png, MAE + AMT: ' in image['alt'] for image in page.images())
 
     # Finished runs are read, not repeated.
     (run / 'result.json').write_text(json.dumps({'knn/top1_k20': 12.5}))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from load_script import load_script
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 
@@ -81,9 +82,20 @@ def test_a_teacher_is_probed_and_blinded(tmp_path, options, capsys):
     page = (tmp_path / 'run/masked_accuracy.html').read_text()
     assert '<svg' in page and 'most attended' in page and '9 images. Also in' in printed
 
+    # The classifier's encoder is the teacher: as a guide, it changes nothing but the files.
+    backbone = dict(type='amt_mm.IBOTViT', img_size=24, patch_size=8, arch=ARCH)
+    cfg = Config(dict(model=dict(type='amt_mm.IBOT', backbone=backbone))).pretty_text
+    torch.save({'state_dict': model.state_dict(), 'meta': {'cfg': cfg}}, tmp_path / 'guide.pth')
+    tool([str(tmp_path / 'small.py'), str(trained), '--ratios', '0', '0.34', '1', '--guide',
+          str(tmp_path / 'guide.pth'), *options])
+    guided = tmp_path / 'run/masked_accuracy_by_guide'
+    assert json.loads(guided.with_suffix('.json').read_text())['rows'] == table['rows']
+    assert str(tmp_path / 'guide.pth') in guided.with_suffix('.html').read_text()
+
 
 @pytest.mark.parametrize(('config', 'more', 'message'), [
     (CONFIG, [], 'gone.pth: there is no such file'),
+    (CONFIG, ['--guide', 'nowhere.pth'], '--guide nowhere.pth: there is no such file'),
     (CONFIG, ['--launcher', 'pytorch'], '--launcher: this tool is one process'),
     (configs_folder() / 'benchmarks/knn/vit-base-p16_knn_folder.py', [], 'trains no classifier')])
 def test_bad_input_is_one_line(tmp_path, capsys, config, more, message):

@@ -2,7 +2,7 @@
 
 Painted first are the patches that the encoder itself attends to most, to least, or random ones:
 the experiment on masked images of AttMask (ECCV 2022). Its release takes the attention of DINO's
-ViT-B/16 for all encoders; here each encoder's own is taken.
+ViT-B/16 for all encoders, as --guide does with any encoder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ examples:
     work_dirs/NAME/epoch_30.pth
   python tools/analysis_tools/masked_accuracy.py \\
     work_dirs/evaluate/NAME/0/in1k/linear4/seed_0/settings/config.py \\
-    work_dirs/evaluate/NAME/0/in1k/linear4/seed_0/epoch_100.pth --ratios 0 0.3 0.7
+    work_dirs/evaluate/NAME/0/in1k/linear4/seed_0/epoch_100.pth --ratios 0 0.3 0.7 \\
+    --guide dino_vitbase16_pretrain.pth
 
 CONFIG is of linear probing or fine-tuning, CHECKPOINT what it trained. Bad input ends in one line
 and exit status 2.
@@ -44,9 +45,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         help='shares of black patches (default: 0 0.1 ... 0.9)')
     parser.add_argument('--orders', nargs='+', choices=tuple(ORDERS), default=list(ORDERS),
                         help='which patches are painted first (default: all three)')
+    parser.add_argument('--guide', type=Path, metavar='CHECKPOINT',
+                        help='encoder whose attention counts, of any patch size and naming that '
+                        'amt evaluate reads (default: the classifier itself)')
     parser.add_argument('--seed', type=int, default=0, help='seed of the random order (default: 0)')
     parser.add_argument('--out', type=Path, help='write OUT.md, OUT.json and OUT.html (default: '
-                        'masked_accuracy in the work folder)')
+                        'masked_accuracy in the work folder, with a guide '
+                        'masked_accuracy_by_GUIDE)')
     arguments.add_shared_arguments(parser)
     return parser.parse_args(argv)
 
@@ -57,6 +62,7 @@ if __name__ == '__main__':
 from amt_mm.apis import launch
 from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
+from amt_mm.evaluation.attention_guide import load_guide
 from amt_mm.evaluation.masked_accuracy import masked_accuracies
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 
@@ -68,6 +74,8 @@ def main(argv: list[str] | None = None) -> None:
         if args.launcher != 'none':
             raise InputError('--launcher: this tool is one process')
         launch.require_file(args.checkpoint, 'checkpoint')
+        if args.guide:
+            launch.require_file(str(args.guide), '--guide')
         cfg = launch.load_config(args.config, args)
         if cfg.get('test_dataloader') is None or cfg.get('train_cfg') is None:
             raise InputError(f'config {args.config} trains no classifier: take one of linear '
@@ -79,9 +87,11 @@ def main(argv: list[str] | None = None) -> None:
         runner = launch.build_runner(cfg, whole=True)
         runner.load_or_resume()
         loader = runner.build_dataloader(runner.cfg.test_dataloader, seed=runner.seed)
+        guide = load_guide(args.guide, runner.model.backbone) if args.guide else None
         found = masked_accuracies(runner.model, loader, args.ratios, args.orders, args.seed,
-                                  progress='masked images')
-        out = args.out or Path(runner.work_dir) / 'masked_accuracy'
+                                  'masked images', guide)
+        by = f'_by_{args.guide.stem}' if args.guide else ''
+        out = args.out or Path(runner.work_dir) / f'masked_accuracy{by}'
         write(out, args, found, len(loader.dataset))
 
 
@@ -100,6 +110,7 @@ def write(out: Path, args: argparse.Namespace, found: dict[str, list[float]], im
         plots=[CurvePlot('Top-1 as patches are painted black', 'share of black patches',
                          'top-1, %', curves)],
         details={'config': str(args.config), 'checkpoint': str(args.checkpoint),
+                 'attention': str(args.guide or 'of the classifier itself'),
                  'seed of the random order': str(args.seed)},
         explanation=EXPLANATION)), encoding='utf-8')
     print(markdown.read_text())

@@ -26,5 +26,5 @@ test_dataloader = dict(
 test_cfg = dict()
 
 default_hooks = dict(pretrained=dict(type='amt_mm.PretrainedBackboneHook', checkpoint=''))
-custom_hooks = [dict(type='amt_mm.ClassCountHook')]
+custom_hooks = [dict(type='amt_mm.ClassCountHook'), dict(type='amt_mm.PredictionsHook')]
 randomness = dict(seed=0, diff_rank_seed=True)
