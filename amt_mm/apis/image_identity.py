@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 from mmengine.config import ConfigDict
 from mmpretrain.registry import DATASETS
@@ -17,6 +18,8 @@ _KNOWN: dict[str, str] = {}
 
 def image_identity(config: ConfigDict) -> str:
     """Identify the images of a data set by names, order and sizes of their files and masks.
+
+    Of a data set with ``list_files``, which tell what the images show, the bytes count too.
 
     Args:
         config: The data set's.
@@ -41,4 +44,6 @@ def identity_of(dataset: Dataset) -> str:
             # Images in memory are in the fingerprint, those at addresses have their names alone.
             if os.path.isfile(path):
                 digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
+    for path in getattr(dataset, 'list_files', ()):
+        digest.update(hashlib.blake2b(Path(path).read_bytes()).digest())
     return digest.hexdigest()

@@ -38,10 +38,15 @@ class BackgroundsFolder(ImageFolder):
     def __init__(self, data_root: str = '', **kwargs) -> None:
         super().__init__(data_root, **{**kwargs, 'split': None, 'with_label': False})
 
+    @property
+    def list_files(self) -> list[str]:
+        """The file with the mapping."""
+        return [osp.join(self._folder, _MAPPING)]
+
     def load_data_list(self) -> list[dict]:
         """List the images of all variations."""
         samples = super().load_data_list()
-        self._metainfo['to_in9'] = _read_mapping(osp.join(self._folder, _MAPPING))
+        self._metainfo['to_in9'] = _read_mapping(*self.list_files)
         return samples
 
     def _list_images(self) -> list[tuple[str, ...]]:

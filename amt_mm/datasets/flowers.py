@@ -31,9 +31,14 @@ class Flowers102(_Flowers102):
             raise InputError(f"split={split!r}: use 'train', 'val', 'trainval' or 'test'")
         super().__init__(osp.expanduser(data_root), split, **kwargs)
 
+    @property
+    def list_files(self) -> list[str]:
+        """The files with labels and splits."""
+        return [self.ann_file, self.train_test_split_file]
+
     def load_data_list(self) -> list[dict]:
         """List images and labels of the split."""
-        for path in (self.ann_file, self.train_test_split_file, self.img_prefix):
+        for path in (*self.list_files, self.img_prefix):
             if not osp.exists(path):
                 raise InputError(f'{path}: does not exist; put 102flowers.tgz (unpacked), '
                                  f'imagelabels.mat and setid.mat of {_PAGE} into one folder')

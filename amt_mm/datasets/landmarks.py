@@ -50,9 +50,14 @@ class RevisitedLandmarks(BaseDataset):
         self.split = split
         super().__init__(ann_file='', data_root=osp.expanduser(data_root), **kwargs)
 
+    @property
+    def list_files(self) -> list[Path]:
+        """The file that tells which images are relevant."""
+        return lists_of_queries(self.data_root)
+
     def load_data_list(self) -> list[dict]:
         """List the images of the split."""
-        found = lists_of_queries(self.data_root)
+        found = self.list_files
         if len(found) != 1:
             raise InputError(f'{self.data_root}: has {len(found)} files gnd_*.pkl, and one is '
                              'needed, next to the folder jpg/ of its images')

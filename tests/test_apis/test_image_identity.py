@@ -1,10 +1,12 @@
 """A result belongs to the images that it was made from, wherever they lie."""
 
+import json
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+from landmark_toys import LISTS, write_landmarks
 from mmengine.config import ConfigDict
 
 from amt_mm.apis import image_identity as module
@@ -13,8 +15,8 @@ from amt_mm.apis.image_identity import image_identity
 
 def identity(root, **changes):
     module._KNOWN.clear()  # as in another process
-    return image_identity(ConfigDict(type='amt_mm.ImageFolder', data_root=str(root), pipeline=[],
-                                     **changes))
+    return image_identity(ConfigDict({
+        **dict(type='amt_mm.ImageFolder', data_root=str(root), pipeline=[]), **changes}))
 
 
 @pytest.mark.slow
@@ -53,3 +55,22 @@ def test_images_in_memory_have_one_too():
             type='amt_mm.SceneDataset', pipeline=[], **{'num_samples': 3, **changes}))
 
     assert len({scenes(), scenes(num_samples=4), scenes(seed=1), scenes(split='test')}) == 4
+
+
+def test_lists_beside_the_images_count_too(tmp_path):
+    """Of retrieval, whose lists tell what is right, and of changed backgrounds."""
+    kinds = dict(type='amt_mm.RevisitedLandmarks', split='query')
+    oxford = write_landmarks(tmp_path / 'a')
+    first = identity(oxford, **kinds)
+    assert identity(write_landmarks(tmp_path / 'b'), **kinds) == first
+    other = [{**LISTS[0], 'easy': [3], 'junk': [1, 2]}, LISTS[1]]
+    assert identity(write_landmarks(tmp_path / 'c', other), **kinds) != first
+
+    nine = tmp_path / 'in9'
+    (nine / 'original/val/00_dog').mkdir(parents=True)
+    cv2.imwrite(str(nine / 'original/val/00_dog/0.JPEG'), np.zeros((9, 7, 3), np.uint8))
+    found = set()
+    for label in (0, 1, 1):
+        (nine / 'in_to_in9.json').write_text(json.dumps({'0': label, '1': -1}))
+        found.add(identity(nine, type='amt_mm.BackgroundsFolder'))
+    assert len(found) == 2
