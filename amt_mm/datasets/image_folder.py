@@ -77,8 +77,9 @@ class ImageFolder(CustomDataset):
 
     Raises:
         InputError: The folder is missing, has no image (readable, or in the split), mixes
-            images and class folders, or has other folders next to train and val; or the number
-            of classes given differs from that of the subfolders.
+            images and class folders, or has other folders next to train and val (unless all
+            images are wanted without labels); or the number of classes given differs from that
+            of the subfolders.
     """
 
     def __init__(self,
@@ -194,7 +195,8 @@ class ImageFolder(CustomDataset):
         others = sorted(top - set(parts))
         if not others:
             return parts
-        if self.with_label is False:
+        # All images of a folder without labels need no split.
+        if self.with_label is False and self.split == 'all':
             return {}
         raise InputError(
             f'{self._folder}: {others[0]} is next to the splits {" and ".join(sorted(parts))}: '

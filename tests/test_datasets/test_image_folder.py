@@ -190,8 +190,12 @@ def test_a_folder_beside_splits_is_named(tmp_path):
     make(tmp_path, ['train/cat/a.png', 'extra/cat/b.png', 'val/cat/c.png'])
     with pytest.raises(InputError, match='extra is next to the splits train and val: move'):
         ImageFolder(data_root=str(tmp_path))
-    # Without labels all images below the folder are used.
-    assert len(ImageFolder(data_root=str(tmp_path), with_label=False)) == 3
+    # Without labels all images below the folder are used, but none is a split's by its hash.
+    for split in ('all', None):
+        assert len(ImageFolder(data_root=str(tmp_path), split=split, with_label=False)) == 3
+    for split in ('train', 'val'):
+        with pytest.raises(InputError, match='extra is next to the splits train and val: move'):
+            ImageFolder(data_root=str(tmp_path), split=split, with_label=False)
 
 
 class Lines(logging.Handler):
