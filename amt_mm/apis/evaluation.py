@@ -187,8 +187,8 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
              threads: int | None = None, show: Sequence[str] | None = None) -> dict[str, float]:
     """Run a protocol, resume it if it was interrupted, or read its result if it is finished.
 
-    A run is identified by its settings, the bytes of the checkpoint, and names and sizes of the
-    images.
+    A run is identified by its settings, the bytes of the checkpoint, and names, sizes and labels of
+    the images.
 
     Args:
         cfg: From :func:`adapt_config`.
