@@ -216,5 +216,6 @@ def scalars(work_dir: Path) -> list[dict]:
     """Read all scalars that MMEngine wrote in a work_dir, in the order of the runs."""
     records = []
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in file.read_text().splitlines()]
+        # A killed process or a full disk leaves a part of a line, without its end, as the last.
+        records += [json.loads(line) for line in file.read_text().split('\n')[:-1]]
     return records

@@ -129,6 +129,14 @@ with jobs.stopping_children():
     assert not os.path.exists(f'/proc/{child}')
 
 
+@pytest.mark.parametrize('cut', ['', '{"accura', '\0\0\0'])
+def test_scalars_end_before_a_line_that_was_cut_off(tmp_path, cut):
+    for run, text in (('1', f'{{"step": 1}}\n{cut}'), ('2', '{"step": 2}\n')):
+        (tmp_path / run / 'vis_data').mkdir(parents=True)
+        (tmp_path / run / 'vis_data/scalars.json').write_text(text)
+    assert jobs.scalars(tmp_path) == [{'step': 1}, {'step': 2}]
+
+
 def test_a_folder_serves_one_config(tmp_path):
     file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
     assert Config.fromfile(file).lr == 1
