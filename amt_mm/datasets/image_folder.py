@@ -7,7 +7,7 @@ import os
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
@@ -187,13 +187,9 @@ class ImageFolder(CustomDataset):
             return {}
         # Includes the names of images directly in the root.
         top = {p[0] for p in paths}
-        parts = {name: part for name in top for part, names in _SPLIT_FOLDERS.items()
-                 if name.lower() in names}
-        # A single such name may be a class, two are splits.
-        if not {'train'} < set(parts.values()):
-            return {}
+        parts = split_folders(top)
         others = sorted(top - set(parts))
-        if not others:
+        if not parts or not others:
             return parts
         # All images of a folder without labels need no split.
         if self.with_label is False and self.split == 'all':
@@ -282,6 +278,16 @@ class ImageFolder(CustomDataset):
             logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
                         f'{len(samples) - len(readable)} left out.')
         return readable
+
+
+def split_folders(names: Iterable[str]) -> dict[str, str]:
+    """Map those of some names of folders that are splits to ``'train'``, ``'val'`` or ``'test'``.
+
+    A single such name may be a class, so there must be one for training and another.
+    """
+    parts = {name: part for name in names for part, known in _SPLIT_FOLDERS.items()
+             if name.lower() in known}
+    return parts if {'train'} < set(parts.values()) else {}
 
 
 def _loads_pixels(pipeline: Sequence | None) -> bool:
