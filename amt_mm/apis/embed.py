@@ -264,7 +264,9 @@ def _identity(folder: Path, names: Sequence[str]) -> str:
     """Fingerprint of the names, sizes and times of the images."""
     def described() -> Iterator[str]:
         for name in names:
-            status = os.stat(folder / name)
+            path = folder / name
+            # Of a link that leads nowhere, its own.
+            status = os.stat(path, follow_symlinks=path.exists())
             yield f'{name}\n{status.st_size}\n{status.st_mtime_ns}'
 
     return fingerprint(described())

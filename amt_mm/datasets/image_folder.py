@@ -7,7 +7,7 @@ import os
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
@@ -21,6 +21,7 @@ from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import DATASETS
 
 from .download import clone_command
+from .files_below import files_below
 from .load_pixels import LoadPixels
 from .loading import LoadImage
 from .pixel_arrays import DICOM, NUMPY
@@ -154,7 +155,7 @@ class ImageFolder(CustomDataset):
             raise InputError(f'{self._folder}: {what}; '
                              + (f'get the data set by: {command}; or ' if command else '')
                              + 'set data_root to the folder of the images.')
-        files = (_files_below(self._folder) if isinstance(backend, LocalBackend) else (
+        files = (files_below(self._folder) if isinstance(backend, LocalBackend) else (
             tuple(file.split('/')) for file in backend.list_dir_or_file(
                 self.img_prefix, list_dir=False, list_file=True, recursive=True)))
         files = [parts for parts in files if not any(part.startswith('.') for part in parts)]
@@ -304,24 +305,3 @@ def _version(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_size, status.st_mtime_ns
-
-
-def _files_below(folder: str) -> Iterator[tuple[str, ...]]:
-    """Relative paths, in parts, of the files in a folder and below, through links too.
-
-    Raises:
-        InputError: A link leads to a folder that it lies in: its files would be found
-            again and again.
-    """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                yield (entry.name, )
-            elif entry.is_dir() and not entry.name.startswith('.'):
-                if entry.is_symlink():
-                    target = osp.realpath(entry.path)
-                    if osp.commonpath([target, osp.realpath(folder)]) == target:
-                        raise InputError(f'{entry.path}: this link leads back to {target}, which '
-                                         'contains it, so the search would never end: '
-                                         'remove it')
-                yield from ((entry.name, *parts) for parts in _files_below(entry.path))

@@ -114,6 +114,15 @@ def test_several_processes_give_the_features_of_one(checkpoint, folder, tmp_path
     assert not list(tmp_path.glob('*.parts'))
 
 
+def test_a_link_that_leads_nowhere_is_named(checkpoint, tmp_path, capsys):
+    (tmp_path / 'photos').mkdir()
+    cv2.imwrite(str(tmp_path / 'photos/a.png'), np.zeros((61, 53, 3), np.uint8))
+    (tmp_path / 'photos/b.png').symlink_to('nowhere')
+    assert embed(checkpoint, tmp_path / 'photos', tmp_path / 'a.npz', workers=0).left_out == 1
+    assert 'left out: ' in (said := capsys.readouterr().err) and 'photos/b.png' in said
+    assert read(tmp_path / 'a.npz')[0] == ['a.png']
+
+
 def test_shares_are_whole_batches():
     for images, size, processes in ((8, 2, 2), (7, 3, 2), (5, 9, 4), (101, 8, 3)):
         shares = apis_embed._shares(images, size, processes)
