@@ -39,8 +39,10 @@ def claim(work_dir: Path, cfg: Config) -> Path:
         InputError: The folder holds a run of another config.
     """
     file = settings_file(work_dir)
-    if not check_claim(work_dir, cfg):
-        write_text(file, cfg.pretty_text)
+    # Two commands may be started at once.
+    with file_lock(file.parent, wait=True):
+        if not check_claim(work_dir, cfg):
+            write_text(file, cfg.pretty_text)
     return file
 
 

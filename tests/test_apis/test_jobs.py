@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,23 @@ def test_a_folder_serves_one_config(tmp_path):
     assert jobs.claim(tmp_path / 'run', Config(dict(lr=1))) == file
     with pytest.raises(InputError, match='run of other settings'):
         jobs.claim(tmp_path / 'run', Config(dict(lr=2)))
+
+
+def test_commands_that_start_at_once_share_a_folder_if_their_config_is_the_same(tmp_path):
+    for number in range(5):
+        folder = tmp_path / str(number)
+        with ThreadPoolExecutor(8) as pool:
+            waiting = threading.Barrier(8)
+
+            def claim(rate, folder=folder, waiting=waiting):
+                waiting.wait()
+                return jobs.claim(folder, Config(dict(lr=rate)))
+
+            one, other = ([pool.submit(claim, rate) for _ in range(4)] for rate in (1, 2))
+        failed = [[future.exception() for future in futures] for futures in (one, other)]
+        failed.sort(key=any)
+        assert failed[0] == [None] * 4
+        assert all('run of other settings' in str(error) for error in failed[1])
 
 
 def series(folder, code):
