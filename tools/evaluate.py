@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,7 +180,7 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
         name, shown, images = data, data, {}
         if data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA):
             # The slash marks a folder, which may have the name of a public data set.
-            name, shown = 'folder', f'{Path(data).absolute().name}/'
+            name, shown = 'folder', f'{Path(os.path.abspath(data)).name}/'
             images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)
         config, options = evaluation.find_config(protocol, name, pretraining)
         chosen.append((shown, protocol, config, {**options, **images}))

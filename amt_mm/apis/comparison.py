@@ -83,7 +83,7 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
                  show: Sequence[str] | None = None, encoder: str | None = None) -> dict:
     """As :func:`run`, of a resolved config; the result belongs to the images, too.
 
-    Images are known by names, order and sizes of their files.
+    Images are known by names, order, labels and sizes of their files.
     """
     settings = claim_with_images(cfg, work_dir)
     result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')

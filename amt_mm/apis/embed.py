@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +26,7 @@ from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.frames import split_frame
 from amt_mm.datasets.unreadable import is_unreadable_image
 from amt_mm.datasets.wrapper import DatasetWrapper
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, RunError
 from amt_mm.evaluation.block_features import block_features, block_indices
 from amt_mm.evaluation.features import evaluating
 from amt_mm.file_lock import file_lock
@@ -98,6 +99,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
     Raises:
         InputError: No such folder, checkpoint, encoder, token or block; no image can be read; the
             parts beside ``out`` were begun with other settings; or it cannot be written.
+        RunError: A process that encodes or loads images was killed.
     """
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder')
@@ -130,12 +132,20 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
         shares = [_Share(rank, rows, parts_folder / str(rank), identity, checkpoint, folder,
                          image_size, encoder, workers)
                   for rank, rows in enumerate(_shares(len(dataset), batch_size, processes))]
-        if len(shares) == 1:
-            _encode(shares[0], loaded, dataset)
-        else:
-            context = get_context('spawn')  # CUDA does not survive a fork
-            with ProcessPoolExecutor(len(shares), context) as pool:
-                list(pool.map(_encode_in_process, shares, [len(shares)] * len(shares)))
+        try:
+            if len(shares) == 1:
+                _encode(shares[0], loaded, dataset)
+            else:
+                context = get_context('spawn')  # CUDA does not survive a fork
+                with ProcessPoolExecutor(len(shares), context) as pool:
+                    list(pool.map(_encode_in_process, shares, [len(shares)] * len(shares)))
+        except RuntimeError as error:
+            # Of those that encode, or as torch says it of those that load images.
+            if not (isinstance(error, BrokenProcessPool)
+                    or str(error).startswith('DataLoader worker')):
+                raise
+            raise RunError('a process was killed, probably for want of memory; the same command '
+                           'continues') from error
         done = [share.parts() for share in shares]
         left_out = {index for parts in done for index in parts.left_out}
         kept = [name for i, name in enumerate(names) if i not in left_out]
@@ -265,7 +275,9 @@ def _identity(folder: Path, names: Sequence[str]) -> str:
     """Fingerprint of the names, sizes and times of the images."""
     def described() -> Iterator[str]:
         for name in names:
-            status = os.stat(folder / split_frame(name)[0])
+            path = folder / split_frame(name)[0]
+            # Of a link that leads nowhere, its own.
+            status = os.stat(path, follow_symlinks=path.exists())
             yield f'{name}\n{status.st_size}\n{status.st_mtime_ns}'
 
     return fingerprint(described())

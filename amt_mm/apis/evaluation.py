@@ -204,7 +204,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     """Run a protocol, resume it if it was interrupted, or read its result if it is finished.
 
     A run is identified by its settings, the bytes of the checkpoint and of ``test_cfg.guide``, and
-    names and sizes of the images.
+    names, sizes and labels of the images.
 
     Args:
         cfg: From :func:`adapt_config`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ _TIMM = {
     (1024, 24, 16, 4096, 16): 'vit_large_patch16_224',
     (1280, 32, 16, 5120, 14): 'vit_huge_patch14_224',
 }  # yapf: disable
+# Of an encoder or a decoder in transformers.
+_FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
 
 def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
@@ -211,9 +214,15 @@ def _edge(loaded: LoadedEncoder) -> int:
 def _write_folder(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any],
                   images: Mapping[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
-    write_checkpoint(folder / 'model.safetensors', state)
-    _write_json(folder / 'config.json', config)
-    _write_json(folder / 'preprocessor_config.json', images)
+    if (folder / _FILES[0]).exists():
+        # The decoder beside it is of that encoder; what else may be in its folder is not ours.
+        for name in _FILES:
+            (folder / 'mae' / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            (folder / 'mae').rmdir()
+    write_checkpoint(folder / _FILES[0], state)
+    _write_json(folder / _FILES[1], config)
+    _write_json(folder / _FILES[2], images)
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

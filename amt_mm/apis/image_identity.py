@@ -18,7 +18,7 @@ _KNOWN: dict[str, str] = {}
 
 
 def image_identity(config: ConfigDict) -> str:
-    """Identify the images of a data set by names, order and sizes of their files and masks.
+    """Identify the images of a data set by names, order, labels and sizes of their files and masks.
 
     Of a data set with ``list_files``, which tell what the images show, the bytes count too.
 
@@ -45,6 +45,7 @@ def identity_of(dataset: Dataset) -> str:
             # Images in memory are in the fingerprint, those at addresses have their names alone.
             if os.path.isfile(path):
                 digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
+        digest.update(f'{info.get("gt_label")}\n'.encode())
     for path in getattr(dataset, 'list_files', ()):
         digest.update(hashlib.blake2b(Path(path).read_bytes()).digest())
     return digest.hexdigest()

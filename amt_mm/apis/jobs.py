@@ -41,11 +41,13 @@ def claim(work_dir: Path, cfg: Config) -> Path:
             what it is: the file is a program, and settings may come from a checkpoint.
     """
     file = settings_file(work_dir)
-    if not check_claim(work_dir, cfg):
-        if read_config_text(cfg.pretty_text) != cfg.to_dict():
-            raise InputError(f'{work_dir}: the config holds more than constants, lists and '
-                             'dictionaries with plain names, so it cannot be written')
-        write_text(file, cfg.pretty_text)
+    if read_config_text(cfg.pretty_text) != cfg.to_dict():
+        raise InputError(f'{work_dir}: the config holds more than constants, lists and '
+                         'dictionaries with plain names, so it cannot be written')
+    # Two commands may be started at once.
+    with file_lock(file.parent, wait=True):
+        if not check_claim(work_dir, cfg):
+            write_text(file, cfg.pretty_text)
     return file
 
 
@@ -221,5 +223,6 @@ def scalars(work_dir: Path) -> list[dict]:
     """Read all scalars that MMEngine wrote in a work_dir, in the order of the runs."""
     records = []
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in file.read_text().splitlines()]
+        # A killed process or a full disk leaves a part of a line, without its end, as the last.
+        records += [json.loads(line) for line in file.read_text().split('\n')[:-1]]
     return records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -164,14 +165,15 @@ def _with_recipe(base: Config, recipe: str) -> Config:
 def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
     """Estimate how many crops a recipe takes in some minutes of training on this machine.
 
-    The estimate is kept in a folder, so that the same command continues a run.
+    The estimate for a config is kept in a folder, so that the same command continues a run.
 
     Args:
         minutes: Of training alone.
         cfg: From :func:`put_recipe`; a few of its steps are timed.
         folder: Of the results.
     """
-    file = folder / f'crops_in_{minutes:g}_minutes.json'
+    config = hashlib.blake2b(cfg.pretty_text.encode(), digest_size=8).hexdigest()
+    file = folder / f'crops_in_{minutes:g}_minutes_{config}.json'
     if not file.is_file():
         seconds, = step_times({'': cfg}).values()
         crops = max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))

@@ -41,7 +41,4 @@ def following(folders: Sequence[Path], steps: int) -> Iterator[None]:
 
 def _steps(folder: Path) -> int:
     """The last step that a run has logged."""
-    try:
-        return max((record['step'] for record in scalars(folder) if 'loss' in record), default=0)
-    except ValueError:
-        return 0  # a line is being written
+    return max((record['step'] for record in scalars(folder) if 'loss' in record), default=0)

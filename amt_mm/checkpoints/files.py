@@ -18,6 +18,7 @@ from amt_mm.errors import InputError
 from .config_text import read_config_text
 from .distillation import by_network, networks_in
 from .pickles import read_pickle, unreadable
+from .safe_save import atomic_file
 from .seal import seal
 
 ENDINGS = ('.pth', '.pt', '.safetensors')
@@ -117,15 +118,14 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
         meta: More of ``meta`` in a torch file, literals. Defaults to None.
 
     Raises:
-        InputError: Another suffix, or the folder does not exist.
+        InputError: Another suffix, the folder does not exist, or the system refuses to write.
     """
     path = Path(path)
     if path.suffix not in ENDINGS:
         raise InputError(f'{path}: the suffix gives the format, one of {", ".join(ENDINGS)}')
     if not path.parent.is_dir():
         raise InputError(f'{path}: the folder {path.parent} does not exist')
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
+    with atomic_file(path) as temporary:
         if path.suffix == '.safetensors':
             own = {'grid': f'{grid[0]}x{grid[1]}'} if grid else {}
             # The format does not allow shared memory; its own save_file makes private files.
@@ -136,9 +136,6 @@ def write_checkpoint(path: str | os.PathLike, state: Mapping[str, Tensor],
             torch.save({**content, 'meta': {**(meta or {}), **({'grid': grid} if grid else {})}},
                        temporary)
             seal(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | None]:

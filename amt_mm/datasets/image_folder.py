@@ -6,7 +6,7 @@ import hashlib
 import os.path as osp
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any
@@ -86,8 +86,9 @@ class ImageFolder(CustomDataset):
 
     Raises:
         InputError: The folder is missing, has no image (readable, or in the split), mixes
-            images and class folders, or has other folders next to train and val; or the number
-            of classes given differs from that of the subfolders.
+            images and class folders, or has other folders next to train and val (unless all
+            images are wanted without labels); or the number of classes given differs from that
+            of the subfolders.
     """
 
     def __init__(self,
@@ -200,15 +201,12 @@ class ImageFolder(CustomDataset):
             return {}
         # Includes the names of images directly in the root.
         top = {p[0] for p in paths}
-        parts = {name: part for name in top for part, names in _SPLIT_FOLDERS.items()
-                 if name.lower() in names}
-        # A single such name may be a class, two are splits.
-        if not {'train'} < set(parts.values()):
-            return {}
+        parts = split_folders(top)
         others = sorted(top - set(parts))
-        if not others:
+        if not parts or not others:
             return parts
-        if self.with_label is False:
+        # All images of a folder without labels need no split.
+        if self.with_label is False and self.split == 'all':
             return {}
         raise InputError(
             f'{self._folder}: {others[0]} is next to the splits {" and ".join(sorted(parts))}: '
@@ -299,6 +297,16 @@ class ImageFolder(CustomDataset):
             logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
                         f'{len(samples) - len(readable)} left out.')
         return readable
+
+
+def split_folders(names: Iterable[str]) -> dict[str, str]:
+    """Map those of some names of folders that are splits to ``'train'``, ``'val'`` or ``'test'``.
+
+    A single such name may be a class, so there must be one for training and another.
+    """
+    parts = {name: part for name in names for part, known in _SPLIT_FOLDERS.items()
+             if name.lower() in known}
+    return parts if {'train'} < set(parts.values()) else {}
 
 
 def _pixels(pipeline: Sequence | None) -> Mapping | None:

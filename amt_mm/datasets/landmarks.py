@@ -104,8 +104,10 @@ def _read(path: Path) -> dict:
         raise InputError(f'{path}: is not a file of revisited Oxford or Paris: it needs imlist, '
                          'qimlist and gnd')
     names = [*content['imlist'], *content['qimlist']]
-    if not content['imlist'] or not all(isinstance(name, str) for name in names):
-        raise InputError(f'{path}: imlist and qimlist must be names of images')
+    if not content['imlist'] or not all(
+            isinstance(name, str) and name and osp.basename(name) == name for name in names):
+        raise InputError(f'{path}: imlist and qimlist must be names of images in jpg/, without '
+                         'folders')
     if not content['qimlist'] or len(content['gnd']) != len(content['qimlist']):
         raise InputError(f'{path}: has {len(content["gnd"])} entries in gnd for '
                          f'{len(content["qimlist"])} queries')

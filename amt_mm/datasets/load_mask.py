@@ -12,6 +12,8 @@ from PIL import Image
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
+from .unreadable import FILE_ERRORS
+
 # The label that no loss and no measure counts, as everywhere in the field.
 IGNORED = 255
 _COLOURED = ('RGB', 'RGBA', 'CMYK', 'LA', 'PA')
@@ -64,7 +66,7 @@ def read_mask(path: str, reduce_zero_label: bool, num_classes: int | None) -> np
     try:
         with Image.open(io.BytesIO(fileio.get(path))) as image:
             mode, mask = image.mode, np.asarray(image)
-    except OSError as error:
+    except FILE_ERRORS as error:
         raise InputError(f'{path}: cannot be read as a mask: {error}') from error
     if mode in _COLOURED or mask.ndim != 2:
         raise InputError(f'{path}: is a colour image ({mode}), and a mask has one channel with '

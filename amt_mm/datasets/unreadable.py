@@ -12,10 +12,10 @@ from PIL import Image
 
 from amt_mm.errors import InputError, UnreadableImage
 
-# Raised by mmcv's loading on missing and damaged files. Missing keys, wrong arguments and wrong
-# types are faults of the program or the config.
-_FILE_ERRORS = (OSError, EOFError, ValueError, AssertionError, RuntimeError, SyntaxError,
-                zlib.error, struct.error, cv2.error, Image.DecompressionBombError)
+# Raised by decoders, such as those of mmcv's loading, on missing and damaged files. Missing keys,
+# wrong arguments and wrong types are faults of the program or the config.
+FILE_ERRORS = (OSError, EOFError, ValueError, AssertionError, RuntimeError, SyntaxError,
+               zlib.error, struct.error, cv2.error, Image.DecompressionBombError)
 
 
 def is_unreadable_image(error: BaseException) -> bool:
@@ -28,6 +28,6 @@ def is_unreadable_image(error: BaseException) -> bool:
     """
     if isinstance(error, InputError):
         return isinstance(error, UnreadableImage)
-    return isinstance(error, _FILE_ERRORS) and any(
+    return isinstance(error, FILE_ERRORS) and any(
         isinstance(frame.f_locals.get('self'), LoadImageFromFile)
         for frame, _ in traceback.walk_tb(error.__traceback__))

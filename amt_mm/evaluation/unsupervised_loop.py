@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from mmengine.runner.amp import autocast
+from torch import Tensor
 
 from amt_mm.distributed import from_rank0
 from amt_mm.errors import InputError
@@ -55,8 +57,12 @@ class UnsupervisedTestLoop(FeatureTestLoop):
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Return agreement with the classes in per cent and the label-free measures."""
-        encode = partial(image_features, unwrapped(self.runner), self.dataloader, [self.pooling],
-                         'views')
+        def encode(change: Callable) -> dict[str, Tensor]:
+            # In the precision of the whole images.
+            with autocast(enabled=self.fp16):
+                return image_features(unwrapped(self.runner), self.dataloader, [self.pooling],
+                                      'views', change=change)
+
         return {**from_rank0(lambda: self.agreement(train, test)),
                 **label_free_measures(test.features, encode, self.seed)[self.pooling]}
 

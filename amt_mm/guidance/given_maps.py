@@ -113,8 +113,9 @@ class GivenMaps:
         except OSError as error:
             raise InputError(f'{self.path}: {error.strerror or error}; maps are an .npz file or a '
                              'folder of PNG files') from error
-        # A file without numpy's magic is taken for a pickle; a damaged archive is one of neither.
-        except (ValueError, zipfile.BadZipFile) as error:
+        # A file without numpy's magic is taken for a pickle, one without anything is at its end;
+        # a damaged archive is one of neither.
+        except (ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f'{self.path}: not an .npz file; maps are an .npz file or a folder of '
                              'PNG files') from error
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -147,7 +148,7 @@ class GivenMaps:
             if isinstance(values, bytes):  # numpy's answer to any other member of the archive
                 raise ValueError('not an array')
             return values
-        except (ValueError, OSError, zlib.error, zipfile.BadZipFile) as error:
+        except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
             raise InputError(f'{self.path}: {name} cannot be read ({error})') from error
 
     def _key(self, sample: str) -> str:

@@ -38,7 +38,7 @@ def test_seconds_per_step_is_the_median_of_the_second_half(tmp_path):
     folder = tmp_path / '20200101_000000' / 'vis_data'
     folder.mkdir(parents=True)
     records = [{'time': t, 'loss': 1} for t in (9, 9, 9, 1, 3, 2)] + [{'saliency/entropy': 1}]
-    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+    (folder / 'scalars.json').write_text(''.join(f'{json.dumps(r)}\n' for r in records))
     assert comparison.seconds_per_step(tmp_path) == 2
     assert comparison.seconds_per_step(tmp_path / 'nothing') is None
 

@@ -1,5 +1,7 @@
 """embed: beside timm and the features of evaluation, interrupted and unbroken, with names."""
 
+import signal
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from amt_mm.apis.embed import embed
 from amt_mm.apis.encoder import load_encoder
 from amt_mm.checkpoints import write_checkpoint
 from amt_mm.datasets import ImageFolder
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, RunError
 from amt_mm.evaluation import extract_features
 from amt_mm.evaluation.dataset_features import whole_image_tokens, whole_images
 
@@ -112,6 +114,28 @@ def test_several_processes_give_the_features_of_one(checkpoint, folder, tmp_path
         assert embed(checkpoint, folder, path, processes=processes, **how) == one
         assert path.read_bytes() == (tmp_path / 'one.npz').read_bytes()
     assert not list(tmp_path.glob('*.parts'))
+
+
+def test_a_link_that_leads_nowhere_is_named(checkpoint, tmp_path, capsys):
+    (tmp_path / 'photos').mkdir()
+    cv2.imwrite(str(tmp_path / 'photos/a.png'), np.zeros((61, 53, 3), np.uint8))
+    (tmp_path / 'photos/b.png').symlink_to('nowhere')
+    assert embed(checkpoint, tmp_path / 'photos', tmp_path / 'a.npz', workers=0).left_out == 1
+    assert 'left out: ' in (said := capsys.readouterr().err) and 'photos/b.png' in said
+    assert read(tmp_path / 'a.npz')[0] == ['a.png']
+
+
+def test_a_process_that_is_killed_is_one_line(checkpoint, folder, tmp_path, monkeypatch):
+    class Pool(apis_embed.ProcessPoolExecutor):
+        def submit(self, function, /, *args):
+            return super().submit(signal.raise_signal, signal.SIGKILL)
+
+    monkeypatch.setattr(apis_embed, 'ProcessPoolExecutor', Pool)
+    monkeypatch.setattr(apis_embed._ReadableImages, '__getitem__',
+                        lambda *_: signal.raise_signal(signal.SIGKILL))
+    for how in (dict(processes=2, workers=0), dict(workers=1)):
+        with pytest.raises(RunError, match='a process was killed, .*; the same command continues'):
+            embed(checkpoint, folder, tmp_path / f'{len(how)}.npz', batch_size=2, **how)
 
 
 def test_shares_are_whole_batches():

@@ -29,7 +29,7 @@ def tools(monkeypatch):
             records = [{'accuracy/top1': 10.0, 'step': 2}, {'loss': 1.0, 'step': 3},
                        {'accuracy/top1': 30.0, 'accuracy/top5': 99.0, 'step': 3}]
             records = records if self.last_validation else records[:2]
-            (out / 'scalars.json').write_text('\n'.join(map(json.dumps, records)))
+            (out / 'scalars.json').write_text(''.join(f'{json.dumps(r)}\n' for r in records))
             (work_dir / 'last_checkpoint').write_text('epoch_3.pth')
 
     tools = Tools()

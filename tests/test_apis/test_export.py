@@ -196,6 +196,23 @@ def test_layer_scale_and_registers(tmp_path, registers):
     close(torch.cat([found[:, :1], found[:, 1 + registers:]], dim=1), tokens)
 
 
+def test_a_decoder_does_not_outlive_its_encoder(checkpoint, tmp_path):
+    out = tmp_path / 'out'
+    export(checkpoint, 'transformers', out)
+    export(checkpoint, 'transformers', out, force=True)
+    assert (out / 'mae/model.safetensors').exists()
+    content = torch.load(checkpoint)
+    content['state_dict'] = {name: value for name, value in content['state_dict'].items()
+                             if name.startswith('backbone.')}
+    torch.save(content, tmp_path / 'alone.pth')
+    (out / 'mae/own.txt').write_text('text')
+    for kept in (['own.txt'], []):
+        export(tmp_path / 'alone.pth', 'transformers', out, force=True)
+        assert [file.name for file in out.glob('mae/*')] == kept
+        (out / 'mae/own.txt').unlink(missing_ok=True)
+    assert not (out / 'mae').exists()
+
+
 def test_files_are_replaced_by_force_only(checkpoint, tmp_path):
     export(checkpoint, 'timm', tmp_path / 'out')
     with pytest.raises(InputError, match='model.safetensors exists: .* --force'):

@@ -49,6 +49,18 @@ def test_the_pipeline_does_not_matter(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_corrected_labels_count_too(tmp_path):
+    (tmp_path / 'val').mkdir()
+    (tmp_path / 'meta').mkdir()
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'val/{name}.JPEG'), np.zeros((9, 7, 3), np.uint8))
+    found = []
+    for labels in ((0, 1), (0, 2), (0, 1)):
+        (tmp_path / 'meta/val.txt').write_text('a.JPEG {}\nb.JPEG {}\n'.format(*labels))
+        found.append(identity(tmp_path, type='amt_mm.ImageNet', split='val'))
+    assert found[0] == found[2] != found[1]
+
+
 def test_images_in_memory_have_one_too():
     def scenes(**changes):
         return image_identity(ConfigDict(

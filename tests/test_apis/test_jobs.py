@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,14 @@ with jobs.stopping_children():
     assert not os.path.exists(f'/proc/{child}')
 
 
+@pytest.mark.parametrize('cut', ['', '{"accura', '\0\0\0'])
+def test_scalars_end_before_a_line_that_was_cut_off(tmp_path, cut):
+    for run, text in (('1', f'{{"step": 1}}\n{cut}'), ('2', '{"step": 2}\n')):
+        (tmp_path / run / 'vis_data').mkdir(parents=True)
+        (tmp_path / run / 'vis_data/scalars.json').write_text(text)
+    assert jobs.scalars(tmp_path) == [{'step': 1}, {'step': 2}]
+
+
 def test_a_folder_serves_one_config(tmp_path):
     file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
     assert Config.fromfile(file).lr == 1
@@ -144,6 +153,23 @@ def test_a_config_whose_text_says_something_else_is_not_written(tmp_path):
     with pytest.raises(InputError, match='holds more than constants'):
         jobs.claim(tmp_path / 'run', cfg)
     assert not (tmp_path / 'run').exists()
+
+
+def test_commands_that_start_at_once_share_a_folder_if_their_config_is_the_same(tmp_path):
+    for number in range(5):
+        folder = tmp_path / str(number)
+        with ThreadPoolExecutor(8) as pool:
+            waiting = threading.Barrier(8)
+
+            def claim(rate, folder=folder, waiting=waiting):
+                waiting.wait()
+                return jobs.claim(folder, Config(dict(lr=rate)))
+
+            one, other = ([pool.submit(claim, rate) for _ in range(4)] for rate in (1, 2))
+        failed = [[future.exception() for future in futures] for futures in (one, other)]
+        failed.sort(key=any)
+        assert failed[0] == [None] * 4
+        assert all('run of other settings' in str(error) for error in failed[1])
 
 
 def series(folder, code):

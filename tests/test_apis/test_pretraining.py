@@ -112,6 +112,9 @@ def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, 5))
     assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / .5 * 16
     assert pretraining.crops_in(3, cfg, tmp_path / 'out') == 180 / 5 * 16
+    # Another transformer, in the same folder.
+    cfg.model.backbone.patch_size = 16
+    assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / 5 * 16
 
 
 @pytest.mark.slow

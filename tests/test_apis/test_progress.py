@@ -25,9 +25,7 @@ def test_steps_of_all_runs(tmp_path, monkeypatch):
             records = [{'step': step, 'loss': 1} for step in (1, steps)] + [{'step': 99, 'knn': 3}]
             (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, records)) + '\n{"st')
         limit = time.monotonic() + 20
-        (runs[1] / '20200101_000000/vis_data/scalars.json').write_text(
-            json.dumps({'step': 20, 'loss': 1}))
-        while bars[0].n != 20 and time.monotonic() < limit:
+        while bars[0].n != 27 and time.monotonic() < limit:
             time.sleep(.01)
-        assert bars[0].n == 20  # the other has half a line
+        assert bars[0].n == 27  # half a line at the end is not counted yet
     assert bars[0].n == 50

@@ -150,15 +150,18 @@ def test_safetensors_is_a_plain_state_dict(tmp_path):
     assert same(read_checkpoint(tmp_path / 'b.safetensors').state, STATE)
 
 
-def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize('error', [
+    OSError('disk full'),
+    RuntimeError('[enforce fail at inline_container.cc:664] . the disk\nis full')])
+def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, error):
     write_checkpoint(tmp_path / 'a.pth', STATE)
 
     def fail(content, path):
         path.write_bytes(b'half')
-        raise OSError('disk full')
+        raise error
 
     monkeypatch.setattr(torch, 'save', fail)
-    with pytest.raises(OSError, match='disk full'):
+    with pytest.raises(InputError, match=r'a\.pth could not be saved: .*disk'):
         write_checkpoint(tmp_path / 'a.pth', {'other': torch.ones(1)})
     assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
     assert [file.name for file in tmp_path.iterdir()] == ['a.pth']

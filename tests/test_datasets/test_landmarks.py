@@ -52,6 +52,8 @@ def test_faults_are_one_line(root, tmp_path):
     for changes, message in (
             (dict(qimlist=['query_0']), '2 entries in gnd for 1 queries'),
             (dict(imlist=[]), 'must be names of images'),
+            (dict(qimlist=['../../query_0', 'query_1']), 'must be names of images in jpg/, with'),
+            (dict(imlist=['/base_0']), 'must be names of images in jpg/, without folders'),
             (dict(gnd=[gnd[0], {**gnd[1], 'junk': [5]}]), 'query_1: its lists .* 0 to 4'),
             (dict(gnd=[gnd[0], {**gnd[1], 'junk': [4]}]), 'query_1: its lists must be different'),
             (dict(gnd=[gnd[0], {**gnd[1], 'bbx': [1, 2]}]), 'query_1: bbx must be four numbers'),

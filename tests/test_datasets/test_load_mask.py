@@ -1,5 +1,8 @@
 """LoadMask: kinds of PNG, ignored labels, sizes, and what is refused."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,6 +27,17 @@ def load(tmp_path):
                                reduce_zero_label=reduce_zero_label))
 
     return make
+
+
+def png(width, height):
+    """A PNG whose header claims this size, with a byte of data."""
+    def chunk(kind, data):
+        return struct.pack('>I', len(data)) + kind + data + struct.pack(
+            '>I', zlib.crc32(kind + data))
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
+    return (b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header)
+            + chunk(b'IDAT', zlib.compress(b'0')) + chunk(b'IEND', b''))
 
 
 def palette(labels):
@@ -62,7 +76,8 @@ def test_zero_is_no_label_where_classes_count_from_1(load):
     (LABELS, dict(num_classes=2, reduce_zero_label=True),
      r'the label 3, and 2 classes are 1 to 2 \(0 and 255 ignored\)'),
     (np.full((2, 3), 300, np.uint16), {}, 'the label 300, and 255 classes are 0 to 254'),
-    (b'no image', {}, 'm.png: cannot be read as a mask')])
+    (b'no image', {}, 'm.png: cannot be read as a mask'),
+    (png(30000, 30000), {}, 'm.png: cannot be read as a mask: .*900000000 pixels')])
 def test_masks_that_are_none_are_one_line(load, image, info, message):
     with pytest.raises(InputError, match=message):
         load(image, **info)

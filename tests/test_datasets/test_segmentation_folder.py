@@ -51,6 +51,15 @@ def test_a_folder_without_splits_is_divided_by_a_hash(tmp_path):
     assert 1 < len(parts[1]) < 20
 
 
+@pytest.mark.parametrize('part', ['images/{}', '{}/images'])
+def test_a_folder_beside_the_splits_is_named(tmp_path, part):
+    for name in ('train', 'val', 'extra'):
+        images = part.format(name)
+        write(tmp_path, images, images.replace('images', 'masks'))
+    with pytest.raises(InputError, match='extra is next to the splits train and val: move'):
+        SegmentationFolder(str(tmp_path), 'train')
+
+
 def test_an_image_without_a_mask_is_named(tmp_path):
     write(tmp_path, 'images', 'masks', ('a', 'b', 'c'))
     (tmp_path / 'masks/b.png').unlink()

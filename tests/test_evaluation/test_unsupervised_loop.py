@@ -83,6 +83,17 @@ def test_images_are_drawn_where_there_are_many(run, monkeypatch):
     assert places.values.max() < 1e-5 and np.ptp(places.indices.numpy()) > 30
 
 
+@pytest.mark.parametrize('fp16', [False, True])
+def test_views_are_encoded_in_the_precision_of_whole_images(run, fp16):
+    runner = run(fp16=fp16)
+    lower = []
+    runner.model.backbone.register_forward_pre_hook(
+        lambda *_: lower.append(torch.is_autocast_enabled('cpu')))
+    runner.test()
+    # Training and test images, and two views of the latter.
+    assert lower == [fp16] * (15 + 3 * 9)
+
+
 def test_impossible_numbers_are_refused(run):
     for number, loop in enumerate((dict(max_train=0), dict(restarts=0))):
         with pytest.raises(InputError, match='must be 1 or more'):

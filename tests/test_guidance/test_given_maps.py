@@ -166,10 +166,12 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     np.save(tmp_path / 'one.npy', np.ones((2, 2)))
     np.save(tmp_path / 'code.npy', np.array([print], object))
     (tmp_path / 'text.npz').write_text('maps')
+    (tmp_path / 'empty.npz').touch()
     whole = written(tmp_path, 'one array an image').read_bytes()
     (tmp_path / 'short.npz').write_bytes(whole[:len(whole) // 2])
     for name, message in (('none.npz', 'No such file'), ('one.npy', 'one array without names'),
                           ('text.npz', 'not an .npz file'), ('code.npy', 'not an .npz file'),
+                          ('empty.npz', 'not an .npz file'),
                           ('short.npz', 'not an .npz file')):
         with pytest.raises(InputError, match=f'{name}: {message}'):
             GivenMaps(tmp_path / name)

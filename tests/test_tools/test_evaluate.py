@@ -201,6 +201,15 @@ def standard_encoder():
     return {f'backbone.{k}': torch.zeros(v.shape) for k, v in encoder.state_dict().items()}
 
 
+@pytest.mark.parametrize('given', ['..', '.', 'images/../images'])
+def test_results_of_a_folder_stay_in_theirs(tool, checkpoint, folder, tmp_path, images_are_there,
+                                            monkeypatch, given):
+    monkeypatch.chdir({'..': folder / 'train', '.': folder}.get(given, tmp_path))
+    run, = plan(tool, checkpoint, '--data', given, '--protocols', 'knn', '--work-dir', tmp_path)
+    assert run['data'] == 'images/'
+    assert run['folder'] == tmp_path / 'mae_amt/0/images/knn/seed_0'
+
+
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
     with pytest.raises(InputError, match='only one class, images; is the folder one'):
         plan(tool, checkpoint, '--data', folder.parent)

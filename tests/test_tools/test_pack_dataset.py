@@ -76,6 +76,21 @@ def test_one_source(run, folder):
     assert run(folder, folder / 'a.amtpack', '--config', 'x.py')[0] == 2
 
 
+def test_splits_are_not_put_into_one_file(run, tmp_path):
+    for split in ('train', 'val', 'test'):
+        for name in ('cat', 'dog'):
+            (tmp_path / 'images' / split / name).mkdir(parents=True)
+            Image.new('RGB', (30, 20)).save(tmp_path / 'images' / split / name / '0.jpg')
+    out = tmp_path / 'a.amtpack'
+    status, text = run(tmp_path / 'images', out)
+    assert status == 2 and 'has the splits test, train, val, and' in text and not out.exists()
+    status, text = run(tmp_path / 'images/test', out)
+    assert status == 0 and '2 images' in text
+    packed = PackedImages(str(out))
+    assert packed.metainfo['classes'] == ('cat', 'dog')
+    assert [packed.get_data_info(i)['gt_label'] for i in range(2)] == [0, 1]
+
+
 def test_a_folder_that_is_not_there(run, folder):
     status, text = run(folder / 'none', folder / 'a.amtpack')
     assert status == 2 and 'none' in text

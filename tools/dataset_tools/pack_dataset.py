@@ -1,9 +1,10 @@
 """Pack a data set into one file, which amt_mm.PackedImages maps into memory.
 
-The source is a folder of images, or the training set of a config. Image files are copied as
-they are, images that lie in arrays (CIFAR's) become PNG, and frames of a file (pixels.pages of the
-config) become arrays. The packed data set has the names, the order and the identity of its source,
-so saliency maps of the one serve the other.
+The source is a folder of images, or the training set of a config. A folder with splits (train and
+val or test) is refused: a packed file has none, so each split gets a file of its own. Image files
+are copied as they are, images that lie in arrays (CIFAR's) become PNG, and frames of a file
+(pixels.pages of the config) become arrays. The packed data set has the names, the order and the
+identity of its source, so saliency maps of the one serve the other.
 The file appears under its name only when it is complete.
 """
 
@@ -50,6 +51,7 @@ from tqdm import tqdm
 from amt_mm.apis import launch
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.datasets import ImageFolder, PackedImages, pack
+from amt_mm.datasets.image_folder import split_folders
 from amt_mm.errors import InputError
 
 
@@ -63,13 +65,27 @@ def training_set(config: str):
     return DATASETS.build({**dataset, 'pipeline': dataset.get('pipeline', [])[:1]})
 
 
+def images_of(folder: str) -> ImageFolder:
+    """All images of a folder.
+
+    Raises:
+        InputError: It has splits: in one file, evaluation would be on images of the training.
+    """
+    splits = split_folders(path.name for path in Path(folder).glob('*') if path.is_dir())
+    if splits:
+        raise InputError(f'{folder}: has the splits {", ".join(sorted(splits))}, and a packed file '
+                         'has none: pack the folder of each, or the training set of a config by '
+                         '--config')
+    return ImageFolder(folder)
+
+
 def main() -> None:
     """Pack, open the result, and say what it holds."""
     args = parse_args()
     with launch.one_line_errors():
         if args.out.exists() and not args.overwrite:
             raise InputError(f'{args.out} exists; --overwrite replaces it')
-        source = training_set(args.config) if args.config else ImageFolder(args.source)
+        source = training_set(args.config) if args.config else images_of(args.source)
         samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
                                                        disable=None))
         packed = PackedImages(str(args.out))

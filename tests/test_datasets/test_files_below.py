@@ -1,0 +1,50 @@
+"""files_below: links are followed, never in circles, and never lost."""
+
+import pytest
+
+from amt_mm.datasets.files_below import files_below
+from amt_mm.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ('data/a/0', 'data/b/0', 'data/.hidden/0', 'elsewhere/0', 'elsewhere/1'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path / 'data'
+
+
+def found(folder):
+    return sorted('/'.join(parts) for parts in files_below(str(folder)))
+
+
+def test_links_are_followed(folder):
+    (folder / 'c').symlink_to('../elsewhere')
+    (folder / 'd').symlink_to('c')
+    (folder / 'a/1').symlink_to(folder / 'a/0')
+    assert found(folder) == ['a/0', 'a/1', 'b/0', 'c/0', 'c/1', 'd/0', 'd/1']
+
+
+def test_a_link_that_leads_nowhere_is_a_file(folder):
+    (folder / 'a/gone').symlink_to('nowhere')
+    assert found(folder) == ['a/0', 'a/gone', 'b/0']
+
+
+def test_a_link_to_what_contains_it_is_named(folder):
+    (folder / 'c').symlink_to('../elsewhere')
+    (folder / '../elsewhere/back').symlink_to(folder.parent)
+    with pytest.raises(InputError, match=r'c/back: this link leads back to .*, which contains it'):
+        found(folder)
+
+
+def test_links_to_each_other_are_named(folder):
+    (folder / 'a/b').symlink_to('../b')
+    (folder / 'b/a').symlink_to('../a')
+    with pytest.raises(InputError, match=r'(a/b/a|b/a/b): this link leads back to .*/data/(a|b),'):
+        found(folder)
+
+
+def test_a_link_to_itself_is_refused_by_the_system(folder):
+    (folder / 'own').symlink_to('own')
+    with pytest.raises(OSError, match='Too many levels of symbolic links'):
+        found(folder)
