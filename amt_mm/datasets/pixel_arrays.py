@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import ExifTags, Image, ImageOps, ImageSequence
 
 from amt_mm.errors import InputError
 
@@ -18,8 +18,15 @@ from .optional_packages import optional
 NUMPY = ('.npy', '.npz')
 DICOM = ('.dcm', '.dicom', '.ima')
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+_PNG = b'\x89PNG\r\n\x1a\n'
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
-_DEEP = (b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+_DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+# One of these is in every PNG with an orientation: EXIF, EXIF as text, XMP.
+_PNG_TURNED = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
+# By the colour type of a PNG, its channels among those of OpenCV: one of grey, else BGR or BGRA.
+_PNG_CHANNELS = {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}
+# By orientation, the steps through rows and columns, after which 5 to 8 are transposed.
+_STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
 # Letters of tifffile for samples of a pixel and for channels.
 _CHANNEL_AXES = 'SC'
 
@@ -158,11 +165,28 @@ def _read_picture(content: bytes) -> np.ndarray:
         array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is not None and array.dtype != np.uint8:
             array = array.reshape(1, *array.shape[:2], -1)
+            if content.startswith(_PNG):
+                return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
             # OpenCV has blue first.
             return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
     with Image.open(io.BytesIO(content)) as image:
         refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
         return np.stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+
+
+def _png_orientation(content: bytes) -> int:
+    # Pillow decodes the image to find the chunks behind its pixels.
+    if not any(word in content for word in _PNG_TURNED):
+        return 1
+    with Image.open(io.BytesIO(content)) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _oriented(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn ``(pages, H, W, C)`` as an orientation of EXIF or TIFF, from 1 to 8, says."""
+    rows, columns = _STEPS.get(orientation, (1, 1))
+    array = array[:, ::rows, ::columns]
+    return array.swapaxes(1, 2) if orientation in (5, 6, 7, 8) else array
 
 
 def _frame(image: Image.Image) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What is read equals what was written, and what tifffile, pydicom and OpenCV read."""
 
+import io
 import sys
 from importlib.util import find_spec
 
@@ -8,8 +9,8 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
-from deep_images import values, write_16_bit_png, write_bands, write_dicom
-from PIL import Image
+from deep_images import deep_png, values, write_16_bit_png, write_bands, write_dicom
+from PIL import Image, ImageOps
 
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.errors import InputError
@@ -74,6 +75,32 @@ def test_16_bits_of_a_png_stay(tmp_path, channels):
     found = read(tmp_path / 'a.png')
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, image[:, :, order])
+
+
+@pytest.mark.parametrize('colour_type', [0, 2, 4, 6])
+def test_channels_of_a_deep_png_are_those_of_its_header(colour_type):
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    image = values((5, 7, samples), 'uint16', 65536)
+    # A colour that is to be transparent is no channel, as in 8 bits.
+    key = image[0, 0].astype('>u2').tobytes() if colour_type < 4 else None
+    for chunks in ({}, {b'tRNS': key} if key else {}):
+        content = deep_png(image, colour_type, chunks)
+        np.testing.assert_array_equal(read_pixels(content, 'a.png'), image)
+
+
+@pytest.mark.parametrize('orientation', range(10))
+@pytest.mark.parametrize('chunk', [b'eXIf', b'iTXt'])
+def test_a_deep_png_is_turned_as_others(orientation, chunk):
+    image = values((5, 7), 'uint8', 256)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    chunks = {chunk: exif.tobytes()[6:] if chunk == b'eXIf' else (
+        b'XML:com.adobe.xmp\0\0\0\0\0tiff:Orientation="%d"' % orientation)}
+    deep = read_pixels(deep_png(image * np.uint16(257), 0, chunks), 'a.png')
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'png', exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    np.testing.assert_array_equal(deep[:, :, 0], upright * np.uint16(257))
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'LA'])
