@@ -1,5 +1,8 @@
 """Images that are no photographs, written in their true formats by the libraries of each."""
 
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pydicom
@@ -20,6 +23,17 @@ def write_bands(path, bands, **kwargs):
 
 def write_16_bit_png(path, grey):
     assert cv2.imwrite(str(path), grey)
+
+
+def deep_png(image, colour_type, chunks=None):
+    """Content of a PNG of 16 bits, of `image` (H, W, samples): libraries write few of its kinds."""
+    rows = image.reshape(len(image), -1).astype('>u2').view(np.uint8)
+    header = struct.pack('>IIBBBBB', image.shape[1], len(image), 16, colour_type, 0, 0, 0)
+    pixels = zlib.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes())
+    chunks = {b'IHDR': header, **(chunks or {}), b'IDAT': pixels, b'IEND': b''}
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks.items())
 
 
 def write_dicom(path, stored, slope=1, intercept=0, photometric='MONOCHROME2', bits=12):

@@ -24,6 +24,7 @@ from .pixel_arrays import (
     array_values,
     by_page,
     dicom_values,
+    displayed,
     frame_values,
     is_dicom,
 )
@@ -190,8 +191,9 @@ def _read_tiff(path: str, index: int) -> np.ndarray | None:
         array = (_read_pages(series, place) if series.dataoffset is None else
                  file.filehandle.memmap_array(file.byteorder + series.dtype.char, series.shape,
                                               series.dataoffset)[tuple(place)])
-    axes = [letter for letter, at in zip(series.axes, place, strict=True) if isinstance(at, slice)]
-    return by_page(np.array(array, series.dtype), ''.join(axes))[0]
+        axes = [letter for letter, at in zip(series.axes, place, strict=True)
+                if isinstance(at, slice)]
+        return displayed(by_page(np.array(array, series.dtype), ''.join(axes)), series)[0]
 
 
 def _read_pages(series: TiffPageSeries, place: list) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, ImageSequence
+from PIL import ExifTags, Image, ImageOps, ImageSequence
 
 from amt_mm.errors import InputError
 
@@ -18,12 +18,25 @@ from .optional_packages import optional
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from tifffile import TiffPageSeries
 
 NUMPY = ('.npy', '.npz')
 DICOM = ('.dcm', '.dicom', '.ima')
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
+_PNG = b'\x89PNG\r\n\x1a\n'
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
-_DEEP = (b'\x89PNG\r\n\x1a\n', b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+_DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+# One of these is in every PNG with an orientation: EXIF, EXIF as text, XMP.
+_PNG_TURNED = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
+# By the colour type of a PNG, its channels among those of OpenCV: one of grey, else BGR or BGRA.
+_PNG_CHANNELS = {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}
+# By orientation, the steps through rows and columns, after which 5 to 8 are transposed.
+_STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
+# TIFF: a tag, kinds of its photometric interpretation, and tifffile's kinds of series of pages that
+# no microscope wrote.
+_ORIENTATION = 274
+_MIN_IS_WHITE, _PALETTE = 0, 3
+_PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 # Letters of tifffile for samples of a pixel and for channels.
 CHANNEL_AXES = 'SC'
 
@@ -33,7 +46,9 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     """Read the values of an image file.
 
     - TIFF by tifffile. Samples of a pixel and axes named C are channels; whatever else there is
-      other than rows and columns (pages, slices, times) are pages.
+      other than rows and columns (pages, slices, times) are pages. The orientation (of the first
+      page) is applied and colour maps are converted to RGB, except those of microscopes. High
+      values are bright: if the lowest is white, all are inverted.
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
       MONOCHROME1 is turned into MONOCHROME2: high values are bright.
@@ -126,7 +141,7 @@ def _read_tiff(content: bytes) -> np.ndarray:
             raise ValueError('a TIFF without images')
         refuse_bomb(1, sum(entry.size for entry in series))
         try:
-            arrays = [by_page(entry.asarray(), entry.axes) for entry in series]
+            arrays = [displayed(by_page(entry.asarray(), entry.axes), entry) for entry in series]
         except Exception as error:
             # Codecs that tifffile lacks are errors of several types.
             if 'imagecodecs' in str(error):
@@ -149,6 +164,43 @@ def by_page(array: np.ndarray, axes: str) -> np.ndarray:
     return array.reshape(math.prod(array.shape[:len(pages)]), height, width, -1)
 
 
+def displayed(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
+    """Apply what a TIFF says of showing its values, ``(pages, H, W, C)``, as Pillow does.
+
+    The colour maps of microscopes, such as ImageJ's, only tint what was measured: they are left
+    out.
+    """
+    page = series.keyframe
+    if page.photometric == _PALETTE:
+        if series.kind in _PLAIN_SERIES:
+            array = _coloured(array, series)
+    elif page.bitspersample < 8:
+        array = array.astype(np.uint8) * (255 // (2**page.bitspersample - 1))
+    if page.photometric == _MIN_IS_WHITE:
+        if array.dtype.kind not in 'ui':
+            raise ValueError(f'a TIFF of {array.dtype} whose lowest value is white: the value of '
+                             'black is unknown')
+        # Other samples of a pixel are not grey.
+        grey = np.s_[..., ::page.samplesperpixel]
+        array[grey] = _inverted(array[grey], max(page.bitspersample, 8))
+    return _oriented(array, page.tags.valueof(_ORIENTATION, 1))
+
+
+def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
+    """Replace indices, ``(pages, H, W, 1)``, by the 8-bit RGB of their colour map."""
+    maps = {page.aspage().colormap.tobytes() for page in series.pages}
+    if len(maps) > 1 or array.shape[3] > 1:
+        raise ValueError('its pages have different colour maps, or its pixels have several samples')
+    # (3, number of colours), of 16 bits.
+    colours = series.keyframe.colormap >> 8
+    return colours.astype(np.uint8).T[array[..., 0]]
+
+
+def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
+    """Swap the lowest and the highest integer of this many bits."""
+    return (-1 if array.dtype.kind == 'i' else 2**bits - 1) - array
+
+
 def _read_dicom(content: bytes) -> np.ndarray:
     pydicom = optional('pydicom', 'DICOM files')
     from pydicom.pixels import pixel_array
@@ -165,8 +217,7 @@ def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray
     """Return stored values in the units of the file, ``(frames, H, W, C)``, bright ones high."""
     from pydicom.pixels import apply_modality_lut
     if dataset.PhotometricInterpretation == 'MONOCHROME1':
-        # Symmetric to the range of the stored values.
-        array = (-1 if dataset.PixelRepresentation else 2**dataset.BitsStored - 1) - array
+        array = _inverted(array, dataset.BitsStored)
     samples = dataset.SamplesPerPixel
     if samples == 1:
         array = apply_modality_lut(array, dataset)
@@ -178,11 +229,28 @@ def _read_picture(content: bytes) -> np.ndarray:
         array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
         if array is not None and array.dtype != np.uint8:
             array = array.reshape(1, *array.shape[:2], -1)
+            if content.startswith(_PNG):
+                return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
             # OpenCV has blue first.
             return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
     with Image.open(io.BytesIO(content)) as image:
         refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
         return np.stack([frame_values(frame) for frame in ImageSequence.Iterator(image)])
+
+
+def _png_orientation(content: bytes) -> int:
+    # Pillow decodes the image to find the chunks behind its pixels.
+    if not any(word in content for word in _PNG_TURNED):
+        return 1
+    with Image.open(io.BytesIO(content)) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+
+
+def _oriented(array: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn ``(pages, H, W, C)`` as an orientation of EXIF or TIFF, from 1 to 8, says."""
+    rows, columns = _STEPS.get(orientation, (1, 1))
+    array = array[:, ::rows, ::columns]
+    return array.swapaxes(1, 2) if orientation in (5, 6, 7, 8) else array
 
 
 def frame_values(image: Image.Image) -> np.ndarray:

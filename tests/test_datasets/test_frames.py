@@ -61,6 +61,17 @@ def test_frames_of_a_tiff(tmp_path, axes, options):
         assert one.dtype == np.uint16 and np.array_equal(one, other)
 
 
+@pytest.mark.parametrize('options', [
+    dict(photometric='miniswhite'), dict(photometric='miniswhite', compression='zlib'),
+    dict(photometric='minisblack', extratags=[(274, 'H', 1, 6, True)])])
+def test_frames_are_shown_as_the_file_says(tmp_path, options):
+    stored = STACK[:, 0]
+    tifffile.imwrite(tmp_path / 'a.tif', stored, metadata=None, **options)
+    for found, page in zip(frames(tmp_path / 'a.tif'), stored, strict=True):
+        wanted = 65535 - page if options['photometric'] == 'miniswhite' else np.rot90(page, -1)
+        assert np.array_equal(found[..., 0], wanted)
+
+
 def test_frames_of_several_series_and_of_pillow(tmp_path):
     with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
         for page in STACK[:, 0]:

@@ -1,5 +1,6 @@
 """What is read equals what was written, and what tifffile, pydicom and OpenCV read."""
 
+import io
 import sys
 from importlib.util import find_spec
 
@@ -8,9 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 import tifffile
-from deep_images import values, write_16_bit_png, write_bands, write_dicom
-from PIL import Image
+from deep_images import deep_png, values, write_16_bit_png, write_bands, write_dicom
+from PIL import Image, ImageOps
 
+from amt_mm.datasets.loading import decode_image
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.errors import InputError
 
@@ -66,6 +68,91 @@ def test_pages_of_different_sizes_are_no_image(tmp_path):
         read(tmp_path / 'a.tif', pages='channels')
 
 
+@pytest.mark.parametrize('orientation', [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize('photometric', ['minisblack', 'miniswhite', 'rgb', 'palette'])
+@pytest.mark.parametrize('byteorder', ['<', '>'])
+def test_a_tiff_looks_as_other_libraries_show_it(orientation, photometric, byteorder):
+    image = values((5, 7, 3)[:2 + (photometric == 'rgb')], 'uint8', 256)
+    colours = values((3, 256), 'uint16', 65536) if photometric == 'palette' else None
+    file = io.BytesIO()
+    tifffile.imwrite(file, image, photometric=photometric, colormap=colours, byteorder=byteorder,
+                     extratags=[(274, 'H', 1, orientation, True)])
+    found = read_pixels(file.getvalue(), 'a.tif')
+    assert found.dtype == np.uint8 and found.shape[2] == (
+        1 if photometric.startswith('minis') else 3)
+    shown = np.broadcast_to(found, (*found.shape[:2], 3))
+    np.testing.assert_array_equal(shown, decode_image(file.getvalue())[:, :, ::-1])
+    np.testing.assert_array_equal(
+        shown, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB))
+
+
+@pytest.mark.parametrize('dtype', ['uint16', 'int16', 'uint32'])
+def test_bright_is_high_in_every_tiff(dtype):
+    pages = values((2, 5, 7), dtype, 5000)
+    file = io.BytesIO()
+    tifffile.imwrite(file, pages, photometric='miniswhite')
+    found = read_pixels(file.getvalue(), 'a.tif', pages=1)
+    white = {'uint16': 65535, 'int16': -1, 'uint32': 2**32 - 1}[dtype]
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found[:, :, 0].astype(int), white - pages[1].astype(int))
+
+
+def test_only_grey_is_inverted_and_unknown_black_is_refused():
+    image = values((5, 7, 2), 'uint8', 256)
+    file = io.BytesIO()
+    tifffile.imwrite(file, image, photometric='miniswhite', planarconfig='contig',
+                     extrasamples=['unassalpha'])
+    wanted = np.stack([255 - image[:, :, 0], image[:, :, 1]], -1)
+    np.testing.assert_array_equal(read_pixels(file.getvalue(), 'a.tif'), wanted)
+    file = io.BytesIO()
+    tifffile.imwrite(file, image[:, :, 0].astype('float32'), photometric='miniswhite')
+    with pytest.raises(ValueError, match='lowest value is white'):
+        read_pixels(file.getvalue(), 'a.tif')
+
+
+@pytest.mark.parametrize('bits', [1, 4])
+def test_few_bits_use_the_range_of_eight(bits):
+    if bits > 1:
+        pytest.importorskip('imagecodecs')
+    values = np.random.default_rng(0).integers(0, 2**bits, (6, 16))
+    # One row after another, the first pixel in the highest bits.
+    packed = np.packbits((values[..., None] >> np.arange(bits)[::-1] & 1).astype(np.uint8))
+    for photometric, name in enumerate(['miniswhite', 'minisblack']):
+        file = io.BytesIO()
+        # Pillow reads and writes 4 bits as 8.
+        tifffile.imwrite(file, packed.reshape(6, -1), photometric=name)
+        content = bytearray(file.getvalue())
+        with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+            tags = tiff.pages[0].tags
+            for tag, value in ((256, 16), (258, bits)):
+                start = tags[tag].valueoffset
+                content[start:start + 2] = value.to_bytes(2, 'little')
+        found = read_pixels(bytes(content), 'a.tif')
+        scaled = values * (255 // (2**bits - 1))
+        np.testing.assert_array_equal(found[:, :, 0], scaled if photometric else 255 - scaled)
+        np.testing.assert_array_equal(found[:, :, 0], np.asarray(
+            Image.open(io.BytesIO(content)).convert('L')))
+
+
+def test_tints_of_a_microscope_are_no_colours_and_palettes_of_pages_must_agree():
+    stack, colours = values((2, 5, 7), 'uint8', 256), values((3, 256), 'uint16', 65536)
+    file = io.BytesIO()
+    tifffile.imwrite(file, stack, imagej=True, colormap=colours, metadata={'axes': 'CYX'})
+    np.testing.assert_array_equal(read_pixels(file.getvalue(), 'a.tif'), stack.transpose(1, 2, 0))
+    for second in (colours, colours[::-1]):
+        file = io.BytesIO()
+        with tifffile.TiffWriter(file) as writer:
+            for page, own in zip(stack, (colours, second), strict=True):
+                writer.write(page, photometric='palette', colormap=own, contiguous=False,
+                             metadata=None)
+        if second is colours:
+            np.testing.assert_array_equal(
+                read_pixels(file.getvalue(), 'a.tif', pages=1), (colours >> 8).T[stack[1]])
+        else:
+            with pytest.raises(ValueError, match='different colour maps'):
+                read_pixels(file.getvalue(), 'a.tif', pages=1)
+
+
 @pytest.mark.parametrize('channels', [1, 3, 4])
 def test_16_bits_of_a_png_stay(tmp_path, channels):
     image = values((5, 7, channels), 'uint16', 4096)
@@ -74,6 +161,32 @@ def test_16_bits_of_a_png_stay(tmp_path, channels):
     found = read(tmp_path / 'a.png')
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, image[:, :, order])
+
+
+@pytest.mark.parametrize('colour_type', [0, 2, 4, 6])
+def test_channels_of_a_deep_png_are_those_of_its_header(colour_type):
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour_type]
+    image = values((5, 7, samples), 'uint16', 65536)
+    # A colour that is to be transparent is no channel, as in 8 bits.
+    key = image[0, 0].astype('>u2').tobytes() if colour_type < 4 else None
+    for chunks in ({}, {b'tRNS': key} if key else {}):
+        content = deep_png(image, colour_type, chunks)
+        np.testing.assert_array_equal(read_pixels(content, 'a.png'), image)
+
+
+@pytest.mark.parametrize('orientation', range(10))
+@pytest.mark.parametrize('chunk', [b'eXIf', b'iTXt'])
+def test_a_deep_png_is_turned_as_others(orientation, chunk):
+    image = values((5, 7), 'uint8', 256)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    chunks = {chunk: exif.tobytes()[6:] if chunk == b'eXIf' else (
+        b'XML:com.adobe.xmp\0\0\0\0\0tiff:Orientation="%d"' % orientation)}
+    deep = read_pixels(deep_png(image * np.uint16(257), 0, chunks), 'a.png')
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'png', exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    np.testing.assert_array_equal(deep[:, :, 0], upright * np.uint16(257))
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'LA'])
