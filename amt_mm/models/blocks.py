@@ -28,6 +28,10 @@ class Attention(MultiheadAttention):
         Returns:
             ``(B, num_outputs, D)``.
         """
+        return self.attend(*self.split(x, num_outputs))
+
+    def split(self, x: Tensor, num_outputs: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Project to queries, keys and values, ``(B, heads, n, D / heads)`` each."""
         heads = (self.num_heads, self.head_dims)
         if num_outputs is None:
             query, key, value = self.qkv(x).unflatten(2, (3, *heads)).unbind(2)
@@ -38,8 +42,10 @@ class Attention(MultiheadAttention):
             query = F.linear(last_tokens(x, num_outputs), of_query, biases[0])
             query = query.unflatten(2, heads)
             key, value = F.linear(x, of_rest, biases[1]).unflatten(2, (2, *heads)).unbind(2)
-        # (B, heads, n, D / heads) each
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend and project, from :meth:`split` to ``(B, n, D)``."""
         attended = self.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attn_drop if self.training else 0.)
         attended = self.proj(attended.transpose(1, 2).flatten(2))  # (B, num_outputs, D)
