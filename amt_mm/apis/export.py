@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _TIMM = {
 
 
 def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
-           encoder: str | None = None, force: bool = False) -> list[str]:
+           encoder: str | None = None, force: bool = False, int8: bool = False) -> list[str]:
     """Write the encoder of a checkpoint into a folder from which another library loads it.
 
     Args:
@@ -41,17 +42,23 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
         encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
             teacher.
         force: Replace an export of the same kind in ``out``. Defaults to False: refuse.
+        int8: Compute linear layers in 8 bits, see :func:`~amt_mm.apis.onnx_encoder.write_onnx`; for
+            ONNX only. Defaults to False.
 
     Returns:
         Lines to say: how to load it, and remarks.
 
     Raises:
         InputError: No such checkpoint or encoder, a network that the library lacks, a missing
-            package, or files that are there already or cannot be written.
+            package, ``int8`` for another format than ONNX, or files that are there already or
+            cannot be written.
     """
     write, name = {'timm': (_timm, 'model.safetensors'),
                    'transformers': (_transformers, 'model.safetensors'),
-                   'onnx': (_onnx, 'model.onnx'), 'torch': (_torch, 'model.pt2')}[to]
+                   'onnx': (partial(_onnx, int8=int8), 'model.onnx'),
+                   'torch': (_torch, 'model.pt2')}[to]
+    if int8 and to != 'onnx':
+        raise InputError(f'--int8 is for --to onnx, not {to}')
     if (out / name).exists() and not force:
         raise InputError(f'{out / name} exists: name another --out, or replace it with --force')
     require_writable(out / name)
@@ -202,10 +209,10 @@ def _transformers_dinov3(loaded: LoadedEncoder, out: Path, encoder: Mapping[str,
     return [f"load: transformers.DINOv3ViTModel.from_pretrained('{out}')", *notes]
 
 
-def _onnx(loaded: LoadedEncoder, out: Path) -> list[str]:
+def _onnx(loaded: LoadedEncoder, out: Path, int8: bool) -> list[str]:
     # Needs packages of its own.
     from .onnx_encoder import write_onnx
-    return write_onnx(loaded, out / 'model.onnx')
+    return write_onnx(loaded, out / 'model.onnx', int8)
 
 
 def _torch(loaded: LoadedEncoder, out: Path) -> list[str]:

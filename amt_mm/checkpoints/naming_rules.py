@@ -14,7 +14,7 @@
 | dinov3 | DINOv3 | as timm, ``storage_tokens`` | none |
 | transformers-dinov3 | the same there | ``layer.0.norm1`` | none |
 | timm-dinov3 | the same in timm (Eva) | as timm, ``gamma_1`` | none |
-| lightly | lightly on timm's transformers | ``backbone.vit.blocks.0.norm1`` | ``decoder.decoder_`` |
+| lightly | lightly on timm's transformers | ``backbone.vit.blocks.0.norm1`` | ``decoder.`` |
 """
 
 from __future__ import annotations
