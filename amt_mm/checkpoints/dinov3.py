@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import torch
@@ -74,6 +75,34 @@ def without_periods(ours: Mapping[str, Tensor], notes: list[str]) -> dict[str, T
         notes.append('its rotary positions have rounded periods, as the official files do: there '
                      'they are exact, which changes features slightly')
     return {name: value for name, value in ours.items() if name != PERIODS}
+
+
+def check_rotary(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapping[str, Tensor],
+                 notes: list[str]) -> None:
+    """Compare the positions of a checkpoint and a model.
+
+    Args:
+        path: The checkpoint, for messages.
+        own: State of the model.
+        state: That of the checkpoint, under our names.
+        notes: Gets a sentence if both are rotary.
+
+    Raises:
+        InputError: One has rotary positions and the other has not, or heads of another width.
+    """
+    theirs, ours = state.get(PERIODS), own.get(PERIODS)
+    if theirs is None and ours is None:
+        return
+    if ours is None:
+        raise InputError(f'{path}: its positions are rotary, as those of DINOv3 are: set '
+                         'model.backbone.type=amt_mm.RegisterViT and model.backbone.rotary=True; '
+                         'no host pre-trains such an encoder further')
+    if theirs is None:
+        raise InputError(f'{path}: its positions are not rotary: set model.backbone.rotary=False')
+    if len(theirs) != len(ours):
+        raise InputError(f'{path}: its heads are {4 * len(theirs)} wide, those of the model '
+                         f'{4 * len(ours)}: set another model.backbone.arch')
+    notes.append('its positions are rotary, so none is resized for another size of images')
 
 
 def rotary_periods(head_width: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from amt_mm.errors import InputError
 
 from .convert_names import convert, detect_naming
-from .dinov3 import PERIODS
+from .dinov3 import check_rotary
 from .encoders import choose_encoder
 from .files import read_checkpoint
 from .positions import fit_positions, lacks_cls_position
@@ -124,7 +124,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
                    for key in state if key not in kept]
         state = {new: state[old] for new, old in names.items()}
     state = _with_channels(own, _with_biases(own, state, notes), notes)
-    _check_rotary(path, own, state, notes)
+    check_rotary(path, own, state, notes)
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
     _refuse_untrained_cls(path, own, state)
@@ -197,24 +197,6 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
         return fits
     raise InputError(f'{path}: fills {filled} of {len(counted)} entries of the {part}; '
                      + _reason(part, prefix, own, found, fits, naming))
-
-
-def _check_rotary(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapping[str, Tensor],
-                  notes: list[str]) -> None:
-    """Refuse rotary positions that the model lacks, or has otherwise."""
-    theirs, ours = state.get(PERIODS), own.get(PERIODS)
-    if theirs is None and ours is None:
-        return
-    if ours is None:
-        raise InputError(f'{path}: its positions are rotary, as those of DINOv3 are: set '
-                         'model.backbone.type=amt_mm.RegisterViT and model.backbone.rotary=True; '
-                         'no host pre-trains such an encoder further')
-    if theirs is None:
-        raise InputError(f'{path}: its positions are not rotary: set model.backbone.rotary=False')
-    if len(theirs) != len(ours):
-        raise InputError(f'{path}: its heads are {4 * len(theirs)} wide, those of the model '
-                         f'{4 * len(ours)}: set another model.backbone.arch')
-    notes.append('its positions are rotary, so none is resized for another size of images')
 
 
 def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
