@@ -5,9 +5,9 @@ This file imports nothing: the tools parse their arguments before they import th
 
 # Networks of a checkpoint of self-distillation.
 ENCODERS = ('teacher', 'student')
-# Code bases whose names of parameters are known; amt_mm/checkpoints/convert_names.py has the rules.
+# Code bases whose names of parameters are known; amt_mm/checkpoints/naming_rules.py has the rules.
 NAMINGS = ('mmpretrain', 'mae', 'timm', 'simmim', 'ibot', 'dino', 'transformers', 'dinov2',
-           'transformers-dinov2')
+           'transformers-dinov2', 'dinov3', 'transformers-dinov3', 'timm-dinov3', 'lightly')
 
 # Libraries and formats that an encoder is exported to.
 EXPORTS = ('timm', 'transformers', 'onnx', 'torch')

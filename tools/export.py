@@ -13,11 +13,12 @@ examples:
   amt export work_dirs/NAME/epoch_400.pth --to timm --out exports/timm
   amt export work_dirs/NAME/epoch_400.pth --to transformers --out exports/transformers
   amt export ibot.pth --to onnx --out exports/onnx --encoder student --image-size 448
+  amt export work_dirs/NAME/epoch_400.pth --to onnx --out exports/int8 --int8
 
 formats:
   timm          model.safetensors and config.json, for create_model('local-dir:DIR')
-  transformers  ViTModel, with preprocessor_config.json; with a decoder of MAE, also
-                ViTMAEForPreTraining in DIR/mae
+  transformers  ViTModel, Dinov2Model or DINOv3ViTModel, with preprocessor_config.json; with a
+                decoder of MAE, also ViTMAEForPreTraining in DIR/mae
   onnx          model.onnx with normalisation inside; needs onnx and onnxscript, and is compared
                 with torch where onnxruntime is installed
   torch         model.pt2, a program of torch.export with normalisation inside; needs torch alone
@@ -37,6 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--image-size', type=int,
                         help='image size in pixels (default: that of the pre-training, else 224)')
     arguments.add_encoder_argument(parser)
+    parser.add_argument('--int8', action='store_true',
+                        help='compute linear layers in 8 bits (--to onnx; needs onnxruntime)')
     parser.add_argument('--force', action='store_true', help='replace what is in DIR')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
@@ -54,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with one_line_errors():
         for line in export(args.checkpoint, args.to, args.out, args.image_size, args.encoder,
-                           args.force):
+                           args.force, args.int8):
             print(line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 
 
 def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
-           encoder: str | None = None, force: bool = False) -> list[str]:
+           encoder: str | None = None, force: bool = False, int8: bool = False) -> list[str]:
     """Write the encoder of a checkpoint into a folder from which another library loads it.
 
     Args:
@@ -44,17 +45,23 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
         encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
             teacher.
         force: Replace an export of the same kind in ``out``. Defaults to False: refuse.
+        int8: Compute linear layers in 8 bits, see :func:`~amt_mm.apis.onnx_encoder.write_onnx`; for
+            ONNX only. Defaults to False.
 
     Returns:
         Lines to say: how to load it, and remarks.
 
     Raises:
         InputError: No such checkpoint or encoder, a network that the library lacks, a missing
-            package, or files that are there already or cannot be written.
+            package, ``int8`` for another format than ONNX, or files that are there already or
+            cannot be written.
     """
     write, name = {'timm': (_timm, 'model.safetensors'),
                    'transformers': (_transformers, 'model.safetensors'),
-                   'onnx': (_onnx, 'model.onnx'), 'torch': (_torch, 'model.pt2')}[to]
+                   'onnx': (partial(_onnx, int8=int8), 'model.onnx'),
+                   'torch': (_torch, 'model.pt2')}[to]
+    if int8 and to != 'onnx':
+        raise InputError(f'--int8 is for --to onnx, not {to}')
     if (out / name).exists() and not force:
         raise InputError(f'{out / name} exists: name another --out, or replace it with --force')
     require_writable(out / name)
@@ -68,21 +75,28 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
 def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
     vit, size = loaded.model.backbone, _sizes(loaded)
     mean, std = _statistics(loaded)
-    state = _state(loaded, 'timm')
-    if vit.num_registers:
-        positions = state['pos_embed']
-        state['cls_token'] = state['cls_token'] + positions[:, :1]
-        state['pos_embed'] = positions[:, 1:].contiguous()
-    write_checkpoint(out / 'model.safetensors', state)
-    _write_json(out / 'config.json', dict(
-        architecture=_TIMM.get((*size.values(), ), 'vit_base_patch16_224'), num_classes=0,
-        num_features=vit.embed_dims, global_pool=_timm_pool(loaded),
-        model_args=dict(
-            img_size=vit.img_size[0], patch_size=size['patch_size'], embed_dim=vit.embed_dims,
-            depth=size['depth'], num_heads=size['heads'],
-            mlp_ratio=size['hidden'] / vit.embed_dims, class_token=loaded.has_cls,
-            global_pool=_timm_pool(loaded),
-            **({'in_chans': loaded.channels} if loaded.channels != 3 else {}),
+    gated = _is_gated(vit)
+    settings = dict(
+        img_size=vit.img_size[0], patch_size=size['patch_size'], embed_dim=vit.embed_dims,
+        depth=size['depth'], num_heads=size['heads'], mlp_ratio=size['hidden'] / vit.embed_dims,
+        global_pool=_timm_pool(loaded),
+        **({'in_chans': loaded.channels} if loaded.channels != 3 else {}))
+    if vit.rotary is not None:
+        state, notes = _state(loaded, 'timm-dinov3')
+        name = 'vit_small_plus_patch16_dinov3_qkvb' if gated else 'vit_small_patch16_dinov3_qkvb'
+        settings['num_reg_tokens'] = vit.num_registers
+    else:
+        state, notes = _state(loaded, 'timm')
+        if vit.num_registers:
+            positions = state['pos_embed']
+            state['cls_token'] = state['cls_token'] + positions[:, :1]
+            state['pos_embed'] = positions[:, 1:].contiguous()
+        name = _TIMM.get((*size.values(), ), 'vit_base_patch16_224')
+        if gated:
+            # Its first layer has the outputs of both.
+            name, settings['mlp_ratio'] = 'vit_giant_patch14_dinov2', 2 * settings['mlp_ratio']
+        settings.update(
+            class_token=loaded.has_cls,
             # The final norm comes before the mean, as in evaluation here.
             fc_norm=False,
             # Any value; it is replaced by the weights.
@@ -90,12 +104,16 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             # timm has positions for all tokens before the patches or for none of them. Here, [CLS]
             # alone has one, which is added to the token.
             **({'reg_tokens': vit.num_registers, 'no_embed_class': True} if vit.num_registers
-               else {})),
+               else {}))
+    write_checkpoint(out / 'model.safetensors', state)
+    _write_json(out / 'config.json', dict(
+        architecture=name, num_classes=0, num_features=vit.embed_dims,
+        global_pool=_timm_pool(loaded), model_args=settings,
         pretrained_cfg=dict(
             input_size=[loaded.channels, *vit.img_size], num_classes=0, mean=mean, std=std,
             crop_mode='center', crop_pct=vit.img_size[0] / _edge(loaded), interpolation='bicubic',
             first_conv='patch_embed.proj', classifier='head')))
-    return [f"load: timm.create_model('local-dir:{out}', pretrained=True)"]
+    return [f"load: timm.create_model('local-dir:{out}', pretrained=True)", *notes]
 
 
 def _timm_pool(loaded: LoadedEncoder) -> str:
@@ -121,17 +139,23 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
         size=dict(shortest_edge=_edge(loaded)), resample=3, do_center_crop=True,
         crop_size=dict(height=side, width=side), do_rescale=True, rescale_factor=1 / 255,
         do_normalize=True, image_mean=mean, image_std=std)
+    if vit.rotary is not None:
+        return _transformers_dinov3(loaded, out, encoder, images)
     if _has_layer_scale(vit):
         kind, model = (('dinov2_with_registers', 'Dinov2WithRegistersModel') if vit.num_registers
                        else ('dinov2', 'Dinov2Model'))
-        if size['hidden'] % vit.embed_dims:
+        gated = _is_gated(vit)
+        # There, the width of a plain MLP with as many weights.
+        hidden = size['hidden'] * 3 // 2 if gated else size['hidden']
+        if hidden % vit.embed_dims:
             raise InputError(f'DINOv2 in transformers has a hidden width that is a multiple of '
-                             f'{vit.embed_dims}, not {size["hidden"]}: export it to timm')
-        state = _state(loaded, 'transformers-dinov2')
+                             f'{vit.embed_dims}, not {hidden}: export it to timm')
+        state, _ = _state(loaded, 'transformers-dinov2')
         # It is built with one, of which an encoder has no use.
         state['embeddings.mask_token'] = torch.zeros(1, vit.embed_dims)
         _write_folder(out, state, dict(
-            architectures=[model], model_type=kind, mlp_ratio=size['hidden'] // vit.embed_dims,
+            architectures=[model], model_type=kind, mlp_ratio=hidden // vit.embed_dims,
+            use_swiglu_ffn=gated,
             **({'num_register_tokens': vit.num_registers} if vit.num_registers else {}),
             **encoder), images)
         return [f"load: transformers.{model}.from_pretrained('{out}')",
@@ -140,7 +164,7 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
     encoder['intermediate_size'] = size['hidden']
     # ViTModel's own files have no prefix.
     state = {name.removeprefix('vit.'): value
-             for name, value in _state(loaded, 'transformers').items()}
+             for name, value in _state(loaded, 'transformers')[0].items()}
     _write_folder(out, state, dict(architectures=['ViTModel'], model_type='vit', **encoder), images)
     lines = [f"load: transformers.ViTModel.from_pretrained('{out}', add_pooling_layer=False)"]
     try:
@@ -170,33 +194,58 @@ def _transformers(loaded: LoadedEncoder, out: Path) -> list[str]:
     return lines
 
 
-def _onnx(loaded: LoadedEncoder, out: Path) -> list[str]:
+def _transformers_dinov3(loaded: LoadedEncoder, out: Path, encoder: Mapping[str, Any],
+                         images: Mapping[str, Any]) -> list[str]:
+    vit, gated = loaded.model.backbone, _is_gated(loaded.model.backbone)
+    if not _has_layer_scale(vit):
+        raise InputError('DINOv3 in transformers has LayerScale, which this encoder lacks: export '
+                         'it to onnx or torch')
+    state, notes = _state(loaded, 'transformers-dinov3')
+    # It is built with one, of which an encoder has no use.
+    state['embeddings.mask_token'] = torch.zeros(1, 1, vit.embed_dims)
+    config = {key: value for key, value in encoder.items()
+              if key not in ('hidden_dropout_prob', 'attention_probs_dropout_prob', 'qkv_bias')}
+    _write_folder(out, state, dict(
+        config, architectures=['DINOv3ViTModel'], model_type='dinov3_vit',
+        intermediate_size=_sizes(loaded)['hidden'], use_gated_mlp=gated,
+        hidden_act='silu' if gated else 'gelu', num_register_tokens=vit.num_registers,
+        query_bias=True, value_bias=True,
+        key_bias='layer.0.attention.k_proj.bias' in state), images)
+    return [f"load: transformers.DINOv3ViTModel.from_pretrained('{out}')", *notes]
+
+
+def _onnx(loaded: LoadedEncoder, out: Path, int8: bool) -> list[str]:
     # Needs packages of its own.
     from .onnx_encoder import write_onnx
-    return write_onnx(loaded, out / 'model.onnx')
+    return write_onnx(loaded, out / 'model.onnx', int8)
 
 
 def _torch(loaded: LoadedEncoder, out: Path) -> list[str]:
     return write_torch(loaded, out / 'model.pt2')
 
 
-def _state(loaded: LoadedEncoder, naming: str) -> dict[str, Tensor]:
-    """Weights of the encoder under other names, on the CPU."""
+def _state(loaded: LoadedEncoder, naming: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Weights of the encoder under other names, on the CPU, and remarks."""
     state = {f'backbone.{name}': value.cpu()
              for name, value in loaded.model.backbone.state_dict().items()}
-    return convert(state, naming, encoder_only=True).state
+    converted = convert(state, naming, encoder_only=True)
+    return converted.state, [f'note: {note}' for note in converted.notes]
 
 
 def _has_layer_scale(vit: nn.Module) -> bool:
     return hasattr(vit.layers[0].attn.gamma1, 'weight')
 
 
+def _is_gated(vit: nn.Module) -> bool:
+    return hasattr(vit.layers[0].ffn, 'w12')
+
+
 def _sizes(loaded: LoadedEncoder) -> dict[str, int]:
     vit = loaded.model.backbone
     block = vit.layers[0]
+    last = block.ffn.w3 if _is_gated(vit) else block.ffn.layers[1]
     return dict(width=vit.embed_dims, depth=len(vit.layers), heads=block.attn.num_heads,
-                hidden=block.ffn.layers[0][0].out_features,
-                patch_size=vit.patch_embed.projection.kernel_size[0])
+                hidden=last.in_features, patch_size=vit.patch_embed.projection.kernel_size[0])
 
 
 def _statistics(loaded: LoadedEncoder) -> tuple[list[float], list[float]]:

@@ -1,16 +1,4 @@
-"""Names of the entries of one network in nine code bases: detect and convert them.
-
-| naming | code base | encoder | decoder |
-|---|---|---|---|
-| mmpretrain | this toolbox, mmpretrain, mmdet | ``backbone.layers.0.ln1`` | ``neck.`` |
-| mae | MAE, AMT's release on MAE | ``blocks.0.norm1`` | ``decoder_blocks.0.norm1`` |
-| timm | timm, MAE's encoder-only files | as mae | none |
-| simmim | SimMIM on a ViT, AMT's release on SimMIM | ``encoder.blocks.0.norm1`` | ``decoder.0`` |
-| ibot | iBOT, AttMask: student and teacher | ``student.backbone.blocks.0.norm1`` | none |
-| dino | DINO: the same without masks | ``teacher.backbone.blocks.0.norm1`` | none |
-| transformers | ViT, ViTMAE there | ``vit.encoder.layer.0.layernorm_before`` | ``decoder.`` |
-| dinov2 | DINOv2, with and without registers | as timm, ``register_tokens`` | none |
-| transformers-dinov2 | the same there | ``encoder.layer.0.norm1`` | none |
+"""Detect and convert the names of a network's entries; :mod:`.naming_rules` lists them.
 
 All tensors have the same layout, so values are copied bit by bit (transformers has one each for
 query, key and value, which are joined), except two of SimMIM: its query
@@ -32,118 +20,23 @@ from torch import Tensor
 from amt_mm.errors import InputError
 from amt_mm.names import NAMINGS
 
+from .dinov3 import (
+    PERIODS,
+    add_masks,
+    add_periods,
+    apply_masks,
+    require_masked,
+    require_rotary,
+    without_periods,
+)
 from .distillation import LOSSES, detect_distillation, reshaped, usable_part, with_copies
 from .encoders import choose_encoder
+from .gated_mlp import join_gated, split_gated
+from .naming_rules import ENCODES, RULES
 from .split_attention import join_attention, split_attention, with_prefix
 
-# Pairs of their and our names; `#` is a number, `@` weight or bias.
-ENCODER = (
-    ('cls_token', 'cls_token'), ('pos_embed', 'pos_embed'),
-    ('patch_embed.proj.@', 'patch_embed.projection.@'), ('norm_pre.@', 'pre_norm.@'),
-    ('norm.@', 'ln1.@'), ('fc_norm.@', 'ln2.@'),
-)  # yapf: disable
-BLOCK = (
-    ('norm1.@', 'ln1.@'), ('attn.qkv.@', 'attn.qkv.@'), ('attn.proj.@', 'attn.proj.@'),
-    ('norm2.@', 'ln2.@'), ('mlp.fc1.@', 'ffn.layers.0.0.@'), ('mlp.fc2.@', 'ffn.layers.1.@'),
-)  # yapf: disable
-SCALES = ('attn.gamma1.weight', 'ffn.gamma2.weight')
-
-
-def _inside(pairs: Iterable, theirs: str, ours: str) -> list[tuple[str, str]]:
-    return [(theirs + a, ours + b) for a, b in pairs]
-
-
-_TIMM = [
-    *_inside(ENCODER, '', 'backbone.'),
-    *_inside([*BLOCK, *zip(('ls1.gamma', 'ls2.gamma'), SCALES, strict=True)],
-             'blocks.#.', 'backbone.layers.#.'),
-    ('reg_token', 'backbone.pre_norm.tokens'), ('head.@', 'head.fc.@'),
-]
-_MAE = [
-    *_TIMM,
-    *_inside(BLOCK, 'decoder_blocks.#.', 'neck.decoder_blocks.#.'),
-    ('decoder_norm.@', 'neck.ln1.@'),
-    *_inside([(name, name) for name in (
-        'mask_token', 'decoder_pos_embed', 'decoder_embed.@', 'decoder_pred.@')], '', 'neck.'),
-]
-_SIMMIM = [
-    *_inside([*ENCODER, ('mask_token', 'mask_token')], 'encoder.', 'backbone.'),
-    *_inside([*BLOCK, *zip(('gamma_1', 'gamma_2'), SCALES, strict=True)],
-             'encoder.blocks.#.', 'backbone.layers.#.'),
-    ('decoder.0.@', 'neck.decoder.0.@'),
-]
-# In their files; in memory, release 5 of transformers has other names. They split `qkv`.
-_TRANSFORMERS_BLOCK = [
-    ('layernorm_before.@', 'ln1.@'), ('attention.attention.qkv.@', 'attn.qkv.@'),
-    ('attention.output.dense.@', 'attn.proj.@'), ('layernorm_after.@', 'ln2.@'),
-    ('intermediate.dense.@', 'ffn.layers.0.0.@'), ('output.dense.@', 'ffn.layers.1.@'),
-]
-_TRANSFORMERS = [
-    *_inside([('embeddings.cls_token', 'cls_token'),
-              ('embeddings.position_embeddings', 'pos_embed'),
-              ('embeddings.patch_embeddings.projection.@', 'patch_embed.projection.@'),
-              ('layernorm.@', 'ln1.@')], 'vit.', 'backbone.'),
-    *_inside(_TRANSFORMERS_BLOCK, 'vit.encoder.layer.#.', 'backbone.layers.#.'),
-    ('classifier.@', 'head.fc.@'),
-    *_inside(_TRANSFORMERS_BLOCK, 'decoder.decoder_layers.#.', 'neck.decoder_blocks.#.'),
-    ('decoder.decoder_norm.@', 'neck.ln1.@'),
-    *_inside([(name, name) for name in (
-        'mask_token', 'decoder_pos_embed', 'decoder_embed.@', 'decoder_pred.@')],
-        'decoder.', 'neck.'),
-]
-_DINOV2 = [('mask_token', 'backbone.mask_token'),
-           ('register_tokens', 'backbone.pre_norm.tokens'), *_TIMM]
-_TRANSFORMERS_DINOV2 = [
-    ('embeddings.register_tokens', 'backbone.pre_norm.tokens'),
-    *_inside([('cls_token', 'cls_token'), ('mask_token', 'mask_token'),
-              ('position_embeddings', 'pos_embed'),
-              ('patch_embeddings.projection.@', 'patch_embed.projection.@')],
-             'embeddings.', 'backbone.'),
-    ('layernorm.@', 'backbone.ln1.@'),
-    *_inside([('norm1.@', 'ln1.@'), ('attention.attention.qkv.@', 'attn.qkv.@'),
-              ('attention.output.dense.@', 'attn.proj.@'), ('norm2.@', 'ln2.@'),
-              ('mlp.fc1.@', 'ffn.layers.0.0.@'), ('mlp.fc2.@', 'ffn.layers.1.@'),
-              *zip(('layer_scale1.lambda1', 'layer_scale2.lambda1'), SCALES, strict=True)],
-             'encoder.layer.#.', 'backbone.layers.#.'),
-]
-
-
-def _distillation(naming: str) -> list[tuple[str, str]]:
-    weight = 'head.last_layer.parametrizations.weight.original'
-    network = [
-        *_inside(ENCODER, 'backbone.', 'backbone.'),
-        *_inside([*BLOCK, *zip(('gamma_1', 'gamma_2'), SCALES, strict=True)],
-                 'backbone.blocks.#.', 'backbone.layers.#.'),
-        ('head.mlp.#.@', 'head.mlp.#.@'),
-        # Gain and direction of the weight norm.
-        ('head.last_layer.weight_g', f'{weight}0'), ('head.last_layer.weight_v', f'{weight}1'),
-    ]
-    rules = [*_inside(network, 'student.', ''), *_inside(network, 'teacher.', 'teacher.'),
-             (f'{LOSSES[naming]}.center', 'cls_center.mean')]
-    if naming == 'ibot':
-        # The teacher sees no masks and has no mask token.
-        rules += [('student.backbone.masked_embed', 'backbone.mask_token'),
-                  ('ibot_loss.center2', 'patch_center.mean')]
-    return rules
-
-
-RULES = {'mae': _MAE, 'timm': _TIMM, 'simmim': _SIMMIM,
-         **{naming: _distillation(naming) for naming in LOSSES}, 'transformers': _TRANSFORMERS,
-         'dinov2': _DINOV2, 'transformers-dinov2': _TRANSFORMERS_DINOV2}
-
-# All entries that take part in encoding: dropping one would change the features.
-_ENCODES = {
-    'mmpretrain': re.compile(r'backbone\.(?!mask_token$)'),
-    'simmim': re.compile(r'encoder\.'),
-    **dict.fromkeys(('mae', 'timm', 'dinov2'), re.compile(
-        r'(cls_token|pos_embed|reg_token|register_tokens|dist_token|rel_pos_bias|patch_embed|blocks'
-        r'|norm|norm_pre|fc_norm)(\.|$)')),
-    **dict.fromkeys(LOSSES, re.compile(r'(student|teacher)\.backbone\.(?!masked_embed$)')),
-    # A pooler is a head, beyond the tokens.
-    'transformers': re.compile(r'vit\.(?!pooler\.|embeddings\.mask_token$)'),
-    'transformers-dinov2': re.compile(
-        r'(embeddings|encoder|layernorm)\.(?!mask_token$)'),
-}  # yapf: disable
+# Those of networks with rotary positions.
+_DINOV3 = ('dinov3', 'timm-dinov3', 'transformers-dinov3')
 
 
 class Conversion(NamedTuple):
@@ -169,17 +62,27 @@ def detect_naming(state: Iterable[str]) -> str | None:
         One of ``NAMINGS``, or None for another kind of network.
     """
     names = list(state)
+    if any(re.match(r'(((student|teacher)_)?backbone\.)?vit\.(blocks\.\d+|patch_embed)\.', name)
+           for name in names):
+        return 'lightly'
     if (distillation := detect_distillation(names)) is not None:
         return distillation
     if any(re.match(r'backbone\.|layers\.\d+\.ln1\.', name) for name in names):
         return 'mmpretrain'
     if any(re.match(r'encoder\.(blocks\.\d+|patch_embed)\.', name) for name in names):
         return 'simmim'
+    if any(re.match(r'(model\.)*layer\.\d+\.attention\.q_proj\.', name) for name in names):
+        return 'transformers-dinov3'
     if any(re.match(r'((vit|dinov2\w*)\.)?(embeddings\.patch_embeddings|encoder\.layer\.\d+)\.',
                     name) for name in names):
         scaled = any('.layer_scale1.' in name for name in names)
         return 'transformers-dinov2' if scaled else 'transformers'
     if any(re.match(r'blocks\.\d+\.|patch_embed\.proj\.', name) for name in names):
+        if 'storage_tokens' in names or 'rope_embed.periods' in names:
+            return 'dinov3'
+        if {'reg_token', 'cls_token', 'blocks.0.gamma_1'} <= {*names} and (
+                'pos_embed' not in names):
+            return 'timm-dinov3'
         if 'register_tokens' in names or (
                 'mask_token' in names and 'blocks.0.ls1.gamma' in names):
             return 'dinov2'
@@ -228,14 +131,22 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
         if chosen is not None:
             notes.append(f'of teacher and student, the {chosen} was converted')
     if encoder_only:
-        left_out += [former[key] for key in ours if not _ENCODES['mmpretrain'].match(key)]
-        ours = {key: value for key, value in ours.items() if _ENCODES['mmpretrain'].match(key)}
+        left_out += [former[key] for key in ours if not ENCODES['mmpretrain'].match(key)]
+        ours = {key: value for key, value in ours.items() if ENCODES['mmpretrain'].match(key)}
     if to == 'mmpretrain':
         return Conversion(ours, naming, left_out, notes)
+    if to in _DINOV3:
+        require_rotary(ours)
+        ours = ours if to == 'dinov3' else without_periods(ours, notes)
     theirs, names, lost = rename(ours, [(b, a) for a, b in RULES[to]])
-    _require_encoder([key for key in lost if _ENCODES['mmpretrain'].match(key)])
-    if to == 'simmim':
+    _require_encoder([key for key in lost if ENCODES['mmpretrain'].match(key)])
+    if to in ('dinov3', 'timm-dinov3'):
+        require_masked(theirs)
+    if to == 'dinov3':
+        theirs = add_masks(theirs)
+    if to in ('simmim', 'timm-dinov3'):
         theirs = _split_biases(theirs, notes)
+    theirs = split_gated(theirs, to)
     if to.startswith('transformers'):
         theirs = split_attention(theirs)
     if to in LOSSES:
@@ -255,8 +166,13 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
     if naming.startswith('transformers'):
         # Without a head, files have no prefix.
         state = join_attention(with_prefix(state, 'vit.' if naming == 'transformers' else ''))
-    ours, former, left_out = rename(state, RULES[naming])
-    _require_encoder([key for key in left_out if _ENCODES[naming].match(key)])
+    if naming == 'dinov3':
+        state = apply_masks(state)
+    ours, former, left_out = rename(join_gated(state, naming), RULES[naming])
+    _require_encoder([key for key in left_out if ENCODES[naming].match(key)])
+    if naming in _DINOV3:
+        ours = add_periods(ours, notes)
+        former.setdefault(PERIODS, PERIODS)
     return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out
 
 

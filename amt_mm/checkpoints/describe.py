@@ -10,6 +10,7 @@ from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
 from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
+from amt_mm.checkpoints.dinov3 import PERIODS
 from amt_mm.config_parts import class_name, mask_config, section, sections
 from amt_mm.errors import InputError
 
@@ -20,7 +21,8 @@ _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0)
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
 # Naming of releases that carry no config -> host.
 _RELEASES = {'mae': 'MAE', 'simmim': 'SimMIM', 'ibot': 'iBOT', 'dino': 'DINO',
-             'dinov2': 'DINOv2', 'transformers-dinov2': 'DINOv2'}
+             'dinov2': 'DINOv2', 'transformers-dinov2': 'DINOv2', 'dinov3': 'DINOv3',
+             'transformers-dinov3': 'DINOv3', 'timm-dinov3': 'DINOv3'}
 # Masking strategy of iBOT -> suffix of the recipe; block masks are iBOT's own.
 _STRATEGIES = {'random': ', random masks', 'high': ' + AttMask-High', 'hint': ' + AttMask-Hint',
                'low': ' + AttMask-Low', 'sampled': ' + AMT'}
@@ -33,6 +35,8 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.60, 0.0): 'SimMIM + AM',
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
+# First layer of a gated MLP.
+_GATED = 'backbone.layers.0.ffn.w12.weight'
 # Further settings of all rows in the paper: another value makes another recipe.
 _PAPERS = {
     'AMTMAE': dict(cls_loss_weight=0.0),
@@ -55,7 +59,8 @@ class Pretraining:
             not tell.
         backbone: Entries of ``model.backbone``: ``arch``, ``patch_size`` and, with LayerScale,
             ``layer_scale_init_value``, without [CLS], ``with_cls_token``, with registers,
-            ``num_registers``, with other than 3 channels, ``patch_cfg``; empty if the config
+            ``num_registers``, with gated MLPs, ``layer_cfgs``, with rotary positions, ``rotary``
+            and ``norm_cfg``, with other than 3 channels, ``patch_cfg``; empty if the config
             decides.
         image_size: Side of the square training images; None if the file does not tell.
         settings: Identical for runs of one recipe that differ in their seed; None if the file
@@ -119,6 +124,11 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         own['patch_cfg'] = {'in_channels': channels}
     if 'backbone.pre_norm.tokens' in state:
         own['num_registers'] = state['backbone.pre_norm.tokens'].shape[1]
+    if _GATED in state:
+        own['layer_cfgs'] = {'ffn_type': 'swiglu_fused'}
+    if PERIODS in state:
+        # The epsilon of DINOv3's norms is not that of other transformers.
+        own.update(rotary=True, norm_cfg={'type': 'LN', 'eps': 1e-5})
     if 'backbone.cls_token' not in state:
         own['with_cls_token'] = False
     return Pretraining(
@@ -167,10 +177,17 @@ def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
                      f'name of mmpretrain\'s nor {", ".join(_SIZES)}, whole numbers')
 
 
-def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str:
+def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:
     width = state['backbone.patch_embed.projection.weight'].shape[0]
     depth = len({key.split('.')[2] for key in state if key.startswith('backbone.layers.')})
-    hidden = state['backbone.layers.0.ffn.layers.0.0.weight'].shape[0]
+    if _GATED in state:
+        # mmpretrain takes the width of a plain MLP with as many weights.
+        hidden = state[_GATED].shape[0] * 3 // 4
+    else:
+        hidden = state['backbone.layers.0.ffn.layers.0.0.weight'].shape[0]
+    if PERIODS in state:
+        return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
+                    num_heads=width // (4 * len(state[PERIODS])))
     for name, sizes in VisionTransformer.arch_zoo.items():
         if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
                                       sizes['feedforward_channels']):

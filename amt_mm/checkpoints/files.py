@@ -26,8 +26,8 @@ ENDINGS = ('.pth', '.pt', '.safetensors')
 WRAPPERS = ('state_dict', 'model', 'module')
 # Keys of the averaged weights that timm, DeiT and ConvNeXt store in addition to those of WRAPPERS.
 AVERAGED = ('state_dict_ema', 'model_ema')
-# Prefixes of training wrappers.
-PREFIX = re.compile(r'^(?:module\.|_orig_mod\.)+')
+# Prefixes of training wrappers: of torch, and of lightly-train.
+PREFIX = re.compile(r'^(?:module\.|_orig_mod\.|wrapped_model\.|_model\.)+')
 
 
 class Checkpoint(NamedTuple):

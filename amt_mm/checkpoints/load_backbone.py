@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from amt_mm.errors import InputError
 
 from .convert_names import convert, detect_naming
+from .dinov3 import check_rotary
 from .encoders import choose_encoder
 from .files import read_checkpoint
 from .positions import fit_positions, lacks_cls_position
@@ -82,7 +83,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
                   ) -> LoadReport:
     """Load the encoder of a checkpoint and log a report.
 
-    Names of MAE, timm, SimMIM, iBOT, DINO and transformers are converted; position embeddings are
+    Names of other code bases (``NAMINGS``) are converted; position embeddings are
     resized to the model's grid. Where the number of channels differs, each channel gets the same
     weights, the sum of the checkpoint's over the number: images with equal channels are embedded
     as before.
@@ -101,7 +102,8 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
     Raises:
         InputError: No such file or encoder; less than 95 % of the encoder or not its patch
             embedding is filled; the checkpoint's encoder has more than the model's (blocks,
-            LayerScale); or the grid of its positions is unknown.
+            LayerScale); its positions are rotary and the model's are not, or the other way round;
+            or the grid of its positions is unknown.
     """
     checkpoint = read_checkpoint(path, encoder)
     state, naming, others = checkpoint.state, detect_naming(checkpoint.state), []
@@ -122,6 +124,7 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
                    for key in state if key not in kept]
         state = {new: state[old] for new, old in names.items()}
     state = _with_channels(own, _with_biases(own, state, notes), notes)
+    check_rotary(path, own, state, notes)
     fits = check_filled(path, own, state, not_pretrained=exempt)
     _refuse_more(path, own, state)
     _refuse_untrained_cls(path, own, state)

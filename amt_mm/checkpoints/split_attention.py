@@ -10,9 +10,12 @@ from torch import Tensor
 
 from amt_mm.errors import InputError
 
-_JOINED = re.compile(r'(.*\.attention\.attention)\.qkv\.(weight|bias)')
-_PREFIX = re.compile(r'(vit|dinov2|dinov2_with_registers)\.')
-_SPLIT = ('query', 'key', 'value')
+_PREFIX = re.compile(r'(vit|dinov2|dinov2_with_registers|model)\.')
+# Attention in a block -> its projections. DINOv3's has no bias for keys.
+_SPLIT = {'attention.attention': ('query', 'key', 'value'),
+          'attention': ('q_proj', 'k_proj', 'v_proj')}
+_PART = re.compile(r'(.*\.\d+\.)(attention(?:\.attention)?)\.(\w+)\.(weight|bias)')
+_WITHOUT_BIAS = 'k_proj'
 
 
 def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -28,17 +31,20 @@ def with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def join_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join query, key and value of transformers."""
+    """Join query, key and value of transformers; a missing bias of DINOv3's keys becomes zeros."""
     joined = {}
     for key, value in state.items():
-        attention, part, kind = [*key.rsplit('.', 2), '', ''][:3]
-        if not attention.endswith('.attention.attention') or part not in _SPLIT:
+        match = _PART.fullmatch(key)
+        if not match or match[3] not in _SPLIT[match[2]]:
             joined[key] = value
-        elif f'{attention}.qkv.{kind}' not in joined:
-            parts = [state.get(f'{attention}.{name}.{kind}') for name in _SPLIT]
-            if any(part is None for part in parts):
+        elif (name := f'{match[1]}{match[2]}.qkv.{match[4]}') not in joined:
+            parts = {part: state.get(f'{match[1]}{match[2]}.{part}.{match[4]}')
+                     for part in _SPLIT[match[2]]}
+            if match[4] == 'bias' and parts.get(_WITHOUT_BIAS, value) is None:
+                parts[_WITHOUT_BIAS] = torch.zeros_like(value)
+            if any(part is None for part in parts.values()):
                 raise InputError(f'`{key}` is incomplete: query, key and value belong together')
-            joined[f'{attention}.qkv.{kind}'] = torch.cat(parts)
+            joined[name] = torch.cat(list(parts.values()))
     return joined
 
 
@@ -46,9 +52,11 @@ def split_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The reverse of :func:`join_attention`."""
     split = {}
     for key, value in state.items():
-        if match := _JOINED.fullmatch(key):
-            for name, part in zip(_SPLIT, value.chunk(3), strict=True):
-                split[f'{match[1]}.{name}.{match[2]}'] = part
-        else:
+        match = _PART.fullmatch(key)
+        if not match or match[3] != 'qkv':
             split[key] = value
+            continue
+        for name, part in zip(_SPLIT[match[2]], value.chunk(3), strict=True):
+            if not (name == _WITHOUT_BIAS and match[4] == 'bias' and not part.any()):
+                split[f'{match[1]}{match[2]}.{name}.{match[4]}'] = part
     return split

@@ -28,6 +28,10 @@ class Attention(MultiheadAttention):
         Returns:
             ``(B, N, D)``.
         """
+        return self.attend(*self.split(x, context))
+
+    def split(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Project to queries, keys and values, ``(B, heads, N or M, D / heads)`` each."""
         heads = (self.num_heads, self.head_dims)
         if context is None:
             query, key, value = self.qkv(x).unflatten(2, (3, *heads)).unbind(2)
@@ -37,8 +41,10 @@ class Attention(MultiheadAttention):
             biases = (None, None) if self.qkv.bias is None else self.qkv.bias.split(widths)
             query = F.linear(x, of_query, biases[0]).unflatten(2, heads)
             key, value = F.linear(context, of_rest, biases[1]).unflatten(2, (2, *heads)).unbind(2)
-        # (B, heads, N or M, D / heads) each
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        return query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend and project, from :meth:`split` to ``(B, N, D)``."""
         attended = self.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attn_drop if self.training else 0.)
         attended = self.proj(attended.transpose(1, 2).flatten(2))  # (B, N, D)

@@ -1,4 +1,4 @@
-"""RegisterViT: vision transformer with register tokens."""
+"""RegisterViT: vision transformer with register tokens and, on request, rotary positions."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from torch import Tensor, nn
 from amt_mm.errors import InputError
 from amt_mm.registry import MODELS
 
+from .rotary import RotaryPositions, use_rotary_blocks
+
 
 @MODELS.register_module()
 class RegisterViT(VisionTransformer):
     """mmpretrain's vision transformer, with register tokens between [CLS] and patches.
 
-    Registers have no positions, take part in all blocks and are not returned (Darcet et al.,
-    ICLR 2024, "Vision Transformers Need Registers"), so whatever reads the outputs of an encoder
-    reads those of this one.
+    DINOv2 and DINOv3 are such networks; mmpretrain's ``layer_cfgs=dict(ffn_type='swiglu_fused')``
+    is the MLP of their largest variants. Registers have no positions, take part in all blocks and
+    are not returned (Darcet et al., ICLR 2024, "Vision Transformers Need Registers"), so whatever
+    reads the outputs of an encoder reads those of this one.
 
     Args:
         *args: See :class:`mmpretrain.models.VisionTransformer`.
-        num_registers: Defaults to 0: none. DINOv2 has 4 in the variants that have any.
+        num_registers: Defaults to 0: none. DINOv2 has 4 in the variants that have any, and DINOv3
+            in all.
+        rotary: Use rotary positions, see :class:`~amt_mm.models.rotary.RotaryPositions`, instead of
+            position embeddings, as DINOv3 does. Defaults to False.
         **kwargs: As ``*args``.
 
     Raises:
         InputError: ``num_registers`` is invalid, or there is no [CLS] before the registers.
     """
 
-    def __init__(self, *args, num_registers: int = 0, **kwargs) -> None:
+    def __init__(self, *args, num_registers: int = 0, rotary: bool = False, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         if type(num_registers) is not int or num_registers < 0:
             raise InputError(f'model.backbone.num_registers={num_registers!r} must be a whole '
@@ -38,11 +44,35 @@ class RegisterViT(VisionTransformer):
         self.num_registers = num_registers
         if num_registers:
             self.pre_norm = InsertRegisters(self.pre_norm, num_registers, self.embed_dims)
+        self.rotary = None
+        if rotary:
+            self.pos_embed = None
+            self.rotary = RotaryPositions(self.embed_dims // self.arch_settings['num_heads'])
+            use_rotary_blocks(self.layers)
 
     @property
     def num_prefix_tokens(self) -> int:
         """Tokens before the patches inside the blocks, as timm calls them."""
         return self.num_extra_tokens + self.num_registers
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Encode ``(B, C, H, W)`` images, see :class:`mmpretrain.models.VisionTransformer`."""
+        if self.rotary is None:
+            return super().forward(images)
+        # The parent adds position embeddings, and its blocks take tokens alone.
+        tokens, grid = self.patch_embed(images)  # (B, N, D)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
+        tokens = self.pre_norm(self.drop_after_pos(tokens))  # (B, num_prefix_tokens + N, D)
+        rotation = self.rotary(grid, self.num_prefix_tokens)
+        outputs = []
+        for index, layer in enumerate(self.layers):
+            tokens = layer(tokens, rotation)
+            if index == len(self.layers) - 1 and self.final_norm:
+                tokens = self.ln1(tokens)
+            if index in self.out_indices:
+                outputs.append(self._format_output(tokens, grid))
+        return tuple(outputs)
 
     def _format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
         if self.num_registers:
@@ -68,5 +98,6 @@ class InsertRegisters(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map ``(B, 1 + N, D)`` to ``(B, 1 + count + N, D)``."""
         tokens = self.norm(tokens)
-        registers = self.tokens.expand(len(tokens), -1, -1)
+        # Not len(): it would fix the batch in torch.export.
+        registers = self.tokens.expand(tokens.shape[0], -1, -1)
         return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)

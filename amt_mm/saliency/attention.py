@@ -28,7 +28,9 @@ def cls_attention(vit: nn.Module, images: Tensor, layers: int | str = 'last') ->
 
     Args:
         vit: A transformer with pre-norm blocks in ``layers`` (mmpretrain) or ``blocks`` (timm),
-            [CLS] first, one ``qkv`` projection per block. Its forward on images alone must process
+            [CLS] first, one ``qkv`` projection per block. Blocks may take a rotation after their
+            tokens, by which ``attn.rotate`` turns queries and keys
+            (:class:`amt_mm.models.RegisterViT`). Its forward on images alone must process
             all tokens. Tokens before the patches: ``num_prefix_tokens`` (timm) or
             ``num_extra_tokens`` (mmpretrain), 1 if it has neither.
         images: Normalised images, ``(B, C, H, W)``.
@@ -94,16 +96,16 @@ def normalize_heads(attention: Tensor, normalize: str = 'map') -> Tensor:
     return min_max(attention).mean(dim=1)
 
 
-def cls_row(block: nn.Module, tokens: Tensor) -> Tensor:
+def cls_row(block: nn.Module, tokens: Tensor, rotation: Tensor | None = None) -> Tensor:
     """Softmax of the [CLS] query over all keys, without the [CLS] column, ``(B, heads, N)``."""
-    query, key = _query_and_key(block, tokens, 1)
+    query, key = _query_and_key(block, tokens, 1, rotation)
     with _fp32(tokens):
         return _softmax(query, key)[:, :, 0, 1:]
 
 
-def mean_row(block: nn.Module, tokens: Tensor) -> Tensor:
+def mean_row(block: nn.Module, tokens: Tensor, rotation: Tensor | None = None) -> Tensor:
     """Mean softmax of all queries, without the [CLS] column, ``(B, heads, N)``."""
-    query, key = _query_and_key(block, tokens, tokens.shape[1])
+    query, key = _query_and_key(block, tokens, tokens.shape[1], rotation)
     with _fp32(tokens):
         # Head by head, so that only one (B, 1 + N, 1 + N) is in memory at a time.
         rows = [_softmax(*head).mean(dim=1)[:, 1:]
@@ -113,14 +115,15 @@ def mean_row(block: nn.Module, tokens: Tensor) -> Tensor:
 
 def _attention(row: Callable, vit: nn.Module, images: Tensor, layers: int | str) -> Tensor:
     blocks = select_blocks(vit, layers)
-    tokens = block_inputs(vit, blocks, images)
+    inputs = block_inputs(vit, blocks, images)
     with torch.no_grad():
-        rows = [row(*given) for given in zip(blocks, tokens, strict=True)]
+        rows = [row(block, *given) for block, given in zip(blocks, inputs, strict=True)]
     # Registers and distillation tokens are attended to, but are not patches.
     return torch.cat(rows, dim=1)[:, :, prefix_tokens(vit) - 1:]
 
 
-def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tensor, Tensor]:
+def _query_and_key(block: nn.Module, tokens: Tensor, queries: int, rotation: Tensor | None
+                   ) -> tuple[Tensor, Tensor]:
     """Queries of the first ``queries`` tokens and all keys, ``(B, heads, n, D / heads)`` each."""
     attn = block.attn
     norm = block.ln1 if hasattr(block, 'ln1') else block.norm1
@@ -135,7 +138,10 @@ def _query_and_key(block: nn.Module, tokens: Tensor, queries: int) -> tuple[Tens
     key = key.unflatten(-1, heads).transpose(1, 2)
     # timm normalises queries and keys in some models.
     query = getattr(attn, 'q_norm', nn.Identity())(query)
-    return query, getattr(attn, 'k_norm', nn.Identity())(key)
+    key = getattr(attn, 'k_norm', nn.Identity())(key)
+    if rotation is None:
+        return query, key
+    return attn.rotate(query, rotation[:, :queries]), attn.rotate(key, rotation)
 
 
 def _fp32(tokens: Tensor) -> AbstractContextManager:

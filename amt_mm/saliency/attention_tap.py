@@ -31,7 +31,7 @@ class AttentionTap:
     def __init__(self, vit: nn.Module) -> None:
         self.block = select_blocks(vit)[0]
         self._others = prefix_tokens(vit) - 1
-        self._tokens: Tensor | None = None
+        self._inputs: tuple[Tensor, ...] = ()
 
     def __enter__(self) -> AttentionTap:
         """Start recording."""
@@ -46,7 +46,7 @@ class AttentionTap:
     @torch.no_grad()
     def cls_attention(self) -> Tensor:
         """Compute the attention of [CLS] to each patch in the last pass, ``(B, heads, N)`` fp32."""
-        return cls_row(self.block, self._tokens)[:, :, self._others:]
+        return cls_row(self.block, *self._inputs)[:, :, self._others:]
 
     def _record(self, _, args: tuple) -> None:
-        self._tokens = args[0]
+        self._inputs = args

@@ -45,8 +45,10 @@ def select_blocks(vit: nn.Module, layers: int | str = 'last') -> list[nn.Module]
         raise InputError(f'{type(vit).__name__} has no [CLS] token, so no [CLS] attention')
     others = [name for block in chosen for name in _OTHER_ATTENTION
               if getattr(block.attn, name, None) is not None]
-    if others or getattr(vit, 'rel_pos_bias', None) is not None:
-        raise InputError(f'{type(vit).__name__} adds {(others or ["rel_pos_bias"])[0]} to its '
+    # timm's Eva has both in the transformer.
+    others += [name for name in ('rel_pos_bias', 'rope') if getattr(vit, name, None) is not None]
+    if others:
+        raise InputError(f'{type(vit).__name__} adds {others[0]} to its '
                          'attention, which the plain softmax of queries and keys leaves out')
     return chosen
 
@@ -56,7 +58,8 @@ def prefix_tokens(vit: nn.Module) -> int:
     return getattr(vit, 'num_prefix_tokens', getattr(vit, 'num_extra_tokens', 1))
 
 
-def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
+def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor
+                 ) -> list[tuple[Tensor, ...]]:
     """Capture the inputs of blocks; the last one itself is not run.
 
     All tokens are visible, dropout and drop path are off, there are no gradients. The training mode
@@ -68,7 +71,8 @@ def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) ->
         images: Normalised images, ``(B, C, H, W)``.
 
     Returns:
-        All tokens, ``(B, prefix_tokens(vit) + N, D)`` each.
+        What each takes: all tokens, ``(B, prefix_tokens(vit) + N, D)``, and with rotary positions
+        the rotation.
 
     Raises:
         InputError: The forward pass does not reach the last of them.
@@ -76,7 +80,7 @@ def block_inputs(vit: nn.Module, blocks: Sequence[nn.Module], images: Tensor) ->
     found = {}
 
     def capture(block: nn.Module, args: tuple) -> None:
-        found[block] = args[0]
+        found[block] = args
         if block is blocks[-1]:
             raise _StopForward
 

@@ -169,31 +169,63 @@ def test_what_transformers_has_no_place_for(tmp_path, toy_mae):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'gated'])
 @pytest.mark.parametrize('registers', [0, 2])
 @torch.no_grad()
-def test_layer_scale_and_registers(tmp_path, registers):
-    arch = BACKBONE['arch']
-    model = RegisterViT(arch, SIZE, PATCH, layer_scale_init_value=.5, num_registers=registers,
-                        out_type='raw')
-    for parameter in model.parameters():
-        parameter.add_(torch.randn_like(parameter) * .2)
-    checkpoint = saved(tmp_path / 'a.pth', nn.ModuleDict(dict(backbone=model)))
-    images = torch.randn(2, 3, SIZE, SIZE)
-    model.eval()
-    tokens, = model(images)
+def test_layer_scale_and_registers(tmp_path, registers, gated):
+    checkpoint, images, tokens = random_vit(tmp_path, registers, gated)
     timm = pytest.importorskip('timm')
     export(checkpoint, 'timm', tmp_path / 'timm')
     found = timm.create_model(f'local-dir:{tmp_path}/timm', pretrained=True).eval()
-    found = found.forward_features(images)
-    close(torch.cat([found[:, :1], found[:, 1 + registers:]], dim=1), tokens)
+    close(without_registers(found.forward_features(images), registers), tokens)
     transformers = pytest.importorskip('transformers')
     line, = export(checkpoint, 'transformers', tmp_path / 'hf')
     kind = 'Dinov2WithRegistersModel' if registers else 'Dinov2Model'
     assert line == f"load: transformers.{kind}.from_pretrained('{tmp_path}/hf')"
     found = transformers.AutoModel.from_pretrained(tmp_path / 'hf').eval()
     assert type(found).__name__ == kind
-    found = found(images).last_hidden_state
-    close(torch.cat([found[:, :1], found[:, 1 + registers:]], dim=1), tokens)
+    close(without_registers(found(images).last_hidden_state, registers), tokens)
+
+
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'gated'])
+@torch.no_grad()
+def test_rotary_positions(tmp_path, gated):
+    checkpoint, images, tokens = random_vit(tmp_path, 3, gated, rotary=True)
+    timm = pytest.importorskip('timm')
+    export(checkpoint, 'timm', tmp_path / 'timm')
+    found = timm.create_model(f'local-dir:{tmp_path}/timm', pretrained=True).eval()
+    close(without_registers(found.forward_features(images), 3), tokens)
+    close(found(images), tokens[:, 0])
+    line, = export(checkpoint, 'transformers', tmp_path / 'hf')
+    assert line == f"load: transformers.DINOv3ViTModel.from_pretrained('{tmp_path}/hf')"
+    transformers = pytest.importorskip('transformers')
+    found, said = transformers.AutoModel.from_pretrained(tmp_path / 'hf', output_loading_info=True)
+    assert type(found).__name__ == 'DINOv3ViTModel' and not any(said.values())
+    close(without_registers(found.eval()(images).last_hidden_state, 3), tokens)
+
+
+def random_vit(folder, registers, gated, rotary=False):
+    """A checkpoint of an encoder with LayerScale; images, and their tokens."""
+    arch = dict(embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48)
+    backbone = dict(type='amt_mm.RegisterViT', arch=arch, img_size=SIZE, patch_size=PATCH)
+    model = RegisterViT(
+        arch, SIZE, PATCH, layer_scale_init_value=.5, num_registers=registers, rotary=rotary,
+        layer_cfgs=dict(ffn_type='swiglu_fused' if gated else 'origin'), out_type='raw',
+        norm_cfg=dict(type='LN', eps=1e-5 if rotary else 1e-6))
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * .2)
+    if rotary:
+        for block in model.layers:
+            # DINOv3 has no bias for keys.
+            block.attn.qkv.bias[24:48] = 0
+    checkpoint = saved(folder / 'a.pth', nn.ModuleDict(dict(backbone=model)), backbone, 'IBOT')
+    images = torch.randn(2, 3, SIZE, SIZE)
+    model.eval()
+    return checkpoint, images, model(images)[0]
+
+
+def without_registers(tokens, registers):
+    return torch.cat([tokens[:, :1], tokens[:, 1 + registers:]], dim=1)
 
 
 def test_a_decoder_does_not_outlive_its_encoder(checkpoint, tmp_path):

@@ -44,3 +44,37 @@ def test_missing_packages_are_named(checkpoint, tmp_path, monkeypatch):
         None if name == 'onnxscript' else object() if name == 'onnx' else find(name, *package)))
     with pytest.raises(InputError, match='ONNX needs onnxscript: pip install onnxscript'):
         export(checkpoint, 'onnx', tmp_path / 'out')
+
+
+def test_int8(checkpoint, tmp_path):
+    onnx = pytest.importorskip('onnx')
+    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    export(checkpoint, 'onnx', tmp_path / 'fp32')
+    lines = export(checkpoint, 'onnx', tmp_path / 'int8', int8=True)
+    assert any('check: features in 8 bits have a cosine of' in line for line in lines)
+    files = [tmp_path / kind / 'model.onnx' for kind in ('fp32', 'int8')]
+    kinds = [node.op_type for node in onnx.load(files[1]).graph.node]
+    # Four linear layers in each of two blocks; products within attention stay as they are.
+    assert kinds.count('MatMulInteger') == 8 and kinds.count('MatMul') == 4
+    pixels = torch.randint(0, 256, (5, 3, SIZE, SIZE)).float().numpy()
+    whole, rounded = (torch.from_numpy(onnxruntime.InferenceSession(str(file)).run(
+        ['features'], {'pixels': pixels})[0]) for file in files)
+    assert not torch.equal(whole, rounded)
+    assert torch.cosine_similarity(whole, rounded).min() > .999
+    assert [file.name for file in (tmp_path / 'int8').iterdir()] == ['model.onnx']
+
+
+def test_int8_needs_onnxruntime(checkpoint, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name, *package: (
+        None if name == 'onnxruntime' else object() if name.startswith('onnx')
+        else find(name, *package)))
+    with pytest.raises(InputError, match='ONNX needs onnxruntime: pip install onnxruntime'):
+        export(checkpoint, 'onnx', tmp_path / 'out', int8=True)
+
+
+@pytest.mark.parametrize('to', ['timm', 'transformers', 'torch'])
+def test_int8_is_for_onnx(checkpoint, tmp_path, to):
+    with pytest.raises(InputError, match=f'--int8 is for --to onnx, not {to}'):
+        export(checkpoint, to, tmp_path / 'out', int8=True)

@@ -5,11 +5,14 @@ import sys
 
 import pytest
 import torch
+from conftest import save_checkpoint
+from torch import nn
 
 from amt_mm.apis import torch_encoder
 from amt_mm.apis.encoder import load_encoder
 from amt_mm.apis.export import export
 from amt_mm.errors import InputError
+from amt_mm.models import RegisterViT
 
 SIZE = 40
 RUN = '''
@@ -28,6 +31,22 @@ def expected(checkpoint, pixels, image_size=None):
     with torch.no_grad():
         tokens = model.backbone((pixels - mean) / std)[-1]
     return tokens, tokens[:, 1:].mean(dim=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('rotary', [False, True], ids=['added', 'rotary'])
+def test_registers_take_any_batch(tmp_path, rotary):
+    backbone = dict(type='amt_mm.RegisterViT', img_size=SIZE, patch_size=8, arch=dict(
+        embed_dims=24, num_layers=2, num_heads=3, feedforward_channels=48))
+    vit = RegisterViT(backbone['arch'], SIZE, 8, num_registers=2, rotary=rotary)
+    save_checkpoint(tmp_path / 'a.pth', nn.ModuleDict(dict(backbone=vit)).state_dict(),
+                    model=dict(type='amt_mm.IBOT', backbone=backbone))
+    export(tmp_path / 'a.pth', 'torch', tmp_path / 'out')
+    pixels = torch.randint(0, 256, (5, 3, SIZE, SIZE)).float()
+    tokens, features = torch.export.load(tmp_path / 'out/model.pt2').module()(pixels)
+    wanted, _ = expected(tmp_path / 'a.pth', pixels)
+    torch.testing.assert_close(tokens, wanted, rtol=0, atol=1e-5)
+    assert torch.equal(features, tokens[:, 0])
 
 
 @pytest.mark.slow

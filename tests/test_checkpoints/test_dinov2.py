@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from timm.layers import SwiGLUPacked
 from timm.models import VisionTransformer as TimmViT
 from timm.models.vision_transformer import checkpoint_filter_fn
+from torch import nn
 
 from amt_mm.checkpoints import convert, detect_naming
 from amt_mm.checkpoints.describe import describe
@@ -13,9 +15,11 @@ from amt_mm.models import RegisterViT, ViTClassifier
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS = (28, 42), 14, 24, 2, 3
 ARCH = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS, feedforward_channels=96)
+# The MLP of the giant: two thirds of the width of a plain one, twice.
+GATED = {'mlp.w12': (2 * 64, WIDTH), 'mlp.w3': (WIDTH, 64)}
 
 
-def official(registers, seed=0):
+def official(registers, seed=0, gated=False):
     """Random weights under the names and in the shapes of DINOv2's own files."""
     torch.manual_seed(seed)
     state = dict(cls_token=torch.randn(1, 1, WIDTH), mask_token=torch.randn(1, WIDTH),
@@ -26,7 +30,8 @@ def official(registers, seed=0):
     for block in range(DEPTH):
         shapes.update({f'blocks.{block}.{name}': shape for name, shape in {
             'norm1': (WIDTH, ), 'attn.qkv': (3 * WIDTH, WIDTH), 'attn.proj': (WIDTH, WIDTH),
-            'norm2': (WIDTH, ), 'mlp.fc1': (96, WIDTH), 'mlp.fc2': (WIDTH, 96)}.items()})
+            'norm2': (WIDTH, ),
+            **(GATED if gated else {'mlp.fc1': (96, WIDTH), 'mlp.fc2': (WIDTH, 96)})}.items()})
         state[f'blocks.{block}.ls1.gamma'] = torch.rand(WIDTH)
         state[f'blocks.{block}.ls2.gamma'] = torch.rand(WIDTH)
     for name, shape in shapes.items():
@@ -52,8 +57,11 @@ def of_transformers(state, prefix=''):
                 theirs[f'{layer}.attention.attention.{name}.{kind}'] = (
                     joined[part * WIDTH:(part + 1) * WIDTH])
             theirs[f'{layer}.attention.output.dense.{kind}'] = state[f'{block}.attn.proj.{kind}']
-            for name in ('norm1', 'norm2', 'mlp.fc1', 'mlp.fc2'):
-                theirs[f'{layer}.{name}.{kind}'] = state[f'{block}.{name}.{kind}']
+            for name, other in (('norm1', 'norm1'), ('norm2', 'norm2'), ('mlp.fc1', 'mlp.fc1'),
+                                ('mlp.fc2', 'mlp.fc2'), ('mlp.weights_in', 'mlp.w12'),
+                                ('mlp.weights_out', 'mlp.w3')):
+                if f'{block}.{other}.{kind}' in state:
+                    theirs[f'{layer}.{name}.{kind}'] = state[f'{block}.{other}.{kind}']
     for number in range(DEPTH):
         for one in (1, 2):
             theirs[f'encoder.layer.{number}.layer_scale{one}.lambda1'] = (
@@ -61,28 +69,37 @@ def of_transformers(state, prefix=''):
     return {prefix + name: value for name, value in theirs.items()}
 
 
-def timm_features(state, registers, images):
+def timm_model(state, registers):
+    gated = 'blocks.0.mlp.w12.weight' in state
+    # timm's giant has one layer for both halves.
+    mlp = dict(mlp_ratio=2 * 64 / WIDTH, mlp_layer=SwiGLUPacked, act_layer=nn.SiLU)
     model = TimmViT(img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS,
-                    mlp_ratio=4, num_classes=0, init_values=1., reg_tokens=registers,
-                    no_embed_class=bool(registers)).eval()
-    model.load_state_dict(checkpoint_filter_fn(state, model))
+                    num_classes=0, init_values=1., reg_tokens=registers,
+                    no_embed_class=bool(registers), **(mlp if gated else {})).eval()
+    model.load_state_dict(checkpoint_filter_fn(dict(state), model))
+    return model
+
+
+def tokens_of(model, registers, images):
     tokens = model.forward_features(images)
     return torch.cat([tokens[:, :1], tokens[:, 1 + registers:]], dim=1)
 
 
 @pytest.mark.parametrize('names', [dict, of_transformers, lambda state: of_transformers(
     state, 'dinov2_with_registers.')], ids=['official', 'transformers', 'with a prefix'])
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'giant'])
 @pytest.mark.parametrize('registers', [0, 3])
 @torch.no_grad()
-def test_features_of_dinov2(registers, names, tmp_path):
-    state, images = official(registers), torch.randn(2, 3, *SIZE)
-    wanted = timm_features(dict(state), registers, images)
+def test_features_of_dinov2(registers, gated, names, tmp_path):
+    state, images = official(registers, gated=gated), torch.randn(2, 3, *SIZE)
+    wanted = tokens_of(timm_model(state, registers), registers, images)
     theirs = names(state)
     assert detect_naming(theirs) == ('dinov2' if names is dict else 'transformers-dinov2')
     torch.save(theirs, tmp_path / 'a.pth')
     model = ViTClassifier(dict(
         type='amt_mm.RegisterViT', arch=ARCH, img_size=SIZE, patch_size=PATCH, out_type='raw',
-        layer_scale_init_value=1., num_registers=registers))
+        layer_scale_init_value=1., num_registers=registers,
+        layer_cfgs=dict(ffn_type='swiglu_fused' if gated else 'origin')))
     report = load_backbone(model, tmp_path / 'a.pth')
     assert report.missing == () and report.unexpected == ('backbone.mask_token', )
     model.eval()
@@ -92,9 +109,10 @@ def test_features_of_dinov2(registers, names, tmp_path):
 
 
 @pytest.mark.parametrize('registers', [0, 4])
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'giant'])
 @pytest.mark.parametrize('to', ['dinov2', 'transformers-dinov2'])
-def test_round_trip(registers, to):
-    state = official(registers)
+def test_round_trip(registers, to, gated):
+    state = official(registers, gated=gated)
     theirs = state if to == 'dinov2' else of_transformers(state)
     ours = convert(theirs, 'mmpretrain')
     assert ours.left_out == []
@@ -126,11 +144,34 @@ def test_registers_are_not_left_out_silently(tmp_path):
         load_backbone(model, tmp_path / 'a.pth')
 
 
-def test_giant_dinov2_is_refused():
-    state = official(0)
-    state['blocks.0.mlp.w12.weight'] = torch.zeros(8, WIDTH)
-    with pytest.raises(InputError, match=r'blocks\.0\.mlp\.w12\.weight'):
-        convert(state, 'mmpretrain')
+def test_timm_names_both_layers_of_a_gated_mlp_as_plain_ones():
+    state = official(2, gated=True)
+    theirs = timm_model(state, 2).state_dict()
+    assert detect_naming(theirs) == 'timm'
+    ours = convert(theirs, 'mmpretrain').state
+    assert torch.equal(ours['backbone.layers.1.ffn.w12.bias'], state['blocks.1.mlp.w12.bias'])
+    assert torch.equal(ours['backbone.layers.0.ffn.w3.weight'], state['blocks.0.mlp.w3.weight'])
+    back = convert(ours, 'timm').state
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[name], theirs[name]) for name in theirs)
+
+
+def test_the_file_of_the_giant_tells_its_size(tmp_path):
+    state = {name.replace('blocks.0.', f'blocks.{block}.'): value for block in range(40)
+             for name, value in official(0, gated=True).items() if 'blocks.1.' not in name}
+    wide = {WIDTH: 1536, 3 * WIDTH: 3 * 1536, 64: 4096, 128: 8192}
+    state = {name: torch.zeros(1).expand([wide.get(side, side) for side in value.shape])
+             for name, value in state.items()}
+    torch.save(state, tmp_path / 'a.pth')  # zeros that share their memory
+    found = describe(tmp_path / 'a.pth')
+    assert found.backbone['arch'] in ('dinov2-g', 'dinov2-giant') and found.host == 'DINOv2'
+    assert found.backbone['layer_cfgs'] == dict(ffn_type='swiglu_fused')
+
+
+@pytest.mark.parametrize('to', ['mae', 'ibot'])
+def test_no_place_for_a_gated_mlp(to):
+    with pytest.raises(InputError, match=r'layers\.0\.ffn\.w12\.weight'):
+        convert(official(0, gated=True), to, encoder_only=True)
 
 
 @pytest.mark.parametrize('count', [-1, 1.5, True])

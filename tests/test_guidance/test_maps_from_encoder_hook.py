@@ -69,6 +69,35 @@ def test_maps_are_those_of_the_given_encoder(toy_runner, vit, checkpoint, tmp_pa
     assert all(torch.equal(value, before[name]) for name, value in states(vit).items())
 
 
+def test_rotary_positions_take_part(toy_runner, tmp_path):
+    # The encoder sees another grid than its own file tells; nothing of it is resized.
+    torch.manual_seed(5)
+    vit = RegisterViT(ARCH, (14, 14), PATCH, out_type='raw', num_registers=2, rotary=True,
+                      norm_cfg=dict(type='LN', eps=1e-5))
+    for parameter in vit.parameters():
+        nn.init.normal_(parameter, std=.4)
+    vit.eval()
+    path = saved(vit, tmp_path / 'rotary.pth')
+    runner = toy_runner(hooks=[MapsFromEncoderHook(str(path), image_size=SIZE)], epochs=1)
+    runner.train()
+    found = maps_of(tmp_path / 'run/saliency/epoch_0.amtmap').flatten(1).numpy()
+    # Rows of [CLS] follow from queries and keys that are turned first.
+    view, inputs = whole_image_view(runner.train_dataloader.dataset, SIZE), []
+    for index in range(len(view)):
+        batch = dict(inputs=view[index]['inputs'][None])
+        inputs.append(runner.model.data_preprocessor(batch)['inputs'])
+    with torch.no_grad():
+        seen = []
+        vit.layers[-1].attn.register_forward_hook(lambda *given: seen.append(given[1]))
+        vit(torch.cat(inputs))
+        (tokens, rotation), = seen
+        query, key, _ = vit.layers[-1].attn.split(tokens)
+        query, key = (vit.layers[-1].attn.rotate(part, rotation) for part in (query, key))
+        rows = (query[:, :, :1] @ key.mT / 8**.5).softmax(dim=-1)[:, :, 0, 3:].mean(dim=1)
+    low, high = rows.amin(dim=1, keepdim=True), rows.amax(dim=1, keepdim=True)
+    np.testing.assert_allclose(found, ((rows - low) / (high - low)).numpy(), atol=1e-3)
+
+
 def test_the_encoder_is_not_trained_with(toy_runner, checkpoint):
     hook = MapsFromEncoderHook(str(checkpoint), begin=2, image_size=SIZE)
     runner = toy_runner(hooks=[hook], epochs=3)

@@ -5,12 +5,14 @@ import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 import pytest
 import torch
 from mmpretrain.models import BEiTViT, DistilledVisionTransformer, VisionTransformer
+from timm.models import Eva
 from timm.models import VisionTransformer as TimmViT
 from torch import nn
 
 from amt_mm.errors import InputError
 from amt_mm.models import RegisterViT
 from amt_mm.saliency import cls_attention, cls_saliency
+from amt_mm.saliency.attention import received_attention
 
 HEADS, WIDTH, PATCH, SIZE = 3, 24, 8, (40, 56)  # grid 5 x 7
 ARCH = dict(embed_dims=WIDTH, num_layers=3, num_heads=HEADS, feedforward_channels=32)
@@ -91,6 +93,17 @@ def images(batch=2, seed=1):
     return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
 
 
+def turned(tokens):
+    """Queries or keys of 35 patches, turned by the angles of DINOv3 as complex numbers."""
+    row, column = torch.meshgrid(torch.arange(5.), torch.arange(7.), indexing='ij')
+    places = [(2 * row.flatten() - 4) / 5, (2 * column.flatten() - 6) / 7]
+    angles = torch.stack([2 * torch.pi * place / period for place in places
+                          for period in (1., 10.)], dim=1)  # (35, 4)
+    others, patches = tokens[:, :, :-35], tokens[:, :, -35:]
+    values = torch.complex(*patches.chunk(2, dim=-1)) * torch.exp(1j * angles.double())
+    return torch.cat([others, torch.cat([values.real, values.imag], dim=-1)], dim=2)
+
+
 def explicit(vit, inputs):
     """Full attention matrix of the last block, (B, heads, 1 + N, 1 + N), in float64.
 
@@ -110,6 +123,8 @@ def explicit(vit, inputs):
         if hasattr(attn, 'q_norm'):
             q, k = attn.q_norm(q), attn.k_norm(k)
         q, k = q.double(), k.double()
+        if getattr(vit, 'rotary', None) is not None:
+            q, k = turned(q), turned(k)
         matrix = torch.empty(batch, attn.num_heads, tokens, tokens, dtype=torch.float64)
         for head in range(attn.num_heads):
             logits = torch.einsum('bid,bjd->bij', q[:, head], k[:, head]) / q.shape[-1]**.5
@@ -136,6 +151,8 @@ VITS = {
     'timm, q_norm': lambda: randomize(TimmStyle()),
     'registers': lambda: randomize(
         RegisterViT(ARCH, img_size=SIZE, patch_size=PATCH, num_registers=3)),
+    'rotary, registers': lambda: randomize(
+        RegisterViT(ARCH, img_size=SIZE, patch_size=PATCH, num_registers=3, rotary=True)),
     'timm, registers': timm_with_registers,
     # One token in addition to [CLS] and patches.
     'distillation token': lambda: randomize(
@@ -159,6 +176,13 @@ def test_equals_the_explicit_softmax(name, batch):
     torch.testing.assert_close(found.double().sum(dim=-1), 1 - others, rtol=0, atol=1e-5)
     assert wanted[:, :, 0, 0].max() > 1e-3
     assert found.std() > .003, 'attention is nearly uniform'
+
+
+def test_attention_received_by_rotated_keys():
+    vit, inputs = VITS['rotary, registers'](), images(2)
+    wanted = explicit(vit, inputs).mean(dim=2)[:, :, -35:]
+    torch.testing.assert_close(received_attention(vit, inputs).double(), wanted, rtol=1e-4,
+                               atol=1e-6)
 
 
 @pytest.mark.parametrize('name', ['mmpretrain', 'timm, q_norm'])
@@ -368,8 +392,10 @@ def beit(**kwargs):
 @pytest.mark.parametrize('make', [
     # A query bias and a relative position bias, both outside `qkv`.
     lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=True),
-    lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True)],
-    ids=['relative position bias', 'shared relative position bias'])
+    lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
+    lambda: Eva(img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=1, num_heads=HEADS,
+                qkv_bias=False, use_rot_pos_emb=True, rope_type='dinov3')],
+    ids=['relative position bias', 'shared relative position bias', 'rotary positions of timm'])
 def test_transformers_with_other_attention_are_rejected(make):
     # They must not yield wrong numbers silently.
     with pytest.raises(InputError):
