@@ -208,17 +208,29 @@ def _read_dicom(content: bytes) -> np.ndarray:
 
 
 def _read_picture(content: bytes) -> np.ndarray:
-    if content.startswith(_DEEP):
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is not None and array.dtype != np.uint8:
-            array = array.reshape(1, *array.shape[:2], -1)
-            if content.startswith(_PNG):
-                return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
-            # OpenCV has blue first.
-            return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
     with Image.open(io.BytesIO(content)) as image:
-        refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
-        return np.stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+        frames = getattr(image, 'n_frames', 1)
+        refuse_bomb(image.height * frames, image.width)
+        array = _read_deep(content)
+        if array is None:
+            return np.stack([_frame(frame) for frame in ImageSequence.Iterator(image)])
+    if frames > 1:
+        raise ValueError('an animation of more than 8 bits')
+    return array
+
+
+def _read_deep(content: bytes) -> np.ndarray | None:
+    """Read a picture of more than 8 bits, ``(1, H, W, C)``, by OpenCV; None of any other."""
+    if not content.startswith(_DEEP):
+        return None
+    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype == np.uint8:
+        return None
+    array = array.reshape(1, *array.shape[:2], -1)
+    if content.startswith(_PNG):
+        return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
+    # OpenCV has blue first.
+    return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
 
 
 def _png_orientation(content: bytes) -> int:

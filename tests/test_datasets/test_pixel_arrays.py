@@ -1,6 +1,7 @@
 """What is read equals what was written, and what tifffile, pydicom and OpenCV read."""
 
 import io
+import struct
 import sys
 from importlib.util import find_spec
 
@@ -187,6 +188,25 @@ def test_a_deep_png_is_turned_as_others(orientation, chunk):
     Image.fromarray(image).save(file, 'png', exif=exif)
     upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
     np.testing.assert_array_equal(deep[:, :, 0], upright * np.uint16(257))
+
+
+@pytest.mark.parametrize('name', ['a.png', 'a.jp2', 'a.pgm'])
+def test_a_deep_image_beyond_the_limit_is_not_decoded(tmp_path, monkeypatch, name):
+    write_16_bit_png(tmp_path / name, values((50, 70), 'uint16', 4096))
+    assert read(tmp_path / name).shape == (50, 70, 1)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 50 * 70 // 2 - 1)
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    with pytest.raises(Image.DecompressionBombError):
+        read(tmp_path / name)
+
+
+def test_frames_of_more_than_8_bits_are_not_dropped():
+    image = values((5, 7, 1), 'uint16', 65536)
+    # Two frames, the first one that of the image itself.
+    control = struct.pack('>IIIIIHHBB', 0, 7, 5, 0, 0, 1, 10, 0, 0)
+    content = deep_png(image, 0, {b'acTL': struct.pack('>II', 2, 0), b'fcTL': control})
+    with pytest.raises(ValueError, match='animation of more than 8 bits'):
+        read_pixels(content, 'a.png', pages=0)
 
 
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'LA'])
