@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+import zipfile
 from importlib.util import find_spec
 
 import cv2
@@ -257,6 +258,22 @@ def test_an_array_runs_no_code(tmp_path):
     np.save(tmp_path / 'a.npy', np.array([[print]], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match='pickle'):
         read(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('suffix', ['npy', 'npz'])
+def test_an_array_takes_no_more_memory_than_its_file_may_ask_for(suffix):
+    # Of some bytes, and refused before memory for 20 GB is asked for.
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, dict(descr='<u2', fortran_order=False, shape=(100_000, 100_000)))
+    content = file.getvalue()
+    if suffix == 'npz':
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, 'w') as archive:
+            archive.writestr('a.npy', content)
+        content = file.getvalue()
+    with pytest.raises(Image.DecompressionBombError):
+        read_pixels(content, f'a.{suffix}')
 
 
 @pytest.mark.parametrize('dtype', ['uint16', 'int16'])
