@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import zipfile
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -37,6 +38,8 @@ _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1
 _ORIENTATION = 274
 _MIN_IS_WHITE, _PALETTE = 0, 3
 _PLAIN_SERIES = ('generic', 'shaped', 'uniform')
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0}
 # Letters of tifffile for samples of a pixel and for channels.
 CHANNEL_AXES = 'SC'
 
@@ -110,13 +113,14 @@ def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndar
 def _read_array(content: bytes, suffix: str, channel_axis: int | None) -> np.ndarray:
     file = io.BytesIO(content)
     if suffix == '.npz':
-        with np.load(file, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                raise ValueError(f'it has {len(archive.files)} arrays '
-                                 f'({", ".join(archive.files[:4])}), not one')
-            array = archive[archive.files[0]]
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            if len(names) != 1:
+                raise ValueError(f'it has {len(names)} arrays ({", ".join(names[:4])}), not one')
+            with archive.open(names[0]) as member:
+                array = _load_array(member)
     else:
-        array = np.load(file, allow_pickle=False)
+        array = _load_array(file)
     return array_values(array, channel_axis)
 
 
@@ -130,6 +134,16 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
     if channel_axis is None:
         channel_axis = 0 if array.shape[0] < array.shape[2] else -1
     return np.moveaxis(array, channel_axis, 2)
+
+
+def _load_array(file: IO[bytes]) -> np.ndarray:
+    """Read an array of ``.npy`` without code, after a look at its size."""
+    version = np.lib.format.read_magic(file)
+    if version not in _NPY_HEADERS:
+        raise ValueError(f'an array in version {version} of .npy, which no array of numbers has')
+    refuse_bomb(1, math.prod(_NPY_HEADERS[version](file)[0]))
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read_tiff(content: bytes) -> np.ndarray:
@@ -225,17 +239,29 @@ def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray
 
 
 def _read_picture(content: bytes) -> np.ndarray:
-    if content.startswith(_DEEP):
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-        if array is not None and array.dtype != np.uint8:
-            array = array.reshape(1, *array.shape[:2], -1)
-            if content.startswith(_PNG):
-                return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
-            # OpenCV has blue first.
-            return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
     with Image.open(io.BytesIO(content)) as image:
-        refuse_bomb(image.height * getattr(image, 'n_frames', 1), image.width)
-        return np.stack([frame_values(frame) for frame in ImageSequence.Iterator(image)])
+        frames = getattr(image, 'n_frames', 1)
+        refuse_bomb(image.height * frames, image.width)
+        array = _read_deep(content)
+        if array is None:
+            return np.stack([frame_values(frame) for frame in ImageSequence.Iterator(image)])
+    if frames > 1:
+        raise ValueError('an animation of more than 8 bits')
+    return array
+
+
+def _read_deep(content: bytes) -> np.ndarray | None:
+    """Read a picture of more than 8 bits, ``(1, H, W, C)``, by OpenCV; None of any other."""
+    if not content.startswith(_DEEP):
+        return None
+    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype == np.uint8:
+        return None
+    array = array.reshape(1, *array.shape[:2], -1)
+    if content.startswith(_PNG):
+        return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
+    # OpenCV has blue first.
+    return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
 
 
 def _png_orientation(content: bytes) -> int:

@@ -1,7 +1,9 @@
 """What is read equals what was written, and what tifffile, pydicom and OpenCV read."""
 
 import io
+import struct
 import sys
+import zipfile
 from importlib.util import find_spec
 
 import cv2
@@ -189,6 +191,25 @@ def test_a_deep_png_is_turned_as_others(orientation, chunk):
     np.testing.assert_array_equal(deep[:, :, 0], upright * np.uint16(257))
 
 
+@pytest.mark.parametrize('name', ['a.png', 'a.jp2', 'a.pgm'])
+def test_a_deep_image_beyond_the_limit_is_not_decoded(tmp_path, monkeypatch, name):
+    write_16_bit_png(tmp_path / name, values((50, 70), 'uint16', 4096))
+    assert read(tmp_path / name).shape == (50, 70, 1)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 50 * 70 // 2 - 1)
+    monkeypatch.setattr(cv2, 'imdecode', None)
+    with pytest.raises(Image.DecompressionBombError):
+        read(tmp_path / name)
+
+
+def test_frames_of_more_than_8_bits_are_not_dropped():
+    image = values((5, 7, 1), 'uint16', 65536)
+    # Two frames, the first one that of the image itself.
+    control = struct.pack('>IIIIIHHBB', 0, 7, 5, 0, 0, 1, 10, 0, 0)
+    content = deep_png(image, 0, {b'acTL': struct.pack('>II', 2, 0), b'fcTL': control})
+    with pytest.raises(ValueError, match='animation of more than 8 bits'):
+        read_pixels(content, 'a.png', pages=0)
+
+
 @pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'LA'])
 def test_8_bits_are_as_pillow_has_them(tmp_path, mode):
     image = Image.fromarray(values((5, 7, 4), 'uint8', 256), 'RGBA').convert(mode)
@@ -237,6 +258,22 @@ def test_an_array_runs_no_code(tmp_path):
     np.save(tmp_path / 'a.npy', np.array([[print]], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match='pickle'):
         read(tmp_path / 'a.npy')
+
+
+@pytest.mark.parametrize('suffix', ['npy', 'npz'])
+def test_an_array_takes_no_more_memory_than_its_file_may_ask_for(suffix):
+    # Of some bytes, and refused before memory for 20 GB is asked for.
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        file, dict(descr='<u2', fortran_order=False, shape=(100_000, 100_000)))
+    content = file.getvalue()
+    if suffix == 'npz':
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, 'w') as archive:
+            archive.writestr('a.npy', content)
+        content = file.getvalue()
+    with pytest.raises(Image.DecompressionBombError):
+        read_pixels(content, f'a.{suffix}')
 
 
 @pytest.mark.parametrize('dtype', ['uint16', 'int16'])
