@@ -14,7 +14,7 @@ from amt_mm.errors import InputError
 
 # Keys of the references to the map files that a checkpoint was trained with.
 MAP_KEYS = ('amt_saliency', 'amt_token_losses')
-_MAP_FILE = re.compile(r'(epoch|iter|losses|given)_\d+\.amtmap')
+_MAP_FILE = re.compile(r'(epoch|iter|losses|given|encoder)_\d+\.amtmap')
 
 
 def is_step(value: object) -> bool:

@@ -67,7 +67,14 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
         self.settings = replace(self.settings, image_size=vit.img_size)
         return vit.to(model.data_preprocessor.device)
 
+    def file_name(self, step: int) -> str:
+        """Name of the file of the maps, by which a resumed run knows that they are the encoder's."""
+        return f'encoder_{step}.amtmap'
+
     def before_train(self, runner: Runner) -> None:
         """Load the encoder, and check the set-up; on resume, restore the checkpoint's maps."""
         self.settings = replace(self.settings, vit=self.guide(unwrapped(runner)))
+        # Maps of another hook, whose run is continued with this one, are replaced.
+        if self._reference and not self._reference['file'].startswith('encoder_'):
+            self._reference = None
         super().before_train(runner)

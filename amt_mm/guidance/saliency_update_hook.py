@@ -98,6 +98,10 @@ class SaliencyUpdateHook(MapHook):
             return range(samples)
         return range(turn % self.parts, samples, self.parts)
 
+    def file_name(self, step: int) -> str:
+        """Name of the file of the maps made at a step."""
+        return f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
+
     def guide(self, model: nn.Module) -> nn.Module:
         """Return the transformer whose attention becomes the maps: that which is trained.
 
@@ -152,7 +156,7 @@ class SaliencyUpdateHook(MapHook):
         view = self.settings.view(runner.train_dataloader.dataset)
         grid = self.settings.grid(self.settings.encoder(unwrapped(runner)))
         rows, base = self._rows_and_base(runner, step, len(view), grid)
-        path = maps_folder(runner) / f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
+        path = maps_folder(runner) / self.file_name(step)
         # One process writes; if it fails, all stop.
         writer = run_on_all_ranks(lambda: SaliencyWriter(
             path, len(view), grid, self._fingerprint, step, self.settings.dtype, base, rows)

@@ -74,6 +74,20 @@ class RegisterViT(VisionTransformer):
                 outputs.append(self._format_output(tokens, grid))
         return tuple(outputs)
 
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        """Depth of a parameter for layer decay; registers enter with [CLS], at depth 0.
+
+        Args:
+            param_name: Name of the parameter.
+            prefix: What it begins with in the whole model, such as ``'backbone.'``.
+
+        Returns:
+            The depth, and the number of depths.
+        """
+        if param_name == f'{prefix}pre_norm.tokens':
+            param_name = f'{prefix}cls_token'
+        return super().get_layer_depth(param_name, prefix)
+
     def _format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
         if self.num_registers:
             x = torch.cat([x[:, :1], x[:, 1 + self.num_registers:]], dim=1)

@@ -9,7 +9,7 @@ from torch import nn
 
 from amt_mm.datasets import whole_image_view
 from amt_mm.errors import InputError
-from amt_mm.guidance import MapsFromEncoderHook, maps_from_encoder_hook
+from amt_mm.guidance import MapsFromEncoderHook, SaliencyUpdateHook, maps_from_encoder_hook
 from amt_mm.models import RegisterViT
 
 # Another network than the toy one: two registers, LayerScale, patches of 7 on images of 28 x 21.
@@ -80,7 +80,7 @@ def test_rotary_positions_take_part(toy_runner, tmp_path):
     path = saved(vit, tmp_path / 'rotary.pth')
     runner = toy_runner(hooks=[MapsFromEncoderHook(str(path), image_size=SIZE)], epochs=1)
     runner.train()
-    found = maps_of(tmp_path / 'run/saliency/epoch_0.amtmap').flatten(1).numpy()
+    found = maps_of(tmp_path / 'run/saliency/encoder_0.amtmap').flatten(1).numpy()
     # Rows of [CLS] follow from queries and keys that are turned first.
     view, inputs = whole_image_view(runner.train_dataloader.dataset, SIZE), []
     for index in range(len(view)):
@@ -120,8 +120,17 @@ def test_a_resumed_run_goes_on_with_its_maps(toy_runner, vit, checkpoint, tmp_pa
     runner = toy_runner('part', hooks=[MapsFromEncoderHook(str(checkpoint), image_size=SIZE)],
                         resume=True)
     runner.train()
-    path = tmp_path / 'part/saliency/epoch_0.amtmap'
+    path = tmp_path / 'part/saliency/encoder_0.amtmap'
     np.testing.assert_allclose(maps_of(path).flatten(1).numpy(), slow_maps(vit, runner), atol=1e-3)
+
+
+def test_maps_of_another_hook_are_replaced_on_resume(toy_runner, vit, checkpoint, tmp_path):
+    toy_runner(hooks=[SaliencyUpdateHook(begin=0, interval=1)], epochs=2).train()
+    resumed = toy_runner(hooks=[MapsFromEncoderHook(str(checkpoint), image_size=SIZE)], epochs=3,
+                         resume=True)
+    resumed.train()
+    found = maps_of(resumed.model.data_preprocessor.store.path)
+    np.testing.assert_allclose(found.flatten(1).numpy(), slow_maps(vit, resumed), atol=1e-3)
 
 
 def test_iterations_count_if_the_hook_says_so(toy_runner, checkpoint):

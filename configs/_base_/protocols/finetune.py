@@ -46,7 +46,11 @@ optim_wrapper = dict(
         layer_decay_rate=0.65,
         norm_decay_mult=0.0,
         flat_decay_mult=0.0,
-        custom_keys={'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)}))
+        custom_keys={
+            '.cls_token': dict(decay_mult=0.0),
+            '.pos_embed': dict(decay_mult=0.0),
+            '.pre_norm.tokens': dict(decay_mult=0.0)
+        }))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, end=5, convert_to_iter_based=True),
     dict(
