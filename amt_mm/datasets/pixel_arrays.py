@@ -53,7 +53,7 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
       values are bright: if the lowest is white, all are inverted.
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
-      MONOCHROME1 is turned into MONOCHROME2: high values are bright.
+      MONOCHROME1 is turned into MONOCHROME2: high values are bright. Palettes are converted to RGB.
     - All others by Pillow, or OpenCV where Pillow reduces the depth. The EXIF orientation is
       applied, palettes are converted to RGB; alpha is a channel like others. Frames of an
       animation are pages.
@@ -191,6 +191,8 @@ def _displayed(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
 
 def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
     """Replace indices, ``(pages, H, W, 1)``, by the 8-bit RGB of their colour map."""
+    if series.keyframe.colormap is None:
+        raise ValueError('a palette without its colour map')
     maps = {page.aspage().colormap.tobytes() for page in series.pages}
     if len(maps) > 1 or array.shape[3] > 1:
         raise ValueError('its pages have different colour maps, or its pixels have several samples')
@@ -206,7 +208,7 @@ def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
 
 def _read_dicom(content: bytes) -> np.ndarray:
     pydicom = optional('pydicom', 'DICOM files')
-    from pydicom.pixels import apply_modality_lut, pixel_array
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
     dataset = pydicom.dcmread(io.BytesIO(content))
     if 'PixelData' not in dataset:
         raise ValueError('a DICOM file without pixels')
@@ -216,7 +218,9 @@ def _read_dicom(content: bytes) -> np.ndarray:
     array = pixel_array(dataset)
     if dataset.PhotometricInterpretation == 'MONOCHROME1':
         array = _inverted(array, dataset.BitsStored)
-    if samples == 1:
+    if dataset.PhotometricInterpretation == 'PALETTE COLOR':
+        array, samples = apply_color_lut(array, dataset), 3
+    elif samples == 1:
         array = apply_modality_lut(array, dataset)
     return array.reshape(frames, dataset.Rows, dataset.Columns, samples)
 
