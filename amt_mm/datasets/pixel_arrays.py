@@ -54,7 +54,7 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
       values are bright: if the lowest is white, all are inverted.
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
-      MONOCHROME1 is turned into MONOCHROME2: high values are bright.
+      MONOCHROME1 is turned into MONOCHROME2: high values are bright. Palettes are converted to RGB.
     - All others by Pillow, or OpenCV where Pillow reduces the depth. The EXIF orientation is
       applied, palettes are converted to RGB; alpha is a channel like others. Frames of an
       animation are pages.
@@ -202,6 +202,8 @@ def displayed(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
 
 def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
     """Replace indices, ``(pages, H, W, 1)``, by the 8-bit RGB of their colour map."""
+    if series.keyframe.colormap is None:
+        raise ValueError('a palette without its colour map')
     maps = {page.aspage().colormap.tobytes() for page in series.pages}
     if len(maps) > 1 or array.shape[3] > 1:
         raise ValueError('its pages have different colour maps, or its pixels have several samples')
@@ -229,11 +231,13 @@ def _read_dicom(content: bytes) -> np.ndarray:
 
 def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray:
     """Return stored values in the units of the file, ``(frames, H, W, C)``, bright ones high."""
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels import apply_color_lut, apply_modality_lut
     if dataset.PhotometricInterpretation == 'MONOCHROME1':
         array = _inverted(array, dataset.BitsStored)
     samples = dataset.SamplesPerPixel
-    if samples == 1:
+    if dataset.PhotometricInterpretation == 'PALETTE COLOR':
+        array, samples = apply_color_lut(array, dataset), 3
+    elif samples == 1:
         array = apply_modality_lut(array, dataset)
     return array.reshape(frames, dataset.Rows, dataset.Columns, samples)
 

@@ -68,7 +68,7 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
         return vit.to(model.data_preprocessor.device)
 
     def file_name(self, step: int) -> str:
-        """Name of the file of the maps, by which a resumed run knows that they are the encoder's."""
+        """Name of the file of the maps, which tells a resumed run whose maps they are."""
         return f'encoder_{step}.amtmap'
 
     def before_train(self, runner: Runner) -> None:

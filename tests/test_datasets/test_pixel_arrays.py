@@ -299,6 +299,17 @@ def test_bright_is_high_in_every_x_ray(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / 'a.dcm')[:, :, 0], 4095.0 - stored)
 
 
+def test_a_palette_of_dicom_is_colours(tmp_path):
+    stored, colours = values((2, 5, 7), 'uint16', 256), values((3, 256), 'uint16', 65536)
+    write_dicom(tmp_path / 'a.dcm', stored, photometric='PALETTE COLOR')
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    for colour, table in zip(('Red', 'Green', 'Blue'), colours, strict=True):
+        file.add_new(f'{colour}PaletteColorLookupTableDescriptor', 'US', [256, 0, 16])
+        file.add_new(f'{colour}PaletteColorLookupTableData', 'OW', table.tobytes())
+    file.save_as(tmp_path / 'a.dcm')
+    np.testing.assert_array_equal(read(tmp_path / 'a.dcm', pages=1), colours.T[stored[1]])
+
+
 @pytest.mark.parametrize('name', ['a.tif', 'a.dcm', 'a.png', 'a.npy'])
 def test_half_a_file_is_refused(tmp_path, name):
     image = values((50, 70), 'uint16', 4096)
