@@ -31,7 +31,6 @@ if __name__ == '__main__':
 import time
 from tempfile import TemporaryDirectory
 
-import onnxruntime
 import torch
 from mmengine.dataset import default_collate
 from torch.utils.data import DataLoader
@@ -40,6 +39,7 @@ from amt_mm.apis import launch
 from amt_mm.apis.encoder import LoadedEncoder, load_encoder
 from amt_mm.apis.export import export
 from amt_mm.datasets import ImageFolder
+from amt_mm.datasets.optional_packages import optional
 from amt_mm.evaluation.dataset_features import LabelledFeatures, dataset_labels
 from amt_mm.evaluation.judge import measure_features
 
@@ -49,6 +49,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.one_line_errors(), TemporaryDirectory() as folder:
         loaded = load_encoder(args.checkpoint)
+        onnxruntime = optional('onnxruntime', 'encoders of 8 bits')
         sessions = {}
         for kind in ('fp32', 'int8'):
             out = Path(folder) / kind

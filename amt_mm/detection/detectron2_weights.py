@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from amt_mm.checkpoints import read_checkpoint
-from amt_mm.checkpoints.convert_names import BLOCK, rename
+from amt_mm.checkpoints.convert_names import rename
+from amt_mm.checkpoints.naming_rules import BLOCK
 from amt_mm.checkpoints.numpy_pickle import read_numpy_pickle
 from amt_mm.errors import InputError
 

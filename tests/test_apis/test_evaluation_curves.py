@@ -29,7 +29,7 @@ def test_runs_of_one_name_are_averaged_where_all_of_them_were_measured(tmp_path)
         folder.mkdir(parents=True)
         lines = [{'loss': 1., 'step': 1}, *({'accuracy/top1': value, 'step': epoch}
                                             for epoch, value in records.items())]
-        (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+        (folder / 'scalars.json').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
     plot = only([result(tmp_path / 'a', 'linear'), result(tmp_path / 'b', 'linear'),
                  result(tmp_path / 'c', 'linear', name='AMT')])
     assert (plot.title, plot.x_label) == ('linear, photos/', 'epoch')

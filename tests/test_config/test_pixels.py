@@ -98,7 +98,7 @@ def test_folders_are_searched_for_arrays_and_dicom(tmp_path):
     (dict(std=[0.0] * 6), r'overlay\.pixels\.std=.* must have 6 positive numbers'),
     (dict(mean=[float('nan')] * 6), 'must have 6 numbers'),
     (dict(window=(3, 2)), 'pixels.window'), (dict(channels=0), 'pixels.channels'),
-    (dict(pages='frames'), 'pixels.pages')])
+    (dict(pages='frame'), 'pixels.pages')])
 def test_what_cannot_be_is_named(change, message):
     with pytest.raises(InputError, match=message):
         read('pretrain/mae_vit-mini-p8_folder.py', **change)

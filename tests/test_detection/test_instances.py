@@ -227,7 +227,7 @@ def test_refuses_images_of_another_size(tmp_path):
 def test_a_missing_image_is_named(tmp_path):
     dataset = build(write_content(tmp_path, toy_content()), pipeline=pipeline())
     (tmp_path / 'train2017/1.png').unlink()
-    with pytest.raises(InputError, match='train2017.1.png: cannot be .*the file does not exist'):
+    with pytest.raises(InputError, match='train2017.1.png: unreadable .*the file does not exist'):
         dataset[1]
 
 

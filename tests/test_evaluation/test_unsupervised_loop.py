@@ -90,8 +90,8 @@ def test_views_are_encoded_in_the_precision_of_whole_images(run, fp16):
     runner.model.backbone.register_forward_pre_hook(
         lambda *_: lower.append(torch.is_autocast_enabled('cpu')))
     runner.test()
-    # Training and test images, and two views of the latter.
-    assert lower == [fp16] * (15 + 3 * 9)
+    # Training and test images, two views of the latter, and the images of the report.
+    assert lower == [fp16] * (15 + 3 * 9 + 1)
 
 
 def test_impossible_numbers_are_refused(run):

@@ -45,6 +45,8 @@ CALLS = {
     'lab/benchmark/__main__.py': [CONFIG, '--out', OUT],
     'lab/benchmark_pipeline.py': [FOLDER, '--images', '2', '--out', OUT],
     'lab/gpu_check/__main__.py': ['--toy', '--data', FOLDER, '--out', OUT],
+    'lab/annotation_cost.py': ['--objects', '9'],
+    'lab/int8.py': [CHECKPOINT, FOLDER, FOLDER],
     'lab/growth/__main__.py': ['--samples', '9', '--out', OUT],
     'lab/cost_table.py': [CONFIG, '--out', OUT],
     'tools/analysis_tools/detection_table.py': [SCORES, '--out', OUT],

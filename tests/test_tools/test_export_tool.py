@@ -20,8 +20,8 @@ def test_arguments_are_handed_on_and_the_lines_are_said(tool, monkeypatch, capsy
     tool.main(['a.pth', '--to', 'timm', '--out', 'here'])
     tool.main(['a.pth', '--to', 'onnx', '--out', 'here', '--image-size', '96', '--encoder',
                'student', '--force'])
-    assert calls == [(Path('a.pth'), 'timm', Path('here'), None, None, False),
-                     (Path('a.pth'), 'onnx', Path('here'), 96, 'student', True)]
+    assert calls == [(Path('a.pth'), 'timm', Path('here'), None, None, False, False),
+                     (Path('a.pth'), 'onnx', Path('here'), 96, 'student', True, False)]
     assert capsys.readouterr().out == 'load: so\nnote\n' * 2
 
 
