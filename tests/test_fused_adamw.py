@@ -11,8 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from amt_mm.config import apply_overlay
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-FILES = sorted(path for path in CONFIGS.rglob('*.py')
-               if not {'_base_', 'benchmarks', 'mmdet', 'studies'} & set(path.parts))
+_OTHERS = {'_base_', 'benchmarks', 'mmdet', 'segmentation', 'studies'}
+FILES = sorted(path for path in CONFIGS.rglob('*.py') if not _OTHERS & set(path.parts))
 MAE = CONFIGS / 'mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'
 SIMMIM = CONFIGS / 'simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py'  # clips
 
