@@ -122,12 +122,15 @@ def _neighbours(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
 
 def _neighbour_rows(name: str, cfg: Config, found: Mapping) -> list[Row]:
     shown = _images(cfg, cfg.test_dataloader.dataset, found['rows'][:_ROWS])
+    # All at once: a data set lists its files each time it is built.
+    others = _images(cfg, cfg.test_cfg.train_dataloader.dataset,
+                     [row for rows in found['found'][:_ROWS] for row in rows]).images
     rows = []
     for i, (image, image_name) in enumerate(zip(shown.images, shown.names, strict=True)):
-        others = _images(cfg, cfg.test_cfg.train_dataloader.dataset, found['found'][i])
         kinds = [found['names'] and found['names'][label] for label in found['found_labels'][i]]
+        pictures, others = others[:len(kinds)], others[len(kinds):]
         rows.append(neighbour_row(f'{image_name}, {name}', image, list(zip(
-            others.images, kinds, found['cosines'][i], strict=True))))
+            pictures, kinds, found['cosines'][i], strict=True))))
     return rows
 
 

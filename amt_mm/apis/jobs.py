@@ -40,14 +40,14 @@ def claim(work_dir: Path, cfg: Config) -> Path:
         InputError: The folder holds a run of another config, or the config as text does not say
             what it is: the file is a program, and settings may come from a checkpoint.
     """
-    file = settings_file(work_dir)
-    if read_config_text(cfg.pretty_text) != cfg.to_dict():
+    file, text = settings_file(work_dir), cfg.pretty_text
+    if read_config_text(text) != cfg.to_dict():
         raise InputError(f'{work_dir}: the config holds more than constants, lists and '
                          'dictionaries with plain names, so it cannot be written')
     # Two commands may be started at once.
     with file_lock(file.parent, wait=True):
-        if not check_claim(work_dir, cfg):
-            write_text(file, cfg.pretty_text)
+        if not _is_claimed(work_dir, text):
+            write_text(file, text)
     return file
 
 
@@ -63,10 +63,14 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
     Raises:
         InputError: It has been claimed for another one.
     """
+    return _is_claimed(work_dir, cfg.pretty_text)
+
+
+def _is_claimed(work_dir: Path, text: str) -> bool:
     file = settings_file(work_dir)
     if not file.is_file():
         return False
-    if file.read_text() != cfg.pretty_text:
+    if file.read_text() != text:
         raise InputError(f'{work_dir} holds a run of other settings (see {file}): use another '
                          'folder for results, or remove it')
     return True

@@ -1,9 +1,9 @@
 """Detect and convert the names of a network's entries; :mod:`.naming_rules` lists them.
 
 All tensors have the same layout, so values are copied bit by bit (transformers has one each for
-query, key and value, which are joined), except two of SimMIM: its query
-and value biases correspond to mmpretrain's joint bias (zero for keys), and AMT's release has a
-scale that it never applies (see :func:`convert`). Patch vectors are (row, column, channel) in MAE
+query, key and value, which are joined), except two of SimMIM: its query and value biases correspond
+to mmpretrain's joint bias (zero for keys), and AMT's release has a scale that it never applies (see
+:func:`convert`). Patch vectors are (row, column, channel) in MAE
 and here; SimMIM's convolution has (channel, row, column), which ``AMTSimMIMDecoder`` permutes in
 its forward.
 """

@@ -174,7 +174,7 @@ def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
     if all(type(size) is int and size > 0 for size in sizes.values()):
         return sizes
     raise InputError(f'{path}: model.backbone.arch={str(arch)[:60]!r} in its config is neither a '
-                     f'name of mmpretrain\'s nor {", ".join(_SIZES)}, whole numbers')
+                     f'name that mmpretrain knows nor whole numbers for {", ".join(_SIZES)}')
 
 
 def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:

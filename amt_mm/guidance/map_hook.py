@@ -23,11 +23,15 @@ class MapHook(ScheduledHook):
 
     Attributes:
         checkpoint_key: Where a checkpoint refers to the map file in use.
+        file_prefix: What the names of its map files begin with. A run that another hook guided
+            before and this one continues does not restore files of other names. Defaults to '':
+            any are restored.
     """
 
     # After StepSeedHook, before hooks that read the plan.
     priority = 'NORMAL'
     checkpoint_key = 'amt_saliency'
+    file_prefix = ''
     _reference: dict | None = None
 
     def check_guided(self, runner: Runner) -> AMTDataPreprocessor:
@@ -60,7 +64,8 @@ class MapHook(ScheduledHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read which maps the checkpoint was trained with."""
-        self._reference = read_map_record(checkpoint, self.checkpoint_key)
+        record = read_map_record(checkpoint, self.checkpoint_key)
+        self._reference = record if record and record['file'].startswith(self.file_prefix) else None
 
     def after_train(self, runner: Runner) -> None:
         """Warn of crops masked at random since they were last counted."""

@@ -45,6 +45,8 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
             :class:`~amt_mm.guidance.SaliencyUpdateHook`.
     """
 
+    file_prefix = 'encoder_'
+
     def __init__(self, checkpoint: str | None, begin: int = 0, by_epoch: bool = True,
                  encoder: str | None = None, image_size: int | Sequence[int] | None = None,
                  **kwargs) -> None:
@@ -68,13 +70,10 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
         return vit.to(model.data_preprocessor.device)
 
     def file_name(self, step: int) -> str:
-        """Name of the file of the maps, which tells a resumed run whose maps they are."""
-        return f'encoder_{step}.amtmap'
+        """Name of the file of the maps."""
+        return f'{self.file_prefix}{step}.amtmap'
 
     def before_train(self, runner: Runner) -> None:
         """Load the encoder, and check the set-up; on resume, restore the checkpoint's maps."""
         self.settings = replace(self.settings, vit=self.guide(unwrapped(runner)))
-        # Maps of another hook, whose run is continued with this one, are replaced.
-        if self._reference and not self._reference['file'].startswith('encoder_'):
-            self._reference = None
         super().before_train(runner)

@@ -59,6 +59,8 @@ class MapsFromFileHook(MapHook):
             is missing, damaged or of another data set.
     """
 
+    file_prefix = 'given_'
+
     def __init__(self, path: str | os.PathLike | None, begin: int = 0, by_epoch: bool = True,
                  names: str = 'names', maps: str = 'maps', below: str = '',
                  grid: Sequence[int] | None = None) -> None:
@@ -79,8 +81,7 @@ class MapsFromFileHook(MapHook):
         dataset = runner.train_dataloader.dataset
         whole_image_view(dataset)  # raises if crops do not record their boxes
         fingerprint = dataset_fingerprint(dataset)
-        # Maps of another hook, whose run is continued with this one, are replaced.
-        if runner.iter > 0 and self._reference and self._reference['file'].startswith('given_'):
+        if runner.iter > 0 and self._reference:
             self._store = restore_maps(runner, self._reference, fingerprint)
             runner.logger.info(f'Restored maps from {self._store.path}; {self.path} is not read '
                                'again')
@@ -95,7 +96,7 @@ class MapsFromFileHook(MapHook):
 
     def _copy(self, runner: Runner, dataset: Dataset, fingerprint: str) -> SaliencyStore:
         """Check the maps and copy them; all processes read, one writes."""
-        path = maps_folder(runner) / f'given_{self.begin}.amtmap'
+        path = maps_folder(runner) / f'{self.file_prefix}{self.begin}.amtmap'
         samples = list(sample_names(dataset))
         given = run_on_all_ranks(lambda: GivenMaps(self.path, **self._form))
         run_on_all_ranks(lambda: given.check(samples) if is_main_process() else None)
