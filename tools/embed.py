@@ -23,8 +23,8 @@ The suffix of OUT gives the format:
   .pt       a dictionary of names, features and settings
   .parquet  columns path and features, one row an image; needs pyarrow
 
-The checkpoint may be of this toolbox, mmpretrain, timm, transformers or the official MAE, AMT,
-SimMIM, iBOT, AttMask, DINO or DINOv2. Bad input ends in one line and exit status 2.
+The checkpoint may be of this toolbox, mmpretrain, timm, transformers, lightly or the official MAE,
+AMT, SimMIM, iBOT, AttMask or DINO (1 to 3). Bad input ends in one line and exit status 2.
 """
 
 

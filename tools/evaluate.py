@@ -48,9 +48,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoints', nargs='+', type=Path,
-                        help='checkpoints of this toolbox, mmpretrain, timm, transformers or the '
-                        'official MAE, AMT, SimMIM, iBOT, AttMask, DINO or DINOv2; none for '
-                        'random weights')
+                        help='checkpoints of this toolbox, mmpretrain, timm, transformers, lightly '
+                        'or the official MAE, AMT, SimMIM, iBOT, AttMask or DINO (1 to 3); none '
+                        'for random weights')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '

@@ -18,9 +18,10 @@ examples:
   amt view dino_vitbase16_pretrain.pth photographs --images 12 --seed 3
   amt view ibot.pth photographs --encoder student --image-size 448 --out pages/ibot
 
-The checkpoint may be of this toolbox, mmpretrain, timm, transformers or the official MAE, AMT,
-SimMIM, iBOT, AttMask, DINO or DINOv2. Class subfolders are optional; with them, images are spread
-over the classes and neighbours have class names. Bad input ends in one line and exit status 2.
+The checkpoint may be of this toolbox, mmpretrain, timm, transformers, lightly or the official MAE,
+AMT, SimMIM, iBOT, AttMask or DINO (1 to 3). Class subfolders are optional; with them, images are
+spread over the classes and neighbours have class names. Bad input ends in one line and exit
+status 2.
 """
 
 

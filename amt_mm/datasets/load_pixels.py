@@ -12,7 +12,7 @@ from amt_mm.registry import TRANSFORMS
 
 from .frames import read_frame, split_frame
 from .loading import LoadImage
-from .pixel_arrays import read_pixels
+from .pixel_arrays import load_array, read_pixels
 from .windows import apply_window, check_window
 
 MOST_CHANNELS = 1024
@@ -74,7 +74,7 @@ class LoadPixels(LoadImage):
             values = content
         elif self._frame(path)[1] is not None:
             # Of PackedImages.
-            values = np.load(io.BytesIO(content), allow_pickle=False)
+            values = load_array(io.BytesIO(content))
         else:
             values = read_pixels(bytes(content), path, None if self.pages == 'frames'
                                  else self.pages, self.channel_axis)

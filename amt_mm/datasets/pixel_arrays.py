@@ -118,9 +118,9 @@ def _read_array(content: bytes, suffix: str, channel_axis: int | None) -> np.nda
             if len(names) != 1:
                 raise ValueError(f'it has {len(names)} arrays ({", ".join(names[:4])}), not one')
             with archive.open(names[0]) as member:
-                array = _load_array(member)
+                array = load_array(member)
     else:
-        array = _load_array(file)
+        array = load_array(file)
     return array_values(array, channel_axis)
 
 
@@ -136,7 +136,7 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
     return np.moveaxis(array, channel_axis, 2)
 
 
-def _load_array(file: IO[bytes]) -> np.ndarray:
+def load_array(file: IO[bytes]) -> np.ndarray:
     """Read an array of ``.npy`` without code, after a look at its size."""
     version = np.lib.format.read_magic(file)
     if version not in _NPY_HEADERS:
