@@ -33,6 +33,8 @@ recipes = {
     '1/3: + gradients': dict(
         overlay=_random, options={**_16, **_thrown, **_skips, **_gradients}, budget=1 / 3),
     '1/3: recommended': dict(overlay=_recommended, options=_16, budget=1 / 3),
+    '1/3: recommended, 15 % visible': dict(
+        overlay=_recommended, options={**_16, _masks + 'throw_ratio': .6}, budget=1 / 3),
     # mmpretrain's MAE with other rates (7.5e-5 is its own, scaled to the batch) and batches.
     'mmpretrain, lr 7.5e-5': dict(overlay=_own, options={_rate: 7.5e-5}),
     'mmpretrain, lr 5e-4': dict(overlay=_own, options={_rate: 5e-4}),
