@@ -41,9 +41,11 @@ def claim(work_dir: Path, cfg: Config) -> Path:
             what it is: the file is a program, and settings may come from a checkpoint.
     """
     file, text = settings_file(work_dir), cfg.pretty_text
-    if read_config_text(text) != cfg.to_dict():
+    # MMEngine replaces what stands in double braces before it executes the file.
+    if read_config_text(text) != cfg.to_dict() or '{{' in text:
         raise InputError(f'{work_dir}: the config holds more than constants, lists and '
-                         'dictionaries with plain names, so it cannot be written')
+                         'dictionaries with plain names, or a text with {{, so it cannot be '
+                         'written')
     # Two commands may be started at once.
     with file_lock(file.parent, wait=True):
         if not _is_claimed(work_dir, text):
