@@ -97,7 +97,7 @@ def test_fewer_photographs_than_a_batch_are_refused(photographs, tmp_path):
     Image.new('RGB', (9, 7)).save(photographs / 'c/c.png')
     (photographs / 'd').mkdir()
     Image.new('RGB', (9, 7)).save(photographs / 'd/d.png')
-    with pytest.raises(InputError, match='a race needs 128'):
+    with pytest.raises(InputError, match='a race needs 16'):
         enter_images(Race(tmp_path / 'out', 1, 5, tmp_path), photographs)
 
 
