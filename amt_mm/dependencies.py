@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import torch
 
@@ -62,13 +64,17 @@ def declare_torchvision_operators() -> None:
         import torchvision  # noqa: F401
 
 
-def import_quietly() -> None:
-    """Import mmpretrain without its notices on optional parts that nothing here uses.
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Import OpenMMLab's packages without their notices on optional parts that nothing here uses.
 
-    These are an operator of mmcv that is not compiled, and the OneDL data set, of which
-    mmpretrain tells by ``print``.
+    These are an operator of mmcv that is not compiled, and the OneDL data sets, of which
+    mmpretrain, mmdet and mmseg tell by ``print``.
     """
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
-    with redirect_stdout(io.StringIO()) as printed:
-        import mmpretrain.datasets  # noqa: F401
-    print(printed.getvalue().replace('Could not import OneDL\n', ''), end='')
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        print(re.sub('^Could not import OneDL.*\n', '', printed.getvalue(), flags=re.M), end='')

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,9 +36,13 @@ def say(kind: str, text: str) -> None:
         kind: Such as ``'error'``.
         text: One line.
     """
+    print(_line(kind, text), file=sys.stderr)
+
+
+def _line(kind: str, text: str) -> str:
     rank = os.environ.get('RANK', '0')
     line = printable(text).replace('\n', '\\n')
-    print(kind if rank == '0' else f'{kind} (rank {rank})', line, sep=': ', file=sys.stderr)
+    return f'{kind if rank == "0" else f"{kind} (rank {rank})"}: {line}'
 
 
 def warn(text: str) -> None:
@@ -63,14 +68,15 @@ def one_line_errors(interrupted: str = 'the same command starts over') -> Iterat
     another process does not answer, it is the status of a run to resume. All other errors are
     faults of the program and keep their traceback.
 
-    Ctrl-C prints one line, too; then the process ends by the signal, as shells expect.
+    Ctrl-C prints one line, too; then the process ends by the signal, as shells expect. Python's
+    warnings are lines as those of :func:`warn`, without the line of code that gave them.
 
     Args:
         interrupted: Message after Ctrl-C.
     """
     sys.excepthook = _without_interrupts
     try:
-        with _heard_interrupts(), _printable_output():
+        with _heard_interrupts(), _printable_output(), _plain_warnings():
             yield
     except KeyboardInterrupt:
         if os.environ.get('RANK', '0') == '0':
@@ -163,6 +169,16 @@ def _printable_output() -> Iterator[None]:
     finally:
         logging.setLogRecordFactory(before[0])
         logging.Handler.handleError = before[1]
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: _line('warning', str(message)) + '\n'
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 class _PrintableRecord(logging.LogRecord):

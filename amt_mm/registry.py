@@ -5,11 +5,12 @@ imports this module by itself, so no config needs ``custom_imports``, and
 ``_base_ = 'amt_mm::mae/...'`` finds the configs that the package carries.
 """
 
-from .dependencies import check_dependencies, declare_torchvision_operators, import_quietly
+from .dependencies import check_dependencies, declare_torchvision_operators, quiet_imports
 
 check_dependencies()
 declare_torchvision_operators()
-import_quietly()
+with quiet_imports():
+    import mmpretrain.datasets  # noqa: F401
 
 from mmengine import registry as root  # noqa: E402
 from mmengine.config.utils import MODULE2PACKAGE  # noqa: E402

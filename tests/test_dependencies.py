@@ -2,7 +2,7 @@
 
 import pytest
 
-from amt_mm.dependencies import check_dependencies
+from amt_mm.dependencies import check_dependencies, quiet_imports
 
 
 def test_missing_packages_are_named_with_the_command():
@@ -14,3 +14,12 @@ def test_missing_packages_are_named_with_the_command():
 
 def test_what_is_installed_passes():
     check_dependencies()
+
+
+def test_notices_on_optional_data_sets_are_left_out_and_nothing_else(capsys):
+    with pytest.raises(ImportError), quiet_imports():
+        print('Could not import OneDL\na line of use')
+        print('Could not import OneDL. Skipping OneDL datasets.')
+        raise ImportError
+    print('Could not import OneDL')
+    assert capsys.readouterr().out == 'a line of use\nCould not import OneDL\n'

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -38,6 +39,15 @@ def test_what_the_system_refuses(capsys, error, line):
 
 def test_a_tool_that_failed_has_said_why(capsys):
     assert ended(capsys, RunError('it failed, see a.log')) == (1, 'error: it failed, see a.log')
+
+
+def test_a_warning_of_python_is_one_line_without_code(monkeypatch):
+    monkeypatch.setenv('RANK', '2')
+    before = warnings.formatwarning
+    with one_line_errors():
+        said = warnings.formatwarning(UserWarning('k = 20\nuses all'), UserWarning, 'a.py', 3)
+    assert said == 'warning (rank 2): k = 20\\nuses all\n'
+    assert warnings.formatwarning is before
 
 
 def build_loader():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dataset import default_collate
+from mmengine.dataset import BaseDataset, default_collate
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 
@@ -54,13 +54,34 @@ def write_report(page: Path, results: Sequence[Mapping]) -> Path:
     first = _first_of_each(results)
     text = [results_section(*table_rows(results), notes=_notes(results)), _curves(results),
             _confusions(first)]
-    pictures = [_neighbours(first), _queries(first), _components(first)]
+    images = _Images()
+    pictures = [_neighbours(first, images), _queries(first, images), _components(first, images)]
     details = details_section(_details(results))
     page.write_text(render_within(lambda quality: document(
         'Evaluation of encoders', (),
         [*text, *(section.html(quality) for section in pictures), details]), _MAX_BYTES),
         encoding='utf-8')
     return page
+
+
+class _Images:
+    """Loads images as the encoders saw them; a data set is built, and its files listed, once."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, BaseDataset] = {}
+
+    def __call__(self, cfg: Config, dataset: ConfigDict, rows: Sequence[int],
+                 grid: Sequence[int] | None = None) -> ShownImages:
+        key = str(dataset)
+        if key not in self._built:
+            self._built[key] = DATASETS.build(dataset)
+        images = self._built[key]
+        preprocessor = MODELS.build(cfg.data_preprocessor)
+        inputs: Tensor = preprocessor(default_collate([images[row] for row in rows]))['inputs']
+        paths = [images.get_data_info(row).get('img_path', f'image {row}') for row in rows]
+        side = cfg.model.backbone.patch_size
+        return ShownImages(inputs, [os.path.basename(path) for path in paths], preprocessor,
+                           tuple(grid or (inputs.shape[2] // side, inputs.shape[3] // side)))
 
 
 def _first_of_each(results: Sequence[Mapping]) -> dict[str, list[Mapping]]:
@@ -101,12 +122,12 @@ def _confusions(encoders: Mapping[str, Sequence[Mapping]]) -> str:
         'confusions', 'Most confused classes', 'answers of a classifier', 'knn').html(0)
 
 
-def _neighbours(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
+def _neighbours(encoders: Mapping[str, Sequence[Mapping]], images: _Images) -> Section:
     rows: list[list[Row]] = []
     text = []
     for name, runs in encoders.items():
         for run, found in _kept_of(runs, 'neighbours'):
-            rows.append(_neighbour_rows(name, run['config'], found))
+            rows.append(_neighbour_rows(name, run['config'], found, images))
             pairs = list(zip(found['labels'], found['found_labels'], strict=True))[:_ROWS]
             hits = [label == other for label, others in pairs for other in others]
             shares = found['shares'][:_ROWS]
@@ -120,10 +141,9 @@ def _neighbours(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
         'of k-NN, nearest first.', *text], _by_image(rows))
 
 
-def _neighbour_rows(name: str, cfg: Config, found: Mapping) -> list[Row]:
-    shown = _images(cfg, cfg.test_dataloader.dataset, found['rows'][:_ROWS])
-    # All at once: a data set lists its files each time it is built.
-    others = _images(cfg, cfg.test_cfg.train_dataloader.dataset,
+def _neighbour_rows(name: str, cfg: Config, found: Mapping, images: _Images) -> list[Row]:
+    shown = images(cfg, cfg.test_dataloader.dataset, found['rows'][:_ROWS])
+    others = images(cfg, cfg.test_cfg.train_dataloader.dataset,
                      [row for rows in found['found'][:_ROWS] for row in rows]).images
     rows = []
     for i, (image, image_name) in enumerate(zip(shown.images, shown.names, strict=True)):
@@ -134,25 +154,25 @@ def _neighbour_rows(name: str, cfg: Config, found: Mapping) -> list[Row]:
     return rows
 
 
-def _queries(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
+def _queries(encoders: Mapping[str, Sequence[Mapping]], images: _Images) -> Section:
     rows = []
     for name, runs in encoders.items():
         for run in runs:
             for kind, found in kept_alike(run['folder'], 'queries_').items():
                 cfg = run['config']
-                shown = _images(cfg, cfg.test_dataloader.dataset, found['rows'][:_ROWS],
+                shown = images(cfg, cfg.test_dataloader.dataset, found['rows'][:_ROWS],
                                 found['grid'])
                 rows.append(query_rows(f'{name}, {kind.upper()}', shown, found['maps'][:_ROWS]))
     return queries_section(_by_image(rows)) if rows else _left_out(
         'queries', 'Where attentive probes look', 'maps of queries', 'attentive')
 
 
-def _components(encoders: Mapping[str, Sequence[Mapping]]) -> Section:
+def _components(encoders: Mapping[str, Sequence[Mapping]], images: _Images) -> Section:
     rows = []
     for name, runs in encoders.items():
         for run, found in _kept_of(runs, 'tokens')[:1]:
             cfg = run['config']
-            shown = _images(cfg, cfg.test_dataloader.dataset, found['rows'], found['grid'])
+            shown = images(cfg, cfg.test_dataloader.dataset, found['rows'], found['grid'])
             rows.append(components_row(shown, found['tokens'], name))
     return components_section(rows) if rows else _left_out(
         'components', 'What the encoder finds alike', 'patch features', 'knn')
@@ -165,18 +185,6 @@ def _kept_of(runs: Sequence[Mapping], what: str) -> list[tuple[Mapping, Mapping]
 def _by_image(encoders: Sequence[Sequence[Row]]) -> list[Row]:
     """Put the rows of one image under each other, those of the first encoder first."""
     return [rows[i] for i in range(_ROWS) for rows in encoders if i < len(rows)]
-
-
-def _images(cfg: Config, dataset: ConfigDict, rows: Sequence[int],
-            grid: Sequence[int] | None = None) -> ShownImages:
-    """Load images as the encoder saw them."""
-    images = DATASETS.build(dataset)
-    preprocessor = MODELS.build(cfg.data_preprocessor)
-    inputs: Tensor = preprocessor(default_collate([images[row] for row in rows]))['inputs']
-    paths = [images.get_data_info(row).get('img_path', f'image {row}') for row in rows]
-    side = cfg.model.backbone.patch_size
-    return ShownImages(inputs, [os.path.basename(path) for path in paths], preprocessor,
-                       tuple(grid or (inputs.shape[2] // side, inputs.shape[3] // side)))
 
 
 def _left_out(key: str, title: str, what: str, protocols: str) -> Section:

@@ -105,6 +105,7 @@ def _timm(loaded: LoadedEncoder, out: Path) -> list[str]:
             # alone has one, which is added to the token.
             **({'reg_tokens': vit.num_registers, 'no_embed_class': True} if vit.num_registers
                else {}))
+    _remove_beside(out)
     write_checkpoint(out / 'model.safetensors', state)
     _write_json(out / 'config.json', dict(
         architecture=name, num_classes=0, num_features=vit.embed_dims,
@@ -263,15 +264,20 @@ def _edge(loaded: LoadedEncoder) -> int:
 def _write_folder(folder: Path, state: Mapping[str, Tensor], config: Mapping[str, Any],
                   images: Mapping[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
-    if (folder / _FILES[0]).exists():
-        # The decoder beside it is of that encoder; what else may be in its folder is not ours.
-        for name in _FILES:
-            (folder / 'mae' / name).unlink(missing_ok=True)
-        with suppress(OSError):
-            (folder / 'mae').rmdir()
+    _remove_beside(folder)
     write_checkpoint(folder / _FILES[0], state)
     _write_json(folder / _FILES[1], config)
     _write_json(folder / _FILES[2], images)
+
+
+def _remove_beside(folder: Path) -> None:
+    """Remove what an earlier export put beside its encoder; other files there are not ours."""
+    if not (folder / _FILES[0]).exists():
+        return
+    for path in (folder / _FILES[2], *(folder / 'mae' / name for name in _FILES)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        (folder / 'mae').rmdir()
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,6 +92,8 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
 
 def _complete_dataloaders(cfg: Config) -> None:
     """Add what mmpretrain's own tool adds to a loader, and mend what does not run."""
+    # Configs count on the cores of a machine with GPUs; with fewer, so many workers are no slower.
+    warnings.filterwarnings('ignore', message='This DataLoader will create')
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if not isinstance(loader, Mapping):

@@ -150,8 +150,9 @@ class ImageFolder(CustomDataset):
             paths = self._take_first(paths, level)
         if not paths:
             raise InputError(
-                f'{self._folder}: none of its {len(chosen)} images is in split={self.split!r}; '
-                f"change val_fraction={self.val_fraction} or use 'all'.")
+                f'{self._folder}: none of its {len(chosen)} images is in split={self.split!r}, '
+                f'where a hash of its name puts each (val_fraction={self.val_fraction}): add '
+                'images, or sort them into folders train and val')
         names = ['/'.join(p) for p in paths]
         frames = (self._of_all(names, 'Counting frames', frame_names) if self.frames
                   else [[name] for name in names])

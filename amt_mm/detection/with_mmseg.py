@@ -4,6 +4,7 @@ Nothing else imports it, so pre-training and detection work without mmseg.
 """
 
 from amt_mm.checkpoints.safe_loading import load_safely
+from amt_mm.dependencies import quiet_imports
 from amt_mm.errors import InputError
 
 from . import stack  # noqa: F401  (first: reports missing operators)
@@ -12,7 +13,9 @@ from . import stack  # noqa: F401  (first: reports missing operators)
 load_safely()
 
 try:
-    import mmseg.models  # noqa: F401
+    with quiet_imports():
+        import mmseg.datasets
+        import mmseg.models  # noqa: F401
 except ImportError as error:
     raise InputError(f'segmentation needs what mmseg imports, and something is missing ({error}): '
                      'run `make install-detection` in a clone of amt_mm') from error

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from amt_mm.apis.evaluation_report import write_report
+from amt_mm.datasets import ImageFolder
 from amt_mm.evaluation.kept import keep
 
 COLOURS = {'train': [(200, 30, 40), (40, 180, 60), (50, 60, 210), (220, 200, 50)],
@@ -78,8 +79,12 @@ def test_neighbours_are_the_images_that_the_run_found(config, tmp_path):
             in page.texts)
 
 
-def test_components_maps_curves_and_errors_of_all_encoders(config, tmp_path):
+def test_components_maps_curves_and_errors_of_all_encoders(config, tmp_path, monkeypatch):
     results = []
+    listed = []
+    find = ImageFolder._find_samples
+    monkeypatch.setattr(ImageFolder, '_find_samples',
+                        lambda self: listed.append(self.data_root) or find(self))
     for name in ('MAE', 'AMT'):
         run = Run(tmp_path / name)
         keep(run, 'tokens', rows=[0, 1], tokens=torch.randn(2, 6, 5), grid=[2, 3])
@@ -100,6 +105,8 @@ def test_components_maps_curves_and_errors_of_all_encoders(config, tmp_path):
     assert {'MAE: attentive, EP', 'AMT: attentive, EP', 'sock as hat, 2 of 3'} <= set(page.texts)
     assert 'attentive, EP, photos/' in page.texts and 'http:' not in text
     assert sum(name == 'path' for name, _ in page.tags) == 4  # two curves, two keys
+    # Two encoders, two sections, one list of the files.
+    assert listed == [str(tmp_path / 'val')]
 
 
 def test_what_no_run_kept_is_a_sentence_that_tells_how_to_get_it(config, tmp_path):

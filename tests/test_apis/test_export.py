@@ -228,7 +228,7 @@ def without_registers(tokens, registers):
     return torch.cat([tokens[:, :1], tokens[:, 1 + registers:]], dim=1)
 
 
-def test_a_decoder_does_not_outlive_its_encoder(checkpoint, tmp_path):
+def test_what_lies_beside_an_encoder_does_not_outlive_it(checkpoint, tmp_path):
     out = tmp_path / 'out'
     export(checkpoint, 'transformers', out)
     export(checkpoint, 'transformers', out, force=True)
@@ -243,6 +243,9 @@ def test_a_decoder_does_not_outlive_its_encoder(checkpoint, tmp_path):
         assert [file.name for file in out.glob('mae/*')] == kept
         (out / 'mae/own.txt').unlink(missing_ok=True)
     assert not (out / 'mae').exists()
+    export(checkpoint, 'transformers', out, force=True)
+    export(checkpoint, 'timm', out, force=True)
+    assert sorted(file.name for file in out.iterdir()) == ['config.json', 'model.safetensors']
 
 
 def test_files_are_replaced_by_force_only(checkpoint, tmp_path):

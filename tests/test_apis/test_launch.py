@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import torch
 from torch._utils import ExceptionWrapper
+from torch.utils.data import DataLoader
 
 from amt_mm.apis import launch
 from amt_mm.cli import arguments
@@ -158,6 +159,12 @@ def test_without_workers_none_persist(tmp_path):
     args = parse('--cfg-options', 'train_dataloader.num_workers=0')
     loader = launch.load_config(write_config(tmp_path, text), args).train_dataloader
     assert loader.persistent_workers is False
+
+
+def test_more_workers_than_cores_are_no_warning(tmp_path, recwarn):
+    launch.load_config(write_config(tmp_path), parse())
+    DataLoader([0], num_workers=10_000)
+    assert not recwarn.list
 
 
 def test_an_inherited_collate_function_has_no_scope(tmp_path):

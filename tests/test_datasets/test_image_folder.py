@@ -137,6 +137,7 @@ def test_empty_split(tmp_path):
             outcomes.append(len(ImageFolder(data_root=str(tmp_path), split=split)))
         except InputError as error:
             assert 'none of its 1 images is in split=' in str(error)
+            assert str(error).endswith('add images, or sort them into folders train and val')
             outcomes.append(0)
     assert sum(outcomes) == 1
 

@@ -55,6 +55,17 @@ for name in 'amt_mm.AMTMAEViT', 'amt_mm.ViTDet':
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['with_mmdet', 'with_mmseg'])
+def test_imports_say_nothing(name):
+    """In its own process: the stack says what it lacks at its first import alone."""
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c',
+         f'import amt_mm.registry, amt_mm.detection.{name}, {name.split("_")[1]}.datasets'],
+        capture_output=True, text=True, cwd=CONFIG.parents[3])
+    assert (done.returncode, done.stdout) == (0, ''), done.stderr
+
+
 def test_detection_is_known_to_the_registries():
     registry = importlib.import_module('amt_mm.registry')
     assert {'amt_mm.models', 'amt_mm.detection'} <= set(registry.MODELS._locations)
