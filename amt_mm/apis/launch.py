@@ -26,6 +26,7 @@ from amt_mm.config.reading import (  # noqa: F401  (tools check their files by i
     read_config,
     require_file,
 )
+from amt_mm.config_parts import LOADERS
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
 from amt_mm.messages import (  # noqa: F401  (tools end by it)
@@ -94,7 +95,7 @@ def _complete_dataloaders(cfg: Config) -> None:
     """Add what mmpretrain's own tool adds to a loader, and mend what does not run."""
     # Configs count on the cores of a machine with GPUs; with fewer, so many workers are no slower.
     warnings.filterwarnings('ignore', message='This DataLoader will create')
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, Mapping):
             continue

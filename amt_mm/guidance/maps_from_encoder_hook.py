@@ -23,7 +23,8 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
     """Guide masks by the attention of a given encoder, such as DINOv2, not of the one in training.
 
     The encoder sees all training images once, as the data preprocessor normalises them, before the
-    first guided step. Its maps are then used to the end, and a resumed run continues with them.
+    first guided step. Its maps are then used to the end, and a resumed run continues with them,
+    without the encoder.
 
     Args:
         checkpoint: Any that evaluation reads, see :func:`amt_mm.checkpoints.describe.describe`.
@@ -58,22 +59,23 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
         self.checkpoint = Path(checkpoint)
         self.encoder = encoder
 
-    def guide(self, model: nn.Module) -> nn.Module:
-        """Build and load the encoder, for the images of a model.
+    def load(self, model: nn.Module) -> None:
+        """Build and load the encoder, for the images of a model, and enter it in ``settings``.
 
         Args:
             model: A host.
         """
         vit = pretrained_vit(self.checkpoint, model.backbone.in_channels, self.encoder,
                              self.settings.size)
-        self.settings = replace(self.settings, image_size=vit.img_size)
-        return vit.to(model.data_preprocessor.device)
+        self.settings = replace(self.settings, image_size=vit.img_size,
+                                vit=vit.to(model.data_preprocessor.device))
 
     def file_name(self, step: int) -> str:
         """Name of the file of the maps."""
         return f'{self.file_prefix}{step}.amtmap'
 
-    def before_train(self, runner: Runner) -> None:
-        """Load the encoder, and check the set-up; on resume, restore the checkpoint's maps."""
-        self.settings = replace(self.settings, vit=self.guide(unwrapped(runner)))
-        super().before_train(runner)
+    def check_settings(self, runner: Runner) -> None:
+        """Load the encoder and check it, unless a resumed run has all its maps."""
+        if runner.iter == 0 or not self._reference:
+            self.load(unwrapped(runner))
+            super().check_settings(runner)

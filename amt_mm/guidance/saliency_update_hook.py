@@ -8,7 +8,6 @@ from contextlib import nullcontext
 
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
-from torch import nn
 
 from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.distributed import run_on_all_ranks
@@ -102,19 +101,15 @@ class SaliencyUpdateHook(MapHook):
         """Name of the file of the maps made at a step."""
         return f'{"epoch" if self.by_epoch else "iter"}_{step}.amtmap'
 
-    def guide(self, model: nn.Module) -> nn.Module:
-        """Return the transformer whose attention becomes the maps: that which is trained.
-
-        Args:
-            model: A host.
-        """
-        return model.backbone
+    def check_settings(self, runner: Runner) -> None:
+        """Raise InputError for what would fail at a refresh."""
+        self.settings.check(unwrapped(runner), runner.train_dataloader)
 
     def before_train(self, runner: Runner) -> None:
         """Check the set-up; on resume, restore the checkpoint's maps."""
         preprocessor = self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
-        self.settings.check(unwrapped(runner), runner.train_dataloader)
+        self.check_settings(runner)
         self.settings.view(dataset)  # raises if the pipeline is not suitable
         self._fingerprint = dataset_fingerprint(dataset)
         self._start = time.perf_counter()

@@ -13,7 +13,7 @@ from torch import nn
 
 from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
-from amt_mm.guidance import MapHook, SaliencyUpdateHook
+from amt_mm.guidance import MapHook, MapsFromEncoderHook, SaliencyUpdateHook
 from amt_mm.registry import HOOKS, TASK_UTILS
 from amt_mm.saliency import SaliencySource
 from lab.cost.hook_class import hook_class
@@ -126,7 +126,9 @@ def training_cost(cfg: Config, **changes) -> RunCost:
     if hook is not None:
         with torch.device('meta'):
             model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-        vit = hook.guide(model).to('meta')
+        if isinstance(hook, MapsFromEncoderHook):
+            hook.load(model)
+        vit = hook.settings.encoder(model).to('meta')
         refresh = counted_refresh(vit, hook.settings.grid(vit), hook.settings.source)
     steps = RunCost(0, 0, 0, cost(cfg, guided=False).counted, cost(cfg).counted, refresh)
     return with_schedule(steps, cfg, **changes)

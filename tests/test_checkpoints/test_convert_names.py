@@ -5,45 +5,17 @@ The oracles are timm's transformer, and MAE and SimMIM written out below on thei
 
 import pytest
 import torch
-from mmpretrain.models import VisionTransformer
-from timm.models import VisionTransformer as TimmViT
 from torch.nn import functional as F
+from vit_pairs import ARCH, DEPTH, HEADS, PATCH, SIZE, WIDTH, our_vit, randomised, same, timm_vit
 
 from amt_mm.checkpoints import convert, detect_naming
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
 from amt_mm.models import AMTSimMIM
 
-SIZE, PATCH, WIDTH, DEPTH, HEADS = (40, 56), 8, 24, 2, 3
-ARCH = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS, feedforward_channels=72)
-
-
-def randomised(model):
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn_like(parameter) * .3)
-    model.eval()  # mmpretrain's returns nothing
-    return model
-
-
-def timm_vit(**kwargs):
-    return randomised(TimmViT(**{**dict(
-        img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=3,
-        num_classes=0), **kwargs}))
-
-
-def our_vit(**kwargs):
-    return randomised(VisionTransformer(**{**dict(
-        arch=ARCH, img_size=SIZE, patch_size=PATCH, out_type='raw'), **kwargs}))
-
 
 def backbone(state):
     return {key.removeprefix('backbone.'): value for key, value in state.items()}
-
-
-def same(one, other):
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
 
 
 VARIANTS = pytest.mark.parametrize(('theirs', 'ours'), [
@@ -256,75 +228,6 @@ def test_reconstructions_for_simmim_though_it_has_no_biases_of_keys():
 
 
 # There and back.
-
-def transformers_features(state, images):
-    """ViTModel of transformers on its own names, each head by itself."""
-    def linear(name, x):
-        return x @ state[f'{name}.weight'].T + state[f'{name}.bias']
-
-    def norm(name, x):
-        return F.layer_norm(x, (WIDTH, ), state[f'{name}.weight'], state[f'{name}.bias'], 1e-6)
-
-    stem = 'vit.embeddings.patch_embeddings.projection'
-    patches = F.conv2d(images, state[f'{stem}.weight'], state[f'{stem}.bias'], stride=PATCH)
-    cls = state['vit.embeddings.cls_token'].expand(len(images), -1, -1)
-    x = torch.cat([cls, patches.flatten(2).mT], 1) + state['vit.embeddings.position_embeddings']
-    for block in (f'vit.encoder.layer.{i}' for i in range(DEPTH)):
-        query, key, value = (
-            linear(f'{block}.attention.attention.{name}', norm(f'{block}.layernorm_before', x))
-            for name in ('query', 'key', 'value'))
-        size = WIDTH // HEADS
-        heads = []
-        for place in (slice(size * i, size * (i + 1)) for i in range(HEADS)):
-            weights = (query[..., place] @ key[..., place].mT / size**.5).softmax(-1)
-            heads.append(weights @ value[..., place])
-        x = x + linear(f'{block}.attention.output.dense', torch.cat(heads, -1))
-        hidden = F.gelu(linear(f'{block}.intermediate.dense', norm(f'{block}.layernorm_after', x)))
-        x = x + linear(f'{block}.output.dense', hidden)
-    return norm('vit.layernorm', x)
-
-
-@torch.no_grad()
-def test_features_for_transformers():
-    torch.manual_seed(5)
-    model, images = our_vit(), torch.randn(2, 3, *SIZE)
-    state = convert(model.state_dict(), 'transformers').state
-    torch.testing.assert_close(transformers_features(state, images), model(images)[0], atol=1e-5,
-                               rtol=0)
-
-
-def test_round_trip_of_transformers(toy_mae):
-    ours = toy_mae().state_dict()
-    theirs = convert(ours, 'transformers')
-    assert theirs.left_out == [] and detect_naming(theirs.state) == 'transformers'
-    same(convert(theirs.state, 'mmpretrain').state, ours)
-    # In saving, release 5 renames the layers of the decoder.
-    renamed = {key.replace('.decoder_layers.', '.decoder_encoder.layer.'): value
-               for key, value in theirs.state.items()}
-    assert renamed.keys() != theirs.state.keys()
-    same(convert(renamed, 'mmpretrain').state, ours)
-    # ViTModel's own names; its pooler is beyond the tokens.
-    alone = convert(ours, 'transformers', encoder_only=True).state
-    bare = {key.removeprefix('vit.'): value for key, value in alone.items()}
-    back = convert({**bare, 'pooler.dense.weight': torch.ones(2, 2)}, 'mmpretrain')
-    assert back.left_out == ['vit.pooler.dense.weight']
-    same(back.state, convert(ours, 'mmpretrain', encoder_only=True).state)
-
-
-@pytest.mark.parametrize('name', ['embeddings.distillation_token', 'encoder.layer.0.lambda_1'])
-def test_other_transformers_are_refused(name):
-    state = convert(our_vit().state_dict(), 'transformers').state
-    with pytest.raises(InputError, match=f'{name}.* plain vision transformer lacks'):
-        convert({**state, f'vit.{name}': torch.ones(3)}, 'mmpretrain')
-
-
-@pytest.mark.parametrize('lost', ['query', 'key', 'value'])
-def test_a_part_of_the_attention_is_refused(lost):
-    state = convert(our_vit().state_dict(), 'transformers').state
-    del state[f'vit.encoder.layer.1.attention.attention.{lost}.bias']
-    with pytest.raises(InputError, match='layer.1.* is incomplete: query, key and value'):
-        convert(state, 'mmpretrain')
-
 
 def test_round_trip_of_mae(toy_mae):
     ours = toy_mae().state_dict()

@@ -114,9 +114,9 @@ def test_a_resumed_run_goes_on_with_its_maps(toy_runner, vit, checkpoint, tmp_pa
                epochs=2).train()
 
     def fail(*args):
-        raise AssertionError('maps are computed again')
+        raise AssertionError('the encoder is loaded again')
 
-    monkeypatch.setattr(maps_from_encoder_hook.MapsFromEncoderHook, 'refresh', fail)
+    monkeypatch.setattr(maps_from_encoder_hook, 'pretrained_vit', fail)
     runner = toy_runner('part', hooks=[MapsFromEncoderHook(str(checkpoint), image_size=SIZE)],
                         resume=True)
     runner.train()

@@ -1,96 +1,16 @@
-import warnings
-
-import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
-
 import pytest
 import torch
-from mmpretrain.models import BEiTViT, DistilledVisionTransformer, VisionTransformer
-from timm.models import Eva
-from timm.models import VisionTransformer as TimmViT
+from attention_toys import HEADS, PATCH, SIZE, VITS, WIDTH, TimmStyle, images, mmpretrain_vit
 from torch import nn
 
 from amt_mm.errors import InputError
-from amt_mm.models import RegisterViT
 from amt_mm.saliency import cls_attention, cls_saliency
 from amt_mm.saliency.attention import received_attention
-
-HEADS, WIDTH, PATCH, SIZE = 3, 24, 8, (40, 56)  # grid 5 x 7
-ARCH = dict(embed_dims=WIDTH, num_layers=3, num_heads=HEADS, feedforward_channels=32)
-
-
-class Attention(nn.Module):
-    """Self-attention with timm's attributes."""
-
-    def __init__(self, width, heads, qk_norm, bias):
-        super().__init__()
-        self.num_heads = heads
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        make = nn.LayerNorm if qk_norm else nn.Identity
-        self.q_norm = make(width // heads) if qk_norm else make()
-        self.k_norm = make(width // heads) if qk_norm else make()
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x):
-        batch, tokens, width = x.shape
-        q, k, v = (part.reshape(batch, tokens, self.num_heads, -1).transpose(1, 2)
-                   for part in self.qkv(x).split(width, dim=-1))
-        x = nn.functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
-        return self.proj(x.transpose(1, 2).reshape(batch, tokens, width))
-
-
-class Block(nn.Module):
-
-    def __init__(self, width, heads, qk_norm, bias):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attn = Attention(width, heads, qk_norm, bias)
-        self.mlp = nn.Sequential(nn.Linear(width, 32), nn.GELU(), nn.Dropout(.5),
-                                 nn.Linear(32, width))
-
-    def forward(self, x):
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
-
-
-class TimmStyle(nn.Module):
-    """A transformer with timm's names: `blocks`, `norm1`, `q_norm`."""
-
-    def __init__(self, depth=2, width=WIDTH, heads=HEADS, patch=PATCH, grid=(5, 7), qk_norm=True,
-                 bias=True):
-        super().__init__()
-        self.patch_embed = nn.Conv2d(3, width, patch, patch)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid[0] * grid[1], width))
-        self.pos_drop = nn.Dropout(.5)
-        self.blocks = nn.Sequential(*[Block(width, heads, qk_norm, bias) for _ in range(depth)])
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, images):
-        x = self.patch_embed(images).flatten(2).transpose(1, 2)
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
-        return self.norm(self.blocks(self.pos_drop(x)))[:, 0]
 
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
     torch.manual_seed(0)
-
-
-def randomize(vit):
-    """Add weights large enough that attention is far from uniform."""
-    with torch.no_grad():
-        for parameter in vit.parameters():
-            scale = .5 if parameter.ndim == 1 else 1.5 / parameter[0].numel()**.5
-            parameter.add_(torch.randn_like(parameter) * scale)
-    return vit
-
-
-def mmpretrain_vit(**kwargs):
-    return randomize(VisionTransformer(ARCH, img_size=SIZE, patch_size=PATCH, **kwargs))
-
-
-def images(batch=2, seed=1):
-    return torch.randn(batch, 3, *SIZE, generator=torch.Generator().manual_seed(seed))
 
 
 def turned(tokens):
@@ -133,31 +53,6 @@ def explicit(vit, inputs):
     for module, mode in modes.items():
         module.training = mode
     return matrix
-
-
-def timm_with_registers():
-    vit = TimmViT(img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=2, num_heads=HEADS,
-                  reg_tokens=2)
-    return randomize(vit)
-
-
-VITS = {
-    'mmpretrain': mmpretrain_vit,
-    'mmpretrain, dropout': lambda: mmpretrain_vit(drop_rate=.5, drop_path_rate=.5),
-    'mmpretrain, mean of patches': lambda: mmpretrain_vit(out_type='avg_featmap'),
-    'mmpretrain, layer scale, no bias': lambda: mmpretrain_vit(
-        qkv_bias=False, layer_scale_init_value=.1),
-    'timm': lambda: randomize(TimmStyle(qk_norm=False)),
-    'timm, q_norm': lambda: randomize(TimmStyle()),
-    'registers': lambda: randomize(
-        RegisterViT(ARCH, img_size=SIZE, patch_size=PATCH, num_registers=3)),
-    'rotary, registers': lambda: randomize(
-        RegisterViT(ARCH, img_size=SIZE, patch_size=PATCH, num_registers=3, rotary=True)),
-    'timm, registers': timm_with_registers,
-    # One token in addition to [CLS] and patches.
-    'distillation token': lambda: randomize(
-        DistilledVisionTransformer(ARCH, img_size=SIZE, patch_size=PATCH)),
-    'timm, no bias, one block': lambda: randomize(TimmStyle(depth=1, bias=False))}
 
 
 @pytest.mark.parametrize('batch', [1, 3])
@@ -271,132 +166,3 @@ def test_autocast_on_random_weights_changes_little(name):
     assert found.dtype == torch.float32
     wanted = explicit(vit, inputs)[:, :, 0, 1:]
     assert torch.corrcoef(torch.stack([found.double().flatten(), wanted.flatten()]))[0, 1] > .98
-
-
-def mixed_modes(vit):
-    """Set every third module to evaluation mode; returns the modes by name."""
-    vit.train()
-    for number, module in enumerate(vit.modules()):
-        module.training = number % 3 != 1
-    return modes(vit)
-
-
-def modes(vit):
-    return {name: module.training for name, module in vit.named_modules()}
-
-
-def hooks(vit):
-    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks)
-               for module in vit.modules())
-
-
-@pytest.mark.parametrize('name', ['mmpretrain, dropout', 'timm, q_norm'])
-def test_training_modes_are_restored(name):
-    # Including modules whose modes differ.
-    vit = VITS[name]()
-    before = mixed_modes(vit)
-    assert {True, False} == set(before.values())
-    cls_attention(vit, images())
-    assert modes(vit) == before
-    assert hooks(vit) == 0
-    vit.eval()
-    cls_saliency(vit, images())
-    assert not any(modes(vit).values())
-
-
-@pytest.mark.parametrize('name', ['mmpretrain, dropout', 'timm, q_norm'])
-def test_training_modes_are_restored_after_an_error(name):
-    vit = VITS[name]()
-    before = mixed_modes(vit)
-    first = (vit.layers if hasattr(vit, 'layers') else vit.blocks)[0]
-
-    def fail(*_):
-        raise RuntimeError('out of memory')
-
-    handle = first.register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match='out of memory'):
-        cls_attention(vit, images())
-    handle.remove()
-    assert modes(vit) == before
-    assert hooks(vit) == 0
-    # The model still runs to its end.
-    vit(images())
-
-
-@pytest.mark.parametrize('name', ['mmpretrain', 'timm, q_norm'])
-def test_no_gradient_and_no_changed_weights(name):
-    vit, inputs = VITS[name](), images().requires_grad_()
-    before = {key: value.clone() for key, value in vit.state_dict().items()}
-    found = cls_attention(vit, inputs)
-    assert torch.is_grad_enabled()
-    assert not found.requires_grad
-    assert all(parameter.grad is None for parameter in vit.parameters())
-    assert all(torch.equal(value, before[key]) for key, value in vit.state_dict().items())
-
-
-def test_dropout_draws_no_random_numbers():
-    # A refresh must not affect the random state of training.
-    vit = VITS['mmpretrain, dropout']()
-    vit.train()
-    state = torch.get_rng_state()
-    cls_attention(vit, images())
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_stops_before_the_last_block():
-    vit = VITS['timm, q_norm']()
-    calls = []
-    for module in (vit.blocks[0].mlp, vit.blocks[1].attn.proj, vit.blocks[1].mlp, vit.norm):
-        module.register_forward_hook(lambda module, *_: calls.append(module))
-    cls_attention(vit, images())
-    assert calls == [vit.blocks[0].mlp]
-
-
-def without_cls_token():
-    return VisionTransformer(ARCH, img_size=SIZE, patch_size=PATCH, with_cls_token=False,
-                             out_type='avg_featmap')
-
-
-def skipping_its_last_block():
-    vit = TimmStyle()
-    vit.forward = lambda inputs: vit.blocks[0](vit.patch_embed(inputs).flatten(2).transpose(1, 2))
-    return vit
-
-
-def with_separate_projections():
-    vit = TimmStyle()
-    vit.blocks[-1].attn.qkv = None
-    return vit
-
-
-@pytest.mark.parametrize('make', [
-    without_cls_token, skipping_its_last_block, with_separate_projections,
-    lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()),
-    lambda: TimmStyle(depth=0)])
-def test_unsupported_architecture_is_reported_in_one_line(make):
-    vit = make()
-    before = mixed_modes(vit)
-    with pytest.raises(InputError) as caught:
-        cls_attention(vit, images())
-    assert '\n' not in str(caught.value)
-    assert modes(vit) == before
-    assert hooks(vit) == 0
-
-
-def beit(**kwargs):
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        return BEiTViT(ARCH, img_size=SIZE, patch_size=PATCH, **kwargs)
-
-
-@pytest.mark.parametrize('make', [
-    # A query bias and a relative position bias, both outside `qkv`.
-    lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=True),
-    lambda: beit(use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True),
-    lambda: Eva(img_size=SIZE, patch_size=PATCH, embed_dim=WIDTH, depth=1, num_heads=HEADS,
-                qkv_bias=False, use_rot_pos_emb=True, rope_type='dinov3')],
-    ids=['relative position bias', 'shared relative position bias', 'rotary positions of timm'])
-def test_transformers_with_other_attention_are_rejected(make):
-    # They must not yield wrong numbers silently.
-    with pytest.raises(InputError):
-        cls_attention(make(), images())
