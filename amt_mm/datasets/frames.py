@@ -60,7 +60,9 @@ def frame_names(path: str, name: str) -> list[str]:
     if key not in _COUNTS:
         try:
             with fileio.get_local_path(path) as local:
-                _COUNTS[key] = _count(local)
+                count = _count(local)
+                # A header may say any number; a frame takes a byte at least.
+                _COUNTS[key] = count if count and count <= os.path.getsize(local) else None
         except (InputError, MemoryError):
             raise
         except Exception:  # decoders raise anything on broken bytes
