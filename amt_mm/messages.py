@@ -21,7 +21,7 @@ from typing import NoReturn
 import mmengine
 
 from .errors import REQUEUE_STATUS, InputError, RunError
-from .printable import printable
+from .printable import one_line, printable
 
 # Message after Ctrl-C of tools that keep finished work.
 GOES_ON = 'the same command continues where it stopped'
@@ -41,8 +41,7 @@ def say(kind: str, text: str) -> None:
 
 def _line(kind: str, text: str) -> str:
     rank = os.environ.get('RANK', '0')
-    line = printable(text).replace('\n', '\\n')
-    return f'{kind if rank == "0" else f"{kind} (rank {rank})"}: {line}'
+    return f'{kind if rank == "0" else f"{kind} (rank {rank})"}: {one_line(text)}'
 
 
 def warn(text: str) -> None:
@@ -84,8 +83,7 @@ def one_line_errors(interrupted: str = 'the same command starts over') -> Iterat
         raise
     except InputError as error:
         # From a worker of a data loader the message arrives with the worker's traceback in front.
-        line = re.sub(r'^amt_mm\.errors\.\w+: ', '', str(error).strip().splitlines()[-1])
-        say('error', line)
+        say('error', re.split(r'(?m)^amt_mm\.errors\.\w+: ', str(error).strip())[-1])
         sys.exit(2)
     except RunError as error:
         say('error', str(error))

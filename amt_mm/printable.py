@@ -21,3 +21,8 @@ def printable(text: str) -> str:
         'caf\\udce9 \\x1b[31m'
     """
     return _UNFIT.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
+
+
+def one_line(text: str) -> str:
+    """As :func:`printable`, with ends of lines escaped, too."""
+    return printable(text).replace('\n', '\\n')

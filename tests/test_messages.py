@@ -14,6 +14,7 @@ from mmengine.registry import DATASETS, HOOKS, OPTIMIZERS
 from mmengine.runner import Runner
 
 from amt_mm.apis.jobs import RunError
+from amt_mm.errors import InputError
 from amt_mm.messages import one_line_errors, say
 
 
@@ -163,3 +164,12 @@ def test_a_reader_that_has_gone_is_no_fault():
 def test_a_pipe_that_breaks_elsewhere_is_a_fault():
     with pytest.raises(BrokenPipeError), one_line_errors():
         raise BrokenPipeError
+
+
+@pytest.mark.parametrize('text', [
+    '{}', 'Caught UnreadableImage in DataLoader worker process 0.\nOriginal Traceback (most recent '
+    'call last):\n  File "a.py", line 1\namt_mm.errors.UnreadableImage: {}\n'])
+def test_a_name_with_an_end_of_line_does_not_hide_what_is_wrong(capsys, text):
+    with pytest.raises(SystemExit), one_line_errors():
+        raise InputError(text.format('a\nerror: b.jpg: unreadable image'))
+    assert capsys.readouterr().err == 'error: a\\nerror: b.jpg: unreadable image\n'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from amt_mm.printable import printable
+from amt_mm.printable import one_line, printable
 
 
 @pytest.mark.parametrize('code', [*range(9), 11, 12, 13, *range(14, 32), *range(127, 160), 0x200e,
@@ -16,3 +16,7 @@ def test_what_is_not_fit_is_written_as_python_writes_it(code):
 def test_other_text_stays():
     text = 'Größe\t→ 7 µm ± 2, 猫 😀\nand a line \\x1b'
     assert printable(text) == text
+
+
+def test_a_line_has_no_end_in_it():
+    assert one_line('a\nerror: \tb\x1b') == 'a\\nerror: \tb\\x1b'

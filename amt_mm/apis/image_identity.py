@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import ConfigDict
@@ -40,12 +41,19 @@ def identity_of(dataset: Dataset) -> str:
     dataset = base_dataset(dataset)
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        for key in ('img_path', 'seg_map_path'):
-            path = split_frame(str(info.get(key, '')))[0]
-            # Images in memory are in the fingerprint, those at addresses have their names alone.
-            if os.path.isfile(path):
-                digest.update(os.stat(path).st_size.to_bytes(8, 'big'))
+        for size in _sizes(info):
+            digest.update(size.to_bytes(8, 'big'))
         digest.update(f'{info.get("gt_label")}\n'.encode())
     for path in getattr(dataset, 'list_files', ()):
         digest.update(hashlib.blake2b(Path(path).read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _sizes(info: Mapping) -> list[int]:
+    """Sizes of the files of a sample."""
+    if 'img_bytes' in info:
+        # Of PackedImages, whose names need not lead to a file.
+        return [len(info['img_bytes'])]
+    paths = [split_frame(str(info.get(key, '')))[0] for key in ('img_path', 'seg_map_path')]
+    # Images in memory are in the fingerprint, those at addresses have their names alone.
+    return [os.stat(path).st_size for path in paths if os.path.isfile(path)]

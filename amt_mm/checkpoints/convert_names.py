@@ -110,8 +110,8 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
             Defaults to None: both if possible, else the teacher.
 
     Raises:
-        InputError: Unknown naming, an encoder with parts that plain vision transformers lack, or
-            no such ``encoder``.
+        InputError: Unknown naming, an encoder with parts that plain vision transformers lack,
+            tensors of shapes that do not fit each other, or no such ``encoder``.
     """
     naming = detect_naming(state)
     if naming is None:
@@ -122,7 +122,12 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
     if to == naming and not encoder_only and encoder is None:
         return Conversion(dict(state), naming, [], [])
     notes: list[str] = []
-    ours, former, left_out = _to_ours(state, naming, notes)
+    try:
+        ours, former, left_out = _to_ours(state, naming, notes)
+    # Torch's, where tensors that are joined do not fit each other.
+    except (RuntimeError, IndexError, TypeError) as error:
+        raise InputError('its entries do not have the shapes of a vision transformer '
+                         f'({str(error).splitlines()[0]})') from error
     if encoder_only or encoder is not None or to not in ('mmpretrain', *LOSSES):
         names, chosen = choose_encoder(ours, encoder)
         left_out += [former[key] for key in ours if key not in set(names.values())]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mmpretrain.models import VisionTransformer
 from torch import Tensor
 
@@ -35,6 +36,7 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.60, 0.0): 'SimMIM + AM',
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
+_PATCHES, _REGISTERS = 'backbone.patch_embed.projection.weight', 'backbone.pre_norm.tokens'
 # First layer of a gated MLP.
 _GATED = 'backbone.layers.0.ffn.w12.weight'
 # Further settings of all rows in the paper: another value makes another recipe.
@@ -110,20 +112,19 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         state = {new: state[old] for new, old in chosen.items()}
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
-    if 'backbone.patch_embed.projection.weight' not in state:
-        raise InputError(f'{path}: not a vision transformer (no patch embedding)')
-    _, channels, _, patch_size = state['backbone.patch_embed.projection.weight'].shape
+    _, channels, _, patch_size = _shape(path, state, _PATCHES, 4)
     arch = (_recorded_arch(path, backbone['arch']) if backbone.get('arch')
             else _standard_arch(path, state))
     size = backbone.get('img_size', 224) if backbone else None
+    _check_recorded(path, state, arch, backbone.get('img_size'))
     own = {'arch': arch, 'patch_size': patch_size}
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
         own['layer_scale_init_value'] = 0.1
     if channels != 3:
         own['patch_cfg'] = {'in_channels': channels}
-    if 'backbone.pre_norm.tokens' in state:
-        own['num_registers'] = state['backbone.pre_norm.tokens'].shape[1]
+    if _REGISTERS in state:
+        own['num_registers'] = _shape(path, state, _REGISTERS, 3)[1]
     if _GATED in state:
         own['layer_cfgs'] = {'ffn_type': 'swiglu_fused'}
     if PERIODS in state:
@@ -149,7 +150,7 @@ def _recipe(config: Mapping) -> str | None:
     model, generator = section(config.get('model')), mask_config(config)
     host = _HOSTS.get(class_name(model))
     if host == 'iBOT':
-        strategy = generator.get('strategy')
+        strategy = str(generator.get('strategy'))
         if model.get('patch_weight', 1.0):
             return host + _STRATEGIES.get(strategy, '')
         return 'DINO' + (', block masks' if strategy == 'block' else _STRATEGIES.get(strategy, ''))
@@ -163,7 +164,9 @@ def _recipe(config: Mapping) -> str | None:
     if kind == 'AMTMaskGenerator' and 'SaliencyUpdateHook' not in map(class_name, hooks):
         return None  # maps that are not the attention of the encoder
     ratios = {**_DEFAULT_RATIOS.get(kind, {}), **generator}
-    return _ROWS.get((host, kind, ratios.get('mask_ratio'), ratios.get('throw_ratio')))
+    found = host, kind, ratios.get('mask_ratio'), ratios.get('throw_ratio')
+    # Compared, not looked up: a config may hold lists there.
+    return next((row for key, row in _ROWS.items() if key == found), None)
 
 
 def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
@@ -177,17 +180,57 @@ def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
                      f'name that mmpretrain knows nor whole numbers for {", ".join(_SIZES)}')
 
 
-def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:
-    width = state['backbone.patch_embed.projection.weight'].shape[0]
+def _check_recorded(path: Path, state: Mapping[str, Tensor], arch: str | dict, size: object
+                    ) -> None:
+    """Refuse sizes in the config that the weights do not have.
+
+    A number costs nothing there, and a model of that size may take all the memory.
+    """
+    width, depth, hidden = _sizes(path, state)
+    if isinstance(arch, dict):
+        own = {'embed_dims': width, 'num_layers': depth}
+        if _GATED not in state:
+            own['feedforward_channels'] = hidden
+        wrong = next((name for name, found in own.items() if arch[name] != found), None)
+        if wrong:
+            raise InputError(f'{path}: model.backbone.arch.{wrong}={arch[wrong]} in its config, '
+                             f'and {own[wrong]} in its weights: use another checkpoint')
+    positions = state.get('backbone.pos_embed')
+    if isinstance(size, int) and positions is not None:
+        patch = _shape(path, state, _PATCHES, 4)[3]
+        count = positions.shape[:-1].numel()
+        if count - (size // patch)**2 not in (0, 1):
+            raise InputError(f'{path}: model.backbone.img_size={size} in its config, and '
+                             f'{count} position embeddings: use another checkpoint')
+
+
+def _sizes(path: Path, state: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """Width, depth and width of the MLPs."""
     depth = len({key.split('.')[2] for key in state if key.startswith('backbone.layers.')})
-    if _GATED in state:
-        # mmpretrain takes the width of a plain MLP with as many weights.
-        hidden = state[_GATED].shape[0] * 3 // 4
-    else:
-        hidden = state['backbone.layers.0.ffn.layers.0.0.weight'].shape[0]
+    # mmpretrain takes the width of a plain MLP with as many weights.
+    hidden = (_shape(path, state, _GATED, 2)[0] * 3 // 4 if _GATED in state else
+              _shape(path, state, 'backbone.layers.0.ffn.layers.0.0.weight', 2)[0])
+    return _shape(path, state, _PATCHES, 4)[0], depth, hidden
+
+
+def _shape(path: Path, state: Mapping[str, Tensor], name: str, ndim: int) -> torch.Size:
+    """Shape of an entry.
+
+    Raises:
+        InputError: It is missing, empty or of another number of axes.
+    """
+    value = state.get(name)
+    if value is None or value.ndim != ndim or not value.numel():
+        raise InputError(f'{path}: not a vision transformer: `{name}` is missing or not a tensor '
+                         f'of {ndim} axes')
+    return value.shape
+
+
+def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:
+    width, depth, hidden = _sizes(path, state)
     if PERIODS in state:
         return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
-                    num_heads=width // (4 * len(state[PERIODS])))
+                    num_heads=max(1, width // (4 * _shape(path, state, PERIODS, 1)[0])))
     for name, sizes in VisionTransformer.arch_zoo.items():
         if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
                                       sizes['feedforward_channels']):

@@ -67,7 +67,8 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
 
     Raises:
         InputError: The file does not exist, is truncated, is not a checkpoint, or needs classes
-            beyond the usual bookkeeping (unless :func:`trust_checkpoints` was called).
+            beyond the usual bookkeeping (unless :func:`trust_checkpoints` was called); or has a
+            tensor that is sparse, quantised, or larger than its values in the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -98,6 +99,11 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
     if not state:
         raise InputError(f'{path}: no weights in it, neither a state dict nor one under '
                          f'{", ".join(WRAPPERS)}; save model.state_dict()')
+    odd = next((key for key, value in state.items() if not _is_plain(value)), None)
+    if odd is not None:
+        raise InputError(f'{path}: `{odd}` is not a plain tensor with a value in the file for each '
+                         'of its entries (sparse, quantised, expanded, or without values); save '
+                         'dense, contiguous ones')
     return Checkpoint(state, grid, config, notes)
 
 
@@ -145,6 +151,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | 
         raise unreadable(path, path, error) from error
     sizes = re.fullmatch(r'(\d+)x(\d+)', grid)
     return state, (int(sizes[1]), int(sizes[2])) if sizes else None
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Whether a tensor is dense, with a value in the file for each of its entries.
+
+    A few bytes with strides of 0 can claim any shape, and what computes with that never ends.
+    """
+    return (value.layout == torch.strided and not value.is_meta and not value.is_quantized
+            and value.numel() * value.element_size() <= value.untyped_storage().nbytes())
 
 
 def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -209,7 +209,7 @@ def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
     sizes = _size(state), _size(own)
     if sizes[0] != sizes[1]:
         what = f'the checkpoint is {sizes[0]}, the model {sizes[1]}'
-    elif (registers := 'backbone.pre_norm.tokens') in more:
+    elif (registers := 'backbone.pre_norm.tokens') in more and state[registers].ndim == 3:
         what = ('it has register tokens: set model.backbone.type=amt_mm.RegisterViT and '
                 f'model.backbone.num_registers={state[registers].shape[1]}')
     elif any('gamma' in key for key in more):

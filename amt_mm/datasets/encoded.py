@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from amt_mm.errors import UnreadableImage
+from amt_mm.printable import one_line
 
 from .jpeg_header import JpegHeader, read_jpeg_header
 from .libturbojpeg import decode_part
@@ -67,7 +68,7 @@ class EncodedImage:
     def _decode_all(self, reduce: int) -> np.ndarray:
         image = cv2.imdecode(self._content, _FLAGS[reduce])
         if image is None:
-            raise UnreadableImage(f'{self._name}: unreadable image: the JPEG data are '
+            raise UnreadableImage(f'{one_line(self._name)}: unreadable image: the JPEG data are '
                                   'damaged. Replace or remove the file.')
         return image
 

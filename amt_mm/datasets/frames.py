@@ -15,6 +15,7 @@ from PIL import Image
 from amt_mm.errors import InputError
 
 from .loading import refuse_bomb
+from .ome_planes import refuse_claims
 from .optional_packages import optional
 from .pixel_arrays import (
     CHANNEL_AXES,
@@ -60,7 +61,9 @@ def frame_names(path: str, name: str) -> list[str]:
     if key not in _COUNTS:
         try:
             with fileio.get_local_path(path) as local:
-                _COUNTS[key] = _count(local)
+                count = _count(local)
+                # A header may say any number; a frame takes a byte at least.
+                _COUNTS[key] = count if count and count <= os.path.getsize(local) else None
         except (InputError, MemoryError):
             raise
         except Exception:  # decoders raise anything on broken bytes
@@ -141,7 +144,9 @@ def _count(path: str) -> int | None:
 def _open_tiff(path: str) -> TiffFile:
     tifffile = optional('tifffile', 'TIFF files with these pixels')
     # Each file of an OME data set lists its own frames only.
-    return tifffile.TiffFile(path, _multifile=False)
+    file = tifffile.TiffFile(path, _multifile=False)
+    refuse_claims(file)
+    return file
 
 
 def _outer(series: TiffPageSeries) -> tuple[tuple[int, ...], list[int]]:
@@ -152,7 +157,11 @@ def _outer(series: TiffPageSeries) -> tuple[tuple[int, ...], list[int]]:
 
 def _read_array(path: str, index: int) -> np.ndarray | None:
     array = np.load(path, mmap_mode='r', allow_pickle=False)
-    return array_values(np.array(array[index]), -1) if index < len(array) else None
+    if index >= len(array):
+        return None
+    # Entries of no bytes make a file of any shape.
+    refuse_bomb(1, array[index].size)
+    return array_values(np.array(array[index]), -1)
 
 
 def _read_picture(path: str, index: int) -> np.ndarray | None:
@@ -193,22 +202,35 @@ def _read_tiff(path: str, index: int) -> np.ndarray | None:
                                               series.dataoffset)[tuple(place)])
         axes = [letter for letter, at in zip(series.axes, place, strict=True)
                 if isinstance(at, slice)]
-        return displayed(by_page(np.array(array, series.dtype), ''.join(axes)), series)[0]
+        pages = _pages(series, place)
+        return displayed(by_page(np.array(array, series.dtype), ''.join(axes)), series,
+                         [series.keyframe] if pages is None else pages.ravel())[0]
 
 
 def _read_pages(series: TiffPageSeries, place: list) -> np.ndarray:
     """Decode the pages of a frame: several where channels are pages."""
+    pages = _pages(series, place)
+    if pages is None:
+        raise ValueError(f'pages of shape {series.keyframe.shape} of a TIFF of {series.shape} '
+                         f'({series.axes}) cannot be read one by one')
+    if None in pages:
+        raise ValueError('a page of this frame is missing')
+    values = np.stack([page.asarray() for page in pages.ravel()])
+    inner = series.ndim - len(series.keyframe.shape)
+    return values.reshape(*pages.shape, *values.shape[1:])[(..., *place[inner:])]
+
+
+def _pages(series: TiffPageSeries, place: list) -> np.ndarray | None:
+    """The pages of a frame, one for each place of the axes that are pages; None if unclear."""
     inner = series.ndim - len(series.keyframe.shape)
     outer = series.shape[:inner]
     if series.shape[inner:] != series.keyframe.shape or len(series.pages) != math.prod(outer):
-        raise ValueError(f'pages of shape {series.keyframe.shape} of a TIFF of {series.shape} '
-                         f'({series.axes}) cannot be read one by one')
+        return None
     numbers = np.arange(len(series.pages)).reshape(outer)[tuple(place[:inner])]
-    pages = [series.pages[number] for number in numbers.ravel().tolist()]
-    if None in pages:
-        raise ValueError('a page of this frame is missing')
-    values = np.stack([page.asarray() for page in pages])
-    return values.reshape(*numbers.shape, *values.shape[1:])[(..., *place[inner:])]
+    pages = np.empty(numbers.shape, object)
+    for at in np.ndindex(numbers.shape):
+        pages[at] = series.pages[int(numbers[at])]
+    return pages
 
 
 _READERS = {'array': _read_array, 'dicom': _read_dicom, 'tiff': _read_tiff,

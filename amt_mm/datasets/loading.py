@@ -13,6 +13,7 @@ from mmengine import fileio
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
+from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
@@ -118,11 +119,11 @@ class LoadImage(LoadImageFromFile):
         except (MemoryError, InputError):  # not caused by the file
             raise
         except UnclearPixelsError as error:
-            raise InputError(f'{path}: {error}; {_HOW}') from error
+            raise InputError(f'{one_line(path)}: {error}; {_HOW}') from error
         except Exception as error:
             if self.ignore_empty:
                 return None
-            raise UnreadableImage(f'{path}: unreadable image: {_reason(error)}. '
+            raise UnreadableImage(f'{one_line(path)}: unreadable image: {_reason(error)}. '
                                   'Replace or remove the file.') from error
 
     def _get(self, path: str) -> bytes | memoryview:

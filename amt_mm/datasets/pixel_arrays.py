@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
 
@@ -15,11 +16,12 @@ from PIL import ExifTags, Image, ImageOps, ImageSequence
 from amt_mm.errors import InputError
 
 from .loading import refuse_bomb
+from .ome_planes import refuse_claims
 from .optional_packages import optional
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-    from tifffile import TiffPageSeries
+    from tifffile import TiffPage, TiffPageSeries
 
 NUMPY = ('.npy', '.npz')
 DICOM = ('.dcm', '.dicom', '.ima')
@@ -49,9 +51,9 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     """Read the values of an image file.
 
     - TIFF by tifffile. Samples of a pixel and axes named C are channels; whatever else there is
-      other than rows and columns (pages, slices, times) are pages. The orientation (of the first
-      page) is applied and colour maps are converted to RGB, except those of microscopes. High
-      values are bright: if the lowest is white, all are inverted.
+      other than rows and columns (pages, slices, times) are pages. The orientation is applied and
+      colour maps are converted to RGB, except those of microscopes. High values are bright: if the
+      lowest is white, all are inverted.
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
       MONOCHROME1 is turned into MONOCHROME2: high values are bright. Palettes are converted to RGB.
@@ -149,13 +151,15 @@ def load_array(file: IO[bytes]) -> np.ndarray:
 def _read_tiff(content: bytes) -> np.ndarray:
     tifffile = optional('tifffile', 'TIFF files with these pixels')
     with tifffile.TiffFile(io.BytesIO(content)) as file:
+        refuse_claims(file)
         series = file.series
         shapes = {entry.shape for entry in series}
         if not series:
             raise ValueError('a TIFF without images')
         refuse_bomb(1, sum(entry.size for entry in series))
         try:
-            arrays = [displayed(by_page(entry.asarray(), entry.axes), entry) for entry in series]
+            arrays = [displayed(by_page(entry.asarray(), entry.axes), entry, entry.pages)
+                      for entry in series]
         except Exception as error:
             # Codecs that tifffile lacks are errors of several types.
             if 'imagecodecs' in str(error):
@@ -178,11 +182,20 @@ def by_page(array: np.ndarray, axes: str) -> np.ndarray:
     return array.reshape(math.prod(array.shape[:len(pages)]), height, width, -1)
 
 
-def displayed(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
-    """Apply what a TIFF says of showing its values, ``(pages, H, W, C)``, as Pillow does.
+def displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPage | None]
+              ) -> np.ndarray:
+    """Apply what a TIFF says of showing its values, as Pillow does.
 
     The colour maps of microscopes, such as ImageJ's, only tint what was measured: they are left
     out.
+
+    Args:
+        array: ``(pages, H, W, C)``.
+        series: Of the file.
+        pages: Those of the series that the values are of; None is a missing one.
+
+    Raises:
+        ValueError: Pages have different orientations or colour maps.
     """
     page = series.keyframe
     if page.photometric == _PALETTE:
@@ -197,7 +210,12 @@ def displayed(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
         # Other samples of a pixel are not grey.
         grey = np.s_[..., ::page.samplesperpixel]
         array[grey] = _inverted(array[grey], max(page.bitspersample, 8))
-    return _oriented(array, page.tags.valueof(_ORIENTATION, 1))
+    # Writers of stacks may tell it in the first page alone.
+    first = page.tags.valueof(_ORIENTATION, 1)
+    turned = {page.aspage().tags.valueof(_ORIENTATION, first) for page in pages if page is not None}
+    if len(turned) > 1:
+        raise ValueError('its pages have different orientations')
+    return _oriented(array, *turned or (first,))
 
 
 def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:

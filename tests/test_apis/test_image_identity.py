@@ -10,7 +10,8 @@ from landmark_toys import LISTS, write_landmarks
 from mmengine.config import ConfigDict
 
 from amt_mm.apis import image_identity as module
-from amt_mm.apis.image_identity import image_identity
+from amt_mm.apis.image_identity import identity_of, image_identity
+from amt_mm.datasets import ImageFolder, PackedImages, pack
 
 
 def identity(root, **changes):
@@ -86,3 +87,16 @@ def test_lists_beside_the_images_count_too(tmp_path):
         (nine / 'in_to_in9.json').write_text(json.dumps({'0': label, '1': -1}))
         found.add(identity(nine, type='amt_mm.BackgroundsFolder'))
     assert len(found) == 2
+
+
+def test_packed_images_have_the_identity_of_their_folder(tmp_path, monkeypatch):
+    """Another image of the same name is another one, and files nearby do not count."""
+    (tmp_path / 'a').mkdir()
+    found = []
+    for side in (9, 90):
+        cv2.imwrite(str(tmp_path / 'a/1.png'), np.zeros((side, 7, 3), np.uint8))
+        pack(ImageFolder(str(tmp_path / 'a')), tmp_path / f'{side}.amtpack')
+        found.append(identity(tmp_path / 'a'))
+    monkeypatch.chdir(tmp_path / 'a')
+    packed = [identity_of(PackedImages(tmp_path / f'{side}.amtpack')) for side in (9, 90)]
+    assert packed == found and found[0] != found[1]

@@ -16,12 +16,13 @@ from amt_mm.models import AMTMAE
 from amt_mm.shipped import configs_folder
 
 
-def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None):
+def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None, img_size=224, **others):
     with torch.device('meta'):
-        encoder = VisionTransformer(arch, 224, patch_size)
+        encoder = VisionTransformer(arch, img_size, patch_size)
     state = {f'backbone.{key}': torch.zeros(value.shape)
              for key, value in encoder.state_dict().items()
              if depth is None or not key.startswith(f'layers.{depth}')}
+    state.update({f'backbone.{key}': value for key, value in others.items()})
     torch.save({'state_dict': state, 'meta': {} if cfg is None else {'cfg': cfg.pretty_text}},
                path)
     return path
@@ -85,7 +86,8 @@ def test_seeds_of_one_config_have_the_same_settings(tmp_path):
 
     def settings(name='a', **changes):
         own = Config({**cfg.to_dict(), **changes})
-        return describe(write(tmp_path / f'{name}.pth', own)).settings
+        return describe(write(tmp_path / f'{name}.pth', own, cfg.model.backbone.arch.to_dict(),
+                              patch_size=8, img_size=64)).settings
 
     assert settings() == settings(randomness=dict(seed=7), work_dir='elsewhere')
     assert settings() != settings(name='b')
@@ -98,7 +100,7 @@ def test_the_transformer_is_that_of_the_config(tmp_path):
     cfg = apply_overlay(Config.fromfile(
         configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))
     arch = cfg.model.backbone.arch.to_dict()
-    found = describe(write(tmp_path / 'a.pth', cfg, arch, patch_size=8))
+    found = describe(write(tmp_path / 'a.pth', cfg, arch, patch_size=8, img_size=64))
     assert found.backbone == {'arch': arch, 'patch_size': 8}
     assert (found.image_size, found.recipe) == (64, 'MAE + AMT')
 
@@ -166,3 +168,37 @@ def test_trained_or_averaged_weights(tmp_path, encoder, patch_size):
                          for size in (16, 8))
     torch.save({'state_dict': trained, 'state_dict_ema': averaged}, tmp_path / 'a.pth')
     assert describe(tmp_path / 'a.pth', encoder).backbone['patch_size'] == patch_size
+
+
+@pytest.mark.parametrize(('change', 'named'), [
+    (dict(img_size=2**20), r'img_size=1048576 in its config, and 197 position embeddings'),
+    (dict(arch=dict(num_layers=10**9)), r'arch\.num_layers=1000000000 in its config, and 12 in'),
+    (dict(arch=dict(embed_dims=2**30)), r'arch\.embed_dims=1073741824 in its config, and 192 in'),
+    (dict(arch=dict(feedforward_channels=2**40)), r'feedforward_channels=\d+ in its config')])
+def test_sizes_that_only_the_config_has_are_refused(tmp_path, change, named):
+    """A model of such a size would take all the memory."""
+    arch = dict(embed_dims=192, num_layers=12, num_heads=3, feedforward_channels=768)
+    backbone = {'img_size': 224, **change, 'arch': {**arch, **change.get('arch', {})}}
+    cfg = Config(dict(model=dict(type='AMTMAE', backbone=backbone)))
+    with pytest.raises(InputError, match=rf'a\.pth: model\.backbone\.{named}'.replace(
+            r'backbone\.feed', r'backbone\.arch\.feed')):
+        describe(write(tmp_path / 'a.pth', cfg))
+
+
+@pytest.mark.parametrize(('name', 'shape'), [
+    ('patch_embed.projection.weight', (192, 3)),
+    ('patch_embed.projection.weight', (192, 0, 16, 16)),
+    ('layers.0.ffn.layers.0.0.weight', ()), ('pre_norm.tokens', (4,)),
+    ('rotary.periods', (0,)), ('layers.0.ffn.w12.weight', (3,))])
+def test_entries_of_other_shapes_are_refused(tmp_path, name, shape):
+    path = write(tmp_path / 'a.pth', **{name: torch.zeros(shape)})
+    with pytest.raises(InputError, match=f'not a vision transformer: `backbone.{name}` is missing'):
+        describe(path)
+
+
+@pytest.mark.parametrize('parts', [
+    dict(type='AMTMAE', data_preprocessor=dict(mask_generator=dict(
+        type='AMTMaskGenerator', mask_ratio=[1]))),
+    dict(type='IBOT', masking=dict(type='IBOTMasking', strategy=[1]))])
+def test_a_list_in_place_of_a_number_or_a_name_is_no_recipe(tmp_path, parts):
+    assert describe(write(tmp_path / 'a.pth', Config(dict(model=parts)))).recipe in (None, 'iBOT')

@@ -172,3 +172,21 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch, error):
 def test_an_impossible_target_is_refused(tmp_path, name, reason):
     with pytest.raises(InputError, match=reason):
         write_checkpoint(tmp_path / name, STATE)
+
+
+@pytest.mark.parametrize('odd', [
+    torch.zeros(1).as_strided((1, 2**40, 3), (0, 0, 0)), torch.zeros(2, 3).to_sparse(),
+    torch.zeros(2, 3, device='meta'),
+    torch.quantize_per_tensor(torch.ones(2, 3), .1, 0, torch.qint8)])
+def test_a_tensor_without_its_values_is_refused(tmp_path, odd):
+    """Of strides of 0, a few bytes claim terabytes."""
+    torch.save({'state_dict': {'a': torch.ones(2), 'b': odd}}, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'a\.pth: `b` is not a plain tensor'):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+def test_views_of_shared_values_are_plain(tmp_path):
+    whole = torch.arange(6.).view(2, 3)
+    state = {'a': whole, 'b': whole[0], 'c': whole.t(), 'd': torch.zeros(0, 3), 'e': whole.view(-1)}
+    torch.save(state, tmp_path / 'a.pth')
+    assert same(read_checkpoint(tmp_path / 'a.pth').state, state)

@@ -1,5 +1,8 @@
 """Frames of one file as images of their own, against the values written and each library."""
 
+import struct
+import zlib
+
 import numpy as np
 import pydicom
 import pytest
@@ -243,3 +246,38 @@ def test_masks_have_no_frames(tmp_path):
         Image.new('L', (9, 7)).save(tmp_path / name / 'a.png')
     with pytest.raises(InputError, match='have no masks'):
         SegmentationFolder(str(tmp_path), pipeline=LOAD)
+
+
+@pytest.mark.parametrize('compression', [None, 'zlib'])
+def test_each_frame_of_a_tiff_has_its_own_orientation(tmp_path, compression):
+    stack = values((2, 5, 7), 'uint8', 256)
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for page, orientation in zip(stack, (1, 3), strict=True):
+            file.write(page, compression=compression, metadata=None,
+                       extratags=[(274, 'H', 1, orientation, True)])
+    first, second = frames(tmp_path / 'a.tif')
+    assert np.array_equal(first[:, :, 0], stack[0])
+    assert np.array_equal(second[:, :, 0], stack[1, ::-1, ::-1])
+
+
+def test_a_file_has_no_more_frames_than_bytes(tmp_path):
+    """Else a header of a few bytes asks for a name for each of billions of frames."""
+    first, second = (Image.new('L', (3, 2), grey) for grey in (7, 8))
+    first.save(tmp_path / 'a.png', save_all=True, append_images=[second])
+    content = (tmp_path / 'a.png').read_bytes()
+    start = content.index(b'acTL')
+    control = b'acTL' + struct.pack('>II', 2**31, 0)
+    (tmp_path / 'b.png').write_bytes(b''.join([
+        content[:start], control, struct.pack('>I', zlib.crc32(control)), content[start + 16:]]))
+    assert frame_names(str(tmp_path / 'a.png'), 'a.png') == ['a.png#0', 'a.png#1']
+    with Image.open(tmp_path / 'b.png') as image:
+        assert image.n_frames == 2**31
+    assert frame_names(str(tmp_path / 'b.png'), 'b.png') == ['b.png']
+
+
+def test_a_frame_of_entries_without_bytes_is_refused(tmp_path):
+    with open(tmp_path / 'a.npy', 'wb') as file:
+        np.lib.format.write_array_header_1_0(
+            file, dict(descr='|V0', fortran_order=False, shape=(4, 4, 2**40)))
+    with pytest.raises(Image.DecompressionBombError):
+        read_frame(str(tmp_path / 'a.npy'), 0)

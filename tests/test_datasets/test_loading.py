@@ -367,3 +367,10 @@ def test_an_image_that_is_there_passes():
     results = LoadImage(to_float32=True)({'img': image})
     assert results['img'].dtype == np.float32
     np.testing.assert_array_equal(results['img'], image)
+
+
+def test_an_end_of_line_in_a_name_is_none_of_the_message(tmp_path):
+    path = tmp_path / 'a\nerror: b.jpg'
+    path.write_bytes(b'no image')
+    with pytest.raises(InputError, match=r'a\\nerror: b\.jpg: unreadable image: '):
+        LoadImage()({'img_path': str(path)})

@@ -343,3 +343,12 @@ def test_opencv_reads_the_same_of_a_deep_tiff(tmp_path):
     tifffile.imwrite(tmp_path / 'a.tif', image)
     np.testing.assert_array_equal(read(tmp_path / 'a.tif')[:, :, 0],
                                   cv2.imread(str(tmp_path / 'a.tif'), cv2.IMREAD_UNCHANGED))
+
+
+def test_pages_of_different_orientations_are_refused(tmp_path):
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for orientation in (1, 3):
+            file.write(values((5, 7), 'uint8', 9), metadata=None,
+                       extratags=[(274, 'H', 1, orientation, True)])
+    with pytest.raises(ValueError, match='its pages have different orientations'):
+        read(tmp_path / 'a.tif', pages=1)
