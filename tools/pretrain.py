@@ -91,8 +91,9 @@ def pretrain(args: argparse.Namespace) -> None:
     epochs, batch = cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size
     seconds, = step_times({args.recipe: cfg}).values()
     minutes = seconds * epochs * -(-images.training // batch) / 60
-    print(f'recipe      {args.recipe}, {size}: {epochs} epochs in batches of {batch}, '
-          f'about {minutes:.0f} minutes\n'
+    length = f'about {minutes:.0f}' if minutes >= 2 else 'less than two'
+    print(f'recipe      {args.recipe}, {size}: {epochs} epoch{"s" * (epochs > 1)} in batches of '
+          f'{batch}, {length} minutes\n'
           f'results     {out}', flush=True)
     show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
     found = comparison.run_resolved(cfg, out, show=show)
