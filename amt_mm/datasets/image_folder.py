@@ -219,9 +219,10 @@ class ImageFolder(CustomDataset):
             return {}
         loose = [p for p in paths if len(p) == level + 1]
         if loose and (self.with_label or len(loose) < len(paths)):
+            unlabelled = ', or set with_label=False to use all images without labels.'
             raise InputError(
-                f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; '
-                'move it into one, or set with_label=False to use all images without labels.')
+                f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; move it into '
+                f'one{"" if self.with_label else unlabelled}')
         classes = sorted({p[level] for p in paths})
         # One folder of all images says nothing about any of them.
         if loose or (self.with_label is None and len(classes) == 1):
