@@ -142,7 +142,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
                 cfg = evaluation.adapt_config(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 launch.enter_encoder(cfg, args.encoder)
-                name = '_'.join(label.lower().replace('+', ' ').replace('/', '-').split())
+                name = _folder_name(label)
                 folder = args.work_dir / name / str(numbers[label]) / data.rstrip('/') / protocol
                 runs.append(dict(
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
@@ -156,6 +156,15 @@ def plan(args: argparse.Namespace) -> list[dict]:
                              'and labels different names')
         evaluation.check_images(run['config'])
     return runs
+
+
+def _folder_name(label: str) -> str:
+    name = '_'.join(label.lower().replace('+', ' ').replace('/', '-').split())
+    # Not the folder of all results or one above it, which a checkpoint may be called.
+    if name in ('', '.', '..'):
+        raise InputError(f'--labels {label}: the results of a checkpoint need a folder of a name '
+                         'of their own, so give it another label')
+    return name
 
 
 def _check_same_recipe(checkpoint: Path, pretraining: Pretraining, label: str, named: dict

@@ -8,6 +8,7 @@ patch features as colours, and nearest neighbours within the folder.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -56,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     """Write the page and say where it is."""
     args = parse_args(argv)
     with one_line_errors():
-        path = args.checkpoint.absolute()
+        # Unlike `absolute`, without `..`.
+        path = Path(os.path.abspath(args.checkpoint))
         out = args.out or Path('work_dirs/view') / path.parent.name / path.stem
         page = view(args.checkpoint, args.folder, out, args.images, args.seed, args.image_size,
                     args.encoder)

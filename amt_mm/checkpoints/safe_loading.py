@@ -23,6 +23,7 @@ from mmengine.runner import checkpoint as mmengine_checkpoint
 from numpy._core.multiarray import _reconstruct, scalar
 
 from amt_mm.checkpoints import checkpoints_are_trusted, read_pickle
+from amt_mm.errors import InputError
 
 _STATISTICS = ('min', 'max', 'mean', 'current')
 
@@ -64,13 +65,17 @@ def load_as_data(file: str | os.PathLike | io.BytesIO,
         MMEngine would run on resume.
 
     Raises:
-        InputError: See :func:`amt_mm.checkpoints.read_pickle`.
+        InputError: See :func:`amt_mm.checkpoints.read_pickle`; or ``meta`` is no dictionary.
     """
     name = 'checkpoint' if isinstance(file, io.BytesIO) else file
     content = read_pickle(file if isinstance(file, io.BytesIO) else Path(file), name, _NEEDED,
                           map_location, mmap)
     meta = content.get('meta') if isinstance(content, Mapping) else None
-    if isinstance(meta, dict) and 'config' in meta and not checkpoints_are_trusted():
+    # A record of numpy has entries, too, which cannot be deleted.
+    if not isinstance(meta, dict | None):
+        raise InputError(f'{name}: its meta is a {type(meta).__name__}, not a dictionary: the '
+                         'checkpoint was damaged or changed; use another one')
+    if meta and 'config' in meta and not checkpoints_are_trusted():
         del meta['config']
         print_log(f'{name}: meta.config is ignored, as MMEngine would execute it',
                   logger='current')

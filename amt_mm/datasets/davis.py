@@ -55,6 +55,9 @@ class DavisVideos(BaseDataset):
         return samples
 
     def _frames(self, root: Path, video: str) -> list[dict]:
+        if '/' in video or video == '..':
+            raise InputError(f'{root}: ImageSets/2017/{self.split}.txt lists {video!r}, which is '
+                             'not the name of a folder in JPEGImages/480p')
         folder = root / 'JPEGImages/480p' / video
         frames = sorted(folder.glob('*.jpg'))
         if not frames:

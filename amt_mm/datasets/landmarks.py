@@ -100,9 +100,10 @@ class CropToBox(BaseTransform):
 def _read(path: Path) -> dict:
     """Return ``imlist``, ``qimlist`` and, for each query, its box and lists."""
     content = read_numpy_pickle(path)
-    if not isinstance(content, Mapping) or not {'imlist', 'qimlist', 'gnd'} <= set(content):
-        raise InputError(f'{path}: is not a file of revisited Oxford or Paris: it needs imlist, '
-                         'qimlist and gnd')
+    if not isinstance(content, Mapping) or not all(
+            isinstance(content.get(name), (list, tuple)) for name in ('imlist', 'qimlist', 'gnd')):
+        raise InputError(f'{path}: is not a file of revisited Oxford or Paris: it needs the lists '
+                         'imlist, qimlist and gnd')
     names = [*content['imlist'], *content['qimlist']]
     if not content['imlist'] or not all(
             isinstance(name, str) and name and osp.basename(name) == name for name in names):
@@ -126,6 +127,8 @@ def _query(where: str, query: Mapping, count: int) -> dict:
     except (TypeError, ValueError) as error:
         raise InputError(f'{where}: bbx must be four numbers, and {", ".join(_LISTS)} lists of '
                          'indices') from error
+    if not np.isfinite(box).all():
+        raise InputError(f'{where}: bbx has numbers that are not finite')
     places = np.concatenate(list(lists.values()))
     if not np.isin(places, np.arange(count)).all() or len(set(places)) < len(places):
         raise InputError(f'{where}: its lists must be different indices of images, 0 to '

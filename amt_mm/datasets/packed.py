@@ -83,9 +83,15 @@ class PackedImages(BaseDataset):
         self._names = take(header['names_bytes'], 'u1')
         # The header has no checksum: its numbers must match the index.
         ends = *self._starts[[0, -1]].tolist(), *self._name_starts[[0, -1]].tolist()
-        if ends != (HEADER_BYTES, header['index_start'], 0, header['names_bytes']):
+        if ends != (HEADER_BYTES, header['index_start'], 0, header['names_bytes']) or any(
+                (starts[1:] < starts[:-1]).any() for starts in (self._starts, self._name_starts)):
             raise self._damaged()
-        classes = json.loads(bytes(index[place:]))
+        try:
+            classes = json.loads(bytes(index[place:]))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged() from error
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise self._damaged()
         if classes and 'classes' not in self._metainfo:
             self._metainfo['classes'] = tuple(classes)
         self._fully_initialized = True

@@ -74,6 +74,11 @@ class SegmentationFolder(ImageFolder):
         for sample in samples:
             sample.update(seg_map_path=self._mask_of(sample['img_path'], name),
                           reduce_zero_label=reduce, num_classes=self.num_classes)
+        first: dict[str, str] = {}
+        for sample in samples:
+            image, mask = sample['img_path'], sample['seg_map_path']
+            if (other := first.setdefault(mask, image)) != image:
+                raise InputError(f'{image}: has the mask {mask} of {other}; rename one of them')
         missing = [sample for sample in samples if not osp.isfile(sample['seg_map_path'])]
         if missing:
             raise InputError(f'{missing[0]["img_path"]}: has no mask {missing[0]["seg_map_path"]} '

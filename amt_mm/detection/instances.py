@@ -105,10 +105,18 @@ class CocoInstances(BaseDetDataset):
                 ignore_flag=int(bool(entry.get('iscrowd'))),
                 mask=entry['segmentation']))
         return dict(
-            img_path=os.path.join(self.data_prefix.get('img', self.data_root),
-                                  self.file_name(image)),
+            img_path=self._path(image),
             img_id=image['id'], seg_map_path=None,
             height=image['height'], width=image['width'], instances=instances)
+
+    def _path(self, image: Mapping) -> str:
+        folder, name = self.data_prefix.get('img', self.data_root), self.file_name(image)
+        # Without a folder, names are whole paths.
+        if folder and (os.path.isabs(name) or '..' in name.split('/')):
+            raise InputError(f'annotation file {self.ann_file}: image {image["id"]}: its file '
+                             f'{name!r} is not in {folder}; write names relative to the folder, or '
+                             'leave out data_root and data_prefix')
+        return os.path.join(folder, name)
 
     def file_name(self, image: Mapping) -> str:
         """Return the file name of an image under ``data_prefix['img']``."""

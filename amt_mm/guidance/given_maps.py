@@ -148,7 +148,9 @@ class GivenMaps:
             if isinstance(values, bytes):  # numpy's answer to any other member of the archive
                 raise ValueError('not an array')
             return values
-        except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+        # Of memory, where a header claims more than there is.
+        except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile, MemoryError
+                ) as error:
             raise InputError(f'{self.path}: {name} cannot be read ({error})') from error
 
     def _key(self, sample: str) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import isclass
 from typing import Any
 
 import torch
@@ -30,6 +31,8 @@ from .step_record import GivenBatch, losses_of, samples_of
 
 # `type` of a config from a file: a registered name, with or without its scope.
 _TYPE = re.compile(r'(?:(?:amt_mm|mmpretrain|mmengine)\.)?(\w+)')
+# Models of other libraries, by a name that may lead to code: trust_remote_code of transformers.
+_FOREIGN = {'HuggingFaceClassifier', 'TimmClassifier', 'TIMMBackbone'}
 # Settings of the precision of the forward pass.
 _PRECISION = ('type', 'dtype')
 
@@ -62,24 +65,25 @@ class Replay:
 
 
 def check_types(cfg: Mapping, path: str) -> None:
-    """Refuse a config from a file if one of its types is not registered.
+    """Refuse a config from a file if one of its types is not a registered class.
 
-    MMEngine would import and call whatever else a type names.
+    MMEngine would import and call whatever else a type names. Functions are registered for models
+    of transformers.
 
     Raises:
         InputError: Names the type.
     """
     known = {name for root in (MODELS, TASK_UTILS, OPTIM_WRAPPERS, WEIGHT_INITIALIZERS)
-             for name in _registered(root)}
+             for name in _registered(root)} - _FOREIGN
     for kind in _types(cfg):
         match = _TYPE.fullmatch(kind) if isinstance(kind, str) else None
         if match is None or match[1] not in known:
-            raise InputError(f'{path}: its config has the type {kind!r}, which is not registered: '
-                             'give a config that you trust with --config')
+            raise InputError(f'{path}: its config has the type {kind!r}, which is not a registered '
+                             'class of a model: give a config that you trust with --config')
 
 
 def _registered(registry: Registry) -> Iterator[str]:
-    yield from registry.module_dict
+    yield from (name for name, kind in registry.module_dict.items() if isclass(kind))
     for child in registry.children.values():
         yield from _registered(child)
 

@@ -134,6 +134,35 @@ def test_a_config_in_a_checkpoint_is_not_run_on_resume(toy_runner, trained, tmp_
     assert not (tmp_path / 'harm').exists()
 
 
+class Record:
+    """A record of numpy, by functions that checkpoints may name."""
+
+    def __init__(self, values, fields):
+        self.made = np.array([values], fields)
+
+    def __reduce__(self):
+        return np._core.multiarray.scalar, (Fields(self.made.dtype), self.made.tobytes())
+
+
+class Fields:
+    """The type of a record."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __reduce__(self):
+        return np.dtype, (self.kind.descr, False, True)
+
+
+def test_a_record_in_place_of_a_dictionary_is_refused(tmp_path):
+    """One of its values says that it has a config, for which it is asked, and MMEngine runs it."""
+    meta = Record((1, 2, f'import os; os.mkdir("{tmp_path}/made")', 'config'),
+                  [('epoch', 'i8'), ('iter', 'i8'), ('config', 'U300'), ('name', 'U6')])
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': meta}, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='a.pth: its meta is a void, not a dictionary'):
+        load_as_data(tmp_path / 'a.pth')
+
+
 def test_trust_runs_the_code(tmp_path, monkeypatch):
     monkeypatch.setenv(TRUST, '1')
     path = hostile(tmp_path / 'a.pth', tmp_path / 'harm', state_dict={})

@@ -43,6 +43,10 @@ def test_what_is_missing_is_named(root):
     (root / 'ImageSets/2017/val.txt').write_text('swan\nhorse\n')
     with pytest.raises(InputError, match='480p/horse: has no frames .*2017/val.txt lists this'):
         DavisVideos(data_root=str(root))
+    for name in ('../480p/swan', '..', str(root / 'JPEGImages/480p/swan')):
+        (root / 'ImageSets/2017/val.txt').write_text(f'swan\n{name}\n')
+        with pytest.raises(InputError, match='val.txt lists .*, which is not the name of a folder'):
+            DavisVideos(data_root=str(root))
     (root / 'ImageSets/2017/val.txt').write_text('\n')
     with pytest.raises(InputError, match='val.txt: names no video'):
         DavisVideos(data_root=str(root))

@@ -57,6 +57,10 @@ def test_faults_are_one_line(root, tmp_path):
             (dict(gnd=[gnd[0], {**gnd[1], 'junk': [5]}]), 'query_1: its lists .* 0 to 4'),
             (dict(gnd=[gnd[0], {**gnd[1], 'junk': [4]}]), 'query_1: its lists must be different'),
             (dict(gnd=[gnd[0], {**gnd[1], 'bbx': [1, 2]}]), 'query_1: bbx must be four numbers'),
+            (dict(gnd=[gnd[0], {**gnd[1], 'bbx': [0, 0, float('nan'), 9]}]), 'are not finite'),
+            (dict(gnd=[{**gnd[0], 'bbx': [0, 0, 1e400, 9]}, gnd[1]]), 'query_0: bbx has numbers'),
+            (dict(qimlist=3), 'needs the lists imlist, qimlist and gnd'),
+            (dict(gnd=None), 'needs the lists imlist, qimlist and gnd'),
             (dict(gnd=[dict(ok=[1], bbx=[]), gnd[1]]), 'query_0: needs bbx, easy, hard, junk;'),
             (dict(gnd=gnd, imlist=['base_9', 'x']), 'base_9.jpg: does not exist .2 of 2')):
         before = (root / 'gnd_roxford5k.pkl').read_bytes()

@@ -1,5 +1,6 @@
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
+import json
 import os
 import pickle
 import shutil
@@ -153,6 +154,29 @@ def test_a_header_that_does_not_match_the_index_is_refused(packed, said, instead
     packed.write_bytes(raw.replace(said, instead, 1))
     with pytest.raises(InputError, match='index is damaged'):
         PackedImages(str(packed))
+
+
+@pytest.mark.parametrize(('said', 'instead'), [
+    # The end of the first image and of the first name, before their beginning or behind the end.
+    (lambda starts: starts[1], 0), (lambda starts: starts[1], 2**63), (None, b'"ab"'),
+    (None, b'[1]'), (None, b'{}'), (None, b'['), (None, b'[' * 10**5)])
+def test_an_index_of_other_content_is_refused_in_spite_of_its_checksum(packed, said, instead):
+    raw = packed.read_bytes()
+    header = json.loads(raw[8:4096])
+    index = raw[header['index_start']:]
+    if said is None:
+        classes = json.dumps(list(PackedImages(packed).metainfo['classes'])).encode()
+        assert index.endswith(classes)
+        index = index.removesuffix(classes) + instead
+    else:
+        starts = np.frombuffer(index, '<u8', header['num_samples'] + 1).tolist()
+        old, new = (number.to_bytes(8, 'little') for number in (said(starts), instead))
+        index = index.replace(old, new, 1)
+    header['index_crc32'] = zlib.crc32(index)
+    packed.write_bytes((raw[:8] + json.dumps(header).encode()).ljust(4096)
+                       + raw[4096:header['index_start']] + index)
+    with pytest.raises(InputError, match='index is damaged'):
+        PackedImages(packed)
 
 
 def test_missing_file_and_empty_image(folder, tmp_path):

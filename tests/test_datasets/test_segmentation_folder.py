@@ -60,6 +60,13 @@ def test_a_folder_beside_the_splits_is_named(tmp_path, part):
         SegmentationFolder(str(tmp_path), 'train')
 
 
+def test_two_images_do_not_share_a_mask(tmp_path):
+    write(tmp_path, 'images/train', 'masks/train')
+    write(tmp_path, 'images/train', 'masks/train', ('b', ), extension='jpeg')
+    with pytest.raises(InputError, match=r'train/b\.jpg: has the mask .*b\.png of .*b\.jpeg'):
+        SegmentationFolder(str(tmp_path), 'all')
+
+
 def test_an_image_without_a_mask_is_named(tmp_path):
     write(tmp_path, 'images', 'masks', ('a', 'b', 'c'))
     (tmp_path / 'masks/b.png').unlink()

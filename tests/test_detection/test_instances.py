@@ -54,6 +54,25 @@ def test_equals_mmdets_own(tmp_path, name):
         assert mine.get_cat_ids(i) == theirs.get_cat_ids(i)
 
 
+@pytest.mark.parametrize('name', ['../train2017/1.jpg', 'a/../../1.jpg', '/etc/1.jpg'])
+def test_files_are_in_the_folder_of_images(tmp_path, name):
+    content = toy_content()
+    content['images'][1]['file_name'] = name
+    path = write_content(tmp_path, content)
+    with pytest.raises(InputError, match=f'image {content["images"][1]["id"]}: its file .* is not'):
+        build(path)
+
+
+def test_without_a_folder_names_are_whole_paths(tmp_path):
+    content = toy_content()
+    path = write_content(tmp_path, content)
+    for image in content['images']:
+        image['file_name'] = str(tmp_path / 'train2017' / image['file_name'])
+    path.write_text(json.dumps(content))
+    dataset = build(path, data_root='', ann_file=str(path), data_prefix=dict(img=''))
+    assert dataset.get_data_info(0)['img_path'] == content['images'][0]['file_name']
+
+
 def test_classes_are_those_of_the_file(tmp_path):
     dataset = build(write_content(tmp_path, toy_content()))
     assert dataset.metainfo['classes'] == CLASSES

@@ -184,3 +184,12 @@ def test_files_of_other_kinds_are_refused(tmp_path):
         archive.writestr('a', 'text')
     with pytest.raises(InputError, match=r'a cannot be read \(not an array\)'):
         GivenMaps(tmp_path / 'text.npz').read('a', GRID)
+
+
+def test_an_array_of_no_memory_is_refused(tmp_path):
+    """Only its header is there."""
+    with zipfile.ZipFile(tmp_path / 'a.npz', 'w') as archive, archive.open('a.npy', 'w') as file:
+        np.lib.format.write_array_header_1_0(
+            file, dict(descr='<f8', fortran_order=False, shape=(2**50, 2**6)))
+    with pytest.raises(InputError, match='a cannot be read'):
+        GivenMaps(tmp_path / 'a.npz').read('a', GRID)

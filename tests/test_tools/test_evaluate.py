@@ -163,6 +163,12 @@ def test_image_size_and_labels(tool, checkpoint, images_are_there):
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
 
+@pytest.mark.parametrize('label', ['..', '.', ' ', '+'])
+def test_a_label_that_names_no_folder_is_refused(tool, checkpoint, images_are_there, label):
+    with pytest.raises(InputError, match='need a folder of a name of their own'):
+        plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'knn', '--labels', label)
+
+
 @pytest.mark.slow
 def test_only_seeds_of_one_config_are_averaged_unasked(tool, checkpoint, tmp_path,
                                                        images_are_there):

@@ -28,6 +28,24 @@ def test_the_config_that_is_written_is_read_by_training(tool, tmp_path, capsys):
     assert json.loads(data.read_text())['images'] == 5
 
 
+def test_the_name_of_a_folder_is_no_code_in_the_config(tool, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path('a{{$z:x|\n__import__("os").mkdir("made")#}}')
+    (tmp_path / 'a.py').write_text(tool.config_text({'b': 1}, folder))
+    assert Config.fromfile(tmp_path / 'a.py').to_dict() == {'b': 1}
+    assert not (tmp_path / 'made').exists()
+
+
+def test_names_of_files_are_fit_for_a_terminal(tool, tmp_path, capsys):
+    for name in ('a\x1b[2J\nb.png', 'c\x1b[2J.png'):
+        Image.new('RGB', (9, 8)).save(tmp_path / name)
+    (tmp_path / 'd\x1b[2J.png').write_text('no image')
+    tool.main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert 'same        a\\x1b[2J\\nb.png, c\\x1b[2J.png\n' in said
+    assert 'broken      d\\x1b[2J.png: ' in said and '\x1b' not in said
+
+
 def test_what_is_there_is_not_replaced(tool, tmp_path, capsys):
     Image.new('RGB', (9, 8)).save(tmp_path / 'a.png')
     (tmp_path / 'a.py').write_text('mine')

@@ -29,6 +29,15 @@ def test_arguments_are_handed_on_and_the_place_is_printed(tool, monkeypatch, cap
         'pictures  work_dirs/view/runs/epoch_3/*/*.png']
 
 
+def test_a_checkpoint_above_has_its_pages_below(tool, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(tool, 'view', lambda *given: calls.append(given[2]))
+    (tmp_path / 'runs/here').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / 'runs/here')
+    tool.main(['../epoch_3.pth', 'photos'])
+    assert calls == [Path('work_dirs/view/runs/epoch_3')]
+
+
 def test_bad_input_is_one_line_and_status_2(tool, monkeypatch, capsys):
     def refuse(*_):
         raise InputError('photos: no such folder')

@@ -56,6 +56,7 @@ from amt_mm.apis import launch
 from amt_mm.apis.image_statistics import Statistics, config_fragment, image_statistics
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
+from amt_mm.printable import one_line
 from amt_mm.visualization.tables import markdown_table
 
 
@@ -84,7 +85,9 @@ def config_text(fragment: dict, folder: Path) -> str:
     """Return the settings as a config file."""
     lines = [f'{name} = {pprint.pformat(value, width=96, sort_dicts=False)}\n'
              for name, value in fragment.items()]
-    return '\n'.join([f'# How the images of {str(folder)!r} are read, by amt statistics.', *lines])
+    # MMEngine replaces templates before it executes the file, in comments, too.
+    name = repr(str(folder)).replace('{{', '{ {')
+    return '\n'.join([f'# How the images of {name} are read, by amt statistics.', *lines])
 
 
 def report(found: Statistics) -> str:
@@ -98,7 +101,8 @@ def report(found: Statistics) -> str:
              'others',
              f'values      {kinds}',
              f'sizes       {_some(sizes)} (height x width)']
-    lines += [f'broken      {name}: {why}' for name, why in list(found.broken.items())[:_SHOWN]]
+    lines += [f'broken      {one_line(name)}: {why}'
+              for name, why in list(found.broken.items())[:_SHOWN]]
     lines += [f'same        {_some(names)}' for names in found.duplicates[:_SHOWN]]
     if not found.channels:
         lines.append('channels    differ between images, so there are no statistics of them')
@@ -113,7 +117,7 @@ def report(found: Statistics) -> str:
 
 
 def _some(texts) -> str:
-    shown = ', '.join(texts[:_SHOWN])
+    shown = ', '.join(map(one_line, texts[:_SHOWN]))
     return f'{shown} and {len(texts) - _SHOWN} more' if len(texts) > _SHOWN else shown
 
 
