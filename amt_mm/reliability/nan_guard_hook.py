@@ -11,17 +11,16 @@ from mmengine.dist import all_gather_object, all_reduce, barrier, get_rank, get_
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from amt_mm.checkpoints.records import check_record, is_step
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
-from amt_mm.random_streams import random_state
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
 
-from .step_record import GivenBatch, losses_of, samples_of, write_step
+from .step_record import StepRecorder, samples_of, write_step
 
 _CHECKPOINT_KEY = 'amt_nonfinite'
 # fp16 begins at a scale of 2**16 and halves it at each overflow: by then it is 2**-24, far below
@@ -74,7 +73,8 @@ class NanGuardHook(Hook):
         self.skip = skip
         self.skipped = 0
         self._loaded: dict = {}
-        self._handles: list = []
+        # None where nothing is checked.
+        self._recorder: StepRecorder | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Register the checks with optimiser and model."""
@@ -87,19 +87,13 @@ class NanGuardHook(Hook):
         # Only a resumed run continues the count; load_from leaves the iteration at 0.
         loaded = self._loaded if runner.iter > 0 else {}
         self.skipped = loaded.get('skipped', 0)
-        # If the checkpoint is from within an accumulation cycle, those of the cycle's begin.
-        self._buffers = loaded.get('buffers')
-        self._batches: list[GivenBatch] = []
-        self._open = self._stepped = False
-        self._overflows = 0
+        # If the checkpoint is from within an accumulation cycle, with those of the cycle's begin.
+        self._recorder = StepRecorder(model, loaded.get('buffers'))
+        self._stepped, self._overflows = False, 0
         self._found: tuple[list[str], list[str]] | None = None
         # Listed once, since walking all modules takes as long as a block of a small network.
         self._parameters = list(model.named_parameters())
-        self._with_buffers = [(name, module) for name, module in model.named_modules()
-                              if next(module.buffers(recurse=False), None) is not None]
-        self._handles = [wrapper.optimizer.register_step_pre_hook(self._before_step),
-                         model.register_forward_pre_hook(self._note_call, with_kwargs=True),
-                         model.register_forward_hook(self._note_losses)]
+        self._handle = wrapper.optimizer.register_step_pre_hook(self._before_step)
         if wrapper.clip_grad_kwargs:
             # Checked before clipping, which makes all gradients NaN or hides an infinite one.
             self._clip, wrapper.clip_func = wrapper.clip_func, self._look_and_clip
@@ -107,36 +101,35 @@ class NanGuardHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
                           ) -> None:
         """Record the batch and the random state of this iteration."""
-        if self._handles:
-            if self._buffers is None:
-                self._buffers = {name: buffer.clone() for name, buffer in self._named_buffers()}
+        if self._recorder:
             share = float(runner.optim_wrapper.scale_loss(torch.ones(())))
-            self._batches.append(GivenBatch(data_batch, round(1 / share), random_state()))
-            self._open = True
+            self._recorder.begin_batch(data_batch, round(1 / share))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                          outputs: dict | None = None) -> None:
         """Forget a step that is complete; check one that the loss scaler has skipped."""
-        self._open = False
-        if not self._handles or not runner.optim_wrapper.should_update():
+        if not self._recorder:
             return
-        if self._stepped:
+        complete = runner.optim_wrapper.should_update()
+        if complete and self._stepped:
             self._overflows = 0
-        elif hasattr(runner.optim_wrapper, 'loss_scaler'):
+        elif complete and hasattr(runner.optim_wrapper, 'loss_scaler'):
             self._overflows += 1
-            losses = _non_finite(self._losses())
+            losses = _non_finite(self._recorder.losses())
             if _anywhere(losses) or self._overflows > _MAX_OVERFLOWS:
                 self._fault(losses, [])
-        self._batches.clear()
-        self._stepped, self._found, self._buffers = False, None, None
+        self._recorder.end_batch(complete)
+        if complete:
+            self._stepped, self._found = False, None
 
     def after_train(self, runner: Runner) -> None:
         """Remove the checks from model and optimiser."""
-        for handle in self._handles:
-            handle.remove()
-        if self._handles and runner.optim_wrapper.clip_grad_kwargs:
-            runner.optim_wrapper.clip_func = self._clip
-        self._handles = []
+        if self._recorder:
+            self._recorder.remove()
+            self._handle.remove()
+            if runner.optim_wrapper.clip_grad_kwargs:
+                runner.optim_wrapper.clip_func = self._clip
+            self._recorder = None
         if self.skipped:
             runner.logger.warning(f'{self.skipped} steps were skipped, since their loss or '
                                   'gradient was not finite')
@@ -144,8 +137,8 @@ class NanGuardHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Save the count and, within an accumulation cycle, the buffers to restore."""
         checkpoint[_CHECKPOINT_KEY] = kept = {'skipped': self.skipped}
-        if self._handles and not runner.optim_wrapper.should_update():
-            kept['buffers'] = self._buffers
+        if self._recorder and not runner.optim_wrapper.should_update():
+            kept['buffers'] = self._recorder.buffers
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Read what the resumed run has saved."""
@@ -155,29 +148,9 @@ class NanGuardHook(Hook):
                                            if name == 'skipped' or name in kept},
                                     f'{_CHECKPOINT_KEY} of the checkpoint')
 
-    @torch.compiler.disable
-    def _note_call(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        if self._open and self._batches[-1].forward_random is None:
-            self._batches[-1].forward_random = random_state()
-            self._batches[-1].plan = kwargs.get('plan')
-
-    @torch.compiler.disable
-    def _note_losses(self, model: nn.Module, args: tuple, output: object) -> None:
-        if self._open and isinstance(output, dict):
-            self._batches[-1].losses.update(losses_of(output))
-
-    def _losses(self) -> list[tuple[str, Tensor]]:
-        several = len(self._batches) > 1
-        return [(f'{name} of batch {i + 1} of {len(self._batches)}' if several else name, loss)
-                for i, batch in enumerate(self._batches) for name, loss in batch.losses.items()]
-
-    def _named_buffers(self) -> Iterable[tuple[str, Tensor]]:
-        for prefix, module in self._with_buffers:
-            yield from module.named_buffers(prefix, recurse=False)
-
     def _look(self) -> tuple[list[str], list[str]]:
         """Names of the losses and of the gradients that are not finite."""
-        losses = self._losses()
+        losses = self._recorder.losses()
         gradients = [(name, parameter.grad) for name, parameter in self._parameters
                      if parameter.grad is not None]
         # Together first: where all are finite, one wait for the device is enough.
@@ -206,10 +179,9 @@ class NanGuardHook(Hook):
         """Write the step to a file; raise, or return if the step may be skipped."""
         runner = self._runner
         # A single NaN in running statistics would spoil all later steps.
-        for name, buffer in self._named_buffers():
-            buffer.copy_(self._buffers[name])
+        self._recorder.restore_buffers()
         ranks = all_gather_object({'losses': losses, 'samples': sum(
-            (samples_of(batch.data) for batch in self._batches), [])})
+            (samples_of(batch.data) for batch in self._recorder.batches), [])})
         faulty = [rank for rank, of in enumerate(ranks) if of['losses']]
         what = (f'iteration {runner.iter + 1}: '
                 + _describe(ranks, faulty, gradients, self._overflows))
@@ -241,15 +213,15 @@ class NanGuardHook(Hook):
                                           dict(unwrapped(runner).named_buffers())))
         failure = None
         if rank in writers:
+            about = {'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
+                     'rank': rank, 'world_size': get_world_size(), 'config': runner.cfg.pretty_text,
+                     'loss_scale': float(scaler.get_scale()) if scaler else 1.0,
+                     'device': str(next(iter(state.values())).device),
+                     'versions': {'amt_mm': __version__, 'torch': str(torch.__version__),
+                                  'python': platform.python_version()}}
             try:
-                write_step(folder / name(runner.iter + 1, rank), self._batches, state, buffers, {
-                    'what': what, 'iteration': runner.iter + 1, 'epoch': runner.epoch + 1,
-                    'rank': rank, 'world_size': get_world_size(),
-                    'config': runner.cfg.pretty_text,
-                    'loss_scale': float(scaler.get_scale()) if scaler else 1.0,
-                    'device': str(next(iter(state.values())).device), 'versions': {
-                        'amt_mm': __version__, 'torch': str(torch.__version__),
-                        'python': platform.python_version()}})
+                write_step(folder / name(runner.iter + 1, rank), self._recorder.batches, state,
+                           buffers, about)
             except InputError as error:
                 failure = str(error)
         # A launcher ends all processes when one ends, so wait until all have written.
@@ -274,8 +246,6 @@ def _non_finite(named: list[tuple[str, Tensor]]) -> list[str]:
 
 def _anywhere(found: object) -> bool:
     """Whether any process has found one."""
-    if get_world_size() == 1:
-        return bool(found)
     flag = torch.tensor(float(bool(found)))
     all_reduce(flag, 'max')
     return bool(flag)

@@ -1,15 +1,15 @@
-"""The inputs of one training step in a file, so that a tool can repeat the step."""
+"""The inputs of one training step, recorded and kept in a file, so that a tool can repeat it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from amt_mm.checkpoints.pickles import read_pickle
 from amt_mm.checkpoints.safe_loading import NUMPY
@@ -17,6 +17,7 @@ from amt_mm.checkpoints.safe_save import atomic_file
 from amt_mm.checkpoints.seal import seal
 from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan
+from amt_mm.random_streams import random_state
 
 FORMAT = 'amt_mm step 3'
 # Fields that identify a sample.
@@ -42,6 +43,76 @@ class GivenBatch:
     forward_random: dict | None = None
     plan: MaskPlan | None = None
     losses: dict[str, Tensor] = field(default_factory=dict)
+
+
+class StepRecorder:
+    """Record what the forward passes of a model are given in the batches of a step.
+
+    Args:
+        model: The model in training, without wrappers.
+        buffers: Of the model from before the step, by name, if the step has begun in a run that
+            this one resumes. Defaults to None: it has not.
+
+    Attributes:
+        batches: Those of the step so far.
+        buffers: Copies from before its first batch, by name; None before that.
+    """
+
+    def __init__(self, model: nn.Module, buffers: dict[str, Tensor] | None = None) -> None:
+        self.batches: list[GivenBatch] = []
+        self.buffers = buffers
+        # Whether a forward pass is that of a batch, not of a validation between two of them.
+        self._open = False
+        # Listed once, since walking all modules takes as long as a block of a small network.
+        self._with_buffers = [(name, module) for name, module in model.named_modules()
+                              if next(module.buffers(recurse=False), None) is not None]
+        self._handles = [model.register_forward_pre_hook(self._note_call, with_kwargs=True),
+                         model.register_forward_hook(self._note_losses)]
+
+    def begin_batch(self, data: Any, divisor: int) -> None:
+        """Record a batch and the random state, see :class:`GivenBatch`."""
+        if self.buffers is None:
+            self.buffers = {name: buffer.clone() for name, buffer in self._named_buffers()}
+        self.batches.append(GivenBatch(data, divisor, random_state()))
+        self._open = True
+
+    def end_batch(self, complete: bool) -> None:
+        """Stop recording; forget the step if it is complete."""
+        self._open = False
+        if complete:
+            self.batches.clear()
+            self.buffers = None
+
+    def losses(self) -> list[tuple[str, Tensor]]:
+        """Return the losses of all batches so far, with names that tell the batch."""
+        count = len(self.batches)
+        return [(f'{name} of batch {i} of {count}' if count > 1 else name, loss)
+                for i, batch in enumerate(self.batches, 1) for name, loss in batch.losses.items()]
+
+    def restore_buffers(self) -> None:
+        """Give the model the buffers from before the step."""
+        for name, buffer in self._named_buffers():
+            buffer.copy_(self.buffers[name])
+
+    def remove(self) -> None:
+        """Leave the model as it was."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self._with_buffers:
+            yield from module.named_buffers(prefix, recurse=False)
+
+    @torch.compiler.disable
+    def _note_call(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        if self._open and self.batches[-1].forward_random is None:
+            self.batches[-1].forward_random = random_state()
+            self.batches[-1].plan = kwargs.get('plan')
+
+    @torch.compiler.disable
+    def _note_losses(self, model: nn.Module, args: tuple, output: object) -> None:
+        if self._open and isinstance(output, dict):
+            self.batches[-1].losses.update(losses_of(output))
 
 
 # All that a file may hold besides numbers, texts, collections and tensors.
