@@ -34,7 +34,8 @@ def test_large_tables_are_matched_as_by_scipy(shape):
         gains = chance.rand(*shape)
         # Rows and columns that all want the same.
         gains += np.add.outer(chance.rand(shape[0]), chance.rand(shape[1])) * 3
-        assert _matched(gains) == pytest.approx(gains[linear_sum_assignment(-gains)].sum())
+        assert _matched(torch.from_numpy(gains)) == pytest.approx(
+            gains[linear_sum_assignment(-gains)].sum())
 
 
 def test_names_of_clusters_do_not_matter():
