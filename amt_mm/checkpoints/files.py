@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 
 from .config_text import read_config_text
@@ -75,27 +76,24 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
     if path.suffix == '.safetensors':
         content, grid = _read_safetensors(path)
     else:
-        content = read_pickle(path, path)
-        meta = content.get('meta') if isinstance(content, Mapping) else None
-        meta = meta if isinstance(meta, Mapping) else {}
+        content = section(read_pickle(path, path))
+        meta = section(content.get('meta'))
         config = read_config_text(meta.get('cfg'))
         grid = _whole(meta.get('grid')) or _trained_grid(config)
-    if isinstance(content, Mapping) and (parts := networks_in(content)):
+    if parts := networks_in(content):
         content = {f'{name}.{PREFIX.sub("", key)}': value for name, part in parts.items()
                    for key, value in part.items() if isinstance(key, str)}
     notes = ()
-    average = next((key for key in AVERAGED if isinstance(content, Mapping)
-                    and isinstance(content.get(key), Mapping)), None)
+    average = next((key for key in AVERAGED if isinstance(content.get(key), Mapping)), None)
     if average is not None:
         notes = (f'of trained and averaged weights, the {{}} were taken ({average} is the average)'
                  .format('trained' if encoder == 'student' else 'averaged'), )
         if encoder != 'student':
             content = content[average]
     for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+        if isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = content.items() if isinstance(content, Mapping) else ()
-    state = {PREFIX.sub('', key): value for key, value in tensors
+    state = {PREFIX.sub('', key): value for key, value in content.items()
              if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:
         raise InputError(f'{path}: no weights in it, neither a state dict nor one under '
@@ -151,10 +149,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | 
 
 def _trained_grid(config: Mapping[str, Any]) -> tuple[int, int] | None:
     """Grid of patches according to a stored config."""
-    backbone: Any = config
-    for part in ('model', 'backbone'):
-        backbone = backbone.get(part) if isinstance(backbone, Mapping) else {}
-    backbone = backbone if isinstance(backbone, Mapping) else {}
+    backbone = section(section(config.get('model')).get('backbone'))
     size, patch = (_whole(backbone.get(name)) for name in ('img_size', 'patch_size'))
     return (size[0] // patch[0], size[1] // patch[1]) if size and patch else None
 

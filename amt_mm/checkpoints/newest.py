@@ -12,6 +12,7 @@ from pathlib import Path
 from amt_mm.checkpoints import NeedsTrust
 from amt_mm.checkpoints.records import MAP_KEYS, check_map_record
 from amt_mm.checkpoints.seal import check_seal, damaged
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyStore
 
@@ -148,9 +149,8 @@ def maps_named(path: Path) -> list[dict]:
     except NeedsTrust:
         # It is intact; whoever loads it must ask for trust.
         return []
-    content = content if isinstance(content, dict) else {}
-    return [check_map_record(content[key], f'{path}: {key}') for key in MAP_KEYS
-            if content.get(key)]
+    return [check_map_record(record, f'{path}: {key}') for key in MAP_KEYS
+            if (record := section(content).get(key))]
 
 
 def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:
