@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
+# Sections that load images.
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def section(value: object) -> Mapping:
@@ -24,6 +27,14 @@ def class_name(part: object) -> str:
     """
     kind = part.get('type', '') if isinstance(part, Mapping) else type(part)
     return kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+
+
+def datasets_in(dataset: object) -> Iterator[Mapping]:
+    """Yield the config of a data set and those of the data sets that it wraps."""
+    if isinstance(dataset, Mapping):
+        yield dataset
+        for child in (*dataset.get('datasets', ()), dataset.get('dataset')):
+            yield from datasets_in(child)
 
 
 def preprocessor_config(config: Mapping) -> Mapping:

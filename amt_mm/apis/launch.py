@@ -25,6 +25,7 @@ from amt_mm.config.reading import (  # noqa: F401  (tools check their files by i
     read_config,
     require_file,
 )
+from amt_mm.config_parts import LOADERS
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook, RankResultHook
 from amt_mm.messages import (  # noqa: F401  (tools end by it)
@@ -91,7 +92,7 @@ def load_config(path: str, args: argparse.Namespace) -> Config:
 
 def _complete_dataloaders(cfg: Config) -> None:
     """Add what mmpretrain's own tool adds to a loader, and mend what does not run."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         loader = cfg.get(name)
         if not isinstance(loader, Mapping):
             continue

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from mmengine.config import Config
 
 from amt_mm.checks import is_number
+from amt_mm.config_parts import LOADERS
 from amt_mm.errors import InputError
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # Sections that contain settings, and so cannot be a text or a number themselves.
 _SECTIONS = (
-    'model', *_LOADERS, 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler',
+    'model', *LOADERS, 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler',
     'default_hooks', 'custom_hooks', 'auto_scale_lr', 'env_cfg', 'randomness', 'visualizer',
     'log_processor', 'overlay', 'probe')
 _TEXTS = ('load_from', 'work_dir')
@@ -22,8 +22,8 @@ _WHOLE = {
     'train_cfg.max_epochs': 1, 'train_cfg.max_iters': 1, 'train_cfg.val_interval': 1,
     'optim_wrapper.accumulative_counts': 1, 'auto_scale_lr.base_batch_size': 1,
     'randomness.seed': 0,
-    **{f'{loader}.batch_size': 1 for loader in _LOADERS},
-    **{f'{loader}.num_workers': 0 for loader in _LOADERS}}
+    **{f'{loader}.batch_size': 1 for loader in LOADERS},
+    **{f'{loader}.num_workers': 0 for loader in LOADERS}}
 # Numbers of at least 0. torch's SGD accepts NaN; clipping to a negative norm reverses gradients.
 _POSITIVE = ('optim_wrapper.optimizer.lr', 'optim_wrapper.optimizer.weight_decay',
              'optim_wrapper.clip_grad.max_norm', 'optim_wrapper.clip_grad.clip_value')

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mmengine.config import Config, ConfigDict
 
-from amt_mm.config_parts import class_name
+from amt_mm.config_parts import LOADERS, class_name, datasets_in
 from amt_mm.errors import InputError
 
 _CROPS = ('RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop')
@@ -51,8 +51,7 @@ def set_image_size(cfg: Config, size: int | Sequence[int] | Mapping) -> None:
 
 def pipelines(cfg: Config) -> Iterator[list]:
     """Yield every pipeline of a config's loaders and probes, also those of wrapped data sets."""
-    loaders = [cfg.get(f'{name}_dataloader') for name in ('train', 'val', 'test')]
-    loaders.append((cfg.get('test_cfg') or {}).get('train_dataloader'))
+    loaders = [*map(cfg.get, LOADERS), (cfg.get('test_cfg') or {}).get('train_dataloader')]
     hooks = (*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or ()))
     probes = [cfg.get('probe'), *(hook for hook in hooks if isinstance(hook, Mapping))]
     datasets = [loader.get('dataset') for loader in loaders if loader]
@@ -60,20 +59,16 @@ def pipelines(cfg: Config) -> Iterator[list]:
                  if isinstance(probe.get(part), Mapping)]
     seen = set()
     for dataset in datasets:
-        for pipeline in dataset_pipelines(dataset or {}):
+        for pipeline in dataset_pipelines(dataset):
             # Validation and test may share a pipeline.
             if id(pipeline) not in seen:
                 seen.add(id(pipeline))
                 yield pipeline
 
 
-def dataset_pipelines(dataset: Mapping) -> Iterator[list]:
+def dataset_pipelines(dataset: Mapping | None) -> Iterator[list]:
     """Yield the pipelines of a data set and of those it wraps."""
-    if 'pipeline' in dataset:
-        yield dataset['pipeline']
-    for child in (*dataset.get('datasets', ()), dataset.get('dataset')):
-        if child:
-            yield from dataset_pipelines(child)
+    return (each['pipeline'] for each in datasets_in(dataset) if 'pipeline' in each)
 
 
 def _resize(pipeline: list[ConfigDict], sides: tuple[int, int], edge: int | None) -> bool:

@@ -12,6 +12,7 @@ from mmengine.registry import Registry, root
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from amt_mm.config_parts import LOADERS
 from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 
@@ -25,8 +26,7 @@ _PROBE = ('train', 'test', 'folds')
 # Further entries that sections without a `type` accept.
 _TAKEN = {'overlay': SPECIAL, 'probe': _PROBE,
           'optim_wrapper': tuple(inspect.signature(OptimWrapper).parameters),
-          **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'),
-                          tuple(inspect.signature(DataLoader).parameters))}
+          **dict.fromkeys(LOADERS, tuple(inspect.signature(DataLoader).parameters))}
 
 
 def check_options(cfg: Config, options: Mapping[str, object], where: str) -> list[str]:

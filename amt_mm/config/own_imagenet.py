@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmpretrain.models import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+from amt_mm.config_parts import LOADERS, datasets_in
 
 
 def use_own_imagenet(cfg: Config) -> None:
@@ -20,21 +18,13 @@ def use_own_imagenet(cfg: Config) -> None:
     Args:
         cfg: A config whose overlay is applied; changed in place.
     """
-    for loader in _LOADERS:
-        for dataset in _datasets((cfg.get(loader) or {}).get('dataset')):
+    for loader in LOADERS:
+        for dataset in datasets_in((cfg.get(loader) or {}).get('dataset')):
             kind = str(dataset.get('type')).removeprefix('mmpretrain.')
             if kind == 'ImageNet' and '://' not in str(dataset.get('data_root')):
                 dataset['type'] = kind = 'amt_mm.ImageNet'
             if kind == 'amt_mm.ImageNet' and loader == 'train_dataloader' and _pretrains(cfg):
                 dataset.setdefault('with_label', None)
-
-
-def _datasets(dataset: object) -> Iterator[ConfigDict]:
-    """Yield a data set and those that it wraps."""
-    if isinstance(dataset, Mapping):
-        yield dataset
-        for child in (*dataset.get('datasets', ()), dataset.get('dataset')):
-            yield from _datasets(child)
 
 
 def _pretrains(cfg: Config) -> bool:
