@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True)
@@ -22,16 +23,4 @@ class Finding:
         return f'{self.state:8} {self.text}'
 
 
-def ok(text: str) -> Finding:
-    """Nothing to do."""
-    return Finding('ok', text)
-
-
-def warning(text: str) -> Finding:
-    """Training still runs."""
-    return Finding('warning', text)
-
-
-def problem(text: str) -> Finding:
-    """Training cannot run."""
-    return Finding('problem', text)
+ok, warning, problem = (partial(Finding, state) for state in ('ok', 'warning', 'problem'))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .finding import Finding, ok, problem, warning
 from .probe import PARTS
+from .versions import INSTALL
 
-_INSTALL = 'run `make install` in a clone of amt_mm'
 _LIMIT = 300  # seconds for imports that take some ten; from a cold disk they take minutes
 PROBE = (sys.executable, '-m', 'amt_mm.apis.doctor.probe')
 
@@ -98,7 +98,7 @@ def _advice(error: str) -> str:
                 'pip install opencv-python-headless in place of opencv-python')
     if 'SIGILL' in error:
         return 'this CPU lacks instructions that the build uses: install another build'
-    return _INSTALL
+    return INSTALL
 
 
 def _torchvision(facts: Mapping, torch: Mapping) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .finding import Finding, ok, problem, warning
 
-_INSTALL = 'run `make install` in a clone of amt_mm'
+INSTALL = 'run `make install` in a clone of amt_mm'
 _PINS = Path(__file__).parents[3] / 'requirements' / 'constraints.txt'
 
 
@@ -33,7 +33,7 @@ def look_at_versions(pins: Path = _PINS,
         own = find('amt_mm')
     except ImportError as error:  # PackageNotFoundError, too
         yield warning(f'Python {python}; {error.name or error} is not installed, so no version is '
-                      f'checked: {_INSTALL}')
+                      f'checked: {INSTALL}')
         return
     asked = SpecifierSet(own.metadata['Requires-Python'] or '')
     yield (ok if python in asked else problem)(
@@ -50,11 +50,11 @@ def look_at_versions(pins: Path = _PINS,
         try:
             version = find(need.name).version
         except metadata.PackageNotFoundError:
-            yield problem(f'{need.name} is not installed: {_INSTALL}')
+            yield problem(f'{need.name} is not installed: {INSTALL}')
             continue
         # A build such as 2.13.0+cpu is of its version.
         if not need.specifier.contains(version, prereleases=True):
-            yield problem(f'{need.name} {version}, but amt_mm needs {need.specifier}: {_INSTALL}')
+            yield problem(f'{need.name} {version}, but amt_mm needs {need.specifier}: {INSTALL}')
         elif version.partition('+')[0] == tested.get(need.name, version.partition('+')[0]):
             there.append(f'{need.name} {version}')
         else:
