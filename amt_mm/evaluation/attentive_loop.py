@@ -18,6 +18,7 @@ from amt_mm.registry import LOOPS
 from .accuracy import accuracy
 from .attentive_heads import AttentiveHeads
 from .attentive_probe import KINDS, Rate, accuracies, predictions, train_heads
+from .checks import count_classes
 from .drawing import held_out
 from .frozen_loop import FrozenTestLoop
 from .kept import keep, keep_predictions, shown_rows
@@ -87,8 +88,7 @@ class AttentiveTestLoop(FrozenTestLoop):
     def measure(self, train: LabelledTokens, test: LabelledTokens) -> dict[str, float]:
         """Select the rate of each kind, then return its accuracy."""
         chosen = {kind: self.choose(kind, train) for kind in self.kinds}
-        # Including a class that only the test images show.
-        classes = int(torch.maximum(train.labels.max(), test.labels.max())) + 1
+        classes = count_classes(train.labels, test.labels)
 
         def tested(kinds: Sequence[str]) -> list[float]:
             return [self._test(kind, self._train(kind, train, torch.arange(len(train.labels)),
@@ -113,7 +113,7 @@ class AttentiveTestLoop(FrozenTestLoop):
             raise InputError('every fifth training image of a class selects the learning rate, '
                              'and no class has five: use --protocols lowshot for so few')
         rest, aside = ((~aside).nonzero()[:, 0], aside.nonzero()[:, 0])
-        classes = int(train.labels.max()) + 1
+        classes = count_classes(train.labels)
 
         def reached(rates: Sequence[Rate]) -> list[float]:
             heads = self._train(kind, train, rest, rates, classes)

@@ -1,4 +1,4 @@
-"""Input checks shared by the classifiers on frozen features."""
+"""Checks of features and labels, shared by the classifiers on frozen features."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def check_features(name: str, features: Tensor, width: int | None = None) -> Non
         raise InputError(f'{name}: image {first} has a feature that is not finite '
                          f'({int((~finite).sum())} of {len(features)} images); has the training '
                          'diverged?')
+
+
+def count_classes(*labels: Tensor) -> int:
+    """Return the number of classes in parts with labels ``(n,)`` from 0, even if one lacks some."""
+    return max(int(part.max()) for part in labels) + 1
 
 
 def check_labels(name: str, labels: Tensor, count: int, num_classes: int | None = None) -> int:

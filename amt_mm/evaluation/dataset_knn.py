@@ -8,6 +8,7 @@ import torch
 from mmengine.dist import get_dist_info
 from torch import Tensor
 
+from .checks import count_classes
 from .dataset_features import gather_in_order
 from .knn import knn_rank
 
@@ -36,7 +37,7 @@ def knn_ranks(train_features: Tensor, train_labels: Tensor, test_features: Tenso
     ranks = dict.fromkeys(ks, torch.empty(0, 5, dtype=torch.int64))
     if len(own):
         ranks = knn_rank(train_features, train_labels, test_features[own].to(device), ks,
-                         temperature, _classes(train_labels, test_labels))
+                         temperature, count_classes(train_labels, test_labels))
     return {k: gather_in_order(own, part.cpu(), len(test_labels)) for k, part in ranks.items()}
 
 
@@ -57,19 +58,14 @@ def rank_accuracies(ranks: Mapping[int, Tensor], train_labels: Tensor, test_labe
     for k, found in ranks.items():
         right = found == test_labels[:, None]  # (M, 5)
         result[f'top1_k{k}'] = 100 * int(right[:, 0].sum()) / len(right)
-        if _classes(train_labels, test_labels) > 5 and min(k, len(train_labels)) >= 5:
+        if count_classes(train_labels, test_labels) > 5 and min(k, len(train_labels)) >= 5:
             result[f'top5_k{k}'] = 100 * int(right.sum()) / len(right)
     return result
 
 
 def knn_accuracies(train_features: Tensor, train_labels: Tensor, test_features: Tensor,
-                   test_labels: Tensor, ks: Sequence[int], temperature: float = 0.07,
-                   device: torch.device | str = 'cpu') -> dict[str, float]:
+                   test_labels: Tensor, ks: Sequence[int], device: torch.device | str = 'cpu'
+                   ) -> dict[str, float]:
     """Return :func:`rank_accuracies` of :func:`knn_ranks`, which has the arguments."""
-    ranks = knn_ranks(train_features, train_labels, test_features, test_labels, ks, temperature,
-                      device)
+    ranks = knn_ranks(train_features, train_labels, test_features, test_labels, ks, device=device)
     return rank_accuracies(ranks, train_labels, test_labels)
-
-
-def _classes(train_labels: Tensor, test_labels: Tensor) -> int:
-    return int(torch.maximum(train_labels.max(), test_labels.max())) + 1

@@ -14,6 +14,7 @@ from amt_mm.saliency import cls_attention
 
 from .accuracy import accuracy
 from .attention_on_object import attention_on_object
+from .checks import count_classes
 from .dataset_features import (
     LabelledFeatures,
     dataset_labels,
@@ -120,7 +121,7 @@ def measure_features(train: LabelledFeatures, test: LabelledFeatures, k: int = 2
     train, test = train.features, test.features
     predicted = knn_classify(train['mean'], train_labels, test['mean'], k=k)
     result = {'knn': accuracy(predicted, test_labels)}
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
+    classes = count_classes(train_labels, test_labels)
     for name in train:
         l2 = _L2_OF_FEW
         if held_out(train_labels).any():

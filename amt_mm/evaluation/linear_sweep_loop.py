@@ -13,6 +13,7 @@ from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
+from .checks import count_classes
 from .dataset_features import LabelledFeatures, has_cls, labelled_features
 from .frozen_loop import FrozenTestLoop
 from .kept import keep_predictions
@@ -63,8 +64,7 @@ class LinearSweepTestLoop(FrozenTestLoop):
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Select a penalty for each kind of features, then return its accuracy."""
-        # Including a class that only the test images show.
-        classes = int(torch.maximum(train.labels.max(), test.labels.max())) + 1
+        classes = count_classes(train.labels, test.labels)
         names = [name for name, parts in _FEATURES.items() if set(parts) <= set(train.features)]
 
         def selected(some: Sequence[str]) -> list[float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-import torch
 from mmengine.dist import is_main_process
 from torch import Tensor
 from tqdm import tqdm
@@ -15,6 +14,7 @@ from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
+from .checks import count_classes
 from .dataset_features import LabelledFeatures
 from .drawing import check_enough, draw_of_each_class
 from .feature_loop import FeatureTestLoop
@@ -113,9 +113,8 @@ def low_shot_accuracy(train_features: Tensor, train_labels: Tensor, test_feature
     features = train_features[drawn.to(train_features.device)].to(test_features.device)
     labels = train_labels[drawn]
     if classifier == 'linear':
-        # Including a class that only the test images show.
-        classes = int(torch.maximum(labels.max(), test_labels.max().cpu())) + 1
-        probe = fit_linear_probe(features, labels, l2=_L2, num_classes=classes)
+        probe = fit_linear_probe(features, labels, l2=_L2,
+                                 num_classes=count_classes(labels, test_labels))
         return accuracy(probe.predict(test_features), test_labels)
     k = 1 if shots == 1 else min(_NEIGHBOURS, len(drawn))
     return accuracy(knn_classify(features, labels, test_features, k), test_labels)

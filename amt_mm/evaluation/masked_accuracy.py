@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from amt_mm.errors import InputError
 from amt_mm.names import ORDERS
@@ -52,15 +53,11 @@ def masked_accuracies(model: nn.Module, loader: DataLoader, ratios: Sequence[flo
     check_ratios('ratios', ratios)
     if unknown := [order for order in orders if order not in ORDERS]:
         raise InputError(f'order {unknown[0]!r} is unknown: use {", ".join(ORDERS)}')
-    if progress is not None:
-        from tqdm import tqdm
-
-        loader = tqdm(loader, desc=progress, disable=None)
     hits = {order: [0] * len(ratios) for order in orders}
     seen = 0
     size = patch_size(model.backbone)
     with evaluating(model):
-        for batch in loader:
+        for batch in tqdm(loader, progress, disable=None if progress else True):
             labels = torch.tensor([class_label(sample) for sample in batch['data_samples']])
             images = model.data_preprocessor(batch)['inputs']  # (B, 3, H, W)
             colour = black_pixel(model.data_preprocessor, images)

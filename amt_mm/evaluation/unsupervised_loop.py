@@ -14,6 +14,7 @@ from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
+from .checks import count_classes
 from .cluster_scores import cluster_scores
 from .dataset_features import LabelledFeatures, image_features
 from .feature_loop import FeatureTestLoop
@@ -71,7 +72,7 @@ class UnsupervisedTestLoop(FeatureTestLoop):
         features = train.features[self.pooling]
         drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(self.seed))
         features = F.normalize(features[drawn[:self.max_train]].to(self.device).double(), dim=1)
-        classes = int(torch.maximum(train.labels.max(), test.labels.max())) + 1
+        classes = count_classes(train.labels, test.labels)
         centres = kmeans(features, classes, self.restarts, seed=self.seed)
         queries = F.normalize(test.features[self.pooling].to(self.device).double(), dim=1)
         return cluster_scores(nearest(queries, centres)[0].cpu(), test.labels)

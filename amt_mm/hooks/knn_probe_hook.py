@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Subset
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.evaluation import accuracy, fit_linear_probe
+from amt_mm.evaluation.checks import count_classes
 from amt_mm.evaluation.dataset_features import (
     LabelledFeatures,
     dataset_labels,
@@ -119,7 +120,6 @@ class KNNProbeHook(ProbeHook):
 
 def _linear_accuracy(train: LabelledFeatures, test: LabelledFeatures, pooling: str,
                      device: torch.device) -> float:
-    classes = int(max(train.labels.max(), test.labels.max())) + 1
     probe = fit_linear_probe(train.features[pooling].to(device), train.labels,
-                             num_classes=classes)
+                             num_classes=count_classes(train.labels, test.labels))
     return accuracy(probe.predict(test.features[pooling].to(device)), test.labels)
