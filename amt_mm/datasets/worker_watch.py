@@ -72,10 +72,6 @@ class WorkerWatch:
         """Return what a process is reading, None if it is unknown or idle."""
         return next((reading for reading in self.all() if reading.pid == pid), None)
 
-    def pids(self) -> list[int]:
-        """Return the processes of the workers that have started to read."""
-        return [pid for pid in self._rows[:, 0].tolist() if pid]
-
     def number(self, pid: int) -> int | None:
         """Return the number of a worker by its process, None if unknown."""
         found = (self._rows[:, 0] == pid).nonzero() if len(self._rows) else ()

@@ -31,10 +31,6 @@ class PredictionsHook(Hook):
         """Begin a list."""
         self._pairs = []
 
-    def before_test_epoch(self, runner: Runner) -> None:
-        """Begin a list."""
-        self._pairs = []
-
     def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
                        outputs: Sequence | None = None) -> None:
         """Note the answers to a batch."""
@@ -42,7 +38,7 @@ class PredictionsHook(Hook):
                         for sample in outputs if 'gt_label' in sample]
 
     # Called with the same arguments.
-    after_test_iter = after_val_iter
+    before_test_epoch, after_test_iter = before_val_epoch, after_val_iter
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Write the answers of all processes."""

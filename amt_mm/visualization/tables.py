@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..checks import is_number
 from ..errors import InputError
 from ..printable import printable
 
@@ -95,7 +95,6 @@ def _json_value(value: Any) -> Any:
 
 
 def _cell(value: Any, spec: str) -> str:
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if value is None or (is_number and math.isnan(value)):
+    if value is None or (is_number(value) and math.isnan(value)):
         return MISSING
-    return format(value, spec) if is_number else str(value)
+    return format(value, spec) if is_number(value) else str(value)
