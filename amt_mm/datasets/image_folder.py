@@ -213,15 +213,7 @@ class ImageFolder(CustomDataset):
             'move it away, or set data_prefix')
 
     def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
-        """Set ``with_label`` and the classes by the layout.
-
-        Args:
-            paths: Relative paths in parts.
-            level: Index of the part that names the class.
-
-        Returns:
-            Class folder -> label; empty without labels.
-        """
+        """Set ``with_label`` and the classes by the layout; the label of each class folder."""
         if self.with_label is False:
             return {}
         loose = [p for p in paths if len(p) == level + 1]

@@ -195,11 +195,7 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
 
 def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int, int], path: str
                  ) -> np.ndarray:
-    """Return the image as it is or as stored, whichever has the size of its labels.
-
-    Raises:
-        InputError: Neither has.
-    """
+    """Return the image as it is or as stored, whichever has the size of its labels."""
     if image.shape[:2] == size:
         return image
     stored = decode_image(bytes(content), turned=False)
@@ -252,11 +248,7 @@ def _is_plain_png(content: bytes) -> bool:
 
 
 def _refuse_unclear_tiff(image: Image.Image) -> None:
-    """Refuse pages and samples that are neither colours nor alpha.
-
-    Raises:
-        UnclearPixelsError: There are some.
-    """
+    """Refuse pages and samples that are neither colours nor alpha."""
     if image.n_frames > 1:
         # Thumbnails and overviews are pages, too.
         pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED

@@ -101,12 +101,10 @@ class PackedImages(BaseDataset):
                 '_fully_initialized': False}
 
     def __setstate__(self, state: dict) -> None:
-        """Map the file again."""
         self.__dict__.update(state)
         self.full_init()
 
     def __len__(self) -> int:
-        """Number of samples."""
         return self._samples
 
     def get_data_info(self, idx: int) -> dict:

@@ -55,7 +55,6 @@ class SeededSampler(Sampler):
         self.begin(epoch, 0)
 
     def __len__(self) -> int:
-        """Length of the sampler."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[SampleKey]:
@@ -72,7 +71,6 @@ class SeededSampler(Sampler):
         yield from map(SampleKey, indices, itertools.chain.from_iterable(blocks))
 
     def __getattr__(self, name: str) -> Any:
-        """Delegate to the sampler."""
         if name == 'sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.sampler, name)
@@ -94,7 +92,6 @@ class SkippingBatchSampler(Sampler):
         self.skipped = 0
 
     def __len__(self) -> int:
-        """Length of the batch sampler."""
         return len(self.batch_sampler)
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -103,7 +100,6 @@ class SkippingBatchSampler(Sampler):
         yield from itertools.islice(iter(self.batch_sampler), skipped, None)
 
     def __getattr__(self, name: str) -> Any:
-        """Delegate to the batch sampler."""
         if name == 'batch_sampler' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.batch_sampler, name)

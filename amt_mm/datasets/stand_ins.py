@@ -28,7 +28,6 @@ class StandIns(Dataset):
         self.view, self.bad, self.watch = view, bad, watch
 
     def __len__(self) -> int:
-        """Length of the view."""
         return len(self.view)
 
     def __getitem__(self, index: int) -> dict:

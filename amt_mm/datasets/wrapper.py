@@ -24,16 +24,13 @@ class DatasetWrapper(Dataset):
             DATASETS.build(dataset) if isinstance(dataset, dict) else dataset)
 
     def __len__(self) -> int:
-        """Length of the data set."""
         return len(self.dataset)
 
     def __getattr__(self, name: str) -> Any:
-        """Delegate to the data set."""
         # During copying there is no data set yet, and its rules for copies must not apply.
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Delegate to the data set."""
         setattr(self.dataset, name, value)

@@ -87,15 +87,7 @@ def gather_open_gradients(runner: Runner) -> list[dict[str, Tensor]] | None:
 
 
 def _take_up_gradients(runner: Runner, gradients: list[dict[str, Tensor]]) -> None:
-    """Continue the unfinished accumulation cycle of a checkpoint.
-
-    Args:
-        runner: A runner that has loaded its checkpoint.
-        gradients: Of :func:`gather_open_gradients`.
-
-    Raises:
-        InputError: They are from another number of processes, or do not fit the parameters.
-    """
+    """Continue the unfinished accumulation cycle of a checkpoint."""
     parameters = dict(unwrapped(runner).named_parameters())
     own = gradients[get_rank()] if isinstance(gradients, list) and get_rank() < len(
         gradients) else None

@@ -43,7 +43,6 @@ class RunLock:
         self._warn = warn
 
     def __enter__(self) -> RunLock:
-        """Take the lock."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)

@@ -144,11 +144,7 @@ def _groups(runner: Runner) -> list[dict]:
 
 
 def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
-    """Parameter groups in a checkpoint, one for each of the optimiser's.
-
-    Raises:
-        InputError: They are from another optimiser.
-    """
+    """Parameter groups in a checkpoint, one for each of the optimiser's."""
     saved = []
     for each in optimizer.values() if isinstance(runner.optim_wrapper, OptimWrapperDict) else [
             optimizer]:
