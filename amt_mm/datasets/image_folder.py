@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os.path as osp
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,7 @@ from typing import Any
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
-from rich.console import Console
-from rich.progress import track
+from tqdm import tqdm
 
 from amt_mm.checks import check_choice
 from amt_mm.errors import InputError, UnreadableImage
@@ -257,9 +255,8 @@ class ImageFolder(CustomDataset):
         paths = [backend.join_path(self.img_prefix, name) for name in names]
         # Reading and decoding release the GIL, so threads use all cores.
         with ThreadPoolExecutor() as pool:
-            return list(track(
-                pool.map(function, paths, names), description=what, total=len(names),
-                console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+            return list(tqdm(pool.map(function, paths, names), what, len(names), leave=False,
+                             disable=None))
 
     def _readable(self, samples: list) -> list:
         """Leave out undecodable samples, with a warning each."""
