@@ -89,17 +89,11 @@ class ImageFolder(CustomDataset):
             of the subfolders.
     """
 
-    def __init__(self,
-                 data_root: str = '',
-                 data_prefix: str | dict = '',
-                 split: str | None = 'all',
-                 val_fraction: float = 0.2,
-                 with_label: bool | None = None,
-                 extensions: Sequence[str] | None = None,
-                 frames: bool | None = None,
-                 first_of_class: int | None = None,
-                 skip_unreadable: bool = False,
-                 **kwargs) -> None:
+    def __init__(self, data_root: str = '', data_prefix: str | dict = '',
+                 split: str | None = 'all', val_fraction: float = 0.2,
+                 with_label: bool | None = None, extensions: Sequence[str] | None = None,
+                 frames: bool | None = None, first_of_class: int | None = None,
+                 skip_unreadable: bool = False, **kwargs) -> None:
         check_choice('split', split, ('all', 'train', 'val', None))
         if not 0 < val_fraction < 1:
             raise InputError(f'val_fraction={val_fraction}: must be between 0 and 1.')
@@ -115,13 +109,8 @@ class ImageFolder(CustomDataset):
         self.val_fraction = val_fraction
         self.first_of_class = first_of_class
         self.skip_unreadable = skip_unreadable
-        super().__init__(
-            data_root=osp.expanduser(data_root),
-            data_prefix=data_prefix,
-            ann_file='',
-            with_label=with_label,
-            extensions=extensions,
-            **kwargs)
+        super().__init__(data_root=osp.expanduser(data_root), data_prefix=data_prefix, ann_file='',
+                         with_label=with_label, extensions=extensions, **kwargs)
 
     @property
     def _folder(self) -> str:
