@@ -43,6 +43,7 @@ TRUST = 'AMT_MM_TRUST_CHECKPOINT'
 """Environment variable that lets checkpoints run code; inherited by the processes a tool starts."""
 
 # Recipes of pre-training on one's own images -> their overlays in configs/_base_.
-RECIPES = {'recommended': 'recommended/mae.py', 'mae': 'amt/mae-random.py', 'amt': 'amt/mae-amt.py'}
+RECIPES = {'recommended': 'recommended/mae.py', 'mae': 'amt/mae-random.py', 'amt': 'amt/mae-amt.py',
+           'continue': 'recommended/continue.py'}
 # Networks for them -> their files configs/pretrain/mae_NAME_folder.py.
 SIZES = {'mini': 'vit-mini-p8', 'small': 'vit-small-p16', 'base': 'vit-base-p16'}

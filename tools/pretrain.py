@@ -21,6 +21,7 @@ examples:
   amt pretrain photographs --minutes 60 --out work_dirs/an_hour
   amt pretrain photographs --size base --epochs 400      (takes a GPU)
   amt pretrain photographs --recipe amt
+  amt pretrain photographs --pretrained dinov2_vits14_pretrain.pth
 
 The folder may hold images, a subfolder for each class, or `train` and `val` folders of them;
 without `val` or `test`, a fifth of the images is held out.
@@ -36,9 +37,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('folder', type=Path, help='folder of images')
     parser.add_argument('--out', type=Path, help='folder for checkpoints, logs and results '
                         '(default: work_dirs/pretrain/NAME_OF_FOLDER)')
-    parser.add_argument('--recipe', choices=RECIPES, default='recommended',
-                        help='recommended (default; docs/recipes.md), plain MAE, or MAE + AMT as '
-                        'in the paper')
+    parser.add_argument('--recipe', choices=RECIPES, help='recommended (default; docs/recipes.md), '
+                        'plain MAE, MAE + AMT as in the paper, or the recommended one from the '
+                        'encoder of --pretrained on')
+    parser.add_argument('--pretrained', type=Path, metavar='FILE', help='checkpoint to go on from, '
+                        'any that `amt evaluate` reads with a plain vision transformer (default: '
+                        'random weights)')
     parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
                         'config of `amt statistics FOLDER --out FILE` (default: as photographs)')
     parser.add_argument('--size', choices=SIZES, help='mini: 2.7 M parameters, 64 pixels; small '
@@ -46,12 +50,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'without)')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help='passes over the images (default: as many as '
-                        'make 100,000 crops, at least 20, at most 400)')
+                        'make 100,000 crops, at least 20, at most 400; with --pretrained 40,000 '
+                        'crops)')
     length.add_argument('--minutes', type=float, help='approximate training time')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings that replace those of the config')
     args = parser.parse_args(argv)
+    args.recipe = args.recipe or ('continue' if args.pretrained else 'recommended')
+    if (args.recipe == 'continue') != (args.pretrained is not None):
+        parser.error('--pretrained FILE goes with --recipe continue, and with no other')
+    if args.pretrained and args.size:
+        parser.error('--size is that of the encoder of --pretrained')
     if any(given is not None and given <= 0 for given in (args.epochs, args.minutes)):
         parser.error('--epochs and --minutes must be positive')
     return args
@@ -75,7 +85,10 @@ def main(argv: list[str] | None = None) -> None:
 def pretrain(args: argparse.Namespace) -> None:
     """Run the whole of it; see the module."""
     size = args.size or pretraining.default_size()
-    base = pretraining.base_config(args.folder, size, args.pixels)
+    start = args.pretrained
+    if start:
+        launch.require_file(str(start), '--pretrained')
+    base = pretraining.base_config(args.folder, size, args.pixels, start)
     images = pretraining.look_at_images(base)
     print(f'images      {images}')
     for line in images.advice:
@@ -83,7 +96,9 @@ def pretrain(args: argparse.Namespace) -> None:
     out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
     launch.require_writable(out / 'result.json')
     options = {**args.cfg_options, 'randomness.seed': args.seed}
-    crops = args.epochs and args.epochs * images.training
+    crops = pretraining.CONTINUED_CROPS if start else None
+    if args.epochs:
+        crops = args.epochs * images.training
     cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
     if args.minutes:
         crops = pretraining.crops_in(args.minutes, cfg, out)
@@ -92,15 +107,15 @@ def pretrain(args: argparse.Namespace) -> None:
     seconds, = step_times({args.recipe: cfg}).values()
     minutes = seconds * epochs * -(-images.training // batch) / 60
     length = f'about {minutes:.0f}' if minutes >= 2 else 'less than two'
-    print(f'recipe      {args.recipe}, {size}: {epochs} epoch{"s" * (epochs > 1)} in batches of '
-          f'{batch}, {length} minutes\n'
+    print(f'recipe      {args.recipe}, {start or size}: {epochs} epoch{"s" * (epochs > 1)} in '
+          f'batches of {batch}, {length} minutes\n'
           f'results     {out}', flush=True)
     show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
     found = comparison.run_resolved(cfg, out, show=show)
     if images.classes:
-        none = 'no training'
-        lines = verdict({none: comparison.untrained(cfg, out / 'random_init'),
-                         args.recipe: found}, none, args.recipe)
+        before, folder = (start.name, 'start') if start else ('no training', 'random_init')
+        base = comparison.untrained(cfg, out / folder, checkpoint=start or 'none')
+        lines = verdict({before: base, args.recipe: found}, before, args.recipe)
         print('\n'.join(['', *lines]))
     checkpoint = out / f'epoch_{epochs}.pth'
     paths = [shlex.quote(str(path)) for path in (checkpoint, args.folder)]

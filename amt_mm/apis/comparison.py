@@ -103,13 +103,15 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
     return json.loads(result_file.read_text())
 
 
-def untrained(cfg: Config, work_dir: Path, threads: int | None = None) -> dict:
-    """Evaluate the encoder of a config as it is initialised, unless that was done.
+def untrained(cfg: Config, work_dir: Path, threads: int | None = None,
+              checkpoint: Path | str = 'none') -> dict:
+    """Evaluate the encoder of a config before training, unless that was done.
 
     Args:
         cfg: The resolved config; its seed initialises the encoder.
         work_dir: Folder of the result.
         threads: See :func:`~amt_mm.apis.jobs.run_tool`.
+        checkpoint: What training starts from. Defaults to ``'none'``: random weights.
 
     Returns:
         The measures.
@@ -121,7 +123,7 @@ def untrained(cfg: Config, work_dir: Path, threads: int | None = None) -> dict:
     measures = work_dir / 'measures.json'
     if measures.is_file():
         return json.loads(measures.read_text())
-    return judge_in_a_process(settings, 'none', work_dir, threads)
+    return judge_in_a_process(settings, checkpoint, work_dir, threads)
 
 
 def claim_with_images(cfg: Config, work_dir: Path) -> Path:

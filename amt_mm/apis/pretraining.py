@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import DATASETS
 
+from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.batch_and_epochs import recommended_options
 from amt_mm.config.options import check_options, knows
@@ -25,12 +27,17 @@ from amt_mm.names import RECIPES, SIZES
 from amt_mm.shipped import configs_folder
 
 from .comparison import finished
+from .evaluation import checkpoint_digest
 from .step_times import step_times
 
 # Fewer images leave an encoder that knows little more than they show.
 _FEW_IMAGES = 500
 # Fewer test images or more classes than this per class say little about an encoder.
 _FEW_PER_CLASS = 5
+# What a host can have of an encoder; registers and rotary positions, for one, it cannot.
+_OF_HOSTS = {'arch', 'patch_size', 'layer_scale_init_value', 'patch_cfg'}
+# Crops to train on from a given encoder on: docs/recipes.md has what they bring.
+CONTINUED_CROPS = 40_000
 _DATA_SETS = ('train_dataloader.dataset', 'probe.train', 'probe.test')
 
 
@@ -59,7 +66,7 @@ class Images:
 
 
 def base_config(folder: str | Path | None = None, size: str = 'mini',
-                pixels: Path | None = None) -> Config:
+                pixels: Path | None = None, pretrained: Path | None = None) -> Config:
     """Read the config that recipes are put on.
 
     Args:
@@ -68,9 +75,11 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
         size: One of :data:`amt_mm.names.SIZES`; scenes have ``'mini'`` alone.
         pixels: A config that says how the images are read, such as ``amt statistics`` writes.
             Defaults to None: as photographs.
+        pretrained: The checkpoint from whose encoder the recipe ``'continue'`` goes on; patches are
+            as many as those of ``size``. Defaults to None: random weights.
 
     Raises:
-        InputError: No such folder or config.
+        InputError: No such folder or config, or the encoder is not a plain vision transformer.
     """
     kind = 'scenes' if folder is None else 'folder'
     cfg = read_config(configs_folder() / 'pretrain' / f'mae_{SIZES[size]}_{kind}.py')
@@ -81,7 +90,28 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
                             for name in _DATA_SETS})
     if pixels is not None:
         cfg.merge_from_dict(read_config(pixels).to_dict())
+    if pretrained is not None:
+        _take_encoder(cfg, pretrained)
     return cfg
+
+
+def _take_encoder(cfg: Config, checkpoint: Path) -> None:
+    found = describe(checkpoint).backbone
+    odd = sorted(found.keys() - _OF_HOSTS)
+    if odd:
+        raise InputError(f'{checkpoint}: MAE does not go on from an encoder with {", ".join(odd)}; '
+                         'use one without, or evaluate it as it is (amt evaluate)')
+    arch, patch_size = found['arch'], found['patch_size']
+    width = (arch if isinstance(arch, dict) else VisionTransformer.arch_zoo[arch])['embed_dims']
+    model = cfg.model
+    side = model.backbone.get('img_size', 224) // model.backbone.patch_size * patch_size
+    model.backbone.update(found)
+    model.neck.update(embed_dim=width, decoder_embed_dim=width // 2, patch_size=patch_size)
+    model.head.patch_size = patch_size
+    hook = dict(type='amt_mm.PretrainedBackboneHook', checkpoint=str(checkpoint.resolve()))
+    cfg.merge_from_dict(dict(overlay=dict(image_size=side, hooks=dict(pretrained=hook))))
+    # Another file of this name is another run.
+    cfg.pretrained = checkpoint_digest(checkpoint)
 
 
 def look_at_images(cfg: Config) -> Images:
