@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoints', nargs='+', type=Path,
                         help='checkpoints of this toolbox, mmpretrain, timm, transformers, lightly '
                         'or the official MAE, AMT, SimMIM, iBOT, AttMask or DINO (1 to 3); none '
-                        'for random weights')
+                        'for random weights, of ViT-B/16 or the network of --configs')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '
