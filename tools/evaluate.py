@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('checkpoints', nargs='+', type=Path,
                         help='checkpoints of this toolbox, mmpretrain, timm, transformers, lightly '
                         'or the official MAE, AMT, SimMIM, iBOT, AttMask or DINO (1 to 3); none '
-                        'for random weights')
+                        'for random weights, of ViT-B/16 or the network of --configs')
     arguments.add_encoder_argument(parser)
     parser.add_argument('--data', nargs='+', default=[], metavar='DATA',
                         help=f'{", ".join((*DATA, *MORE_DATA))}, or folders with class subfolders; '
@@ -58,8 +58,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         f'masks/; for backgrounds {", ".join(BACKGROUND_DATA)}; for retrieval also '
                         'folders of revisited Oxford or Paris; for video-segmentation '
                         f'{", ".join(VIDEO_DATA)}, or folders of its layout')
-    parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS,
-                        default=['knn', 'linear'], help='default: knn linear')
+    parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS, metavar='PROTOCOL',
+                        default=['knn', 'linear'],
+                        help=f'{", ".join(PROTOCOLS)} (default: knn linear)')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
                         help='config files instead of --data and --protocols; the table takes '
                         'the name of the data set from the file name, after its last _')

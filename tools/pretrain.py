@@ -104,11 +104,14 @@ def pretrain(args: argparse.Namespace) -> None:
         crops = pretraining.crops_in(args.minutes, cfg, out)
         cfg = pretraining.put_recipe(base, args.recipe, images.training, options, crops)
     epochs, batch = cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size
-    seconds, = step_times({args.recipe: cfg}).values()
-    minutes = seconds * epochs * -(-images.training // batch) / 60
-    length = f'about {minutes:.0f}' if minutes >= 2 else 'less than two'
+    if comparison.check_claim_with_images(cfg, out) and (out / 'result.json').is_file():
+        length = 'finished before'
+    else:
+        seconds, = step_times({args.recipe: cfg}).values()
+        minutes = seconds * epochs * -(-images.training // batch) / 60
+        length = f'about {minutes:.0f} minutes' if minutes >= 2 else 'less than two minutes'
     print(f'recipe      {args.recipe}, {start or size}: {epochs} epoch{"s" * (epochs > 1)} in '
-          f'batches of {batch}, {length} minutes\n'
+          f'batches of {batch}, {length}\n'
           f'results     {out}', flush=True)
     show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
     found = comparison.run_resolved(cfg, out, show=show)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from amt_mm.datasets.frames import read_frame, split_frame
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
+from amt_mm.datasets.loading import unreadable_reason
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.datasets.windows import apply_window
 from amt_mm.errors import InputError
@@ -155,7 +156,7 @@ def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: i
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes
-        return ' '.join(str(error).split()) or type(error).__name__
+        return unreadable_reason(error)
     height, width, channels = values.shape
     step = math.ceil(math.sqrt(height * width / most))
     # From the middle of each cell of the grid.

@@ -73,8 +73,8 @@ def _is_claimed(work_dir: Path, text: str) -> bool:
     if not file.is_file():
         return False
     if file.read_text() != text:
-        raise InputError(f'{work_dir} holds a run of other settings (see {file}): use another '
-                         'folder for results, or remove it')
+        raise InputError(f'{work_dir} holds a run of other settings or images (see {file}): use '
+                         'another folder for results, or remove it')
     return True
 
 

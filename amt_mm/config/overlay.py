@@ -43,7 +43,7 @@ def apply_overlay(cfg: Config) -> Config:
     """Merge ``cfg.overlay`` into the rest of the config, in place.
 
     Args:
-        cfg: Any config; one without ``overlay`` is left as it is.
+        cfg: Any config; one without ``overlay`` loses the scope of amt_mm alone.
 
     Returns:
         The same config, without ``overlay``.
@@ -52,6 +52,8 @@ def apply_overlay(cfg: Config) -> Config:
         InputError: The overlay names a field or transform that the config lacks, or a section of
             it is of another type than the config's.
     """
+    for part in cfg.values():
+        _drop_own_scope(part)
     if 'overlay' not in cfg:
         return cfg
     overlay = cfg.pop('overlay')
@@ -88,6 +90,22 @@ def apply_overlay(cfg: Config) -> Config:
         _add_hook(cfg, name, hook)
     _fix_collate(cfg)
     return cfg
+
+
+def _drop_own_scope(part: object) -> None:
+    """Drop the ``_scope_`` that MMEngine adds to what is inherited from ``amt_mm::``.
+
+    Configs of amt_mm name its classes in full, and under its scope those of mmpretrain that they
+    name without one are not found.
+    """
+    if isinstance(part, dict):
+        if part.get('_scope_') == 'amt_mm':
+            del part['_scope_']
+        part = part.values()
+    elif not isinstance(part, (list, tuple)):
+        return
+    for below in part:
+        _drop_own_scope(below)
 
 
 def _check_kinds(overlay: object) -> None:

@@ -123,7 +123,8 @@ class LoadImage(LoadImageFromFile):
         except Exception as error:
             if self.ignore_empty:
                 return None
-            raise UnreadableImage(f'{one_line(path)}: unreadable image: {_reason(error)}. '
+            raise UnreadableImage(f'{one_line(path)}: unreadable image: '
+                                  f'{unreadable_reason(error)}. '
                                   'Replace or remove the file.') from error
 
     def _get(self, path: str) -> bytes | memoryview:
@@ -294,7 +295,7 @@ def _unknown_tiff(content: bytes) -> str:
     return f'has values of {", ".join(kinds)}'
 
 
-def _reason(error: Exception) -> str:
+def unreadable_reason(error: Exception) -> str:
     """Return why a file could not be read, in one line."""
     if isinstance(error, FileNotFoundError):
         return 'the file does not exist'

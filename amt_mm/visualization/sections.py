@@ -68,7 +68,12 @@ class Section:
         return f'<article>{heading}{body}</article>'
 
     def save(self, folder: Path) -> int:
-        """Write the pictures to ``folder/key/ROW_COLUMN_CAPTION.png`` and return their number."""
+        """Write the pictures to ``folder/key/ROW_COLUMN_CAPTION.png`` and return their number.
+
+        Those of an earlier page there are removed: captions, and so names, may differ.
+        """
+        for old in (folder / self.key).glob('[0-9][0-9]_[0-9][0-9]_*.png'):
+            old.unlink()
         written = 0
         for number, row in enumerate(self.rows, start=1):
             for place, picture in enumerate(row.pictures, start=1):

@@ -120,7 +120,7 @@ def test_grey_and_coloured_photographs_need_nothing(tmp_path):
 
 def test_nothing_that_can_be_read(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no image')
-    with pytest.raises(InputError, match='none of its 1 images can be read; a.png: '):
+    with pytest.raises(InputError, match='1 images can be read; a.png: .* unknown image format$'):
         image_statistics(tmp_path)
     with pytest.raises(InputError, match='does not exist'):
         image_statistics(tmp_path / 'none')

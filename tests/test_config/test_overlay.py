@@ -3,12 +3,14 @@
 import copy
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from mmengine.config import Config
 
 from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
-from amt_mm.registry import MODELS
+from amt_mm.registry import DATASETS, MODELS
 from amt_mm.shipped import configs_folder
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -301,3 +303,15 @@ _base_ = ['mmpretrain::_base_/models/mae_vit-base-p16.py',
     types = [t.type for t in cfg.train_dataloader.dataset.dataset.pipeline]
     assert types == ['amt_mm.ReadImage', 'amt_mm.DecodeRandomResizedCrop', 'RandomFlip',
                      'amt_mm.PackInputsWithBox']
+
+
+def test_a_config_inherited_from_the_package_finds_the_classes_of_mmpretrain(tmp_path):
+    file = tmp_path / 'mine.py'
+    file.write_text("_base_ = 'amt_mm::clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'")
+    cfg = Config.fromfile(file)
+    assert "'_scope_': 'amt_mm'" in str(cfg.to_dict())
+    cfg = apply_overlay(cfg)
+    assert "'_scope_': 'amt_mm'" not in str(cfg.to_dict())
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((20, 30, 3), np.uint8))
+    images = DATASETS.build({**cfg.probe.train, 'data_root': str(tmp_path), 'data_prefix': ''})
+    assert images[0]['inputs'].shape == (3, 64, 64)

@@ -1,7 +1,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from deep_images import values, write_bands
 from load_script import load_script
 from mmengine.config import Config
@@ -63,3 +65,23 @@ def test_pages_are_asked_for(tool, tmp_path, capsys):
     assert 'has 3 pages' in capsys.readouterr().err
     tool.main([str(tmp_path), '--pages', 'channels'])
     assert 'uint8 with 3 channel(s): 1' in capsys.readouterr().out
+
+
+def test_the_next_command_can_be_typed(tool, tmp_path, capsys):
+    folder = tmp_path / 'a b'
+    folder.mkdir()
+    for index in range(2):
+        pages = [values((8, 9), 'uint16', 4000, seed=index + page) for page in range(3)]
+        tifffile.imwrite(folder / f'{index}.tif', np.stack(pages), photometric='minisblack')
+    tool.main([str(folder), '--pages', 'frames'])
+    assert (f"next: amt statistics '{folder}' --pages frames --out FILE.py, then amt pretrain "
+            f"'{folder}' --pixels FILE.py\n") in capsys.readouterr().out
+
+
+def test_images_of_different_channels_have_no_pixels_file(tool, tmp_path, capsys):
+    Image.fromarray(values((8, 9), 'uint16', 60_000)).save(tmp_path / 'a.png')
+    Image.new('RGB', (9, 8)).save(tmp_path / 'b.png')
+    tool.main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert f'next: amt pretrain {tmp_path}, if these are photographs' in said
+    assert '--pixels' not in said

@@ -47,9 +47,12 @@ def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
     before = checkpoint.stat().st_mtime_ns
     again = run_script(*command, timeout=300)
     assert again.returncode == 0 and checkpoint.stat().st_mtime_ns == before
+    # Nor are steps timed.
+    assert '3 epochs in batches of 16, finished before\n' in again.stdout
     # Other settings do not overwrite what is there.
     other = run_script(*command[:4], '--epochs', '4')
     assert other.returncode == 2 and 'holds a run of other settings' in other.stderr
+    assert 'batches' not in other.stdout
 
 
 def test_no_such_folder_is_one_line(tmp_path):

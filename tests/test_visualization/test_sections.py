@@ -38,7 +38,11 @@ def test_a_sheet_is_as_wide_as_it_may_be_and_scrolls():
 
 
 def test_files_are_the_pictures(tmp_path):
+    (tmp_path / 'plan').mkdir()
+    for name in ('03_01_cat-of-another-folder.png', '0001.txt'):
+        (tmp_path / 'plan' / name).write_bytes(b'')
     assert SECTION.save(tmp_path) == 3
+    assert (tmp_path / 'plan/0001.txt').exists()
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob('*.png'))
     assert list(map(str, files)) == ['plan/01_01_image.png', 'plan/01_02_nder-x-1.png',
                                      'plan/02_01_b-jpg.png']

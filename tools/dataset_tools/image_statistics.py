@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import pprint
+import shlex
 from pathlib import Path
 
 from amt_mm.cli import parse_first
@@ -76,9 +77,14 @@ def main(argv: list[str] | None = None) -> None:
             fragment = config_fragment(found, args.pages, args.channel_axis)
             write_text(args.out, config_text(fragment, args.folder))
             print(f'\nwritten: {args.out}')
-        if not found.photographs and not args.out:
-            print(f'\nnext: amt statistics {args.folder} --out FILE.py, '
-                  f'then amt pretrain {args.folder} --pixels FILE.py')
+        folder = shlex.quote(str(args.folder))
+        if not found.photographs and not found.channels:
+            print(f'\nnext: amt pretrain {folder}, if these are photographs (which may be grey, '
+                  'coloured or of 16 bits); else sort them into folders by their channels')
+        elif not found.photographs and not args.out:
+            pages = '' if args.pages is None else f' --pages {args.pages}'
+            print(f'\nnext: amt statistics {folder}{pages} --out FILE.py, then amt pretrain '
+                  f'{folder} --pixels FILE.py')
 
 
 def config_text(fragment: dict, folder: Path) -> str:
