@@ -52,7 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings that replace those of the config')
     args = parser.parse_args(argv)
-    if (args.epochs or 1) < 1 or (args.minutes is not None and args.minutes <= 0):
+    if any(given is not None and given <= 0 for given in (args.epochs, args.minutes)):
         parser.error('--epochs and --minutes must be positive')
     return args
 
@@ -91,8 +91,9 @@ def pretrain(args: argparse.Namespace) -> None:
     epochs, batch = cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size
     seconds, = step_times({args.recipe: cfg}).values()
     minutes = seconds * epochs * -(-images.training // batch) / 60
-    print(f'recipe      {args.recipe}, {size}: {epochs} epochs in batches of {batch}, '
-          f'about {minutes:.0f} minutes\n'
+    length = f'about {minutes:.0f}' if minutes >= 2 else 'less than two'
+    print(f'recipe      {args.recipe}, {size}: {epochs} epoch{"s" * (epochs > 1)} in batches of '
+          f'{batch}, {length} minutes\n'
           f'results     {out}', flush=True)
     show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
     found = comparison.run_resolved(cfg, out, show=show)

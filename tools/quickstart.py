@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
                         metavar='KEY=VALUE', help='settings for the recipes that have them')
     args = parser.parse_args(argv)
-    if (args.epochs or 1) < 1 or (args.minutes is not None and args.minutes <= 0):
+    if any(given is not None and given <= 0 for given in (args.epochs, args.minutes)):
         parser.error('--epochs and --minutes must be positive')
     if args.jobs is not None and args.jobs < 1:
         parser.error('--jobs must be at least 1')

@@ -235,7 +235,9 @@ def _encode(share: _Share, loaded: LoadedEncoder, dataset: ImageFolder) -> None:
     rows = share.rows[done:]
     loader = DataLoader(Subset(_ReadableImages(dataset), rows), batch_size,
                         num_workers=share.workers, collate_fn=_collate,
-                        generator=torch.Generator(), pin_memory=torch.cuda.is_available())
+                        generator=torch.Generator(), pin_memory=torch.cuda.is_available(),
+                        # A spawned process would spawn these, too, and each import the stack.
+                        multiprocessing_context='fork' if share.workers else None)
     shield_forked(True)
     try:
         with evaluating(loaded.model), tqdm(

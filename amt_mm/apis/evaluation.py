@@ -16,9 +16,11 @@ from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
 from amt_mm.config.reading import require_file
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
+from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
 from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
+from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
 from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
@@ -97,6 +99,10 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
             their place, or lists of queries for another protocol, or an image or a frame of it has
             no mask.
     """
+    if not Path(folder).expanduser().exists() and not clone_command(folder):
+        public = (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
+        raise InputError(f'--data {folder}: no such folder or public data set'
+                         + did_you_mean(folder, public))
     if labels in ('masks', 'videos'):
         {'masks': SegmentationFolder, 'videos': DavisVideos}[labels](data_root=folder)
         return {'overlay.labelled.dataset.data_root': folder}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,7 +79,9 @@ class _Images:
         inputs: Tensor = preprocessor(default_collate([images[row] for row in rows]))['inputs']
         paths = [images.get_data_info(row).get('img_path', f'image {row}') for row in rows]
         side = cfg.model.backbone.patch_size
-        return ShownImages(inputs, [os.path.basename(path) for path in paths], preprocessor,
+        # With the folder, which tells a class: classes often number their images alike.
+        names = ['/'.join(Path(path).parts[-2:]) for path in paths]
+        return ShownImages(inputs, names, preprocessor,
                            tuple(grid or (inputs.shape[2] // side, inputs.shape[3] // side)))
 
 

@@ -27,7 +27,7 @@ _TIMM = {
     (768, 12, 12, 3072, 16): 'vit_base_patch16_224',
     (1024, 24, 16, 4096, 16): 'vit_large_patch16_224',
     (1280, 32, 16, 5120, 14): 'vit_huge_patch14_224',
-}  # yapf: disable
+}
 # Of an encoder or a decoder in transformers.
 _FILES = ('model.safetensors', 'config.json', 'preprocessor_config.json')
 

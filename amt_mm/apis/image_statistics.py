@@ -94,7 +94,7 @@ class _Look:
 
 
 def image_statistics(folder: str | Path, pages: str | int | None = None,
-                     channel_axis: int | None = None, workers: int | None = None) -> Statistics:
+                     channel_axis: int | None = None) -> Statistics:
     """Read every image of a folder.
 
     At most 4,096 pixels of each image count, on a regular grid, so a large image weighs no more
@@ -104,7 +104,6 @@ def image_statistics(folder: str | Path, pages: str | int | None = None,
         folder: As :class:`amt_mm.datasets.ImageFolder` reads it, splits and classes alike.
         pages: See :class:`amt_mm.datasets.LoadPixels`.
         channel_axis: See there.
-        workers: Threads. Defaults to None: as many as Python chooses.
 
     Raises:
         InputError: No such folder, no image that can be read, or it is unclear what pages are.
@@ -115,7 +114,7 @@ def image_statistics(folder: str | Path, pages: str | int | None = None,
     paths = [Path(dataset.get_data_info(i)['img_path']) for i in range(len(dataset))]
     most = max(1, min(_PIXELS, _ALL_PIXELS // len(paths)))
     looks, broken = {}, {}
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor() as pool:
         found = pool.map(partial(_look, pages=pages, channel_axis=channel_axis, most=most), paths)
         for path, look in zip(paths, tqdm(found, desc='images', total=len(paths), unit='image',
                                           disable=None), strict=True):

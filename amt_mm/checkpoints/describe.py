@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,8 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     """Read the transformer, method and recipe of a checkpoint; ``none`` means random weights.
 
     OpenMMLab checkpoints carry their config. For others, the shapes of the weights identify the
-    transformer if it is a standard one.
+    transformer if it is a standard one; for ``.safetensors``, a ``config.json`` of timm or
+    transformers beside it tells the heads of others, and the image size.
 
     Args:
         path: A checkpoint in any naming that :func:`amt_mm.checkpoints.convert` knows.
@@ -113,10 +115,11 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
     _, channels, _, patch_size = _shape(path, state, _PATCHES, 4)
+    beside = {} if backbone else _beside(path)
     arch = (_recorded_arch(path, backbone['arch']) if backbone.get('arch')
-            else _standard_arch(path, state))
-    size = backbone.get('img_size', 224) if backbone else None
-    _check_recorded(path, state, arch, backbone.get('img_size'))
+            else _standard_arch(path, state, beside.get('heads')))
+    size = backbone.get('img_size', 224) if backbone else beside.get('size')
+    _check_recorded(path, state, arch, backbone.get('img_size', beside.get('size')))
     own = {'arch': arch, 'patch_size': patch_size}
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
@@ -204,6 +207,25 @@ def _check_recorded(path: Path, state: Mapping[str, Tensor], arch: str | dict, s
                              f'{count} position embeddings: use another checkpoint')
 
 
+def _beside(path: Path) -> dict[str, int]:
+    """What the ``config.json`` of timm or transformers says beside its weights.
+
+    Returns:
+        ``heads`` and ``size``, side of the images in pixels; what it does not say is absent.
+    """
+    file = path.with_name('config.json')
+    if path.suffix != '.safetensors' or not file.is_file():
+        return {}
+    try:
+        config = section(json.loads(file.read_text(encoding='utf-8')))
+    except (OSError, ValueError) as error:
+        raise InputError(f'{file}: cannot be read: {error}') from error
+    arguments = section(config.get('model_args'))
+    found = {'heads': arguments.get('num_heads', config.get('num_attention_heads')),
+             'size': arguments.get('img_size', config.get('image_size'))}
+    return {name: value for name, value in found.items() if type(value) is int and value > 0}
+
+
 def _sizes(path: Path, state: Mapping[str, Tensor]) -> tuple[int, int, int]:
     """Width, depth and width of the MLPs."""
     depth = len({key.split('.')[2] for key in state if key.startswith('backbone.layers.')})
@@ -226,7 +248,7 @@ def _shape(path: Path, state: Mapping[str, Tensor], name: str, ndim: int) -> tor
     return value.shape
 
 
-def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:
+def _standard_arch(path: Path, state: Mapping[str, Tensor], heads: int | None) -> str | dict:
     width, depth, hidden = _sizes(path, state)
     if PERIODS in state:
         return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
@@ -235,6 +257,9 @@ def _standard_arch(path: Path, state: Mapping[str, Tensor]) -> str | dict:
         if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
                                       sizes['feedforward_channels']):
             return name
+    if heads and width % heads == 0:
+        return dict(embed_dims=width, num_layers=depth, num_heads=heads,
+                    feedforward_channels=hidden)
     raise InputError(f'{path}: a transformer of {depth} blocks of width {width} is not a standard '
                      'one, and the file has no config that gives its number of heads: set '
                      'model.backbone.arch in a config of your own')

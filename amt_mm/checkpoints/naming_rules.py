@@ -30,11 +30,11 @@ ENCODER = (
     ('cls_token', 'cls_token'), ('pos_embed', 'pos_embed'),
     ('patch_embed.proj.@', 'patch_embed.projection.@'), ('norm_pre.@', 'pre_norm.@'),
     ('norm.@', 'ln1.@'), ('fc_norm.@', 'ln2.@'),
-)  # yapf: disable
+)
 BLOCK = (
     ('norm1.@', 'ln1.@'), ('attn.qkv.@', 'attn.qkv.@'), ('attn.proj.@', 'attn.proj.@'),
     ('norm2.@', 'ln2.@'), ('mlp.fc1.@', 'ffn.layers.0.0.@'), ('mlp.fc2.@', 'ffn.layers.1.@'),
-)  # yapf: disable
+)
 # Gated MLPs: SwiGLU.
 GATED = (('mlp.w12.@', 'ffn.w12.@'), ('mlp.w3.@', 'ffn.w3.@'))
 SCALES = ('attn.gamma1.weight', 'ffn.gamma2.weight')
@@ -179,4 +179,4 @@ ENCODES = {
     'transformers': re.compile(r'vit\.(?!pooler\.|embeddings\.mask_token$)'),
     'transformers-dinov2': re.compile(
         r'(embeddings|encoder|layernorm)\.(?!mask_token$)'),
-}  # yapf: disable
+}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os.path as osp
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +13,7 @@ from typing import Any
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmpretrain.datasets import CustomDataset
-from rich.console import Console
-from rich.progress import track
+from tqdm import tqdm
 
 from amt_mm.checks import check_choice
 from amt_mm.errors import InputError, UnreadableImage
@@ -91,17 +89,11 @@ class ImageFolder(CustomDataset):
             of the subfolders.
     """
 
-    def __init__(self,
-                 data_root: str = '',
-                 data_prefix: str | dict = '',
-                 split: str | None = 'all',
-                 val_fraction: float = 0.2,
-                 with_label: bool | None = None,
-                 extensions: Sequence[str] | None = None,
-                 frames: bool | None = None,
-                 first_of_class: int | None = None,
-                 skip_unreadable: bool = False,
-                 **kwargs) -> None:
+    def __init__(self, data_root: str = '', data_prefix: str | dict = '',
+                 split: str | None = 'all', val_fraction: float = 0.2,
+                 with_label: bool | None = None, extensions: Sequence[str] | None = None,
+                 frames: bool | None = None, first_of_class: int | None = None,
+                 skip_unreadable: bool = False, **kwargs) -> None:
         check_choice('split', split, ('all', 'train', 'val', None))
         if not 0 < val_fraction < 1:
             raise InputError(f'val_fraction={val_fraction}: must be between 0 and 1.')
@@ -117,13 +109,8 @@ class ImageFolder(CustomDataset):
         self.val_fraction = val_fraction
         self.first_of_class = first_of_class
         self.skip_unreadable = skip_unreadable
-        super().__init__(
-            data_root=osp.expanduser(data_root),
-            data_prefix=data_prefix,
-            ann_file='',
-            with_label=with_label,
-            extensions=extensions,
-            **kwargs)
+        super().__init__(data_root=osp.expanduser(data_root), data_prefix=data_prefix, ann_file='',
+                         with_label=with_label, extensions=extensions, **kwargs)
 
     @property
     def _folder(self) -> str:
@@ -219,9 +206,10 @@ class ImageFolder(CustomDataset):
             return {}
         loose = [p for p in paths if len(p) == level + 1]
         if loose and (self.with_label or len(loose) < len(paths)):
+            unlabelled = ', or set with_label=False to use all images without labels.'
             raise InputError(
-                f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; '
-                'move it into one, or set with_label=False to use all images without labels.')
+                f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; move it into '
+                f'one{"" if self.with_label else unlabelled}')
         classes = sorted({p[level] for p in paths})
         # One folder of all images says nothing about any of them.
         if loose or (self.with_label is None and len(classes) == 1):
@@ -258,9 +246,8 @@ class ImageFolder(CustomDataset):
         paths = [backend.join_path(self.img_prefix, name) for name in names]
         # Reading and decoding release the GIL, so threads use all cores.
         with ThreadPoolExecutor() as pool:
-            return list(track(
-                pool.map(function, paths, names), description=what, total=len(names),
-                console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()))
+            return list(tqdm(pool.map(function, paths, names), what, len(names), leave=False,
+                             disable=None))
 
     def _readable(self, samples: list) -> list:
         """Leave out undecodable samples, with a warning each."""

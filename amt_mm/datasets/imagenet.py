@@ -65,9 +65,9 @@ class ImageNet(_ImageNet):
                 f'{download_command("imagenet", self.data_root, " --archive FILE FILE FILE")}')
         if self.with_label is None:
             self._follow_layout()
-        if self.ann_file:
-            self._check_list()
-        elif self.with_label:
+        if self.ann_file and not osp.isfile(self.ann_file):
+            raise InputError(f'ann_file {self.ann_file}: does not exist')
+        if self.with_label and not self.ann_file:
             self._check_folders()
         try:
             samples = (self._read_list() if self.ann_file and self.with_label
@@ -96,10 +96,6 @@ class ImageNet(_ImageNet):
             if taken[sample['gt_label']] <= self.first_of_class:
                 first.append(sample)
         return first
-
-    def _check_list(self) -> None:
-        if not osp.isfile(self.ann_file):
-            raise InputError(f'ann_file {self.ann_file}: does not exist')
 
     def _read_list(self) -> list[dict]:
         """Read and check paths and labels in one pass; mmpretrain does not check."""

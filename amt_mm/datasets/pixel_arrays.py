@@ -104,9 +104,10 @@ def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndar
     if pages == 'channels':
         return np.concatenate(list(array), axis=2)
     if pages is None:
-        raise InputError(f"{path}: has {count} pages (or frames): set pixels.pages to 'channels' "
-                         "if they are the channels of one image, to 'frames' if each is an image, "
-                         'or to the index of the page to read, from 0')
+        raise InputError(f'{path}: has {count} pages (or frames): set pixels.pages (of `amt '
+                         "statistics`: --pages) to 'channels' if they are the channels of one "
+                         "image, to 'frames' if each is an image, or to the index of the page to "
+                         'read, from 0')
     if pages not in range(count):
         raise InputError(f'{path}: has {count} pages, so there is none of index {pages} '
                          '(pixels.pages)')

@@ -9,10 +9,11 @@ from ..errors import InputError
 from .checks import check_features
 
 _ROWS = 2**14
+# Most of Lloyd's iterations per start, as in scikit-learn.
+_ITERATIONS = 300
 
 
-def kmeans(features: Tensor, count: int, restarts: int = 10, iterations: int = 300, seed: int = 0
-           ) -> Tensor:
+def kmeans(features: Tensor, count: int, restarts: int = 10, seed: int = 0) -> Tensor:
     """Cluster by k-means, the best of several starts.
 
     Args:
@@ -20,7 +21,6 @@ def kmeans(features: Tensor, count: int, restarts: int = 10, iterations: int = 3
         count: Number of clusters.
         restarts: Starts from different centres (k-means++), of which the one with the smallest sum
             of squared distances is kept. Defaults to 10.
-        iterations: Maximum of Lloyd's iterations per start. Defaults to 300.
         seed: Determines the starts.
 
     Returns:
@@ -34,7 +34,7 @@ def kmeans(features: Tensor, count: int, restarts: int = 10, iterations: int = 3
         raise InputError(f'{len(features)} images cannot make {count} clusters')
     features = features.double()
     generator = torch.Generator().manual_seed(seed)
-    runs = [lloyd(features, _spread(features, count, generator), iterations)
+    runs = [lloyd(features, _spread(features, count, generator), _ITERATIONS)
             for _ in range(restarts)]
     return min(runs, key=lambda run: run[1])[0]
 

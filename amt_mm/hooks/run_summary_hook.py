@@ -25,15 +25,13 @@ class RunSummaryHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Log the summary."""
-        lines = dict(config=_config(runner), data=_data(runner), model=_model(runner),
-                     cost=_cost(runner), hooks=_hooks(runner))
+        file = getattr(runner.cfg, 'filename', None) or runner.experiment_name
+        hooks = (type(hook).__name__.removesuffix('Hook') for hook in runner.hooks)
+        lines = dict(
+            config=f'{file}, seed {runner.seed}; the full log is in {runner.log_dir}',
+            data=_data(runner), model=_model(runner), cost=_cost(runner), hooks=', '.join(hooks))
         runner.logger.info('\n'.join(['This run:', *(f'  {name + ":":8}{line}'
                                                      for name, line in lines.items())]))
-
-
-def _config(runner: Runner) -> str:
-    file = getattr(runner.cfg, 'filename', None) or runner.experiment_name
-    return f'{file}, seed {runner.seed}; the full log is in {runner.log_dir}'
 
 
 def _data(runner: Runner) -> str:
@@ -85,7 +83,3 @@ def training_length(runner: Runner) -> str:
     images = f' of {batch * runner.world_size:,} images' if batch else ''
     epochs = f'{loop.max_epochs:,} epochs, ' if isinstance(loop, EpochBasedTrainLoop) else ''
     return f'{epochs}{loop.max_iters:,} steps{images}'
-
-
-def _hooks(runner: Runner) -> str:
-    return ', '.join(type(hook).__name__.removesuffix('Hook') for hook in runner.hooks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -65,6 +65,11 @@ class MaskPlan:
                             device=self.masked.device)
         states.scatter_(1, self.masked, MASKED)
         return states.scatter_(1, self.thrown, THROWN)
+
+    def to(self, device: torch.device | str) -> MaskPlan:
+        """Return the plan with its ids on a device."""
+        return replace(self, masked=self.masked.to(device), thrown=self.thrown.to(device),
+                       visible=self.visible.to(device))
 
     def units_to_tokens(self, unit: int) -> MaskPlan:
         """Expand a plan of units to a plan of tokens, for methods that mask units such as SimMIM.

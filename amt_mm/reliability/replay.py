@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import isclass
 from typing import Any
@@ -24,7 +24,6 @@ from mmengine.registry import (
 from torch import Tensor, nn
 
 from amt_mm.errors import InputError
-from amt_mm.masking import MaskPlan
 from amt_mm.models import AMTDataPreprocessor, Host
 from amt_mm.random_streams import set_random_state
 
@@ -165,7 +164,7 @@ def _forward(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> dict
             # The plan itself is recorded, since the maps it was drawn from may be gone.
             data = {'inputs': preprocessor.normalize(batch.data['inputs']),
                     'data_samples': batch.data['data_samples'],
-                    'plan': _on(preprocessor.device, batch.plan)}
+                    'plan': batch.plan.to(preprocessor.device)}
         else:
             data = preprocessor(batch.data, True)
         if batch.forward_random is not None:
@@ -183,11 +182,6 @@ def _samples(model: nn.Module, wrapper: OptimWrapper, batch: GivenBatch) -> list
     per_token = _forward(model, wrapper, batch)['per_token']
     return [{**sample, 'loss': float(losses.mean())}
             for sample, losses in zip(samples, per_token, strict=True)]
-
-
-def _on(device: torch.device, plan: MaskPlan) -> MaskPlan:
-    return replace(plan, **{name: value.to(device) for name, value in vars(plan).items()
-                            if isinstance(value, Tensor)})
 
 
 def _non_finite_names(model: nn.Module) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from amt_mm.saliency import cls_attention
 
 from .attention_sheet import attention_sheet
@@ -17,7 +19,8 @@ def attention_section(shown: Shown, most: int = 3) -> Section:
 
     Args:
         shown: The images.
-        most: Number of images, since each takes a large sheet. Defaults to 3.
+        most: Number of images, since each takes a large sheet, spread over all of them. Defaults to
+            3.
 
     Returns:
         The section; one sentence for an encoder without [CLS].
@@ -28,12 +31,16 @@ def attention_section(shown: Shown, most: int = 3) -> Section:
     if not shown.has_cls:
         return Section('attention', _TITLE, ['This encoder has no [CLS] token, so there is no '
                                              'attention of it to show.'])
-    inputs = shown.inputs[:most]
-    attention = cls_attention(shown.vit, inputs, 'mean')  # (B, blocks * heads, N)
+    # Images are in the order of their classes.
+    count = len(shown.names)
+    chosen = np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
+    attention = cls_attention(shown.vit, shown.inputs[chosen], 'mean')  # (B, blocks * heads, N)
     blocks = len(shown.vit.layers)
     maps = attention.unflatten(2, shown.grid).unflatten(1, (blocks, -1)).cpu().numpy()
-    rows = [Row(name, [Picture('attention by block and head', attention_sheet(image, sheet))])
-            for name, image, sheet in zip(shown.names, shown.images, maps, strict=False)]
+    images = shown.images
+    rows = [Row(shown.names[i], [Picture('attention by block and head',
+                                         attention_sheet(images[i], sheet))])
+            for i, sheet in zip(chosen, maps, strict=True)]
     return Section(
         'attention', _TITLE,
         ['How [CLS] divides its attention over the patches: a row for each block, the first on '

@@ -61,6 +61,6 @@ def confusions_section(classifiers: Mapping[str, Answers]) -> str:
             for name, answers in classifiers.items()]
     columns = {'name': 'classifier',
                **{str(place): heading for place, heading in enumerate(_PLACES)}}
-    return ('<section><h2>Most confused classes</h2><p class="text">Test images of one class that '
-            'were taken for another, and how many of that class they are.</p>'
+    return ('<section class="words"><h2>Most confused classes</h2><p class="text">Test images of '
+            'one class that were taken for another, and how many of that class they are.</p>'
             f'{html_table(rows, columns)}{SWIPE}</section>')

@@ -11,31 +11,31 @@ from ..errors import InputError
 # Colours span this range of each component, so that a few outlying patches do not make the others
 # alike.
 _QUANTILES = (0.01, 0.99)
+_COUNT = 3
 
 
-def principal_components(features: Tensor, count: int = 3) -> tuple[Tensor, float]:
-    """Project features on their principal components.
+def principal_components(features: Tensor) -> tuple[Tensor, float]:
+    """Project features on their first three principal components, for red, green and blue.
 
     Args:
-        features: ``(n, D)``, at least ``count`` of both.
-        count: Number of components. Defaults to 3, for red, green and blue.
+        features: ``(n, D)``, at least three of both.
 
     Returns:
-        Scores ``(n, count)`` float64, of decreasing variance, each signed so that the largest
+        Scores ``(n, 3)`` float64, of decreasing variance, each signed so that the largest
         weight of its direction is positive; and their share of the variance.
 
     Raises:
         InputError: Too few patches or dimensions, or a feature is not finite.
     """
-    if features.ndim != 2 or min(features.shape) < count or not features.isfinite().all():
-        raise InputError(f'features of shape {tuple(features.shape)} have no {count} principal '
+    if features.ndim != 2 or min(features.shape) < _COUNT or not features.isfinite().all():
+        raise InputError(f'features of shape {tuple(features.shape)} have no {_COUNT} principal '
                          'components: they must be finite and at least as many')
     centred = features.double() - features.double().mean(dim=0)
     variances, directions = torch.linalg.eigh(centred.T @ centred)  # ascending
-    directions = directions.flip(1)[:, :count]  # (D, count)
+    directions = directions.flip(1)[:, :_COUNT]  # (D, 3)
     largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
     total = variances.sum()
-    share = float(variances[-count:].sum() / total) if total > 0 else 0.
+    share = float(variances[-_COUNT:].sum() / total) if total > 0 else 0.
     return centred @ (directions * largest.sign()), share
 
 

@@ -50,11 +50,8 @@ def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
     mask_generator.finish()
     plan = mask_generator(len(chosen), grid, weights, generator=generator)
     states = plan.states().numpy()
-    device = inputs.device
-    on_device = type(plan)(plan.masked.to(device), plan.thrown.to(device),
-                           plan.visible.to(device), grid)
     model.eval()
-    predicted = model.reconstruct(inputs, on_device).cpu()
+    predicted = model.reconstruct(inputs, plan.to(inputs.device)).cpu()
     rows = []
     for row, index in enumerate(chosen):
         image = _picture(model, inputs[row].cpu(), grid)

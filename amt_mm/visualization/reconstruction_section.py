@@ -37,10 +37,7 @@ def reconstruction_section(shown: Shown, model: AMTMAE, recipe: MaskRecipe,
     random = torch.Generator().manual_seed(seed)
     plan = generator(len(shown.inputs), shown.grid, weights if guided else None, generator=random)
     states = plan.states().numpy()
-    device = shown.inputs.device
-    on_device = type(plan)(plan.masked.to(device), plan.thrown.to(device),
-                           plan.visible.to(device), plan.grid)
-    found = reconstruct(model, shown.inputs, on_device)
+    found = reconstruct(model, shown.inputs, plan.to(shown.inputs.device))
     rows = []
     for i, (name, image) in enumerate(zip(shown.names, shown.images, strict=True)):
         pictures = [Picture('input', image),

@@ -38,6 +38,7 @@ thead th{
   color:var(--soft);font-size:.82rem;font-weight:500;line-height:1.25;
   vertical-align:bottom;white-space:normal;min-width:5.2rem}
 tbody th{font-weight:600}
+.words td{white-space:normal;min-width:9rem}
 tbody tr{border-top:1px solid var(--rule)}
 .plots{
   display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,27rem),1fr))}

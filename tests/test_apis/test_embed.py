@@ -1,5 +1,6 @@
 """embed: beside timm and the features of evaluation, interrupted and unbroken, with names."""
 
+import multiprocessing
 import signal
 
 import cv2
@@ -114,6 +115,16 @@ def test_several_processes_give_the_features_of_one(checkpoint, folder, tmp_path
         assert embed(checkpoint, folder, path, processes=processes, **how) == one
         assert path.read_bytes() == (tmp_path / 'one.npz').read_bytes()
     assert not list(tmp_path.glob('*.parts'))
+
+
+def test_loaders_of_spawned_processes_are_forked(checkpoint, folder, tmp_path, monkeypatch):
+    # As where an encoding process was itself spawned.
+    monkeypatch.setattr(multiprocessing.context._default_context, '_actual_context',
+                        multiprocessing.get_context('spawn'))
+    # A process that is not forked would know nothing of it.
+    monkeypatch.setattr(apis_embed._ReadableImages, '__getitem__', lambda _, i: (i, 'gone'))
+    with pytest.raises(InputError, match='none of its .* images can be read'):
+        embed(checkpoint, folder, tmp_path / 'a.npz', workers=1)
 
 
 def test_a_link_that_leads_nowhere_is_named(checkpoint, tmp_path, capsys):

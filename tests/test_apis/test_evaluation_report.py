@@ -72,7 +72,8 @@ def test_neighbours_are_the_images_that_the_run_found(config, tmp_path):
     wanted = [val[1], train[1], train[0], val[0], train[3], train[2]]
     np.testing.assert_allclose(list(colours(page)), wanted, atol=4)
     places = [page.texts.index(text) for text in (
-        'val1.png, MAE', 'sock, 0.90', 'hat, 0.84', 'val0.png, MAE', 'sock, 0.75', 'hat, 0.50')]
+        'sock/val1.png, MAE', 'sock, 0.90', 'hat, 0.84', 'hat/val0.png, MAE', 'sock, 0.75',
+        'hat, 0.50')]
     assert places == sorted(places)
     # Of four neighbours one sock is of its class, and a hat; at random it would be a half of four.
     assert ('MAE: 2 of 4 neighbours have the class of their image, where 2.0 would at random.'
@@ -99,9 +100,9 @@ def test_components_maps_curves_and_errors_of_all_encoders(config, tmp_path, mon
     page = Page(text)
     alts = [image['alt'] for image in page.images()]
     assert len(alts) == 2 * 2 * 6 + 2 * 2
-    assert alts[:6] == ['val0.png, MAE, EP: image', 'val0.png, MAE, EP: all queries',
+    assert alts[:6] == ['hat/val0.png, MAE, EP: image', 'hat/val0.png, MAE, EP: all queries',
                         *alts[2:6]] and all(': query ' in alt for alt in alts[2:6])
-    assert alts[6] == 'val0.png, AMT, EP: image' and alts[12] == 'val1.png, MAE, EP: image'
+    assert alts[6] == 'hat/val0.png, AMT, EP: image' and alts[12] == 'sock/val1.png, MAE, EP: image'
     assert {'MAE: attentive, EP', 'AMT: attentive, EP', 'sock as hat, 2 of 3'} <= set(page.texts)
     assert 'attentive, EP, photos/' in page.texts and 'http:' not in text
     assert sum(name == 'path' for name, _ in page.tags) == 4  # two curves, two keys

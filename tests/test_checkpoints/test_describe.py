@@ -1,11 +1,13 @@
 """describe: host, recipe and transformer of a checkpoint."""
 
+import json
 from inspect import signature
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
+from safetensors.torch import save_file
 
 from amt_mm.checkpoints.describe import describe
 from amt_mm.config import apply_overlay
@@ -140,6 +142,29 @@ def test_without_a_config_shapes_identify_a_standard_transformer(tmp_path, arch,
 def test_an_unknown_transformer_without_a_config_is_refused(tmp_path):
     path = write(tmp_path / 'a.pth', depth=11)
     with pytest.raises(InputError, match='11 blocks of width 192 is not a standard one'):
+        describe(path)
+
+
+@pytest.mark.parametrize('config', [
+    dict(num_attention_heads=6, image_size=96),                            # transformers
+    dict(architecture='a', model_args=dict(num_heads=6, img_size=96))])    # timm
+def test_a_config_beside_the_weights_tells_heads_and_image_size(tmp_path, config):
+    state = torch.load(write(tmp_path / 'a.pth', depth=11))['state_dict']
+    state['backbone.pos_embed'] = torch.zeros(1, 1 + 6 * 6, 192)
+    path = tmp_path / 'model.safetensors'
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    found = describe(path)
+    assert found.image_size == 96
+    assert found.backbone['arch'] == dict(embed_dims=192, num_layers=11, num_heads=6,
+                                          feedforward_channels=768)
+    # What says nothing, or cannot be.
+    for wrong in ({}, dict(num_attention_heads=5), dict(num_attention_heads='3'), []):
+        (tmp_path / 'config.json').write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match='11 blocks of width 192 is not a standard one'):
+            describe(path)
+    (tmp_path / 'config.json').write_text('{')
+    with pytest.raises(InputError, match=r'config\.json: cannot be read'):
         describe(path)
 
 

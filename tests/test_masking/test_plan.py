@@ -35,6 +35,15 @@ def test_states_of_every_token(batch_size, grid, num_masked, num_thrown):
     plan.check()
 
 
+def test_a_plan_moves_to_a_device_as_a_whole():
+    plan = MaskPlan.from_order(shuffled(2, 35), 15, 14, (5, 7))
+    moved = plan.to('meta')
+    parts = [(part.device.type, tuple(part.shape))
+             for part in (moved.masked, moved.thrown, moved.visible)]
+    assert parts == [('meta', (2, 15)), ('meta', (2, 14)), ('meta', (2, 6))]
+    assert moved.grid == (5, 7) and plan.masked.device.type == 'cpu'
+
+
 @pytest.mark.parametrize(('units', 'unit'), [((2, 3), 2), ((3, 2), 3), ((7, 7), 2), ((1, 4), 5)])
 def test_units_expand_to_squares_of_tokens(units, unit):
     order = shuffled(3, units[0] * units[1])

@@ -293,7 +293,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('arguments, message', [
-    (['--data', 'nowhere'], 'nowhere: does not exist'),
+    (['--data', 'cifar20'], 'cifar20: no such folder or public data set; did you mean cifar10'),
     (['--data', 'stl10'], 'data/stl10_binary: .* amt download stl10'),
     (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),

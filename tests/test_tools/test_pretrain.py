@@ -34,7 +34,7 @@ def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
     done = run_script(*command, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f'images      {folder}: 13 images to train on, 13 held out, 2 classes' in done.stdout
-    assert 'recommended, mini: 3 epochs in batches of 16, about' in done.stdout
+    assert 'recommended, mini: 3 epochs in batches of 16, less than two minutes' in done.stdout
     assert 'warning: 13 images are few' in done.stderr
     said = done.stdout + done.stderr
     assert '1 file(s) left out' in said and 'to use arrays and DICOM' in said

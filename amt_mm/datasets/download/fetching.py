@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from tqdm import tqdm
 
 from amt_mm.errors import InputError
 
@@ -27,12 +18,10 @@ _BLOCK = 1 << 20
 _TIMEOUT = 60
 
 
-def byte_progress() -> Progress:
+def byte_progress(title: str, total: int, done: int = 0) -> tqdm:
     """Progress bar on standard error with amount, speed and time left; silent if not a terminal."""
-    return Progress(
-        TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        TimeRemainingColumn(), console=Console(stderr=True), transient=True,
-        disable=not sys.stderr.isatty())
+    return tqdm(desc=title, total=total, initial=done, unit='B', unit_scale=True, leave=False,
+                disable=None)
 
 
 def fetch(url: str, path: Path, size: int, md5: str) -> None:
@@ -84,12 +73,12 @@ def _receive(url: str, part: Path, there: int, size: int) -> None:
             raise InputError(f'{url}: has {offered} bytes instead of {size}, so it is another '
                              'file; pass another address with --url')
         # Opened after the response, which keeps an earlier part if the request fails.
-        with part.open('ab' if there else 'wb') as file, byte_progress() as progress:
-            task = progress.add_task(f'Fetching {part.stem}', total=size, completed=there)
+        with (part.open('ab' if there else 'wb') as file,
+              byte_progress(f'Fetching {part.stem}', size, there) as progress):
             while there <= size and (block := _read(response)):
                 file.write(block)
                 there += len(block)
-                progress.update(task, completed=there)
+                progress.update(len(block))
     if there > size:
         raise InputError(f'{url}: has more than {size} bytes, so it is another file; pass another '
                          'address with --url')
@@ -133,11 +122,11 @@ def verify(path: Path, md5: str) -> None:
     if not path.is_file():
         raise InputError(f'{path}: does not exist')
     digest = hashlib.md5(usedforsecurity=False)
-    with path.open('rb') as file, byte_progress() as progress:
-        task = progress.add_task(f'Checking {path.name}', total=path.stat().st_size)
+    with (path.open('rb') as file,
+          byte_progress(f'Checking {path.name}', path.stat().st_size) as progress):
         while block := file.read(_BLOCK):
             digest.update(block)
-            progress.advance(task, len(block))
+            progress.update(len(block))
     if digest.hexdigest() != md5:
         raise InputError(f'{path}: its md5 is {digest.hexdigest()} instead of {md5}: it is '
                          'damaged or another file')

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
+from tqdm.utils import CallbackIOWrapper
+
 from amt_mm.errors import InputError
 
 from .fetching import byte_progress
@@ -77,10 +79,10 @@ def staging(folder: Path) -> Iterator[Path]:
 @contextmanager
 def open_archive(archive: Path) -> Iterator[BinaryIO]:
     """Open an archive with a progress bar; damage is an :class:`InputError`."""
-    with byte_progress() as progress:
+    with (archive.open('rb') as file,
+          byte_progress(f'Unpacking {archive.name}', archive.stat().st_size) as progress):
         try:
-            with progress.open(archive, 'rb', description=f'Unpacking {archive.name}') as file:
-                yield file
+            yield CallbackIOWrapper(progress.update, file, 'read')
         except _DAMAGE as error:
             # tarfile lists one line per format that it tried.
             reason = str(error).partition('\n')[0].rstrip(':')
