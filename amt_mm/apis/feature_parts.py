@@ -31,7 +31,8 @@ class FeatureParts:
         left_out: Sample index -> why the image is unreadable.
 
     Raises:
-        InputError: The folder holds features of another identity; names what differs.
+        InputError: The folder holds features of another identity, and which part differs; or
+            rows are missing.
     """
 
     def __init__(self, folder: Path, identity: Mapping, dtype: type[np.floating]) -> None:
@@ -56,8 +57,13 @@ class FeatureParts:
             self.shape = tuple(progress['shape'])
             self.left_out = {int(index): why for index, why in progress['left_out'].items()}
         self._file = open(folder / 'rows', 'ab')  # noqa: SIM115  (closed by close)
+        whole = self.rows * self._row_bytes
+        if self._file.tell() < whole:
+            # Truncating would fill it with zeros.
+            raise InputError(f'{folder}: its file rows has {self._file.tell()} bytes and should '
+                             f'have {whole}: remove this folder, so that all is computed again')
         # What was written after the last save, perhaps in part.
-        self._file.truncate(self.rows * self._row_bytes)
+        self._file.truncate(whole)
 
     @property
     def _row_bytes(self) -> int:

@@ -149,7 +149,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[int, int] | 
             grid = (file.metadata() or {}).get('grid', '')
     except (SafetensorError, OSError) as error:
         raise unreadable(path, path, error) from error
-    sizes = re.fullmatch(r'(\d+)x(\d+)', grid)
+    sizes = re.fullmatch(r'(\d{1,9})x(\d{1,9})', grid)
     return state, (int(sizes[1]), int(sizes[2])) if sizes else None
 
 

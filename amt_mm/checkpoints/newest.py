@@ -150,7 +150,7 @@ def maps_named(path: Path) -> list[dict]:
         # It is intact; whoever loads it must ask for trust.
         return []
     return [check_map_record(record, f'{path}: {key}') for key in MAP_KEYS
-            if (record := section(content).get(key))]
+            if (record := section(content).get(key)) is not None]
 
 
 def _check_maps(path: Path, reference: dict, folders: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import re
+import struct
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -108,8 +109,8 @@ def read_pickle(file: Path | io.BytesIO, name: str | os.PathLike,
                 f'({TRUST}=1 for tools without this flag), or save its model.state_dict() alone'
             ) from error
     # Torch has no error class of its own for truncated files and other formats.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError
-            ) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError,
+            AssertionError, ArithmeticError, MemoryError, struct.error) as error:
         raise unreadable(file, name, error) from error
     if isinstance(file, io.BytesIO):
         file.seek(0)

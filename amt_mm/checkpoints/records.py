@@ -7,6 +7,7 @@ keys and types, and a file is a bare name, never a path.
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def check_record(record: object, kinds: Mapping[str, Callable[[object], bool]], 
         raise _refused(where, f'it does not hold {", ".join(kinds)}, and nothing else')
     for name, fits in kinds.items():
         if not fits(record[name]):
-            raise _refused(where, f'its {name} is {str(record[name])[:60]!r}')
+            raise _refused(where, f'its {name} is {reprlib.repr(record[name])}')
     return record
 
 

@@ -16,6 +16,7 @@ from amt_mm.errors import InputError
 
 from .loading import refuse_bomb
 from .ome_planes import refuse_claims
+from .open_picture import open_picture
 from .optional_packages import optional
 from .pixel_arrays import (
     CHANNEL_AXES,
@@ -165,7 +166,7 @@ def _read_array(path: str, index: int) -> np.ndarray | None:
 
 
 def _read_picture(path: str, index: int) -> np.ndarray | None:
-    with Image.open(path) as image:
+    with open(path, 'rb') as file, open_picture(file) as image:
         if index >= getattr(image, 'n_frames', 1):
             return None
         image.seek(index)

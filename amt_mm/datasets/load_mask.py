@@ -7,11 +7,11 @@ import io
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
-from PIL import Image
 
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
+from .open_picture import open_picture
 from .unreadable import FILE_ERRORS
 
 # The label that no loss and no measure counts, as everywhere in the field.
@@ -64,7 +64,7 @@ def read_mask(path: str, reduce_zero_label: bool, num_classes: int | None) -> np
         InputError: See :class:`LoadMask`.
     """
     try:
-        with Image.open(io.BytesIO(fileio.get(path))) as image:
+        with open_picture(io.BytesIO(fileio.get(path))) as image:
             mode, mask = image.mode, np.asarray(image)
     except FILE_ERRORS as error:
         raise InputError(f'{path}: cannot be read as a mask: {error}') from error

@@ -17,6 +17,7 @@ from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
+from .open_picture import open_picture
 from .optional_packages import optional
 
 _PNG = b'\x89PNG\r\n\x1a\n'
@@ -166,7 +167,7 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
     if content[4:8] == b'ftyp' and content[8:12] in _HEIC:
         optional('pillow_heif', 'HEIC images').register_heif_opener()
     try:
-        image = Image.open(io.BytesIO(content))
+        image = open_picture(io.BytesIO(content))
     except UnidentifiedImageError:
         if content.startswith(_TIFF):
             raise UnclearPixelsError(_unknown_tiff(content)) from None

@@ -9,6 +9,7 @@ unpickled.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ MAGIC = b'AMTPACK1'
 HEADER_BYTES = 4096
 _FIELDS = {'num_samples': int, 'fingerprint': str, 'index_start': int, 'names_bytes': int,
            'index_crc32': int}
+# Of amt_mm.saliency.fingerprint: it stands in logs and model cards.
+_FINGERPRINT = re.compile(r'\d+-[0-9a-f]{32}')
 
 
 @DATASETS.register_module()
@@ -141,7 +144,8 @@ def _read_header(path: Path) -> dict:
     try:
         header = json.loads(start[len(MAGIC):])
         if any(type(header.get(name)) is not kind for name, kind in _FIELDS.items()) or any(
-                value < 0 for value in header.values() if type(value) is int):
+                value < 0 for value in header.values() if type(value) is int) or (
+                    not _FINGERPRINT.fullmatch(header['fingerprint'])):
             raise ValueError
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(f'{path}: the header is damaged; pack the data set again') from error

@@ -17,6 +17,7 @@ from amt_mm.errors import InputError
 
 from .loading import refuse_bomb
 from .ome_planes import refuse_claims
+from .open_picture import open_picture
 from .optional_packages import optional
 
 if TYPE_CHECKING:
@@ -262,7 +263,7 @@ def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray
 
 
 def _read_picture(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
+    with open_picture(io.BytesIO(content)) as image:
         frames = getattr(image, 'n_frames', 1)
         refuse_bomb(image.height * frames, image.width)
         array = _read_deep(content)

@@ -28,7 +28,7 @@ def class_labels(categories: Sequence[Mapping], supercategories: bool, path: str
     """
     categories = sorted(categories, key=lambda one: one['id'])
     key = 'supercategory' if supercategories else 'name'
-    without = [one['name'] for one in categories if key not in one]
+    without = [one['name'] for one in categories if not isinstance(one.get(key), str)]
     if without:
         raise InputError(f'{path}: the category {without[0]} has no {key}')
     names = list(dict.fromkeys(one[key] for one in categories))

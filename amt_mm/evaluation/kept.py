@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from amt_mm.checkpoints import read_pickle
 from amt_mm.checkpoints.safe_save import atomic_file
 
 from .dataset_features import dataset_labels
@@ -46,7 +47,7 @@ def keep_predictions(runner: Runner, metric: str, predictions: Tensor, labels: T
 def kept(folder: Path, name: str) -> dict | None:
     """Read what :func:`keep` wrote in the folder of a run; None if it wrote nothing."""
     file = _file(folder, name)
-    return torch.load(file, weights_only=True) if file.is_file() else None
+    return read_pickle(file, file) if file.is_file() else None
 
 
 def kept_alike(folder: Path, prefix: str) -> dict[str, dict]:

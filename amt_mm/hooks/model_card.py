@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from html import escape
 from pathlib import Path
 from textwrap import dedent
 
@@ -21,6 +22,7 @@ from amt_mm.datasets import dataset_fingerprint
 from amt_mm.errors import InputError
 from amt_mm.guidance import MapHook
 from amt_mm.models.unwrapped import unwrapped
+from amt_mm.printable import one_line
 from amt_mm.version import __version__
 
 from .probe_hook import ProbeHook
@@ -41,7 +43,7 @@ def model_card(runner: Runner, license: str) -> str:
     Returns:
         Markdown with YAML in front.
     """
-    name, parts = Path(runner.work_dir).resolve().name, _recipe(runner)
+    name, parts = _text(Path(runner.work_dir).resolve().name), _recipe(runner)
     figures = [hook.line for hook in runner.hooks if isinstance(hook, ProbeHook) and hook.line]
     saved = checkpoints(runner.work_dir)
     file = shlex.quote(saved[0].name) if saved else 'CHECKPOINT'
@@ -109,7 +111,7 @@ def _recipe(runner: Runner) -> dict[str, str]:
         'optimiser': _call(optimiser) or type(getattr(wrapper, 'optimizer', wrapper)).__name__,
         'precision': type(wrapper).__name__,
         'seed': str(runner.seed),
-        'config': Path(getattr(cfg, 'filename', None) or '').name,
+        'config': _text(Path(getattr(cfg, 'filename', None) or '').name),
         'software': f'amt_mm {__version__}, torch {torch.__version__}, '
                     f'mmpretrain {mmpretrain.__version__}'}
 
@@ -135,12 +137,18 @@ def _call(config: object) -> str:
         return ''
     settings = ', '.join(f'{key}={_public(value)!r}' for key, value in config.items()
                          if key not in ('type', '_scope_'))
-    return f'`{class_name(config)}({settings})`'
+    # Markdown has no escape for one within code.
+    return '`' + one_line(f'{class_name(config)}({settings})').replace('`', "'") + '`'
 
 
 def _public(value: object) -> object:
     """Leave out where a file lies on this machine."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _text(name: str) -> str:
+    """The name of a file as text of Markdown, in which HTML is what it says."""
+    return escape(one_line(name), quote=False)
 
 
 def _cell(text: str) -> str:

@@ -54,3 +54,14 @@ def test_another_identity_is_refused_by_what_differs(tmp_path):
     FeatureParts(tmp_path, IDENTITY, np.float32).close()
     with pytest.raises(InputError, match='begun with other blocks: '):
         FeatureParts(tmp_path, {**IDENTITY, 'blocks': [2]}, np.float32)
+
+
+@pytest.mark.parametrize('left', [0, 71])
+def test_lost_rows_are_not_taken_for_zeros(tmp_path, left):
+    parts = FeatureParts(tmp_path, IDENTITY, np.float32)
+    parts.add(rows(0, 3), [])
+    parts.save()
+    parts.close()
+    (tmp_path / 'rows').write_bytes((tmp_path / 'rows').read_bytes()[:left])
+    with pytest.raises(InputError, match=rf'its file rows has {left} bytes and should have 72'):
+        FeatureParts(tmp_path, IDENTITY, np.float32)

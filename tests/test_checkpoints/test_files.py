@@ -1,6 +1,7 @@
 """Checkpoint files: all usual formats are read, no code is run, bad files are refused."""
 
 import argparse
+import random
 import sys
 import types
 
@@ -37,6 +38,30 @@ def test_a_name_that_starts_like_a_wrapper_is_kept(tmp_path):
 def test_old_format_of_torch(tmp_path):
     torch.save(STATE, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
     assert same(read_checkpoint(tmp_path / 'a.pth').state, STATE)
+
+
+def test_every_damage_of_the_old_format_is_one_line(tmp_path):
+    torch.save({'state_dict': STATE}, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
+    whole = (tmp_path / 'a.pth').read_bytes()
+    chance = random.Random(0)
+    refused = 0
+    for number in range(300):
+        content = bytearray(whole)
+        content[chance.randrange(len(whole))] = chance.randrange(256)
+        path = tmp_path / f'{number}.pth'
+        path.write_bytes(content)
+        try:
+            read_checkpoint(path)
+        except InputError as error:
+            assert '\n' not in str(error)
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize('grid', [f'{"9" * 5000}x1', '3x4'])
+def test_a_grid_of_no_size_is_none(tmp_path, grid):
+    save_file(STATE, tmp_path / 'a.safetensors', {'grid': grid})
+    assert read_checkpoint(tmp_path / 'a.safetensors').grid == ((3, 4) if grid == '3x4' else None)
 
 
 def test_a_checkpoint_of_mmengine_with_its_curves_and_its_grid(toy_runner, toy_mae):

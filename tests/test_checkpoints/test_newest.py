@@ -283,3 +283,14 @@ def test_without_checkpoints_the_run_starts_from_scratch_with_a_warning(guided, 
     runner = guided('fresh', resume=True)
     runner.load_or_resume()
     assert runner.epoch == 0 and 'training starts from the beginning' in capsys.readouterr().err
+
+
+def test_what_is_no_record_of_maps_is_refused(tmp_path):
+    deep = []
+    for _ in range(200):
+        deep = [deep]
+    record = dict(file=deep, step=1, fingerprint='a', crc32=1)
+    for value in (torch.ones(3), record, {**record, 'file': '../epoch_1.amtmap'}):
+        torch.save({'state_dict': {}, 'amt_saliency': value}, tmp_path / 'a.pth')
+        with pytest.raises(InputError, match=r'a\.pth: amt_saliency is not what this toolbox'):
+            maps_named(tmp_path / 'a.pth')

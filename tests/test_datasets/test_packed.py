@@ -137,6 +137,7 @@ def damage(content, where):
     (lambda c: c[:-10], 'index is damaged'), (lambda c: c[:5000], 'index is damaged'),
     (lambda c: c.replace(b'"num_samples": 5', b'"num_samples":-5'), 'header is damaged'),
     (lambda c: damage(c, -30), 'index is damaged'), (lambda c: damage(c, 9), 'header is damaged'),
+    (lambda c: c.replace(b'"fingerprint": "5-', b'"fingerprint": "`['), 'header is damaged'),
     (lambda c: c[:8] + b'[' * 4088 + c[4096:], 'header is damaged'),
     (lambda c: damage(c, 2), 'not a packed'), (lambda c: b'', 'not a packed')])
 def test_damaged_files_are_named(packed, harm, message):

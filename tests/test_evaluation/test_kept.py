@@ -1,11 +1,10 @@
 """What runs keep for the report: read as data, and images that are spread over the classes."""
 
-import pickle
-
 import pytest
 import torch
 from labelled_toys import LabelledImages
 
+from amt_mm.errors import InputError
 from amt_mm.evaluation.kept import keep, kept, kept_alike, shown_rows
 
 
@@ -26,7 +25,7 @@ def test_what_was_kept_is_read_by_name(tmp_path):
 def test_no_code_of_a_file_runs(tmp_path):
     (tmp_path / 'kept').mkdir()
     torch.save(dict(call=Run(tmp_path)), tmp_path / 'kept/bad.pth')
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(InputError, match='code from a file is not run'):
         kept(tmp_path, 'bad')
 
 
@@ -35,3 +34,10 @@ def test_images_of_as_many_classes_as_possible_are_shown():
     rows = shown_rows(LabelledImages(labels))
     assert sorted(labels[row] for row in rows) == [0, 1, 2, 3, 4, 5]
     assert rows == shown_rows(LabelledImages(labels, seed=1))
+
+
+def test_a_damaged_file_is_one_line(tmp_path):
+    (tmp_path / 'kept').mkdir()
+    (tmp_path / 'kept/a.pth').touch()
+    with pytest.raises(InputError, match=r'kept/a\.pth: not a checkpoint, or truncated \(0 bytes'):
+        kept(tmp_path, 'a')

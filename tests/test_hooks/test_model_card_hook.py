@@ -1,5 +1,6 @@
 """ModelCardHook: what the card of a finished pre-training says, and which runs have none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def test_a_card_of_hugging_face_says_what_the_run_was(toy_runner):
     assert 'maps' not in found and '## Figures\n\nNot measured.\n' in card.text
     for command in ('embed', 'export', 'evaluate'):
         assert f'amt {command} epoch_2.pth ' in card.text
+
+
+def test_names_are_no_markup(toy_runner):
+    name = os.fsdecode(b'caf\xe9 <img src=x>\x1b[2J')
+    runner = toy_runner(name, epochs=1, cfg=dict(
+        optim_wrapper=dict(optimizer=dict(type='AdamW`<b>', lr=.5))))
+    runner.train()
+    card = card_of(runner)
+    assert '# caf\\udce9 &lt;img src=x&gt;\\x1b[2J\n' in card.text
+    assert table(card)['optimiser'] == "`AdamW'<b>(lr=0.5)`"
 
 
 def test_settings_stand_as_in_the_config_without_places_of_this_machine(toy_runner, tmp_path):

@@ -39,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
+from collections import Counter
 from importlib.util import find_spec
 
 from PIL import Image
@@ -46,6 +47,7 @@ from tqdm import tqdm
 
 from amt_mm.apis import launch
 from amt_mm.errors import InputError
+from amt_mm.printable import one_line
 
 
 def main() -> None:
@@ -68,6 +70,11 @@ def main() -> None:
         if missing:
             raise InputError(f'{args.images}: has no {missing[0]}, an image of {args.annotations} '
                              f'({len(missing)} of {len(content["images"])} are missing)')
+        files = [mask_file(image['file_name'], args.annotations) for image in content['images']]
+        file, times = Counter(files).most_common(1)[0] if files else ('', 0)
+        if times > 1:
+            raise InputError(f'{args.annotations}: {times} of its images would have the mask '
+                             f'{file}: their names differ in the ending alone, so rename them')
         objects: dict[int, list[dict]] = {}
         for each in content['annotations']:
             objects.setdefault(each['image_id'], []).append(each)
@@ -75,13 +82,25 @@ def main() -> None:
         link = args.out / 'images'
         if not link.exists():
             link.symlink_to(args.images.resolve())
-        for image in tqdm(content['images'], 'painting', unit='image', disable=None):
+        elif not link.samefile(args.images):
+            raise InputError(f'{link} is not {args.images}: name another folder to write')
+        for image, file in zip(tqdm(content['images'], 'painting', unit='image', disable=None),
+                               files, strict=True):
             mask = paint_mask((image['height'], image['width']), objects.get(image['id'], []),
                               labels)
-            name = Path(image['file_name']).with_suffix('.png').name
-            Image.fromarray(mask).save(args.out / 'masks' / name)
+            path = args.out / 'masks' / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask).save(path)
         print(f'{args.out}: {len(content["images"])} masks. 0 background, '
-              + ', '.join(f'{label} {name}' for label, name in enumerate(names, 1)))
+              + ', '.join(f'{label} {one_line(name)}' for label, name in enumerate(names, 1)))
+
+
+def mask_file(image: str, annotations: str) -> Path:
+    """Return where in masks/ the mask of an image is to be."""
+    path = Path(image)
+    if path.is_absolute() or '..' in path.parts:
+        raise InputError(f'{annotations}: the image {image!r} is not in the folder of images')
+    return path.with_suffix('.png')
 
 
 if __name__ == '__main__':
