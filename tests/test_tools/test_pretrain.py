@@ -6,7 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from forked_script import run_script
+from mmpretrain.models import VisionTransformer
 
 PRETRAIN = Path(__file__).parents[2] / 'tools/pretrain.py'
 
@@ -58,3 +60,35 @@ def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
 def test_no_such_folder_is_one_line(tmp_path):
     done = run_script(PRETRAIN, tmp_path / 'none')
     assert done.returncode == 2 and done.stderr.endswith('none: no such folder\n')
+
+
+@pytest.mark.parametrize('options', [['--recipe', 'mae', '--pretrained', 'a.pth'],
+                                     ['--recipe', 'continue']])
+def test_a_given_encoder_has_a_recipe_of_its_own(folder, options):
+    done = run_script(PRETRAIN, folder, *options)
+    assert done.returncode == 2
+    assert done.stderr.endswith('--pretrained FILE goes with --recipe continue, and with no other\n')
+
+
+def test_the_size_is_that_of_the_given_encoder(folder):
+    done = run_script(PRETRAIN, folder, '--pretrained', 'a.pth', '--size', 'small')
+    assert done.returncode == 2
+    assert done.stderr.endswith('--size is that of the encoder of --pretrained\n')
+
+
+@pytest.mark.slow
+def test_from_an_encoder_to_a_better_one(folder, tmp_path):
+    vit = VisionTransformer('deit-tiny', img_size=64, patch_size=8)
+    state = {f'backbone.{name}': value for name, value in vit.state_dict().items()}
+    torch.save({'state_dict': state}, tmp_path / 'start.pth')
+    done = run_script(PRETRAIN, folder, '--pretrained', tmp_path / 'start.pth', '--epochs', '1',
+                      '--out', tmp_path / 'out', timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f'continue, {tmp_path}/start.pth: 1 epoch in batches of 16' in done.stdout
+    assert 'against start.pth' in done.stdout
+    # Evaluated before training: the weights of the file, not random ones.
+    assert 'start.pth' in (tmp_path / 'out/start/judge.log').read_text()
+    trained = torch.load(tmp_path / 'out/epoch_1.pth', weights_only=False)['state_dict']
+    name = 'backbone.layers.0.attn.qkv.weight'
+    # One step at the lowest rate of a warm-up changes little.
+    assert 0 < (trained[name] - state[name]).abs().max() < 1e-3
