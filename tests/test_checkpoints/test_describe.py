@@ -223,7 +223,7 @@ def test_entries_of_other_shapes_are_refused(tmp_path, name, shape):
 
 @pytest.mark.parametrize('parts', [
     dict(type='AMTMAE', data_preprocessor=dict(mask_generator=dict(
-        type='AMTMaskGenerator', mask_ratio=[1]))),
+        type='RandomMaskGenerator', mask_ratio=[1]))),
     dict(type='IBOT', masking=dict(type='IBOTMasking', strategy=[1]))])
 def test_a_list_in_place_of_a_number_or_a_name_is_no_recipe(tmp_path, parts):
     assert describe(write(tmp_path / 'a.pth', Config(dict(model=parts)))).recipe in (None, 'iBOT')
