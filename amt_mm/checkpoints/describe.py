@@ -38,6 +38,8 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
 _PATCHES, _REGISTERS = 'backbone.patch_embed.projection.weight', 'backbone.pre_norm.tokens'
+# Of heads and of the side of an image, as a config beside the weights may say: any number.
+_LARGEST = 4096
 # First layer of a gated MLP.
 _GATED = 'backbone.layers.0.ffn.w12.weight'
 # Further settings of all rows in the paper: another value makes another recipe.
@@ -223,7 +225,8 @@ def _beside(path: Path) -> dict[str, int]:
     arguments = section(config.get('model_args'))
     found = {'heads': arguments.get('num_heads', config.get('num_attention_heads')),
              'size': arguments.get('img_size', config.get('image_size'))}
-    return {name: value for name, value in found.items() if type(value) is int and value > 0}
+    return {name: value for name, value in found.items()
+            if type(value) is int and 0 < value <= _LARGEST}
 
 
 def _sizes(path: Path, state: Mapping[str, Tensor]) -> tuple[int, int, int]:

@@ -124,3 +124,13 @@ def test_differences_are_paired_by_seed():
     cells = comparison.paired_differences(ours, theirs)
     assert cells == {'knn': f'-1.5 ± {(wanted.high - wanted.low) / 2:.1f}'}
     assert comparison.paired_differences(ours[:1], theirs[:1]) == {}
+
+
+def test_before_training_an_encoder_is_that_of_the_given_file(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, 'claim_with_images', lambda cfg, folder: folder / 'config.py')
+    monkeypatch.setattr(comparison, 'judge_in_a_process',
+                        lambda settings, checkpoint, *_: asked.append(checkpoint) or {'knn': 1})
+    for more in ({}, dict(checkpoint='a.pth')):
+        assert comparison.untrained(None, tmp_path, **more) == {'knn': 1}
+    assert asked == ['none', 'a.pth']

@@ -163,6 +163,8 @@ def test_a_config_beside_the_weights_tells_heads_and_image_size(tmp_path, config
         (tmp_path / 'config.json').write_text(json.dumps(wrong))
         with pytest.raises(InputError, match='11 blocks of width 192 is not a standard one'):
             describe(path)
+    (tmp_path / 'config.json').write_text('{"num_attention_heads": 6, "image_size": 1000000000}')
+    assert describe(path).image_size is None
     (tmp_path / 'config.json').write_text('{')
     with pytest.raises(InputError, match=r'config\.json: cannot be read'):
         describe(path)
