@@ -22,6 +22,15 @@ def _with(overlay, rate, **options):
         **_start, 'optim_wrapper.optimizer.lr': rate, **options})
 
 
+_longer = {
+    'train_dataloader.batch_size': 16,
+    'train_cfg.max_epochs': 12,
+    'param_scheduler': [
+        dict(type='LinearLR', start_factor=1e-4, by_epoch=True, begin=0, end=1,
+             convert_to_iter_based=True),
+        dict(type='CosineAnnealingLR', T_max=11, by_epoch=True, begin=1, end=12,
+             convert_to_iter_based=True)
+    ]}
 recipes = {
     # A rate of 0 trains nothing.
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
@@ -33,4 +42,7 @@ recipes = {
     'recommended, 1e-4, decay .3': _with(
         _recommended, 1e-4, **_self_attention,
         **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
+    # As `amt pretrain --pretrained` trains, half an hour on one core.
+    'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
+    'MAE, 5e-4, 12 epochs': _with(_random, 5e-4, **_longer),
 }
