@@ -204,7 +204,9 @@ def _check_recorded(path: Path, state: Mapping[str, Tensor], arch: str | dict, s
     if isinstance(size, int) and positions is not None:
         patch = _shape(path, state, _PATCHES, 4)[3]
         count = positions.shape[:-1].numel()
-        if count - (size // patch)**2 not in (0, 1):
+        # Where patches do not divide the image, some transformers pad it, others cut the edge.
+        if count not in {side**2 + cls for side in (size // patch, -(-size // patch))
+                         for cls in (0, 1)}:
             raise InputError(f'{path}: model.backbone.img_size={size} in its config, and '
                              f'{count} position embeddings: use another checkpoint')
 

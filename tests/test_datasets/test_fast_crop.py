@@ -215,6 +215,7 @@ SLOW = ('amt_mm.LoadImage', 'amt_mm.RandomResizedCropWithBox')
 FAST = ('amt_mm.ReadImage', 'amt_mm.DecodeRandomResizedCrop')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [None, (24, 16)])
 def test_whole_images_equal_those_of_the_regular_pipeline(folder, size):
     slow, fast = (ImageFolder(str(folder), pipeline=pipeline(*names)) for names in (SLOW, FAST))

@@ -173,6 +173,7 @@ def test_a_folder_lists_frames_in_order_with_the_class_of_their_file(folder):
     assert len(ImageFolder(str(folder))) == 12
 
 
+@pytest.mark.slow
 def test_frames_of_a_file_are_in_one_split(folder):
     parts = {split: names_of(ImageFolder(str(folder), split=split, val_fraction=.4, pipeline=LOAD))
              for split in ('train', 'val', 'all')}
@@ -190,6 +191,7 @@ def test_frames_of_a_training_file_are_no_test_images(folder):
         check_train_and_test(train, test, 'x')
 
 
+@pytest.mark.slow
 def test_another_number_of_frames_is_other_data(folder):
     before = dataset_fingerprint(ImageFolder(str(folder), pipeline=LOAD))
     listed = ImageFolder(str(folder), pipeline=LOAD)

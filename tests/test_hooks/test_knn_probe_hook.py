@@ -58,6 +58,7 @@ def steps_of(toy_runner, name, hook, epochs=5, **changes):
     return [step for step, _ in curve.points]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('schedule', 'epochs'), [
     (dict(interval=2), [2, 4, 5]), (dict(interval=5), [5]), (dict(interval=9), [5]),
     (dict(interval=2, begin=0), [0, 2, 4, 5]), (dict(interval=2, begin=1), [1, 3, 5])])
@@ -229,6 +230,7 @@ def host_config(name):
     return cfg
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['simmim', 'maskfeat'])
 def test_other_hosts_are_probed_too(toy_runner, name):
     cfg = host_config(name)
