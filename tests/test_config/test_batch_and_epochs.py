@@ -72,11 +72,16 @@ def test_nothing_to_train_on():
         recommended_options(10, 0)
 
 
-def test_the_overlay_fits_mmpretrains_config(tmp_path):
+@pytest.mark.parametrize('overlay', ['mae', 'continue'])
+def test_the_overlay_fits_mmpretrains_config(tmp_path, overlay):
     config = tmp_path / 'own.py'
     config.write_text("_base_ = ['mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-400e_in1k.py', "
-                      "'amt_mm::_base_/recommended/mae.py']\n")
+                      f"'amt_mm::_base_/recommended/{overlay}.py']\n")
     cfg = resolved(str(config))
+    hooks = [hook['type'] for hook in cfg.get('custom_hooks', [])]
+    assert ('amt_mm.PretrainedBackboneHook' in hooks) == (overlay == 'continue')
+    assert cfg.optim_wrapper.paramwise_cfg.get('layer_decay_rate') == (
+        .75 if overlay == 'continue' else None)
     with torch.device('meta'):
         model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     assert model.backbone.skip_layers == (0, 2)
