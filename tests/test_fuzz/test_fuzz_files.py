@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -85,7 +86,8 @@ def test_a_packed_header_of_any_values(packed, values):
     path.write_bytes((raw[:8] + json.dumps(said).encode()).ljust(4096) + raw[4096:])
     if {name: said[name] for name in said if name != 'fingerprint'} == {
             name: value for name, value in json.loads(raw[8:4096]).items()
-            if name != 'fingerprint'} and isinstance(said['fingerprint'], str):
+            if name != 'fingerprint'} and isinstance(said['fingerprint'], str) and re.fullmatch(
+                r'\d+-[0-9a-f]{32}', said['fingerprint']):
         PackedImages(str(path))
         return
     with pytest.raises(InputError, match='header is damaged|index is damaged'):

@@ -94,6 +94,8 @@ def test_a_folder_without_classes_is_refused(photographs, tmp_path):
 def test_fewer_photographs_than_a_batch_are_refused(photographs, tmp_path):
     shutil.rmtree(photographs / 'a')
     shutil.rmtree(photographs / 'b')
+    for file in sorted((photographs / 'c').iterdir())[9:]:
+        file.unlink()
     Image.new('RGB', (9, 7)).save(photographs / 'c/c.png')
     (photographs / 'd').mkdir()
     Image.new('RGB', (9, 7)).save(photographs / 'd/d.png')
