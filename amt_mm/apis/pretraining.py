@@ -96,6 +96,7 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
 
 
 def _take_encoder(cfg: Config, checkpoint: Path) -> None:
+    """Give a config the encoder of a checkpoint, in place; the decoder is half as wide."""
     found = describe(checkpoint).backbone
     odd = sorted(found.keys() - _OF_HOSTS)
     if odd:

@@ -38,7 +38,7 @@ _ROWS = {
     ('SimMIM', 'AMTMaskGenerator', 0.44, 0.26): 'SimMIM + AMT',
 }
 _PATCHES, _REGISTERS = 'backbone.patch_embed.projection.weight', 'backbone.pre_norm.tokens'
-# Of heads and of the side of an image, as a config beside the weights may say: any number.
+# The most heads, and the longest side of an image, that a config beside the weights is believed.
 _LARGEST = 4096
 # First layer of a gated MLP.
 _GATED = 'backbone.layers.0.ffn.w12.weight'
@@ -118,10 +118,12 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
         raise InputError(f'{path}: {error}') from error
     _, channels, _, patch_size = _shape(path, state, _PATCHES, 4)
     beside = {} if backbone else _beside(path)
+    sizes = _sizes(path, state)
     arch = (_recorded_arch(path, backbone['arch']) if backbone.get('arch')
-            else _standard_arch(path, state, beside.get('heads')))
+            else _standard_arch(path, state, sizes, beside.get('heads')))
     size = backbone.get('img_size', 224) if backbone else beside.get('size')
-    _check_recorded(path, state, arch, backbone.get('img_size', beside.get('size')))
+    _check_recorded(path, state, sizes, patch_size, arch,
+                    backbone.get('img_size', beside.get('size')))
     own = {'arch': arch, 'patch_size': patch_size}
     if any('.gamma' in key for key in state):
         # Any value; the checkpoint's weights replace it.
@@ -185,13 +187,13 @@ def _recorded_arch(path: Path, arch: object) -> str | dict[str, int]:
                      f'name that mmpretrain knows nor whole numbers for {", ".join(_SIZES)}')
 
 
-def _check_recorded(path: Path, state: Mapping[str, Tensor], arch: str | dict, size: object
-                    ) -> None:
+def _check_recorded(path: Path, state: Mapping[str, Tensor], sizes: tuple[int, int, int],
+                    patch: int, arch: str | dict, size: object) -> None:
     """Refuse sizes in the config that the weights do not have.
 
     A number costs nothing there, and a model of that size may take all the memory.
     """
-    width, depth, hidden = _sizes(path, state)
+    width, depth, hidden = sizes
     if isinstance(arch, dict):
         own = {'embed_dims': width, 'num_layers': depth}
         if _GATED not in state:
@@ -202,7 +204,6 @@ def _check_recorded(path: Path, state: Mapping[str, Tensor], arch: str | dict, s
                              f'and {own[wrong]} in its weights: use another checkpoint')
     positions = state.get('backbone.pos_embed')
     if isinstance(size, int) and positions is not None:
-        patch = _shape(path, state, _PATCHES, 4)[3]
         count = positions.shape[:-1].numel()
         # Where patches do not divide the image, some transformers pad it, others cut the edge.
         if count not in {side**2 + cls for side in (size // patch, -(-size // patch))
@@ -253,14 +254,14 @@ def _shape(path: Path, state: Mapping[str, Tensor], name: str, ndim: int) -> tor
     return value.shape
 
 
-def _standard_arch(path: Path, state: Mapping[str, Tensor], heads: int | None) -> str | dict:
-    width, depth, hidden = _sizes(path, state)
+def _standard_arch(path: Path, state: Mapping[str, Tensor], sizes: tuple[int, int, int],
+                   heads: int | None) -> str | dict:
+    width, depth, hidden = sizes
     if PERIODS in state:
         return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
                     num_heads=max(1, width // (4 * _shape(path, state, PERIODS, 1)[0])))
-    for name, sizes in VisionTransformer.arch_zoo.items():
-        if (width, depth, hidden) == (sizes['embed_dims'], sizes['num_layers'],
-                                      sizes['feedforward_channels']):
+    for name, known in VisionTransformer.arch_zoo.items():
+        if sizes == (known['embed_dims'], known['num_layers'], known['feedforward_channels']):
             return name
     if heads and width % heads == 0:
         return dict(embed_dims=width, num_layers=depth, num_heads=heads,
