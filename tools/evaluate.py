@@ -112,6 +112,7 @@ from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.config.pixels import read_pixels_config
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
+from amt_mm.json_files import plain_values
 from amt_mm.visualization import write_table
 
 
@@ -225,9 +226,9 @@ def write(args: argparse.Namespace, results: list[dict]) -> None:
     """Write and print the table."""
     markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
     details = args.work_dir / 'runs.json'
-    details.write_text(json.dumps([{
+    details.write_text(json.dumps(plain_values([{
         **{key: str(result[key]) for key in _IDENTITY}, 'paper': result['paper'],
-        'metrics': result['metrics']} for result in results], indent=2))
+        'metrics': result['metrics']} for result in results]), indent=2, allow_nan=False))
     print(markdown.read_text())
     print(f'Also in {markdown} and {data}; all metrics of all runs: {details}')
     if args.report:

@@ -124,7 +124,9 @@ def pretrain(args: argparse.Namespace) -> None:
     paths = [shlex.quote(str(path)) for path in (checkpoint, args.folder)]
     print(f'\ncheckpoint  {paths[0]}\nnext        amt view {" ".join(paths)}')
     if images.classes:
-        print(f'            amt evaluate {" --data ".join(paths)}')
+        # Without it, evaluation stops at the first unreadable image.
+        skip = ' --cfg-options overlay.labelled.dataset.skip_unreadable=True'
+        print(f'            amt evaluate {" --data ".join(paths)}{skip if images.left_out else ""}')
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ import numpy as np
 
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
+from amt_mm.json_files import read_json
 
 
 class FeatureParts:
@@ -42,7 +43,7 @@ class FeatureParts:
         self.left_out: dict[int, str] = {}
         settings, self._progress = folder / 'settings.json', folder / 'progress.json'
         if settings.is_file():
-            before = json.loads(settings.read_text())
+            before = read_json(settings)
             differing = [name for name in identity if before.get(name) != identity[name]]
             if differing:
                 raise InputError(
@@ -52,7 +53,7 @@ class FeatureParts:
             folder.mkdir(parents=True, exist_ok=True)
             write_text(settings, json.dumps(identity, indent=2))
         if self._progress.is_file():
-            progress = json.loads(self._progress.read_text())
+            progress = read_json(self._progress)
             self.batches, self.rows = progress['batches'], progress['rows']
             self.shape = tuple(progress['shape'])
             self.left_out = {int(index): why for index, why in progress['left_out'].items()}

@@ -22,6 +22,7 @@ from amt_mm.config.options import check_options, knows
 from amt_mm.config.reading import merge_options, read_config
 from amt_mm.datasets.train_and_test import check_train_and_test, class_names
 from amt_mm.errors import InputError
+from amt_mm.json_files import read_json
 from amt_mm.messages import warn
 from amt_mm.names import RECIPES, SIZES
 from amt_mm.shipped import configs_folder
@@ -49,6 +50,7 @@ class Images:
         where: The folder, or what the images are.
         training: Number of images that are trained on.
         held_out: Number of images that only evaluation sees.
+        left_out: Number of unreadable images.
         classes: Names of the classes, None without labels.
         advice: What to know about them before the start, one sentence each.
     """
@@ -56,6 +58,7 @@ class Images:
     where: str
     training: int
     held_out: int
+    left_out: int
     classes: tuple[str, ...] | None
     advice: tuple[str, ...]
 
@@ -141,7 +144,8 @@ def look_at_images(cfg: Config) -> Images:
         if rare:
             advice.append(f'{rare} of {len(classes)} classes have fewer than {_FEW_PER_CLASS} '
                           'held-out images: accuracies will be uncertain')
-    return Images(where, len(train), len(held_out), classes, tuple(advice))
+    left_out = sum(getattr(part, 'left_out', 0) for part in (train, held_out))
+    return Images(where, len(train), len(held_out), left_out, classes, tuple(advice))
 
 
 def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None = None,
@@ -209,7 +213,7 @@ def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
         seconds, = step_times({'': cfg}).values()
         crops = max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))
         write_text(file, json.dumps(crops))
-    return json.loads(file.read_text())
+    return read_json(file)
 
 
 def default_size() -> str:

@@ -109,6 +109,7 @@ class ImageFolder(CustomDataset):
         self.val_fraction = val_fraction
         self.first_of_class = first_of_class
         self.skip_unreadable = skip_unreadable
+        self.left_out = 0  # unreadable images
         super().__init__(data_root=osp.expanduser(data_root), data_prefix=data_prefix, ann_file='',
                          with_label=with_label, extensions=extensions, **kwargs)
 
@@ -155,7 +156,7 @@ class ImageFolder(CustomDataset):
             command = clone_command(self.data_root) if not osp.exists(self.data_root) else None
             raise InputError(f'{self._folder}: {what}; '
                              + (f'get the data set by: {command}; or ' if command else '')
-                             + 'set data_root to the folder of the images.')
+                             + 'give the folder of the images (data_root in a config).')
         files = (files_below(self._folder) if isinstance(backend, LocalBackend) else (
             tuple(file.split('/')) for file in backend.list_dir_or_file(
                 self.img_prefix, list_dir=False, list_file=True, recursive=True)))
@@ -273,9 +274,10 @@ class ImageFolder(CustomDataset):
             logger.warning(f'Left out: {message}')
         if not readable:
             raise InputError(f'{self._folder}: none of its {len(samples)} images can be read.')
-        if any(faults):
+        self.left_out = len(samples) - len(readable)
+        if self.left_out:
             logger.info(f'{self._folder}: {len(readable)} of {len(samples)} images are readable, '
-                        f'{len(samples) - len(readable)} left out.')
+                        f'{self.left_out} left out.')
         return readable
 
 

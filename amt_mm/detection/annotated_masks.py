@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from itertools import chain
 
 import numpy as np
@@ -86,24 +87,26 @@ def _empty_polygons(table: Table, rows: np.ndarray, sizes: np.ndarray, findings:
                     ) -> set[int]:
     """Check polygons; rows of empty masks."""
     masks = _masks(table, rows)
-    if not _are_usable(masks):
+    polygons = list(chain.from_iterable(masks))
+    points = _read_points(polygons)
+    if points is None:
         sound = [_keep_usable(table, row, findings) for row in rows.tolist()]
         rows, sizes = rows[sound], sizes[sound]
         masks = _masks(table, rows)
-    polygons = list(chain.from_iterable(masks))
+        polygons = list(chain.from_iterable(masks))
+        points = _read_points(polygons)
     if not polygons:
         return set(rows.tolist())
     parts = np.fromiter(map(len, masks), int)
     owner = np.repeat(np.arange(len(masks)), parts)
     lengths = np.fromiter(map(len, polygons), int)
     starts = (np.cumsum(lengths) - lengths) // 2
-    try:
-        points = np.fromiter(chain.from_iterable(polygons), float, lengths.sum()).reshape(-1, 2)
+    near = np.zeros(len(polygons), bool)
+    # Still without points are numbers that overflow.
+    if points is not None:
         low, high = (extreme.reduceat(points, starts) for extreme in (np.minimum, np.maximum))
         # Negated so that NaN is far, too.
         near = ((low >= -sizes[owner]) & (high <= 2 * sizes[owner])).all(1)
-    except OverflowError:
-        near = np.zeros(len(polygons), bool)
     if not near.all():
         sound = [_is_near(table, row, size) for row, size in zip(rows.tolist(), sizes, strict=True)]
         return _empty_polygons(table, rows[sound], sizes[sound], findings)
@@ -119,19 +122,22 @@ def _empty_polygons(table: Table, rows: np.ndarray, sizes: np.ndarray, findings:
     return empty
 
 
-def _are_usable(masks: list) -> bool:
-    """Whether all polygons of all masks are even lists of numbers, of three points at least."""
-    polygons = list(chain.from_iterable(masks))
-    if not set(map(type, polygons)) <= {list}:
-        return False
-    lengths = set(map(len, polygons))
+def _read_points(polygons: list) -> np.ndarray | None:
+    """Points of all polygons, ``(m, 2)``.
+
+    None if something is not an even list of numbers that fit a float, of three points at least.
+    """
+    numbers = array('d')
     try:
-        # Sums refuse everything but numbers, and are the fastest look at all of them; true counts
-        # as 1, as everywhere in Python.
-        sum(map(sum, polygons))
+        for polygon in polygons:
+            # The fastest look at all numbers. It refuses everything but lists of them; true counts
+            # as 1, as everywhere in Python.
+            numbers.fromlist(polygon)
     except (TypeError, OverflowError):
-        return False
-    return not any(length < _SHORTEST or length % 2 for length in lengths)
+        return None
+    if any(length < _SHORTEST or length % 2 for length in set(map(len, polygons))):
+        return None
+    return np.frombuffer(numbers).reshape(-1, 2)
 
 
 def _keep_usable(table: Table, row: int, findings: Findings) -> bool:

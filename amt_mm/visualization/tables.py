@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..checks import is_number
 from ..errors import InputError
+from ..json_files import plain_values
 from ..printable import printable
 
 MISSING = '–'
@@ -77,7 +76,7 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Ma
     path = Path(path)
     markdown, data = path.with_name(path.name + '.md'), path.with_name(path.name + '.json')
     text = markdown_table(rows, columns, formats)
-    values = [{name: _json_value(row.get(name)) for name in columns} for row in rows]
+    values = plain_values([{name: row.get(name) for name in columns} for row in rows])
     content = json.dumps(
         {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +84,6 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Ma
     # What stands in a name for a byte that is not UTF-8, JSON has an escape for.
     data.write_text(content + '\n', encoding='utf-8', errors='backslashreplace')
     return markdown, data
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    # JSON has no non-finite numbers.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _cell(value: Any, spec: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from amt_mm.json_files import plain_values
 from amt_mm.version import __version__
 from amt_mm.visualization.tables import markdown_table
 
@@ -92,7 +92,7 @@ def write_race(out: Path, contestants: Sequence[Contestant], outcome: Race,
     markdown, data = out.with_name(out.name + '.md'), out.with_name(out.name + '.json')
     out.parent.mkdir(parents=True, exist_ok=True)
     markdown.write_text(text, encoding='utf-8')
-    data.write_text(json.dumps(_plain(content), indent=1) + '\n', encoding='utf-8')
+    data.write_text(json.dumps(plain_values(content), indent=1) + '\n', encoding='utf-8')
     return markdown, data
 
 
@@ -122,14 +122,3 @@ def versions() -> dict[str, str]:
             except PackageNotFoundError:
                 continue
     return found
-
-
-def _plain(value: object) -> object:
-    """Convert to JSON types: no numpy numbers, no non-finite ones."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

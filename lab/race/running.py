@@ -18,6 +18,7 @@ from amt_mm.datasets import ImageFolder
 from amt_mm.errors import InputError, RunError
 from amt_mm.evaluation.dataset_features import LabelledFeatures
 from amt_mm.evaluation.judge import measure_features
+from amt_mm.json_files import read_json
 from lab.race.field import CONTESTANTS
 from lab.race.record import FINISHED, records
 from lab.race.terms import BATCH
@@ -79,7 +80,7 @@ def enter_images(race: Race, data: Path) -> None:
 def finished_result(race: Race, name: str, repeat: int) -> dict | None:
     """Result of a finished run, None of another."""
     file = race.run_folder(name, repeat) / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None
+    return read_json(file) if file.is_file() else None
 
 
 def run_one(race: Race, name: str, repeat: int) -> None:
@@ -107,8 +108,8 @@ def run_one(race: Race, name: str, repeat: int) -> None:
         if status or not (folder / FINISHED).is_file():
             raise RunError(f'it ended with status {status}, see {folder / LOG}')
     result = dict(contestant=name, repeat=repeat,
-                  **json.loads((folder / FINISHED).read_text()),
-                  points=judge_run(folder, json.loads((race.folder / IMAGES).read_text())))
+                  **read_json(folder / FINISHED),
+                  points=judge_run(folder, read_json(race.folder / IMAGES)))
     write_text(folder / RESULT, json.dumps(result, indent=1) + '\n')
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from amt_mm.apis.comparison import seconds_per_step, train
 from amt_mm.apis.jobs import check_claim, claim, run_tool
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.json_files import read_json
 from lab.study.pool import run_pool
 
 from .planning import Run
@@ -34,7 +35,7 @@ def finished_result(run: Run, work_dir: Path) -> dict | None:
     if not (check_claim(folder, run.cfg) and file.is_file()):
         return None
     # The study's baseline may have changed since.
-    return {**json.loads(file.read_text()), 'relative_step_cost': run.plan.relative_step,
+    return {**read_json(file), 'relative_step_cost': run.plan.relative_step,
             'relative_cost': run.plan.relative_cost}
 
 
@@ -59,7 +60,7 @@ def run_one(run: Run, study: str, work_dir: Path, threads: int | None = None,
     how = dict(threads=threads, quiet=True, environment=environment)
     checkpoint = train(cfg, settings, folder, **how)
     run_tool('judge', [settings, checkpoint], [], folder, **how)
-    measures = json.loads((folder / 'measures.json').read_text())
+    measures = read_json(folder / 'measures.json')
     measures['seconds_per_step'] = seconds_per_step(folder)
     record = {**describe(run, study, work_dir, settings, measures['seconds_per_step']), **measures}
     write_text(folder / 'result.json', json.dumps(record, indent=2) + '\n')

@@ -233,7 +233,7 @@ def test_skip_unreadable(tmp_path, logged):
     assert len(warnings) == 2
     assert 'cat/2.png' in warnings[0] and 'empty' in warnings[0]
     assert 'dog/0.png' in warnings[1]
-    assert '6 of 8 images are readable, 2 left out' in logged[-1][1]
+    assert '6 of 8 images are readable, 2 left out' in logged[-1][1] and dataset.left_out == 2
 
 
 def test_all_unreadable(tmp_path):

@@ -10,7 +10,12 @@ import torch
 from forked_script import run_script
 from mmpretrain.models import VisionTransformer
 
-PRETRAIN = Path(__file__).parents[2] / 'tools/pretrain.py'
+from amt_mm.config.options import knows
+from amt_mm.config.reading import read_config
+
+ROOT = Path(__file__).parents[2]
+PRETRAIN = ROOT / 'tools/pretrain.py'
+CONFIG = ROOT / 'configs/benchmarks/knn/vit-base-p16_knn_folder.py'
 
 
 @pytest.fixture
@@ -31,6 +36,7 @@ def folder(tmp_path):
 
 @pytest.mark.slow
 def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
+    (folder / 'val/dark/damaged.png').write_bytes(b'')
     command = [PRETRAIN, folder, '--out', tmp_path / 'out', '--epochs', '3', '--cfg-options',
                'default_hooks.logger.interval=1']
     done = run_script(*command, timeout=300)
@@ -45,6 +51,10 @@ def test_from_a_folder_to_a_checkpoint(folder, tmp_path):
     assert f'recommended: k-NN {found["knn"]:.1f} %, ' in done.stdout
     checkpoint = tmp_path / 'out/epoch_3.pth'
     assert checkpoint.is_file() and f'amt view {checkpoint} ' in done.stdout
+    # Evaluation, which reads the damaged file, too, has the option that is printed.
+    option = 'overlay.labelled.dataset.skip_unreadable'
+    assert f' --cfg-options {option}=True\n' in done.stdout
+    assert knows(read_config(CONFIG), option)
     # Nothing is done twice.
     before = checkpoint.stat().st_mtime_ns
     again = run_script(*command, timeout=300)

@@ -134,7 +134,7 @@ def _optional(facts: Mapping[str, Mapping]) -> Iterator[Finding]:
 def _cpu(torch: Mapping, stack: Mapping, cores: int) -> Finding:
     bf16 = {True: 'instructions for bf16', False: 'no instructions for bf16 (leave out --amp bf16 '
             'on the CPU)', None: 'bf16 unknown'}[stack.get('cpu_bf16')]
-    text = f'CPU: {cores} cores, {torch["threads"]} threads a process, {bf16}'
+    text = f'CPU cores: {cores}, threads per process: {torch["threads"]}, {bf16}'
     if torch['threads'] > cores:
         return warning(f'{text}; more threads than cores wait for each other: '
                        f'export OMP_NUM_THREADS={cores}')

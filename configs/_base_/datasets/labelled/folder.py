@@ -4,6 +4,9 @@ runner_type = 'amt_mm.OverlayRunner'
 overlay = dict(
     labelled=dict(
         num_classes=10,
-        dataset=dict(type='amt_mm.ImageFolder', data_root='data/folder', with_label=True),
+        # skip_unreadable=True decodes all files at the start, and leaves out what cannot be read.
+        dataset=dict(
+            type='amt_mm.ImageFolder', data_root='data/folder', with_label=True,
+            skip_unreadable=False),
         train=dict(split='train'),
         test=dict(split='val')))
