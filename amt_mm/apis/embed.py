@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 import amt_mm
+from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.output import require_writable
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.frames import split_frame
@@ -35,7 +36,6 @@ from amt_mm.reliability.worker_signals import shield_forked
 from amt_mm.saliency.store import fingerprint
 
 from .encoder import LoadedEncoder, load_encoder
-from .evaluation import checkpoint_digest
 from .feature_files import check_format, write_features
 from .feature_parts import FeatureParts, joined
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from amt_mm.checkpoints.describe import Pretraining
+from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
@@ -267,14 +267,3 @@ def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float
         if record.get('step') == epoch and 'accuracy/top1' in record:
             return {name: value for name, value in record.items() if name.startswith('accuracy/')}
     return {}
-
-
-def checkpoint_digest(checkpoint: Path) -> str:
-    """Return a hash of the bytes of a checkpoint; ``'none'`` for random weights."""
-    if str(checkpoint) == 'none':
-        return 'none'
-    digest = hashlib.blake2b(digest_size=16)
-    with open(checkpoint, 'rb') as file:
-        while block := file.read(2**24):
-            digest.update(block)
-    return digest.hexdigest()

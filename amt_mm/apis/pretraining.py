@@ -16,6 +16,7 @@ from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import DATASETS
 
 from amt_mm.checkpoints.describe import describe
+from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.batch_and_epochs import recommended_options
 from amt_mm.config.options import check_options, knows
@@ -28,7 +29,6 @@ from amt_mm.names import RECIPES, SIZES
 from amt_mm.shipped import configs_folder
 
 from .comparison import finished
-from .evaluation import checkpoint_digest
 from .step_times import step_times
 
 # Fewer images leave an encoder that knows little more than they show.

@@ -42,7 +42,7 @@ class AttentiveTestLoop(FrozenTestLoop):
             both.
         queries: Queries of ``'ep'``. Defaults to 32, as in the authors' benchmark.
         heads: Heads of ``'aim'``. Defaults to None: as many as the encoder has.
-        lrs: Peak learning rates. The default spans 1e-4 to 3e-2.
+        lrs: Peak learning rates. The default spans 3e-4 to 1e-1.
         weight_decays: Weight decays. Defaults to none and .1.
         epochs: Passes over the tokens. Defaults to 30.
         batch_size: Images in a batch. Defaults to 256.
@@ -59,7 +59,7 @@ class AttentiveTestLoop(FrozenTestLoop):
 
     def __init__(self, *args, kinds: Sequence[str] = tuple(KINDS), queries: int = 32,
                  heads: int | None = None,
-                 lrs: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+                 lrs: Sequence[float] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
                  weight_decays: Sequence[float] = (0.0, 0.1), epochs: int = 30,
                  batch_size: int = 256, seed: int = 0, cache: str | None = None, **kwargs) -> None:
         if not kinds or not set(kinds) <= set(KINDS):
