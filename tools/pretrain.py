@@ -88,13 +88,14 @@ def pretrain(args: argparse.Namespace) -> None:
     start = args.pretrained
     if start:
         launch.require_file(str(start), '--pretrained')
-    base = pretraining.base_config(args.folder, size, args.pixels, start)
+    out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
+    base = pretraining.base_config(args.folder, size, args.pixels, start,
+                                  out / pretraining.REDUCED)
+    launch.require_writable(out / 'result.json')
     images = pretraining.look_at_images(base)
     print(f'images      {images}')
     for line in images.advice:
         launch.warn(line)
-    out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
-    launch.require_writable(out / 'result.json')
     options = {**args.cfg_options, 'randomness.seed': args.seed}
     crops = pretraining.CONTINUED_CROPS if start else None
     if args.epochs:

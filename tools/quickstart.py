@@ -89,12 +89,13 @@ def main() -> None:
 def quickstart(args: argparse.Namespace) -> None:
     """Run the whole of it; see the module."""
     start = time.perf_counter()
-    base = pretraining.base_config(args.data, pixels=args.pixels)
+    folder = args.out / args.data.resolve().name if args.data else args.out
+    base = pretraining.base_config(args.data, pixels=args.pixels,
+                                   reduced=folder / pretraining.REDUCED)
     images = pretraining.look_at_images(base)
     say(f'1/4  {images}')
     for line in images.advice:
         launch.warn(line)
-    folder = args.out / args.data.resolve().name if args.data else args.out
     configs = sized(args, base, images.training, folder)
     work_dir = unused_folder(folder, configs)
     launch.require_writable(work_dir / 'table.md')

@@ -39,6 +39,8 @@ _FEW_PER_CLASS = 5
 _OF_HOSTS = {'arch', 'patch_size', 'layer_scale_init_value', 'patch_cfg'}
 # Crops to train on from a given encoder on: docs/recipes.md has what they bring.
 CONTINUED_CROPS = 40_000
+# Folder of reduced copies within the results.
+REDUCED = 'reduced_images'
 _DATA_SETS = ('train_dataloader.dataset', 'probe.train', 'probe.test')
 
 
@@ -69,7 +71,8 @@ class Images:
 
 
 def base_config(folder: str | Path | None = None, size: str = 'mini',
-                pixels: Path | None = None, pretrained: Path | None = None) -> Config:
+                pixels: Path | None = None, pretrained: Path | None = None,
+                reduced: Path | None = None) -> Config:
     """Read the config that recipes are put on.
 
     Args:
@@ -80,6 +83,8 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
             Defaults to None: as photographs.
         pretrained: The checkpoint from whose encoder the recipe ``'continue'`` goes on; patches are
             as many as those of ``size``. Defaults to None: random weights.
+        reduced: Folder for copies of large photographs in reduced size, which are read in their
+            place. Defaults to None: all are decoded in full size for each crop.
 
     Raises:
         InputError: No such folder or config, or the encoder is not a plain vision transformer.
@@ -91,6 +96,8 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
             raise InputError(f'{folder}: no such folder')
         merge_options(cfg, {f'{name}.data_root': str(Path(folder).resolve())
                             for name in _DATA_SETS})
+        if reduced is not None:
+            cfg.merge_from_dict(dict(overlay=dict(reduced_images=str(reduced.resolve()))))
     if pixels is not None:
         cfg.merge_from_dict(read_config(pixels).to_dict())
     if pretrained is not None:

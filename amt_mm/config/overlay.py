@@ -15,7 +15,10 @@ built:
   join ``custom_hooks``, where the user's own hook of the same type wins;
 - ``labelled`` is a data set for a protocol: see :mod:`amt_mm.config.labelled`;
 - ``image_size`` is for the whole config: see :mod:`amt_mm.config.image_size`;
-- so is ``pixels``, how image files are read: see :mod:`amt_mm.config.pixels`.
+- so is ``pixels``, how image files are read: see :mod:`amt_mm.config.pixels`;
+- ``reduced_images`` is a folder for small copies of large photographs, which are read in their
+  place: see :mod:`amt_mm.config.reduced_images`. With ``pixels``, which reads other images, it has
+  no effect.
 """
 
 from __future__ import annotations
@@ -31,9 +34,12 @@ from amt_mm.errors import InputError
 from .image_size import dataset_pipelines, set_image_size
 from .labelled import apply_labelled
 from .pixels import set_pixels
+from .reduced_images import set_reduced_images
 
 # Fields of an overlay that are not sections of a config.
-SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'pixels', 'transforms')
+SPECIAL = ('drop', 'hooks', 'image_size', 'labelled', 'pixels', 'reduced_images', 'transforms')
+# Types of sections that are no dicts, with their name in messages.
+_SECTIONS = {'drop': ((list, tuple), 'list'), 'reduced_images': (str, 'folder')}
 # Types of the entries of a section, with their name in messages.
 _ENTRIES = {'drop': (str, 'name'), 'hooks': (Mapping, 'dict'),
             'transforms': ((str, Mapping), 'name or a dict')}
@@ -86,6 +92,8 @@ def apply_overlay(cfg: Config) -> Config:
         set_image_size(cfg, special['image_size'])
     if special['pixels'] is not None:
         set_pixels(cfg, special['pixels'])
+    elif special['reduced_images'] is not None:
+        set_reduced_images(cfg, special['reduced_images'])
     for name, hook in (special['hooks'] or {}).items():
         _add_hook(cfg, name, hook)
     _fix_collate(cfg)
@@ -114,10 +122,11 @@ def _check_kinds(overlay: object) -> None:
     for name, section in overlay.items():
         if name == 'image_size' or (section is None and name in SPECIAL):
             continue
-        kind = (list, tuple) if name == 'drop' else Mapping
+        kind, word = _SECTIONS.get(name, (Mapping, 'dict'))
         if not isinstance(section, kind):
-            raise InputError(f'overlay.{name}={section!r} must be a '
-                             f'{"list" if name == "drop" else "dict"}')
+            raise InputError(f'overlay.{name}={section!r} must be a {word}')
+        if isinstance(section, str):
+            continue
         kind, word = _ENTRIES.get(name, (object, ''))
         for key, entry in section.items() if name != 'drop' else enumerate(section):
             if not isinstance(entry, kind):

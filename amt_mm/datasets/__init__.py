@@ -14,6 +14,7 @@ from .imagenet import ImageNet
 from .landmarks import CropToBox, RevisitedLandmarks
 from .load_mask import LoadMask
 from .load_pixels import LoadPixels
+from .load_reduced import LoadReducedImage
 from .loading import LoadImage
 from .pack_writer import pack
 from .packed import PackedImages
@@ -32,9 +33,9 @@ from .whole_image import base_dataset, dataset_fingerprint, whole_image_view
 __all__ = [
     'CIFAR10', 'CIFAR100', 'STL10', 'BackgroundsFolder', 'BadImages', 'ConcatDataset', 'CropToBox',
     'DavisVideos', 'DecodeRandomResizedCrop', 'Flowers102', 'ImageFolder', 'ImageNet', 'LoadImage',
-    'LoadMask', 'LoadPixels', 'PackInputsWithBox', 'PackedImages', 'RandomResizedCropWithBox',
-    'ReadImage', 'RepeatedCrops', 'ReplaceBadImages', 'RevisitedLandmarks', 'SceneDataset',
-    'SeededSamples', 'SegmentationFolder', 'StagedDataset', 'TinyImageNet', 'base_dataset',
-    'collate_repeats', 'dataset_fingerprint', 'few_labels', 'pack', 'whole_image_view',
-    'with_stand_ins'
+    'LoadMask', 'LoadPixels', 'LoadReducedImage', 'PackInputsWithBox', 'PackedImages',
+    'RandomResizedCropWithBox', 'ReadImage', 'RepeatedCrops', 'ReplaceBadImages',
+    'RevisitedLandmarks', 'SceneDataset', 'SeededSamples', 'SegmentationFolder', 'StagedDataset',
+    'TinyImageNet', 'base_dataset', 'collate_repeats', 'dataset_fingerprint', 'few_labels', 'pack',
+    'whole_image_view', 'with_stand_ins'
 ]
