@@ -125,9 +125,11 @@ def pretrain(args: argparse.Namespace) -> None:
     paths = [shlex.quote(str(path)) for path in (checkpoint, args.folder)]
     print(f'\ncheckpoint  {paths[0]}\nnext        amt view {" ".join(paths)}')
     if images.classes:
-        # Without it, evaluation stops at the first unreadable image.
+        # Evaluation stops at the first unreadable image, unless told to leave such out.
         skip = ' --cfg-options overlay.labelled.dataset.skip_unreadable=True'
-        print(f'            amt evaluate {" --data ".join(paths)}{skip if images.left_out else ""}')
+        # Protocols that encode each image once: the default, linear, trains for 90 epochs.
+        print(f'            amt evaluate {" --data ".join(paths)} --protocols knn linear-sweep'
+              f'{skip if images.left_out else ""}')
 
 
 if __name__ == '__main__':
