@@ -22,7 +22,7 @@ HOW = {
     **{name: f'amt download {name} --root data'
        for name in ('cifar10', 'cifar100', 'stl10', 'tiny-imagenet')},
     'clothing': 'git clone https://github.com/alexeygrigorev/clothing-dataset-small data/clothing',
-    'folder': 'give the folder of the images', 'coco': 'https://cocodataset.org',
+    'folder': 'folder of the images', 'coco': 'https://cocodataset.org',
     'in9': 'does not exist', 'davis2017': 'curl -LO https://data.vision.ee.ethz.ch/csergi/share',
     'ade20k': 'curl -LO http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip',
     'coco-mini': 'give the folder of the images',

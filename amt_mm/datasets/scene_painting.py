@@ -63,6 +63,7 @@ class Style:
             channel, 0..255.
         area: Range of the fraction of the image that an object covers. Objects that do not fit
             into a narrow image are shrunk.
+        stretch: Range of the factor by which it is widened, and made as much lower.
         turn: Range of its rotation, radians.
         clouds: How much the background varies, 1 for from dark to light.
         clutter: Whether the background has blobs, strokes and textured patches.
@@ -72,6 +73,7 @@ class Style:
     textures: bool
     contrast: tuple[float, float]
     area: tuple[float, float]
+    stretch: tuple[float, float]
     turn: tuple[float, float]
     clouds: float
     clutter: bool
@@ -88,10 +90,10 @@ STYLES = {
     # More textures than shapes: networks learn textures well before outlines. Areas as in
     # photographs of single objects.
     'cluttered': Style(('disc', 'star'), textures=True, contrast=(110, 200), area=(0.10, 0.33),
-                       turn=(0, 2 * np.pi), clouds=1, clutter=True),
+                       stretch=(0.85, 1.18), turn=(0, 2 * np.pi), clouds=1, clutter=True),
     # Upright outlines, which a run of minutes learns.
     'plain': Style(tuple(OUTLINES), textures=False, contrast=(10, 60), area=(0.30, 0.60),
-                   turn=(-np.pi / 22, np.pi / 22), clouds=0.3, clutter=False),
+                   stretch=(0.92, 1.09), turn=(-np.pi / 90, np.pi / 90), clouds=0.3, clutter=False),
 }
 
 
@@ -166,7 +168,7 @@ def _paint_object(rng: np.random.Generator, canvas: np.ndarray, label: int,
     height, width = canvas.shape[:2]
     shape, texture = divmod(label, len(TEXTURES)) if style.textures else (label, None)
     vertices = OUTLINES[style.shapes[shape]]
-    stretch = rng.uniform(0.85, 1.18)
+    stretch = rng.uniform(*style.stretch)
     turn = rng.uniform(*style.turn)
     vertices = vertices @ np.diag([stretch, 1 / stretch]) @ _rotation(turn)
     vertices *= np.sqrt(rng.uniform(*style.area) * height * width / _area(vertices))

@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/schedules/mini_adamw-coslr-60e.py'
 ]
 
-train_dataloader = dict(dataset=dict(style='plain', num_samples=1600))
-probe = dict(
-    train=dict(style='plain', num_samples=1600), test=dict(style='plain', num_samples=800))
+_scenes = dict(style='plain', num_samples=1600, image_size=64)
+train_dataloader = dict(dataset=_scenes)
+probe = dict(train=_scenes, test=dict(_scenes, num_samples=800))
