@@ -56,6 +56,7 @@ def test_architecture_and_sizes_are_those_of_the_encoder(folder, tmp_path):
     assert all(value.isfinite() for value in losses.values())
 
 
+@pytest.mark.slow
 def test_another_file_of_the_same_name_is_another_run(folder, tmp_path):
     texts = []
     for seed in (0, 0, 1):

@@ -136,6 +136,7 @@ def test_a_link_that_leads_nowhere_is_named(checkpoint, tmp_path, capsys):
     assert read(tmp_path / 'a.npz')[0] == ['a.png']
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_one_line(checkpoint, folder, tmp_path, monkeypatch):
     class Pool(apis_embed.ProcessPoolExecutor):
         def submit(self, function, /, *args):

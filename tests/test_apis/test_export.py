@@ -228,6 +228,7 @@ def without_registers(tokens, registers):
     return torch.cat([tokens[:, :1], tokens[:, 1 + registers:]], dim=1)
 
 
+@pytest.mark.slow
 def test_what_lies_beside_an_encoder_does_not_outlive_it(checkpoint, tmp_path):
     out = tmp_path / 'out'
     export(checkpoint, 'transformers', out)

@@ -70,6 +70,7 @@ def test_images_in_memory_have_one_too():
     assert len({scenes(), scenes(num_samples=4), scenes(seed=1), scenes(split='test')}) == 4
 
 
+@pytest.mark.slow
 def test_lists_beside_the_images_count_too(tmp_path):
     """Of retrieval, whose lists tell what is right, and of changed backgrounds."""
     kinds = dict(type='amt_mm.RevisitedLandmarks', split='query')

@@ -38,6 +38,7 @@ def test_each_class_gives_its_share_and_at_least_one(config):
         assert dataset.metainfo['classes'] == ('a', 'b', 'c')
 
 
+@pytest.mark.slow
 def test_shares_are_nested_and_drawn_by_the_seed(config, tmp_path):
     small, large, other = (paths(few_labels(config, share=share, seed=seed))
                            for share, seed in ((.1, 0), (.5, 0), (.5, 1)))

@@ -107,6 +107,7 @@ def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
     assert all(value.isfinite().all() for value in checkpoint['state_dict'].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('changes', 'line'), [
     (dict(optim=dict(accumulative_counts=2)), 'gradient accumulation'),
     (dict(compiled=True), 'does not support compilation'),

@@ -23,6 +23,7 @@ def run(monkeypatch, tmp_path, *arguments):
     tool.main()
 
 
+@pytest.mark.slow
 def test_the_tables(monkeypatch, tmp_path, capsys):
     run(monkeypatch, tmp_path, '--samples', '2000', '500', '--dtype', 'uint8')
     assert not list((tmp_path / 'disk').iterdir())

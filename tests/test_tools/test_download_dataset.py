@@ -122,6 +122,7 @@ def test_several_at_once_into_the_default_folder(offer, run, tmp_path):
         'cifar10', 'tiny-imagenet-200'}
 
 
+@pytest.mark.slow
 def test_the_data_set_reads_what_its_message_told_to_fetch(offer, run):
     image = cv2.imencode('.jpg', np.zeros((64, 64, 3), np.uint8))[1].tobytes()
     offer('tiny-imagenet', {

@@ -207,6 +207,7 @@ def standard_encoder():
     return {f'backbone.{k}': torch.zeros(v.shape) for k, v in encoder.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('given', ['..', '.', 'images/../images'])
 def test_results_of_a_folder_stay_in_theirs(tool, checkpoint, folder, tmp_path, images_are_there,
                                             monkeypatch, given):

@@ -57,6 +57,7 @@ def test_what_is_there_is_not_replaced(tool, tmp_path, capsys):
     assert (tmp_path / 'a.py').read_text() == 'mine'
 
 
+@pytest.mark.slow
 def test_pages_are_asked_for(tool, tmp_path, capsys):
     pages = [Image.new('L', (9, 8), value) for value in range(3)]
     pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])

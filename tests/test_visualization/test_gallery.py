@@ -31,6 +31,7 @@ def maps(tmp_path):
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
 def test_one_row_per_image_with_the_last_plan(maps, masks):
     cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), {**OPTIONS, **masks})

@@ -120,6 +120,7 @@ def test_guided_configs_are_in_their_guided_phase(contestant, config, thrown):
     assert racer.model.data_preprocessor.fallbacks == 0  # the maps could guide
 
 
+@pytest.mark.slow
 def test_mmpretrains_own_model_masks_by_itself(contestant):
     racer = contestant(STOCK)
     plans = plans_of(racer)

@@ -48,6 +48,7 @@ def test_the_parts_have_all_products_of_the_step(step_of, strategy, weight):
     assert (parts['attention and masks'] > 0) == (strategy == 'high')
 
 
+@pytest.mark.slow
 def test_every_step_masks_the_mean_of_training(step_of):
     step, counts = step_of(), {}
     for work in [*step.steps(['random', 'block', 'high', 'hint']), *step.masks(['low'])]:
@@ -94,6 +95,7 @@ def test_a_race_of_works_has_one_phase(step_of):
     assert peak_memory(step) > step.kept_bytes() > step.state_bytes() / 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('text', [
     "_base_ = '{folder}/quickstart/mae_vit-mini-p8_1xb128-coslr-24e_scenes.py'",
     CONFIG + '    , masking=None)'])

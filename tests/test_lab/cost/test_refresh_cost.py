@@ -86,6 +86,7 @@ def test_nine_full_refreshes_are_two_per_cent():
     assert run_cost(config(), image_size=160).share < .01
 
 
+@pytest.mark.slow
 def test_the_configs_own_options_count():
     options = {'overlay.hooks.saliency.interval': 120, 'overlay.hooks.saliency.parts': 2}
     assert run_cost(config(**options)).refreshes == 1 + 2 / 2

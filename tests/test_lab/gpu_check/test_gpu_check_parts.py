@@ -24,6 +24,7 @@ def test_knn_is_compared_with_the_cpu(monkeypatch):
         measure_knn(70, 45, 9, 5)
 
 
+@pytest.mark.slow
 def test_the_pipeline_is_set_beside_the_fastest_step(tmp_path):
     (tmp_path / 'jpegs').mkdir()
     make_jpegs(make_images(tmp_path / 'images', 3), tmp_path / 'jpegs', 3, (50, 37), 900)
