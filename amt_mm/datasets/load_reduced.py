@@ -14,7 +14,7 @@ from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
 from .frames import file_version
-from .loading import LoadImage
+from .loading import LoadImage, decode_image
 
 # Images of up to this many times the side are read as they are: copies would save little.
 _WORTH = 1.5
@@ -63,7 +63,7 @@ class LoadReducedImage(LoadImage):
         return content if content.endswith(_END_OF_JPEG) else super()._get(path)
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
-        image = super()._decode(content, path)
+        image = decode_image(bytes(content), least=2 * self.side)
         height, width = image.shape[:2]
         if min(height, width) <= _WORTH * self.side:
             return image
@@ -72,7 +72,7 @@ class LoadReducedImage(LoadImage):
                            interpolation=cv2.INTER_AREA)
         copy = cv2.imencode('.jpg', image, _QUALITY)[1].tobytes()
         self._write(self._copy_of(path), copy)
-        return super()._decode(copy, path)
+        return decode_image(copy)
 
     def _copy_of(self, path: str) -> Path:
         key = repr((os.path.abspath(path), *file_version(path), self.side))

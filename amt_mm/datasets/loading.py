@@ -26,6 +26,8 @@ _TIFF = (b'II*\x00', b'MM\x00*')
 _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
+_REDUCED_JPEG = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
+                 (2, cv2.IMREAD_REDUCED_COLOR_2))
 # Brands of HEIF with HEVC, at byte 8; AVIF has others.
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # TIFF: tags, the first bit of a page's kind, samples that a photometric kind has, and alpha.
@@ -139,12 +141,14 @@ class UnclearPixelsError(ValueError):
     """An intact image that is not an 8-bit photograph."""
 
 
-def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
+def decode_image(content: bytes, turned: bool = True, least: int | None = None) -> np.ndarray:
     """Decode the content of an image file as :class:`LoadImage` describes.
 
     Args:
         content: Of the file.
         turned: Whether to apply the EXIF orientation.
+        least: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, by the decoder's cosine transform,
+            as long as its shorter side remains this long. Defaults to None: in full size.
 
     Returns:
         Contiguous ``uint8`` BGR array of shape ``(H, W, 3)``.
@@ -160,7 +164,9 @@ def decode_image(content: bytes, turned: bool = True) -> np.ndarray:
         # From the header of the JPEG or the PNG.
         refuse_bomb(*((header.height, header.width) if header else
                       (int.from_bytes(content[i:i + 4], 'big') for i in (20, 16))))
-        flags = cv2.IMREAD_COLOR | (0 if turned else cv2.IMREAD_IGNORE_ORIENTATION)
+        flags = next((flag for parts, flag in _REDUCED_JPEG if header and least
+                      and min(header.height, header.width) >= parts * least), cv2.IMREAD_COLOR)
+        flags |= 0 if turned else cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         if image is not None:
             return image

@@ -9,12 +9,12 @@ from amt_mm.datasets import LoadImage, LoadReducedImage
 from amt_mm.errors import InputError, UnreadableImage
 
 
-@pytest.fixture
-def photograph(tmp_path):
+@pytest.fixture(params=['png', 'jpg'])
+def photograph(tmp_path, request):
     """301 x 420 pixels of smooth colours."""
     rows, columns = np.mgrid[:301, :420]
     image = np.stack([rows * 255 / 300, columns * 255 / 419, (rows + columns) * 255 / 719], -1)
-    path = tmp_path / 'a photo.png'
+    path = tmp_path / f'a photo.{request.param}'
     cv2.imwrite(str(path), image.round().astype(np.uint8))
     return path
 
@@ -78,6 +78,6 @@ def test_errors_name_the_file_or_the_folder(photograph, tmp_path):
     with pytest.raises(InputError, match='file: a reduced copy of an image cannot be written'):
         load(photograph, tmp_path / 'file')
     photograph.write_bytes(photograph.read_bytes()[:500])
-    with pytest.raises(UnreadableImage, match=r'a photo\.png: unreadable image'):
+    with pytest.raises(UnreadableImage, match=r'a photo\.\w+: unreadable image'):
         load(photograph, tmp_path / 'copies')
     assert not (tmp_path / 'copies').exists()
