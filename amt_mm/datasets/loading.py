@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -31,6 +32,8 @@ _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # TIFF: tags, the first bit of a page's kind, samples that a photometric kind has, and alpha.
 _SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 254, 258, 262, 277, 338
 _REDUCED = 1
+# Pages of a TIFF that are looked at; overviews are fewer.
+_MOST_PAGES = 100
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 _ALPHA = (1, 2)
 # Deep images whose high bytes stay below use 14 bits at most.
@@ -252,13 +255,13 @@ def _is_plain_png(content: bytes) -> bool:
 
 def _refuse_unclear_tiff(image: Image.Image) -> None:
     """Refuse pages and samples that are neither colours nor alpha."""
-    if image.n_frames > 1:
-        # Thumbnails and overviews are pages, too.
-        pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED
-                    for frame in ImageSequence.Iterator(image))
-        if pages > 1:
-            raise UnclearPixelsError(f'has {pages} pages, which may be channels or frames')
-        image.seek(0)
+    # Pillow's time grows with the square of their number. Thumbnails and overviews are pages, too.
+    first = islice(ImageSequence.Iterator(image), _MOST_PAGES)
+    pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED for frame in first)
+    if pages > 1:
+        more = ' or more' * (pages == _MOST_PAGES)
+        raise UnclearPixelsError(f'has {pages}{more} pages, which may be channels or frames')
+    image.seek(0)
     tags = image.tag_v2
     samples, colours = tags.get(_SAMPLES, 1), _COLOURS.get(tags.get(_PHOTOMETRIC), 3)
     extra = tags.get(_EXTRA, ())
@@ -302,7 +305,4 @@ def unreadable_reason(error: Exception) -> str:
         return 'the file does not exist'
     if isinstance(error, IsADirectoryError):
         return 'it is a folder'
-    if isinstance(error, UnidentifiedImageError):
-        # Its own message names a buffer in memory.
-        return 'truncated at the start, or an unknown image format'
     return ' '.join(str(error).split()).rstrip('.') or type(error).__name__

@@ -1,6 +1,7 @@
 import io
 import sys
 import time
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ import pillow_heif
 import pytest
 import tifffile
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from amt_mm.datasets import LoadImage
 from amt_mm.errors import InputError
@@ -178,6 +179,21 @@ def test_pages_of_a_tiff_are_not_lost(tmp_path):
     pages[0].save(tmp_path / 'a.tif', save_all=True, append_images=pages[1:])
     with pytest.raises(InputError, match='has 13 pages, which may be channels or frames'):
         load(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('kind', [0, 1])
+def test_not_all_pages_of_a_tiff_are_visited(tmp_path, monkeypatch, kind):
+    # Pillow's time for n of them grows with n squared: minutes for the 5 MB of 50,000.
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for _ in range(300):
+            file.write(np.zeros((5, 7, 3), np.uint8), photometric='rgb', subfiletype=kind)
+    visited = []
+    seek = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, '_seek',
+                        lambda image, page: visited.append(page) or seek(image, page))
+    with nullcontext() if kind else pytest.raises(InputError, match='has 100 or more pages'):
+        load(tmp_path / 'a.tif')
+    assert max(visited) <= 100
 
 
 def test_a_thumbnail_is_no_page(tmp_path):
