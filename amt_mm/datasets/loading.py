@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os.path as osp
 from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import islice
@@ -132,6 +133,7 @@ class LoadImage(LoadImageFromFile):
                                   'Replace or remove the file.') from error
 
     def _get(self, path: str) -> bytes | memoryview:
+        refuse_pipe(path)
         return fileio.get(path, backend_args=self.backend_args)
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
@@ -209,6 +211,17 @@ def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int
         raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its labels '
                          f'are for {size[0]} x {size[1]} (height x width)')
     return stored
+
+
+def refuse_pipe(path: str) -> None:
+    """Refuse to read what never ends: a list of images may name a link to a pipe or device.
+
+    Raises:
+        ValueError: It is one.
+    """
+    # What is not there, or at an address, is left to the reader.
+    if osp.exists(path) and not (osp.isfile(path) or osp.isdir(path)):
+        raise ValueError('it is a pipe or device, not a file')
 
 
 def format_sizes(size: Sequence[int], stored: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 from PIL import ExifTags
 
-from amt_mm.datasets.loading import format_sizes
+from amt_mm.datasets.loading import format_sizes, refuse_pipe
 from amt_mm.datasets.open_picture import open_picture
 
 from .annotation_faults import Findings, format_ids
@@ -64,6 +64,7 @@ def check_image_sizes(path: str, data: Sequence[Mapping]) -> None:
 def _read_sizes(path: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Height and width with the EXIF orientation and as stored; None for an unreadable file."""
     try:
+        refuse_pipe(path)
         with open(path, 'rb') as file, open_picture(file) as image:
             stored = image.height, image.width
             turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
