@@ -12,6 +12,7 @@ import numpy as np
 
 from amt_mm.checkpoints.records import are_steps, is_step, is_text
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.checks import is_index
 from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.json_files import read_json
@@ -113,7 +114,7 @@ class FeatureParts:
 
 def _are_reasons(value: object) -> bool:
     return isinstance(value, dict) and all(
-        index.isdecimal() and is_text(why) for index, why in value.items())
+        is_index(index) and is_text(why) for index, why in value.items())
 
 
 def joined(path: Path, parts: Sequence[FeatureParts]) -> np.ndarray:

@@ -60,7 +60,8 @@ def test_another_identity_is_refused_by_what_differs(tmp_path):
 
 @pytest.mark.parametrize('change', [
     dict(rows=-1), dict(batches=-1), dict(batches=1.), dict(shape=[2, -3]), dict(shape='23'),
-    dict(left_out=[]), dict(left_out={'x': 'why'}), dict(left_out={'1': None}), dict(more=1), None])
+    dict(left_out=[]), dict(left_out={'x': 'why'}),
+    dict(left_out={'9' * 5000: 'why'}), dict(left_out={'1': None}), dict(more=1), None])
 def test_damaged_progress_is_named(tmp_path, change):
     parts = FeatureParts(tmp_path, IDENTITY, np.float32)
     parts.add(rows(0, 3), [(2, 'broken')])
