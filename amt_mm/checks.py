@@ -20,6 +20,11 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
                          f'{", ".join(map(repr, choices))}')
 
 
+def is_index(text: str) -> bool:
+    """Whether a text is a whole number from 0 on; Python refuses those of thousands of digits."""
+    return text.isdecimal() and len(text) < 19
+
+
 def is_number(value: object) -> bool:
     """Whether a value is a real number, of Python or numpy; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)

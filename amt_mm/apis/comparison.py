@@ -26,7 +26,7 @@ from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import merge_options, read_config
 from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
-from amt_mm.json_files import read_json
+from amt_mm.json_files import read_figures
 from amt_mm.models.token_counts import tokens_per_image
 
 from .image_identity import image_identity
@@ -89,7 +89,7 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
     settings = claim_with_images(cfg, work_dir)
     result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')
     if result_file.is_file():
-        return read_json(result_file)
+        return read_figures(result_file)
     checkpoint = train(cfg, settings, work_dir, threads=threads, show=show)
     measures = judge_in_a_process(settings, checkpoint, work_dir, threads, encoder)
     write_text(result_file, json.dumps(
@@ -101,7 +101,7 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
             f'{heading.removesuffix(", %")}: {measures[name]:.1f} % (`tools/judge.py`{images})'
             for name, heading in MEASURES.items()
             if heading.endswith(', %') and measures.get(name) is not None])
-    return read_json(result_file)
+    return read_figures(result_file)
 
 
 def untrained(cfg: Config, work_dir: Path, threads: int | None = None,
@@ -123,7 +123,7 @@ def untrained(cfg: Config, work_dir: Path, threads: int | None = None,
     settings = claim_with_images(cfg, work_dir)
     measures = work_dir / 'measures.json'
     if measures.is_file():
-        return read_json(measures)
+        return read_figures(measures)
     return judge_in_a_process(settings, checkpoint, work_dir, threads)
 
 
@@ -149,7 +149,7 @@ def judge_in_a_process(settings: Path, checkpoint: Path | str, work_dir: Path,
     """Run ``tools/judge.py``; the arguments are those of :func:`run_resolved`."""
     run_tool('judge', [settings, checkpoint], ['--encoder', encoder] if encoder else [], work_dir,
              threads=threads, show=())
-    return read_json(work_dir / 'measures.json')
+    return read_figures(work_dir / 'measures.json')
 
 
 def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:

@@ -22,7 +22,7 @@ from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
-from amt_mm.json_files import read_json
+from amt_mm.json_files import read_figures
 from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
@@ -244,7 +244,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     settings = claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
-        return read_json(result_file)
+        return read_figures(result_file)
     metrics = {}
     if cfg.get('train_cfg') is not None:
         resume = ['--resume'] if has_begun(work_dir) else []
@@ -255,9 +255,9 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if not metrics:  # no training, or it was interrupted in its last validation
         run_tool('test', [settings, checkpoint], [], work_dir, processes, threads, show)
         # MMEngine names the folder and the file of a run after its start time.
-        metrics = read_json(max(work_dir.glob('*/*.json')))
+        metrics = read_figures(max(work_dir.glob('*/*.json')))
     write_text(result_file, json.dumps(metrics, indent=2))
-    return read_json(result_file)
+    return read_figures(result_file)
 
 
 def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from amt_mm.checkpoints.records import are_steps, is_step, is_text
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.checks import is_index
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.json_files import read_json
 
@@ -43,7 +47,7 @@ class FeatureParts:
         self.left_out: dict[int, str] = {}
         settings, self._progress = folder / 'settings.json', folder / 'progress.json'
         if settings.is_file():
-            before = read_json(settings)
+            before = section(read_json(settings))
             differing = [name for name in identity if before.get(name) != identity[name]]
             if differing:
                 raise InputError(
@@ -53,10 +57,7 @@ class FeatureParts:
             folder.mkdir(parents=True, exist_ok=True)
             write_text(settings, json.dumps(identity, indent=2))
         if self._progress.is_file():
-            progress = read_json(self._progress)
-            self.batches, self.rows = progress['batches'], progress['rows']
-            self.shape = tuple(progress['shape'])
-            self.left_out = {int(index): why for index, why in progress['left_out'].items()}
+            self._take_up(read_json(self._progress))
         self._file = open(folder / 'rows', 'ab')  # noqa: SIM115  (closed by close)
         whole = self.rows * self._row_bytes
         if self._file.tell() < whole:
@@ -66,9 +67,19 @@ class FeatureParts:
         # What was written after the last save, perhaps in part.
         self._file.truncate(whole)
 
+    def _take_up(self, progress: object) -> None:
+        kinds = {'batches': is_step, 'rows': is_step, 'shape': are_steps, 'left_out': _are_reasons}
+        if not isinstance(progress, dict) or progress.keys() != kinds.keys() or not all(
+                fits(progress[name]) for name, fits in kinds.items()):
+            raise InputError(f'{self._progress} is damaged: remove this folder, so that all is '
+                             'computed again')
+        self.batches, self.rows = progress['batches'], progress['rows']
+        self.shape = tuple(progress['shape'])
+        self.left_out = {int(index): why for index, why in progress['left_out'].items()}
+
     @property
     def _row_bytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape))
+        return self.dtype.itemsize * math.prod(self.shape)
 
     def add(self, features: np.ndarray | None, left_out: Sequence[tuple[int, str]]) -> None:
         """Append what a batch gave.
@@ -99,6 +110,11 @@ class FeatureParts:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _are_reasons(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        is_index(index) and is_text(why) for index, why in value.items())
 
 
 def joined(path: Path, parts: Sequence[FeatureParts]) -> np.ndarray:

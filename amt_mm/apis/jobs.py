@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,8 +16,10 @@ from tqdm import tqdm
 
 from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.checks import is_number
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
+from amt_mm.json_files import parse_json
 from amt_mm.shipped import tools_folder
 
 _running: set[subprocess.Popen] = set()
@@ -226,9 +227,24 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
 
 
 def scalars(work_dir: Path) -> list[dict]:
-    """Read all scalars that MMEngine wrote in a work_dir, in the order of the runs."""
+    """Read all scalars that MMEngine wrote in a work_dir, in the order of the runs.
+
+    Raises:
+        InputError: A line is damaged.
+    """
     records = []
     for file in sorted(work_dir.glob('*/vis_data/scalars.json')):
         # A killed process or a full disk leaves a part of a line, without its end, as the last.
-        records += [json.loads(line) for line in file.read_text().split('\n')[:-1]]
+        for number, line in enumerate(file.read_bytes().split(b'\n')[:-1], 1):
+            records.append(_record(line, f'{file}:{number}'))
     return records
+
+
+def _record(line: bytes, where: str) -> dict:
+    try:
+        record = parse_json(line)
+    except ValueError as error:
+        raise InputError(f'{where} is not JSON ({error}): remove the line') from error
+    if not isinstance(record, dict) or not all(map(is_number, record.values())):
+        raise InputError(f'{where} is no record of numbers: remove the line')
+    return record

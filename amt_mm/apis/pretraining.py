@@ -213,6 +213,9 @@ def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
         minutes: Of training alone.
         cfg: From :func:`put_recipe`; a few of its steps are timed.
         folder: Of the results.
+
+    Raises:
+        InputError: What was kept is damaged.
     """
     config = hashlib.blake2b(cfg.pretty_text.encode(), digest_size=8).hexdigest()
     file = folder / f'crops_in_{minutes:g}_minutes_{config}.json'
@@ -220,7 +223,11 @@ def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
         seconds, = step_times({'': cfg}).values()
         crops = max(1, int(60 * minutes / seconds * cfg.train_dataloader.batch_size))
         write_text(file, json.dumps(crops))
-    return read_json(file)
+    crops = read_json(file)
+    if not isinstance(crops, int) or crops < 1:
+        raise InputError(f'{file} is no number of crops: remove it, and the same command makes it '
+                         'again')
+    return crops
 
 
 def default_size() -> str:

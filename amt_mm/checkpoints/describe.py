@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
 from amt_mm.checkpoints.dinov3 import PERIODS
 from amt_mm.config_parts import class_name, mask_config, section, sections
 from amt_mm.errors import InputError
+from amt_mm.json_files import parse_json
 
 # Class of the model in a config -> the host's name in the paper.
 _HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat',
@@ -222,7 +222,7 @@ def _beside(path: Path) -> dict[str, int]:
     if path.suffix != '.safetensors' or not file.is_file():
         return {}
     try:
-        config = section(json.loads(file.read_text(encoding='utf-8')))
+        config = section(parse_json(file.read_text(encoding='utf-8')))
     except (OSError, ValueError) as error:
         raise InputError(f'{file}: cannot be read: {error}') from error
     arguments = section(config.get('model_args'))

@@ -180,6 +180,7 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
 
     Raises:
         InputError: Less than 95 % match, or the patch embedding does not; with the likely reason.
+            Or an entry has whole or complex numbers in place of floating point ones.
     """
     part = prefix.rstrip('.') or 'model'
     own = {key: value for key, value in own.items() if key.startswith(prefix)}
@@ -189,6 +190,12 @@ def check_filled(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
              if key.startswith(prefix) and hasattr(value, 'shape')}
     fits = {key: value for key, value in found.items()
             if key in own and _fits(key, value, own[key])}
+    odd = next((key for key, value in fits.items()
+                if own[key].is_floating_point() and not value.is_floating_point()), None)
+    if odd is not None:
+        # Torch would convert them: without their scale, or to their real part.
+        raise InputError(f'{path}: `{odd}` has values of {fits[odd].dtype}, not floating point '
+                         'ones: use a checkpoint that is not quantised')
     counted = [key for key in own if _counts(key, not_pretrained)]
     filled = sum(key in fits for key in counted)
     # Random patch embeddings would spoil all that follows.

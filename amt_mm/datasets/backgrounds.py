@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os.path as osp
 
 from amt_mm.errors import InputError
+from amt_mm.json_files import parse_json
 from amt_mm.registry import DATASETS
 
 from .image_folder import ImageFolder
@@ -66,7 +66,7 @@ def _read_mapping(path: str) -> list[int]:
     """Return the class of ImageNet-9 for each of ImageNet-1K, -1 for none."""
     try:
         with open(path, encoding='utf-8') as file:
-            content = json.load(file)
+            content = parse_json(file.read())
         mapping = [content[str(label)] for label in range(len(content))]
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror}); copy it from the repository '

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from amt_mm.checks import is_index
 from amt_mm.errors import InputError
 
 # Seconds between reads of what other processes found.
@@ -121,7 +122,7 @@ class BadImages:
                 'files, or raise default_hooks.bad_images.max_bad')
 
     def _add_line(self, fields: list[str]) -> None:
-        if len(fields) != 3 or not fields[0].isdecimal():
+        if len(fields) != 3 or not is_index(fields[0]):
             return
         index, name = int(fields[0]), fields[1]
         own = None if index in self._known else self._names(index)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from mmengine import fileio
-from PIL import Image
 
 from amt_mm.errors import InputError
 
@@ -29,6 +28,7 @@ from .pixel_arrays import (
     displayed,
     frame_values,
     is_dicom,
+    open_dicom,
 )
 
 if TYPE_CHECKING:
@@ -127,8 +127,8 @@ def _count(path: str) -> int | None:
         array = np.load(path, mmap_mode='r', allow_pickle=False)
         return len(array) if array.ndim in (3, 4) else None
     if kind == 'dicom':
-        pydicom = optional('pydicom', 'DICOM files')
-        tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=['NumberOfFrames'])
+        with open(path, 'rb') as file:
+            tags = open_dicom(file, stop_before_pixels=True, specific_tags=['NumberOfFrames'])
         count = int(tags.get('NumberOfFrames') or 1)
     elif kind == 'tiff':
         with _open_tiff(path) as file:
@@ -137,7 +137,7 @@ def _count(path: str) -> int | None:
                 raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
             count = sum(math.prod(_outer(entry)[0]) for entry in file.series)
     else:
-        with Image.open(path) as image:
+        with open(path, 'rb') as file, open_picture(file) as image:
             count = getattr(image, 'n_frames', 1)
     return count if count > 1 else None
 
@@ -174,9 +174,9 @@ def _read_picture(path: str, index: int) -> np.ndarray | None:
 
 
 def _read_dicom(path: str, index: int) -> np.ndarray | None:
-    pydicom = optional('pydicom', 'DICOM files')
+    with open(path, 'rb') as file:
+        dataset = open_dicom(file, stop_before_pixels=True)
     from pydicom.pixels import pixel_array
-    dataset = pydicom.dcmread(path, stop_before_pixels=True)
     if index >= int(dataset.get('NumberOfFrames') or 1):
         return None
     refuse_bomb(dataset.Rows, dataset.Columns)

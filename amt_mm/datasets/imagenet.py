@@ -9,7 +9,7 @@ from mmengine.fileio import get_file_backend
 from mmpretrain.datasets import ImageNet as _ImageNet
 from mmpretrain.datasets.custom import find_folders
 
-from amt_mm.checks import check_choice
+from amt_mm.checks import check_choice, is_index
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
@@ -104,7 +104,7 @@ class ImageNet(_ImageNet):
         with open(self.ann_file, encoding='utf-8') as file:
             for number, line in enumerate(file, 1):
                 name, _, label = line.strip().rpartition(' ')
-                if not name or not label.isdecimal() or int(label) >= classes:
+                if not name or not is_index(label) or int(label) >= classes:
                     raise InputError(f'{self.ann_file}:{number}: {line.strip()!r} is not a path '
                                      f'and a label below {classes}')
                 samples.append({'img_path': backend.join_path(self.img_prefix, name),

@@ -11,6 +11,7 @@ from mmengine import fileio
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
+from .loading import refuse_pipe
 from .open_picture import open_picture
 from .unreadable import FILE_ERRORS
 
@@ -64,6 +65,7 @@ def read_mask(path: str, reduce_zero_label: bool, num_classes: int | None) -> np
         InputError: See :class:`LoadMask`.
     """
     try:
+        refuse_pipe(path)
         with open_picture(io.BytesIO(fileio.get(path))) as image:
             mode, mask = image.mode, np.asarray(image)
     except FILE_ERRORS as error:

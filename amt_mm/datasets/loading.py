@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os.path as osp
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -33,6 +35,8 @@ _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # TIFF: tags, the first bit of a page's kind, samples that a photometric kind has, and alpha.
 _SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 254, 258, 262, 277, 338
 _REDUCED = 1
+# Pages of a TIFF that are looked at; overviews are fewer.
+_MOST_PAGES = 100
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 _ALPHA = (1, 2)
 # Deep images whose high bytes stay below use 14 bits at most.
@@ -131,6 +135,7 @@ class LoadImage(LoadImageFromFile):
                                   'Replace or remove the file.') from error
 
     def _get(self, path: str) -> bytes | memoryview:
+        refuse_pipe(path)
         return fileio.get(path, backend_args=self.backend_args)
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
@@ -214,6 +219,17 @@ def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int
     return stored
 
 
+def refuse_pipe(path: str) -> None:
+    """Refuse to read what never ends: a list of images may name a link to a pipe or device.
+
+    Raises:
+        ValueError: It is one.
+    """
+    # What is not there, or at an address, is left to the reader.
+    if osp.exists(path) and not (osp.isfile(path) or osp.isdir(path)):
+        raise ValueError('it is a pipe or device, not a file')
+
+
 def format_sizes(size: Sequence[int], stored: Sequence[int]) -> str:
     """Return the size of an image in words.
 
@@ -258,13 +274,13 @@ def _is_plain_png(content: bytes) -> bool:
 
 def _refuse_unclear_tiff(image: Image.Image) -> None:
     """Refuse pages and samples that are neither colours nor alpha."""
-    if image.n_frames > 1:
-        # Thumbnails and overviews are pages, too.
-        pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED
-                    for frame in ImageSequence.Iterator(image))
-        if pages > 1:
-            raise UnclearPixelsError(f'has {pages} pages, which may be channels or frames')
-        image.seek(0)
+    # Pillow's time grows with the square of their number. Thumbnails and overviews are pages, too.
+    first = islice(ImageSequence.Iterator(image), _MOST_PAGES)
+    pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED for frame in first)
+    if pages > 1:
+        more = ' or more' * (pages == _MOST_PAGES)
+        raise UnclearPixelsError(f'has {pages}{more} pages, which may be channels or frames')
+    image.seek(0)
     tags = image.tag_v2
     samples, colours = tags.get(_SAMPLES, 1), _COLOURS.get(tags.get(_PHOTOMETRIC), 3)
     extra = tags.get(_EXTRA, ())
@@ -308,7 +324,4 @@ def unreadable_reason(error: Exception) -> str:
         return 'the file does not exist'
     if isinstance(error, IsADirectoryError):
         return 'it is a folder'
-    if isinstance(error, UnidentifiedImageError):
-        # Its own message names a buffer in memory.
-        return 'truncated at the start, or an unknown image format'
     return ' '.join(str(error).split()).rstrip('.') or type(error).__name__

@@ -1,10 +1,14 @@
-"""Open pictures by Pillow, without PostScript."""
+"""Open pictures by Pillow, of the formats that photographs have."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+# Pillow goes by the content of a file and knows some 40 formats. Among them are PostScript (EPS), a
+# program, which it has Ghostscript run, and FITS, of which Python may decode a few bytes for hours.
+_FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'AVIF', 'JPEG2000', 'HEIF')
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
@@ -14,10 +18,14 @@ def open_picture(file: BinaryIO) -> Image.Image:
         file: To be closed by the caller.
 
     Raises:
-        ValueError: It is PostScript (EPS), a program, which Pillow has Ghostscript run.
+        UnidentifiedImageError: It is of no format that photographs have, or has no header.
         Exception: Of any type, with the reason why the file is no picture.
     """
-    image = Image.open(file)
-    if image.format == 'EPS':
-        raise ValueError('PostScript (EPS), which is a program, and code from a file is not run')
-    return image
+    Image.init()
+    try:
+        # AVIF and HEIF are there with some versions of Pillow, or another package.
+        return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError as error:
+        # Its own message names a buffer in memory.
+        raise UnidentifiedImageError('truncated at the start, or an unknown image format'
+                                     ) from error

@@ -8,7 +8,6 @@ unpickled.
 
 from __future__ import annotations
 
-import json
 import re
 import zlib
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from amt_mm.errors import InputError
+from amt_mm.json_files import parse_json
 from amt_mm.registry import DATASETS
 
 MAGIC = b'AMTPACK1'
@@ -90,8 +90,8 @@ class PackedImages(BaseDataset):
                 (starts[1:] < starts[:-1]).any() for starts in (self._starts, self._name_starts)):
             raise self._damaged()
         try:
-            classes = json.loads(bytes(index[place:]))
-        except (ValueError, RecursionError) as error:
+            classes = parse_json(bytes(index[place:]))
+        except ValueError as error:
             raise self._damaged() from error
         if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
             raise self._damaged()
@@ -142,11 +142,11 @@ def _read_header(path: Path) -> dict:
     if not start.startswith(MAGIC):
         raise InputError(f'{path}: is not a packed data set')
     try:
-        header = json.loads(start[len(MAGIC):])
+        header = parse_json(start[len(MAGIC):])
         if any(type(header.get(name)) is not kind for name, kind in _FIELDS.items()) or any(
                 value < 0 for value in header.values() if type(value) is int) or (
                     not _FINGERPRINT.fullmatch(header['fingerprint'])):
             raise ValueError
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, AttributeError) as error:
         raise InputError(f'{path}: the header is damaged; pack the data set again') from error
     return header

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import PurePath
 from typing import IO, TYPE_CHECKING
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps, ImageSequence
 
 from amt_mm.errors import InputError
 
+from .download.unpacking import most_unpacked
 from .loading import refuse_bomb
 from .ome_planes import refuse_claims
 from .open_picture import open_picture
@@ -43,6 +45,8 @@ _MIN_IS_WHITE, _PALETTE = 0, 3
 _PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0}
+# Bytes unpacked at once.
+_BLOCK = 1 << 20
 # Letters of tifffile for samples of a pixel and for channels.
 CHANNEL_AXES = 'SC'
 
@@ -237,10 +241,44 @@ def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
     return (-1 if array.dtype.kind == 'i' else 2**bits - 1) - array
 
 
-def _read_dicom(content: bytes) -> np.ndarray:
+def open_dicom(file: IO[bytes], **options) -> Dataset:
+    """Read DICOM, after a look at how much a deflated file unpacks to.
+
+    Args:
+        file: At its beginning.
+        **options: Of ``pydicom.dcmread``.
+
+    Raises:
+        ValueError: More than an archive may.
+        Exception: Of any type, with the reason why the file cannot be read.
+    """
     pydicom = optional('pydicom', 'DICOM files')
+    from pydicom.filereader import read_dataset, read_preamble
+    read_preamble(file, force=False)
+    # The group of the format itself is never deflated.
+    kind = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if kind.get('TransferSyntaxUID') == pydicom.uid.DeflatedExplicitVRLittleEndian:
+        _refuse_inflated(file)
+    file.seek(0)
+    return pydicom.dcmread(file, **options)
+
+
+def _refuse_inflated(file: IO[bytes]) -> None:
+    start = file.tell()
+    left = most_unpacked(file.seek(0, io.SEEK_END) - start)
+    file.seek(start)
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while block := file.read(_BLOCK):
+        while block:
+            left -= len(inflater.decompress(block, _BLOCK))
+            block = inflater.unconsumed_tail
+            if left < 0:
+                raise ValueError('deflated, and unpacks to more than a hundred times its size')
+
+
+def _read_dicom(content: bytes) -> np.ndarray:
+    dataset = open_dicom(io.BytesIO(content))
     from pydicom.pixels import pixel_array
-    dataset = pydicom.dcmread(io.BytesIO(content))
     if 'PixelData' not in dataset:
         raise ValueError('a DICOM file without pixels')
     frames = int(dataset.get('NumberOfFrames') or 1)

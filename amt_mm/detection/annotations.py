@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from amt_mm.errors import InputError
+from amt_mm.json_files import parse_json
 
 from .annotated_objects import find_flaws
 from .annotation_faults import Findings
@@ -97,9 +97,8 @@ def _no_collector() -> Iterator[None]:
 def _load(path: str) -> dict:
     """Read the file, with its three sections."""
     try:
-        content = json.loads(Path(path).read_bytes())
-    # RecursionError: thousands of brackets.
-    except (ValueError, RecursionError) as error:
+        content = parse_json(Path(path).read_bytes())
+    except ValueError as error:
         raise InputError(f'annotation file {path} is not JSON: {error}') from error
     missing = [name for name in _SECTIONS
                if not isinstance(content, dict) or not isinstance(content.get(name), list)]

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
-from amt_mm.datasets.loading import format_sizes
+from amt_mm.datasets.loading import format_sizes, refuse_pipe
+from amt_mm.datasets.open_picture import open_picture
 
 from .annotation_faults import Findings, format_ids
 
@@ -63,7 +64,8 @@ def check_image_sizes(path: str, data: Sequence[Mapping]) -> None:
 def _read_sizes(path: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
     """Height and width with the EXIF orientation and as stored; None for an unreadable file."""
     try:
-        with Image.open(path) as image:
+        refuse_pipe(path)
+        with open(path, 'rb') as file, open_picture(file) as image:
             stored = image.height, image.width
             turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
     except Exception:  # decoders raise anything on broken files

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from amt_mm.datasets.loading import refuse_bomb
 from amt_mm.errors import InputError
 from amt_mm.saliency import min_max, resample
 
@@ -114,8 +113,8 @@ class GivenMaps:
             raise InputError(f'{self.path}: {error.strerror or error}; maps are an .npz file or a '
                              'folder of PNG files') from error
         # A file without numpy's magic is taken for a pickle, one without anything is at its end;
-        # a damaged archive is one of neither.
-        except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        # a damaged archive is one of neither, and a damaged header raises nearly anything.
+        except Exception as error:
             raise InputError(f'{self.path}: not an .npz file; maps are an .npz file or a folder of '
                              'PNG files') from error
         if not isinstance(file, np.lib.npyio.NpzFile):
@@ -148,9 +147,8 @@ class GivenMaps:
             if isinstance(values, bytes):  # numpy's answer to any other member of the archive
                 raise ValueError('not an array')
             return values
-        # Of memory, where a header claims more than there is.
-        except (ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile, MemoryError
-                ) as error:
+        # Damaged headers raise nearly anything, of memory where they claim more than there is.
+        except Exception as error:
             raise InputError(f'{self.path}: {name} cannot be read ({error})') from error
 
     def _key(self, sample: str) -> str:
@@ -170,7 +168,13 @@ class GivenMaps:
         if self._file:
             return self._array(key)
         content = np.fromfile(self.path / key, np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED) if content.size else None
+        try:
+            if content[1:4].tobytes() == b'PNG':
+                # Width and height in its header.
+                refuse_bomb(*content[16:24].view('>u4').tolist())
+            image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        except Exception:
+            image = None
         if image is None:
             raise InputError(f'{self.path / key}: not a PNG file that can be read')
         return image

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from amt_mm.checkpoints.load_backbone import check_filled
+from amt_mm.config_parts import section
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
@@ -39,7 +40,7 @@ class CheckpointKeysHook(Hook):
         encoder = not self.whole and any(key.startswith('backbone.') for key in own)
         prefix = 'backbone.' if encoder else ''
         fits = check_filled(runner._load_from or runner.work_dir, own,
-                            checkpoint.get('state_dict', checkpoint), prefix)
+                            section(checkpoint.get('state_dict', checkpoint)), prefix)
         missing = [key for key in own if key.startswith(prefix) and key not in fits]
         runner.logger.info(f'Checkpoint fills {len(fits)} of {len(fits) + len(missing)} entries of '
                            f'the {prefix.rstrip(".") or "model"}'

@@ -15,6 +15,7 @@ from datetime import timedelta
 from mmengine.dist import broadcast_object_list, get_rank
 
 from amt_mm.errors import REQUEUE_STATUS, InputError
+from amt_mm.json_files import parse_json
 from amt_mm.messages import say
 
 from .watchdog import INTERVAL, End, watchdog
@@ -155,7 +156,7 @@ class Peers:
 
     def _hear(self, link: _Link, line: str) -> None:
         try:
-            message = json.loads(line)
+            message = parse_json(line)
             if link.name is None:
                 token, name = message
                 if token != self._token:

@@ -9,9 +9,12 @@ from mmengine.optim import OptimWrapperDict, _ParamScheduler
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from amt_mm.checkpoints.config_text import read_config_text
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
+from .resumed_info import check_meta
+from .resumed_optimizer import check_form, check_schedules, check_values
 from .schedules import differences, play, settings
 
 # Of the differences, so many are named.
@@ -50,6 +53,8 @@ class ScheduleHook(Hook):
         """Replace the checkpoint's schedule by the config's, before it is restored."""
         if not runner._resume:
             return
+        check_meta(checkpoint.get('meta'), str(runner._load_from))
+        check_schedules(checkpoint.get('param_schedulers'))
         # As MMEngine does next, unless they are built already.
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         if runner.param_schedulers is not None:
@@ -145,9 +150,11 @@ def _groups(runner: Runner) -> list[dict]:
 
 def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
     """Parameter groups in a checkpoint, one for each of the optimiser's."""
+    several = isinstance(runner.optim_wrapper, OptimWrapperDict)
+    states = [*section(optimizer).values()] if several else [optimizer]
     saved = []
-    for each in optimizer.values() if isinstance(runner.optim_wrapper, OptimWrapperDict) else [
-            optimizer]:
+    for each in states:
+        check_form(each)
         saved += [*each['param_groups'], *filter(None, [each.get('base_param_settings')])]
     groups = _groups(runner)
     if [len(group['params']) for group in groups] != [len(group['params']) for group in saved]:
@@ -160,6 +167,9 @@ def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
     if missing:
         raise InputError(f"the checkpoint's optimizer is another one, without {missing[0]}: resume "
                          f'with the same optim_wrapper.optimizer.type, {_ANEW}')
+    wrappers = [*runner.optim_wrapper.values()] if several else [runner.optim_wrapper]
+    for each, wrapper in zip(states, wrappers, strict=True):
+        check_values(each, wrapper.optimizer.param_groups)
     return saved
 
 

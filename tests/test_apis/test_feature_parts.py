@@ -1,5 +1,7 @@
 """FeatureParts: what is on disk after an interruption, and whose it is."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,24 @@ def test_another_identity_is_refused_by_what_differs(tmp_path):
     FeatureParts(tmp_path, IDENTITY, np.float32).close()
     with pytest.raises(InputError, match='begun with other blocks: '):
         FeatureParts(tmp_path, {**IDENTITY, 'blocks': [2]}, np.float32)
+
+
+@pytest.mark.parametrize('change', [
+    dict(rows=-1), dict(batches=-1), dict(batches=1.), dict(shape=[2, -3]), dict(shape='23'),
+    dict(left_out=[]), dict(left_out={'x': 'why'}),
+    dict(left_out={'9' * 5000: 'why'}), dict(left_out={'1': None}), dict(more=1), None])
+def test_damaged_progress_is_named(tmp_path, change):
+    parts = FeatureParts(tmp_path, IDENTITY, np.float32)
+    parts.add(rows(0, 3), [(2, 'broken')])
+    parts.save()
+    parts.close()
+    file = tmp_path / 'progress.json'
+    file.write_text(json.dumps(change and {**json.loads(file.read_text()), **change}))
+    with pytest.raises(InputError, match=r'progress\.json is damaged: remove this folder'):
+        FeatureParts(tmp_path, IDENTITY, np.float32)
+    (tmp_path / 'settings.json').write_text('[]')
+    with pytest.raises(InputError, match='begun with other checkpoint, blocks: '):
+        FeatureParts(tmp_path, IDENTITY, np.float32)
 
 
 @pytest.mark.parametrize('left', [0, 71])

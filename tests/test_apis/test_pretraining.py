@@ -112,6 +112,10 @@ def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, 5))
     assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / .5 * 16
     assert pretraining.crops_in(3, cfg, tmp_path / 'out') == 180 / 5 * 16
+    for damaged in '0', '"a"', '[1]':
+        next((tmp_path / 'out').glob('crops_in_3_*.json')).write_text(damaged)
+        with pytest.raises(InputError, match='is no number of crops: remove it'):
+            pretraining.crops_in(3, cfg, tmp_path / 'out')
     # Another transformer, in the same folder.
     cfg.model.backbone.patch_size = 16
     assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / 5 * 16

@@ -165,9 +165,10 @@ def test_a_config_beside_the_weights_tells_heads_and_image_size(tmp_path, config
             describe(path)
     (tmp_path / 'config.json').write_text('{"num_attention_heads": 6, "image_size": 1000000000}')
     assert describe(path).image_size is None
-    (tmp_path / 'config.json').write_text('{')
-    with pytest.raises(InputError, match=r'config\.json: cannot be read'):
-        describe(path)
+    for broken in ('{', '[' * 5000, '\udcff'):
+        (tmp_path / 'config.json').write_text(broken, errors='surrogateescape')
+        with pytest.raises(InputError, match=r'config\.json: cannot be read'):
+            describe(path)
 
 
 def test_another_network_is_refused(tmp_path):

@@ -54,6 +54,14 @@ def test_a_checkpoint_that_does_not_fit_stops_and_changes_nothing(tmp_path, stat
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize('dtype', [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_weights_without_their_scale_or_a_part_are_refused(tmp_path, dtype):
+    state = Model().state_dict()
+    state['backbone.2.bias'] = state['backbone.2.bias'].to(dtype)
+    with pytest.raises(InputError, match=rf'`backbone\.2\.bias` has values of {dtype}, not float'):
+        load_backbone(Model(), save(tmp_path / 'a.pth', state))
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match='none.pth: no such checkpoint'):
         load_backbone(Model(), tmp_path / 'none.pth')

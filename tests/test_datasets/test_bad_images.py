@@ -35,6 +35,14 @@ def test_each_image_has_one_line_with_its_reason(tmp_path):
     assert len(bad) == 2 and 5 in bad and 6 not in bad
 
 
+@pytest.mark.parametrize('line', ['', 'x', '5', '\t\t', '-5\tfolder/5.jpg\tempty', '\udcff\t\t',
+                                  '9' * 5000 + '\tfolder/5.jpg\tempty', '5\tother/5.jpg\tempty'])
+def test_lines_of_other_kinds_are_left_out(tmp_path, line):
+    (tmp_path / 'bad_images_rank3.txt').write_text(f'{line}\n7\tfolder/7.jpg\tempty\n',
+                                                   errors='surrogateescape')
+    assert 7 in (bad := make(tmp_path)) and len(bad) == 1
+
+
 def test_a_resumed_run_reads_the_list_and_counts_none_twice(tmp_path):
     make(tmp_path).add(5, 'empty')
     again = make(tmp_path)

@@ -1,5 +1,8 @@
 """files_below: links are followed, never in circles, and never lost."""
 
+import os
+import subprocess
+
 import pytest
 
 from amt_mm.datasets.files_below import files_below
@@ -48,3 +51,35 @@ def test_a_link_to_itself_is_refused_by_the_system(folder):
     (folder / 'own').symlink_to('own')
     with pytest.raises(OSError, match='Too many levels of symbolic links'):
         found(folder)
+
+
+def test_pipes_and_devices_are_not_read_for_ever(folder):
+    os.mkfifo(folder / 'pipe')
+    (folder / 'a/pipe').symlink_to('../pipe')
+    (folder / 'a/zero').symlink_to('/dev/zero')
+    assert found(folder) == ['a/0', 'b/0']
+
+
+def test_few_links_with_very_many_ways_are_named(folder):
+    # A billion ways through 60 links.
+    for i in range(30):
+        (folder.parent / f'chain{i}').mkdir()
+        for name in ('left', 'right'):
+            (folder.parent / f'chain{i}' / name).symlink_to(folder.parent / f'chain{i + 1}')
+    (folder / 'c').symlink_to('../chain0')
+    with pytest.raises(InputError, match=r'links lead to .*/chain\d+ in more than 100 ways'):
+        found(folder)
+
+
+def test_folders_may_lie_deeper_than_python_calls(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for _ in range(1200):
+        os.mkdir('d')
+        os.chdir('d')
+    open('0', 'w').close()
+    os.chdir(folder)
+    try:
+        assert f'{"d/" * 1200}0' in found(folder)
+    finally:
+        # Pytest removes folders by recursion.
+        subprocess.run(['rm', '-r', 'd'], check=True)

@@ -64,7 +64,8 @@ def test_refuses_wrong_folders(tmp_path):
         ImageNet(data_root=str(tmp_path), split='test')
 
 
-@pytest.mark.parametrize('line', ['a.JPEG', 'a.JPEG 1000', 'a.JPEG -1', '', '7'])
+@pytest.mark.parametrize('line', ['a.JPEG', 'a.JPEG 1000', 'a.JPEG -1', '', '7',
+                                  f'a.JPEG {"9" * 5000}'])
 def test_a_wrong_line_is_named(tmp_path, line):
     touch(tmp_path, ['val/b.JPEG'])
     (tmp_path / 'meta').mkdir()

@@ -1,6 +1,8 @@
 import io
+import os
 import sys
 import time
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -8,9 +10,10 @@ import pillow_heif
 import pytest
 import tifffile
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from amt_mm.datasets import LoadImage
+from amt_mm.datasets.load_mask import read_mask
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
@@ -180,6 +183,21 @@ def test_pages_of_a_tiff_are_not_lost(tmp_path):
         load(tmp_path / 'a.tif')
 
 
+@pytest.mark.parametrize('kind', [0, 1])
+def test_not_all_pages_of_a_tiff_are_visited(tmp_path, monkeypatch, kind):
+    # Pillow's time for n of them grows with n squared: minutes for the 5 MB of 50,000.
+    with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
+        for _ in range(300):
+            file.write(np.zeros((5, 7, 3), np.uint8), photometric='rgb', subfiletype=kind)
+    visited = []
+    seek = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(TiffImagePlugin.TiffImageFile, '_seek',
+                        lambda image, page: visited.append(page) or seek(image, page))
+    with nullcontext() if kind else pytest.raises(InputError, match='has 100 or more pages'):
+        load(tmp_path / 'a.tif')
+    assert max(visited) <= 100
+
+
 def test_a_thumbnail_is_no_page(tmp_path):
     photo = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
@@ -303,6 +321,16 @@ def test_damaged_png_is_refused(tmp_path, photo):
     (tmp_path / 'a.png').write_bytes(content)
     with pytest.raises(InputError):
         load(tmp_path / 'a.png')
+
+
+@pytest.mark.parametrize('read', [load, lambda path: read_mask(str(path), False, None)])
+def test_pipes_and_devices_are_not_read_for_ever(tmp_path, read):
+    os.mkfifo(tmp_path / 'pipe')
+    for target in (tmp_path / 'pipe', '/dev/zero'):
+        (tmp_path / 'a.jpg').unlink(missing_ok=True)
+        (tmp_path / 'a.jpg').symlink_to(target)
+        with pytest.raises(InputError, match=r'a\.jpg: .* it is a pipe or device'):
+            read(tmp_path / 'a.jpg')
 
 
 @pytest.mark.parametrize('content, reason', [

@@ -1,22 +1,47 @@
-"""PostScript in the file of a picture is not run."""
+"""Only formats that photographs have are opened: no programs, none that Python decodes."""
+
+import gzip
 
 import pytest
-from PIL import EpsImagePlugin, Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
 from amt_mm.datasets import LoadImage, LoadPixels
 from amt_mm.datasets.frames import read_frame
 from amt_mm.datasets.load_mask import read_mask
 from amt_mm.errors import InputError
 
-
-@pytest.mark.parametrize('read', [
+READERS = pytest.mark.parametrize('read', [
     lambda path: LoadImage()({'img_path': path}), lambda path: LoadPixels(3)({'img_path': path}),
     lambda path: read_mask(path, False, None), lambda path: read_frame(path, 0)])
+
+
+@READERS
 def test_postscript_is_refused_whatever_its_name(tmp_path, monkeypatch, read):
     Image.new('RGB', (9, 7)).save(tmp_path / 'a.eps')
     path = (tmp_path / 'a.eps').rename(tmp_path / 'a.jpg')
     ran = []
     monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *_, **__: ran.append(1))
-    with pytest.raises((InputError, ValueError), match='which is a program'):
+    with pytest.raises((InputError, UnidentifiedImageError), match='an unknown image format'):
         read(str(path))
     assert not ran
+
+
+@READERS
+def test_a_format_of_other_trades_is_refused(tmp_path, read):
+    # Compressed FITS, which Pillow decodes in Python, pixel by pixel.
+    def block(*cards):
+        text = ''.join(f'{card:80}' for card in (*cards, 'END'))
+        return text.ljust(-(-len(text) // 2880) * 2880).encode()
+
+    number = '{:8}= {:>20}'.format
+    values = gzip.compress(bytes(4 * 8 * 8))
+    (tmp_path / 'a.png').write_bytes(block(
+        number('SIMPLE', 'T'), number('BITPIX', 8), number('NAXIS', 0)) + block(
+        "XTENSION= 'BINTABLE'", number('BITPIX', 8), number('NAXIS', 2), number('NAXIS1', 8),
+        number('NAXIS2', 1), number('PCOUNT', len(values)), number('ZIMAGE', 'T'),
+        "ZCMPTYPE= 'GZIP_1  '", number('ZBITPIX', 8), number('ZNAXIS', 2), number('ZNAXIS1', 8),
+        number('ZNAXIS2', 8)) + bytes(8) + values)
+    assert Image.open(tmp_path / 'a.png').size == (8, 8)
+    with pytest.raises((InputError, UnidentifiedImageError),
+                       match='an unknown image format'):
+        read(str(tmp_path / 'a.png'))

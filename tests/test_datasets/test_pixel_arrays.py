@@ -14,6 +14,8 @@ import tifffile
 from deep_images import deep_png, values, write_16_bit_png, write_bands, write_dicom
 from PIL import Image, ImageOps
 
+from amt_mm.datasets.download import unpacking
+from amt_mm.datasets.frames import read_frame
 from amt_mm.datasets.loading import decode_image
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.errors import InputError
@@ -297,6 +299,19 @@ def test_bright_is_high_in_every_x_ray(tmp_path):
     stored = values((5, 7), 'uint16', 4096)
     write_dicom(tmp_path / 'a.dcm', stored, photometric='MONOCHROME1')
     np.testing.assert_array_equal(read(tmp_path / 'a.dcm')[:, :, 0], 4095.0 - stored)
+
+
+def test_a_deflated_dicom_does_not_fill_the_memory(tmp_path, monkeypatch):
+    write_dicom(tmp_path / 'a.dcm', np.zeros((1000, 500), np.uint16))
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(tmp_path / 'a.dcm')
+    assert (tmp_path / 'a.dcm').stat().st_size < 10_000
+    np.testing.assert_array_equal(read(tmp_path / 'a.dcm'), np.zeros((1000, 500, 1)))
+    monkeypatch.setattr(unpacking, '_SMALL', 1 << 10)
+    for how in (read, lambda path: read_frame(str(path), 0)):
+        with pytest.raises(ValueError, match='unpacks to more than a hundred times its size'):
+            how(tmp_path / 'a.dcm')
 
 
 def test_a_palette_of_dicom_is_colours(tmp_path):

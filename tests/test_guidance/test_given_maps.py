@@ -7,6 +7,7 @@ from io import BytesIO
 import cv2
 import numpy as np
 import pytest
+from bad_files import png_header
 from PIL import Image
 
 from amt_mm.errors import InputError
@@ -162,6 +163,15 @@ def test_coloured_empty_and_broken_pictures_are_refused(tmp_path):
             given.read(f'{name}.jpg', GRID)
 
 
+def test_a_picture_of_a_billion_pixels_is_not_decoded(tmp_path, monkeypatch):
+    (tmp_path / 'bomb.png').write_bytes(png_header(30000, 30000))
+    decoded = []
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: decoded.append(1))
+    with pytest.raises(InputError, match='bomb.png: not a PNG file'):
+        GivenMaps(tmp_path).read('bomb.jpg', GRID)
+    assert not decoded
+
+
 def test_files_of_other_kinds_are_refused(tmp_path):
     np.save(tmp_path / 'one.npy', np.ones((2, 2)))
     np.save(tmp_path / 'code.npy', np.array([print], object))
@@ -180,6 +190,15 @@ def test_files_of_other_kinds_are_refused(tmp_path):
     (tmp_path / 'damaged.npz').write_bytes(damaged)
     with pytest.raises(InputError, match='a/x.jpg cannot be read'):
         GivenMaps(tmp_path / 'damaged.npz').read('a/x.jpg', GRID)
+    # Python's tokenizer fails on it.
+    deep = b'\x93NUMPY\x01\x00' + (9000).to_bytes(2, 'little') + b'(' * 9000
+    (tmp_path / 'deep.npy').write_bytes(deep)
+    with pytest.raises(InputError, match='deep.npy: not an .npz file'):
+        GivenMaps(tmp_path / 'deep.npy')
+    with zipfile.ZipFile(tmp_path / 'deep.npz', 'w') as archive:
+        archive.writestr('x.npy', deep)
+    with pytest.raises(InputError, match='x cannot be read'):
+        GivenMaps(tmp_path / 'deep.npz').read('x', GRID)
     with zipfile.ZipFile(tmp_path / 'text.npz', 'w') as archive:
         archive.writestr('a', 'text')
     with pytest.raises(InputError, match=r'a cannot be read \(not an array\)'):

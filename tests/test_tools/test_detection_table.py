@@ -51,6 +51,9 @@ def test_table(tmp_path, run, capsys):
 @pytest.mark.parametrize(('name', 'text', 'message'), [
     ('log.json', '{"a": 1}\n{"a": 2}\n', 'is not one JSON object'),
     ('other.json', '{"accuracy/top1": 1}', 'has no box AP'),
+    ('deep.json', '[' * 5000, 'is not one JSON object'), ('list.json', '[1]', 'has no box AP'),
+    ('number.json', '1', 'has no box AP'),
+    ('text.json', '{"coco/bbox_mAP": "a"}', 'coco/bbox_mAP is a, not a number'),
     ('none.json', None, 'there is no such file')])
 def test_what_is_no_result(tmp_path, run, capsys, name, text, message):
     if text is not None:

@@ -8,7 +8,6 @@ COCO and LVIS v1, nothing else.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from amt_mm.cli import parse_first
@@ -41,8 +40,11 @@ if __name__ == '__main__':
     parse_first(parse_args)
 
 from amt_mm.apis import launch
+from amt_mm.checks import is_number
+from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.evaluation.paper import TABLE_3, TABLE_3_REMARK
+from amt_mm.json_files import parse_json
 from amt_mm.visualization import write_table
 
 
@@ -81,7 +83,7 @@ def read_result(text: str) -> dict:
     name, _, path = text.rpartition('=')
     launch.require_file(path, 'result')
     try:
-        scores = json.loads(Path(path).read_text(encoding='utf-8'))
+        scores = section(parse_json(Path(path).read_text(encoding='utf-8')))
     except ValueError as error:
         raise InputError(f'result {path} is not one JSON object ({error}); give the file that '
                          'tools/test.py wrote') from error
@@ -94,6 +96,9 @@ def read_result(text: str) -> dict:
         for key, heading in zip(NAMES[data] + (GROUPS if data == 'lvis' else ()),
                                 HEADINGS + (GROUPS if data == 'lvis' else ()), strict=True):
             value = scores.get(f'{data}/{metric}_{key}', -1)
+            if not is_number(value):
+                raise InputError(f'result {path}: {data}/{metric}_{key} is {str(value)[:60]}, not '
+                                 'a number; give the file that tools/test.py wrote')
             # -1 is how pycocotools and lvis say that there is nothing to measure.
             row[f'{kind} {heading}'] = None if value < 0 else 100 * value
     return row

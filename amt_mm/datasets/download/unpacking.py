@@ -46,7 +46,7 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
         InputError: The archive is damaged, has no such folder, unpacks to more than 100 times
             its size, or a member is a link or device, lies outside or collides with another.
     """
-    left = _TIMES * archive.stat().st_size + _SMALL
+    left = most_unpacked(archive.stat().st_size)
     with staging(root / folder) as target, open_archive(archive) as file:
         members = _zip_members if zipfile.is_zipfile(archive) else tar_members
         for name, content in members(file):
@@ -58,6 +58,11 @@ def unpack(archive: Path, folder: str, root: Path) -> None:
                                  'is not an archive of images: not unpacked')
         if not any(target.iterdir()):
             raise InputError(f'{archive}: has no folder {folder}: it is another archive')
+
+
+def most_unpacked(size: int) -> int:
+    """Limit of the bytes that a compressed file of this size may unpack to."""
+    return _TIMES * size + _SMALL
 
 
 @contextmanager
