@@ -93,7 +93,8 @@ STYLES = {
                        stretch=(0.85, 1.18), turn=(0, 2 * np.pi), clouds=1, clutter=True),
     # Upright outlines, which a run of minutes learns.
     'plain': Style(tuple(OUTLINES), textures=False, contrast=(10, 40), area=(0.30, 0.60),
-                   stretch=(0.92, 1.09), turn=(-np.pi / 90, np.pi / 90), clouds=0.15, clutter=False),
+                   stretch=(0.92, 1.09), turn=(-np.pi / 90, np.pi / 90), clouds=0.15,
+                   clutter=False),
 }
 
 
