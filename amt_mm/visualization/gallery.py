@@ -31,14 +31,16 @@ def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
         model: The trained model, on any device.
         cfg: Its resolved config.
         maps: Saliency map files of the refreshes, in order.
-        count: Number of images, spread evenly over the data set.
-        seed: Of the mask plans shown.
+        count: Number of images, one drawn from each of as many equal parts of the data set.
+        seed: Of the images and the mask plans shown.
 
     Returns:
         One row per image.
     """
     view = whole_image_view(DATASETS.build(cfg.train_dataloader.dataset))
-    chosen = np.linspace(0, len(view) - 1, min(count, len(view))).round().astype(int).tolist()
+    # One of each part: equal steps would meet the same few classes where classes alternate.
+    edges = np.linspace(0, len(view), min(count, len(view)) + 1).astype(int)
+    chosen = np.random.default_rng(seed).integers(edges[:-1], edges[1:]).tolist()
     inputs = model.data_preprocessor(default_collate([view[i] for i in chosen]))['inputs']
     stores = [SaliencyStore(path) for path in maps]
     saliency = [store.lookup(torch.tensor(chosen)) for store in stores]

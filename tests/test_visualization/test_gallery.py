@@ -35,9 +35,10 @@ def maps(tmp_path):
 @pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
 def test_one_row_per_image_with_the_last_plan(maps, masks):
     cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), {**OPTIONS, **masks})
-    rows = gallery(comparison.build_model(cfg), cfg, maps, count=3)
-    assert [row.name for row in rows] == [
-        f'scene_train_seed0_00000{i}' for i in (0, 3, 6)]
+    rows = gallery(comparison.build_model(cfg), cfg, maps, count=3, seed=1)
+    # One of each third of seven scenes; with this seed, the first is the first of all.
+    first, second, third = (int(row.name.removeprefix('scene_train_seed0_')) for row in rows)
+    assert first == 0 and second in range(2, 4) and third in range(4, 7)
     assert [len(row.saliency) for row in rows] == [2, 2, 2]
     for row in rows:
         assert row.image.shape == row.plan.shape == row.reconstruction.shape
