@@ -32,7 +32,7 @@ UNTRAINED = 'no training'
 # Name in the table -> name of the recipe.
 NAMES = {'MAE': 'mae', 'recommended': 'recommended', 'MAE + AMT': 'amt'}
 # Enough for the generated scenes; more would take longer than five minutes on two cores.
-SCENE_CROPS = 14_400
+SCENE_CROPS = 12_800
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
