@@ -34,7 +34,8 @@ class LoadReducedImage(LoadImage):
     later ones do, bit for bit.
 
     Copies are named by a hash of the path, size and time of the file, so a changed file gets a
-    new one. The folder may be deleted at any time.
+    new one. Packed images, and those that are not local files, have none. The folder may be deleted
+    at any time.
 
     Required and added keys: as :class:`LoadImage`; the size of a copy is that of its image.
 
@@ -65,7 +66,8 @@ class LoadReducedImage(LoadImage):
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         image = decode_image(bytes(content), least=2 * self.side)
         height, width = image.shape[:2]
-        if min(height, width) <= _WORTH * self.side:
+        # Packed images, and those at an address, have no version by which a change is noticed.
+        if min(height, width) <= _WORTH * self.side or not file_version(path):
             return image
         scale = self.side / min(height, width)
         image = cv2.resize(image, (round(width * scale), round(height * scale)),

@@ -28,6 +28,7 @@ _TIFF = (b'II*\x00', b'MM\x00*')
 _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
+# OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
 _REDUCED_JPEG = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
                  (2, cv2.IMREAD_REDUCED_COLOR_2))
 # Brands of HEIF with HEVC, at byte 8; AVIF has others.

@@ -62,6 +62,14 @@ def test_images_of_about_that_size_are_read_as_they_are(photograph, tmp_path):
     assert not (tmp_path / 'copies').exists()
 
 
+def test_a_packed_image_has_no_copy(photograph, tmp_path):
+    sample = {'img_path': 'packed/a.jpg', 'img_bytes': memoryview(photograph.read_bytes())}
+    image = LoadReducedImage(str(tmp_path / 'copies'), 40)(sample)['img']
+    # A JPEG is decoded at half its size, which costs less.
+    assert image.shape == ((151, 210, 3) if photograph.suffix == '.jpg' else (301, 420, 3))
+    assert not (tmp_path / 'copies').exists()
+
+
 def test_the_orientation_is_applied(tmp_path):
     path = tmp_path / 'turned.jpg'
     exif = Image.Exif()

@@ -1,5 +1,4 @@
 import io
-import os
 import sys
 import time
 from contextlib import nullcontext
@@ -13,7 +12,6 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image, TiffImagePlugin
 
 from amt_mm.datasets import LoadImage
-from amt_mm.datasets.load_mask import read_mask
 from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
@@ -321,16 +319,6 @@ def test_damaged_png_is_refused(tmp_path, photo):
     (tmp_path / 'a.png').write_bytes(content)
     with pytest.raises(InputError):
         load(tmp_path / 'a.png')
-
-
-@pytest.mark.parametrize('read', [load, lambda path: read_mask(str(path), False, None)])
-def test_pipes_and_devices_are_not_read_for_ever(tmp_path, read):
-    os.mkfifo(tmp_path / 'pipe')
-    for target in (tmp_path / 'pipe', '/dev/zero'):
-        (tmp_path / 'a.jpg').unlink(missing_ok=True)
-        (tmp_path / 'a.jpg').symlink_to(target)
-        with pytest.raises(InputError, match=r'a\.jpg: .* it is a pipe or device'):
-            read(tmp_path / 'a.jpg')
 
 
 @pytest.mark.parametrize('content, reason', [
