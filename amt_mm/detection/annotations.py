@@ -8,8 +8,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import msgspec
 from mmengine.logging import print_log
 from PIL import Image
 
@@ -97,7 +98,7 @@ def _no_collector() -> Iterator[None]:
 def _load(path: str) -> dict:
     """Read the file, with its three sections."""
     try:
-        content = parse_json(Path(path).read_bytes())
+        content = parse_annotations(Path(path).read_bytes())
     except ValueError as error:
         raise InputError(f'annotation file {path} is not JSON: {error}') from error
     missing = [name for name in _SECTIONS
@@ -106,6 +107,15 @@ def _load(path: str) -> dict:
         raise InputError(f'annotation file {path} has no list {missing[0]!r}: it is not in COCO '
                          'or LVIS format')
     return content
+
+
+def parse_annotations(text: bytes) -> Any:
+    """As :func:`amt_mm.json_files.parse_json`, three times as fast for what is strictly JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        # NaN and infinity, which Python's own reader takes; it also says better what is wrong.
+        return parse_json(text)
 
 
 def check_content(content: dict, lvis: bool, findings: Findings) -> dict[int, str]:

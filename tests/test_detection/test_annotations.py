@@ -1,5 +1,6 @@
 """What is said of a broken annotation file, and what is repaired in it."""
 
+import json
 import math
 
 import pytest
@@ -9,7 +10,7 @@ from pycocotools.cocoeval import COCOeval
 
 import amt_mm.registry  # noqa: F401
 from amt_mm.detection import annotation_table, annotations
-from amt_mm.detection.annotations import COCO_SOURCE, read_annotations
+from amt_mm.detection.annotations import COCO_SOURCE, parse_annotations, read_annotations
 from amt_mm.errors import InputError
 
 
@@ -249,3 +250,17 @@ def test_an_object_with_id_0_is_never_found():
         evaluation.summarize()
         found[start] = evaluation.stats[0]
     assert found[0] == 0 and found[1] > .999
+
+
+@pytest.mark.parametrize('text', [
+    '{"a": [1, -0, 0.1, -0.0, 1E5, 1e400, 123456789012345678901234567890, 2.5e-324]}',
+    '[NaN, Infinity, -Infinity]', '{"a": 1, "a": 2}', '["\\ud800", "\\u00e9\\/"]', '\ufeff[]', '[1,]',
+    '"' + '9' * 5000 + '"', '1e', '{"a" 1}', '[' * 100_000])
+def test_reads_as_pythons_reader(text):
+    try:
+        expected = repr(json.loads(text.encode()))
+    except (ValueError, RecursionError):
+        with pytest.raises(ValueError):
+            parse_annotations(text.encode())
+    else:
+        assert repr(parse_annotations(text.encode())) == expected
