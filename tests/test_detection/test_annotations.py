@@ -254,8 +254,8 @@ def test_an_object_with_id_0_is_never_found():
 
 @pytest.mark.parametrize('text', [
     '{"a": [1, -0, 0.1, -0.0, 1E5, 1e400, 123456789012345678901234567890, 2.5e-324]}',
-    '[NaN, Infinity, -Infinity]', '{"a": 1, "a": 2}', '["\\ud800", "\\u00e9\\/"]', '\ufeff[]', '[1,]',
-    '"' + '9' * 5000 + '"', '1e', '{"a" 1}', '[' * 100_000])
+    '[NaN, Infinity, -Infinity]', '{"a": 1, "a": 2}', '["\\ud800", "\\u00e9\\/"]', '\ufeff[]',
+    '[1,]', '"' + '9' * 5000 + '"', '1e', '{"a" 1}', '[' * 100_000])
 def test_reads_as_pythons_reader(text):
     try:
         expected = repr(json.loads(text.encode()))
