@@ -69,7 +69,7 @@ import torch
 from mmpretrain.registry import DATASETS
 from torch.utils.data import default_collate as stack
 
-from amt_mm.apis import comparison, launch
+from amt_mm.apis import comparison, judging, launch
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
 from amt_mm.visualization import write_table
@@ -89,7 +89,7 @@ def main() -> None:
             raise InputError('--older is compared with a checkpoint: name that, too')
         cfg = comparison.resolved(args.config)
         run_cost(cfg)  # tells at once if there is nothing to measure
-        model = comparison.build_model(cfg)
+        model = judging.build_model(cfg)
         size = tuple(side * model.backbone.patch_size for side in model.backbone.grid)
         ways = measure.options(size, model.backbone.patch_size, args.heights, args.parts)
         dataset = DATASETS.build(cfg.train_dataloader.dataset) if args.checkpoint else None

@@ -38,7 +38,7 @@ if __name__ == '__main__':
     parse_first(parse_args)
 
 from amt_mm.apis import comparison, launch
-from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.apis.judging import judge_into
 
 
 def main() -> None:
@@ -51,12 +51,8 @@ def main() -> None:
         launch.require_writable(args.work_dir / 'measures.json')
         cfg = comparison.resolved(args.config, args.cfg_options)
         comparison.check_comparable(args.config, cfg)
-        measures = comparison.judge_checkpoint(
-            cfg, None if args.checkpoint == 'none' else Path(args.checkpoint),
-            cfg.randomness.get('seed') or 0, args.encoder)
-        text = json.dumps(measures, indent=2)
-        write_text(args.work_dir / 'measures.json', text + '\n')
-        print(text)
+        measures = judge_into(args.work_dir, cfg, args.checkpoint, args.encoder)
+        print(json.dumps(measures, indent=2))
 
 
 if __name__ == '__main__':

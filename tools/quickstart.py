@@ -70,7 +70,7 @@ import torch
 from mmengine.config import Config
 
 import amt_mm
-from amt_mm.apis import comparison, jobs, launch, pretraining
+from amt_mm.apis import comparison, jobs, judging, launch, pretraining
 from amt_mm.apis.progress import following
 from amt_mm.apis.step_times import step_times
 from amt_mm.apis.verdict import verdict
@@ -93,7 +93,7 @@ def quickstart(args: argparse.Namespace) -> None:
     base = pretraining.base_config(args.data, pixels=args.pixels,
                                    reduced=folder / pretraining.REDUCED)
     images = pretraining.look_at_images(base)
-    say(f'1/4  {images}')
+    say(f'1/5  {images}')
     for line in images.advice:
         launch.warn(line)
     configs = sized(args, base, images.training, folder)
@@ -105,25 +105,30 @@ def quickstart(args: argparse.Namespace) -> None:
     # Three on two cores share them evenly; two and then one leave a core idle.
     alone = torch.cuda.is_available() or (os.cpu_count() or 1) == 1
     count = args.jobs or (1 if alone else len(configs))
-    say(f'2/4  training {", ".join(configs)}, {count} at a time: {cfg.train_cfg.max_epochs} epochs '
+    say(f'2/5  training {", ".join(configs)}, {count} at a time: {cfg.train_cfg.max_epochs} epochs '
         f'in batches of {cfg.train_dataloader.batch_size}; logs and results in {work_dir}')
     threads = 1 if count > 1 else None
     with (ThreadPoolExecutor(count) as pool,
           following([work_dir / folder for folder in NAMES.values()], sum(steps.values()))):
-        running = {name: pool.submit(
-            comparison.run_resolved, configs[name], work_dir / NAMES[name], threads,
-            show=('Saliency refreshed', 'ERROR')) for name in configs}
-        running[UNTRAINED] = pool.submit(comparison.untrained, cfg, work_dir / 'random_init',
-                                         threads)
-        results = {name: running[name].result() for name in (UNTRAINED, *configs)}
+        running = [pool.submit(
+            comparison.train_resolved, configs[name], work_dir / NAMES[name], threads,
+            show=('Saliency refreshed', 'ERROR')) for name in configs]
+        for each in running:
+            each.result()
 
-    say('3/4  timing the recipes side by side')
+    say('3/5  evaluating the encoders')
+    results = {UNTRAINED: comparison.untrained(cfg, work_dir / 'random_init')}
+    for name in configs:
+        results[name] = comparison.run_resolved(configs[name], work_dir / NAMES[name],
+                                                judge_here=True)
+
+    say('4/5  timing the recipes side by side')
     maps = saliency_maps(work_dir / NAMES['MAE + AMT'])
     times = step_times(configs, {'MAE + AMT': maps[-1]} if maps else None)
     for name, seconds in times.items():
         results[name]['seconds_per_step'] = seconds
 
-    say('4/4  table and page')
+    say('5/5  table and page')
     lines = verdict(results, UNTRAINED, 'MAE', times)
     rows = [{'recipe': name, **comparison.summarise([result])} for name, result in results.items()]
     for name in comparison.TOKENS:
@@ -208,7 +213,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, C
                seconds: float) -> Path:
     """Write ``report.html`` and return where."""
     cfg = configs['MAE + AMT']
-    model = comparison.build_model(cfg)
+    model = judging.build_model(cfg)
     mmengine.runner.load_checkpoint(model, str(checkpoint(work_dir, 'MAE + AMT', cfg)),
                                     map_location='cpu', strict=True)
     curves = []

@@ -9,15 +9,9 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from mmengine.runner import set_random_seed
-from mmpretrain.registry import MODELS
-from torch import nn
 
-from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.check_settings import check_settings
@@ -27,10 +21,10 @@ from amt_mm.config.reading import merge_options, read_config
 from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.json_files import read_figures
-from amt_mm.models.token_counts import tokens_per_image
 
 from .image_identity import image_identity
 from .jobs import check_claim, claim, run_tool, scalars
+from .judging import judge_in_a_process, judge_into
 
 # Measures that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
@@ -45,6 +39,7 @@ MEASURES = {
 _T95 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281,
         2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860,
         2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423)
+_RESULT = 'result.json'
 TOKENS = {'encoder_tokens': 'encoder tokens', 'decoder_tokens': 'decoder tokens'}
 
 
@@ -65,7 +60,7 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
         options: Entries as for ``--cfg-options``.
         threads: See :func:`~amt_mm.apis.jobs.run_tool`.
         show: See :func:`~amt_mm.apis.jobs.run_tool`.
-        encoder: See :func:`judge_checkpoint`.
+        encoder: See :func:`~amt_mm.apis.judging.judge_checkpoint`.
 
     Returns:
         The measures of this run.
@@ -81,17 +76,20 @@ def run(config: str, seed: int, work_dir: Path, options: Mapping | None = None,
 
 
 def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
-                 show: Sequence[str] | None = None, encoder: str | None = None) -> dict:
+                 show: Sequence[str] | None = None, encoder: str | None = None,
+                 judge_here: bool = False) -> dict:
     """As :func:`run`, of a resolved config; the result belongs to the images, too.
 
-    Images are known by names, order, labels and sizes of their files.
+    Images are known by names, order, labels and sizes of their files. ``judge_here`` evaluates in
+    this process, which saves starting one, but only one at a time.
     """
     settings = claim_with_images(cfg, work_dir)
-    result_file = work_dir / ('result.json' if encoder is None else f'result_{encoder}.json')
+    result_file = work_dir / (_RESULT if encoder is None else f'result_{encoder}.json')
     if result_file.is_file():
         return read_figures(result_file)
     checkpoint = train(cfg, settings, work_dir, threads=threads, show=show)
-    measures = judge_in_a_process(settings, checkpoint, work_dir, threads, encoder)
+    measures = (judge_into(work_dir, cfg, checkpoint, encoder) if judge_here else
+                judge_in_a_process(work_dir, settings, checkpoint, encoder, threads))
     write_text(result_file, json.dumps(
         {'seed': cfg.randomness.seed, **measures, 'seconds_per_step': seconds_per_step(work_dir)},
         indent=2))
@@ -104,14 +102,20 @@ def run_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
     return read_figures(result_file)
 
 
-def untrained(cfg: Config, work_dir: Path, threads: int | None = None,
-              checkpoint: Path | str = 'none') -> dict:
+def train_resolved(cfg: Config, work_dir: Path, threads: int | None = None,
+                   show: Sequence[str] | None = None) -> None:
+    """The training of :func:`run_resolved` alone, which then has only to evaluate."""
+    settings = claim_with_images(cfg, work_dir)
+    if not (work_dir / _RESULT).is_file():
+        train(cfg, settings, work_dir, threads=threads, show=show)
+
+
+def untrained(cfg: Config, work_dir: Path, checkpoint: Path | str = 'none') -> dict:
     """Evaluate the encoder of a config before training, unless that was done.
 
     Args:
         cfg: The resolved config; its seed initialises the encoder.
         work_dir: Folder of the result.
-        threads: See :func:`~amt_mm.apis.jobs.run_tool`.
         checkpoint: What training starts from. Defaults to ``'none'``: random weights.
 
     Returns:
@@ -120,11 +124,9 @@ def untrained(cfg: Config, work_dir: Path, threads: int | None = None,
     Raises:
         InputError: ``work_dir`` holds the result of another config or of other images.
     """
-    settings = claim_with_images(cfg, work_dir)
+    claim_with_images(cfg, work_dir)
     measures = work_dir / 'measures.json'
-    if measures.is_file():
-        return read_figures(measures)
-    return judge_in_a_process(settings, checkpoint, work_dir, threads)
+    return read_figures(measures) if measures.is_file() else judge_into(work_dir, cfg, checkpoint)
 
 
 def claim_with_images(cfg: Config, work_dir: Path) -> Path:
@@ -142,14 +144,6 @@ def _with_images(cfg: Config) -> Config:
     cfg.images = {'pre-training': image_identity(cfg.train_dataloader.dataset),
                   **{part: image_identity(cfg.probe[part]) for part in ('train', 'test')}}
     return cfg
-
-
-def judge_in_a_process(settings: Path, checkpoint: Path | str, work_dir: Path,
-                       threads: int | None = None, encoder: str | None = None) -> dict:
-    """Run ``tools/judge.py``; the arguments are those of :func:`run_resolved`."""
-    run_tool('judge', [settings, checkpoint], ['--encoder', encoder] if encoder else [], work_dir,
-             threads=threads, show=())
-    return read_figures(work_dir / 'measures.json')
 
 
 def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:
@@ -210,31 +204,6 @@ def finished(cfg: Config) -> Config:
     cfg = apply_overlay(cfg)
     check_settings(cfg)
     return cfg
-
-
-def build_model(cfg: Config, seed: int = 0) -> nn.Module:
-    """Build and initialise the model of a resolved config, on a GPU if there is one."""
-    # MMEngine logs how each parameter was initialised, in hundreds of lines.
-    MMLogger.get_current_instance().setLevel('WARNING')
-    set_random_seed(seed)
-    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
-    model.init_weights()
-    return model.to('cuda' if torch.cuda.is_available() else 'cpu')
-
-
-def judge_checkpoint(cfg: Config, checkpoint: Path | None, seed: int = 0,
-                     encoder: str | None = None) -> dict:
-    """Evaluate the encoder of a checkpoint, or, without one, a random encoder of ``seed``.
-
-    ``encoder`` chooses between teacher and student, see
-    :func:`~amt_mm.checkpoints.load_backbone.load_backbone`.
-    """
-    # Slow to import, and this module is also imported by tools that only train.
-    from amt_mm.evaluation.judge import judge
-    model = build_model(cfg, seed)
-    if checkpoint is not None:
-        load_backbone(model, checkpoint, encoder)
-    return {**judge(model, cfg), **tokens_per_image(model)}
 
 
 def seconds_per_step(work_dir: Path) -> float | None:

@@ -13,8 +13,8 @@ from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.checkpoints.load_backbone import LoadReport, load_backbone
 from amt_mm.evaluation.dataset_features import has_cls
 
-from .comparison import build_model
 from .evaluation import adapt_config, find_config
+from .judging import build_model
 
 # They train the patch tokens; what becomes of their [CLS] is left to chance.
 _PATCH_HOSTS = ('MAE', 'SimMIM', 'MaskFeat')

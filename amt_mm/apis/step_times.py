@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from amt_mm.engine.parameter_groups import merge_groups
 from amt_mm.saliency import SaliencyStore
 
-from .comparison import build_model
+from .judging import build_model
 
 _WARM_UP = 3
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import numpy as np
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
-from torch import nn
+from torch import Tensor, nn
 
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
-from amt_mm.saliency import cls_attention
+from amt_mm.saliency import AttentionTap
 
 from .accuracy import accuracy
 from .attention_on_object import attention_on_object
@@ -20,7 +23,6 @@ from .dataset_features import (
     dataset_labels,
     labelled_features,
     loader_in_order,
-    whole_images,
 )
 from .drawing import held_out, number_in_class
 from .knn import knn_classify
@@ -48,7 +50,7 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
         ``linear_mean``, and ``test_images``, the number of images behind them; with
         ``probe.folds`` also the same with the suffix ``_cv``, where each image of both parts is
         classified once by what was fitted to the other folds, because sampling noise dominates
-        with few test images. With masks in the test set,
+        with few test images. With masks in the test set, too,
         ``attention_on_object`` (share of the last block's [CLS] attention to patches that falls on
         the object, mean over heads, not rescaled to [0, 1]) and ``object_area`` (what uniform
         attention would reach).
@@ -65,22 +67,37 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
                          'labels, the other part has labels: label both or neither')
     if cfg.probe.get('folds') is not None and not any(labelled):
         raise InputError('probe.folds needs images with class labels')
-    if all(labelled):
-        check_train_and_test(train, test, 'probe')
-        result['test_images'] = len(test)
-        found = [labelled_features(model, loader_in_order(part, _BATCH_SIZE))
-                 for part in (train, test)]
-        result.update(measure_features(*found, k))
-        if cfg.probe.get('folds') is not None:
-            result.update(_cross_validate(_concatenate(*found), cfg.probe.folds, k))
-    if hasattr(test, 'object_mask'):
-        maps = torch.cat([cls_attention(model.backbone, images).mean(dim=1)
-                          for images in whole_images(model, test)])
+    if not all(labelled):
+        return result
+    check_train_and_test(train, test, 'probe')
+    result['test_images'] = len(test)
+    has_masks = hasattr(test, 'object_mask')
+    features = [labelled_features(model, loader_in_order(train, _BATCH_SIZE))]
+    with _attention_of(model.backbone) if has_masks else nullcontext([]) as maps:
+        features.append(labelled_features(model, loader_in_order(test, _BATCH_SIZE)))
+    result.update(measure_features(*features, k))
+    if cfg.probe.get('folds') is not None:
+        result.update(_cross_validate(_concatenate(*features), cfg.probe.folds, k))
+    if has_masks:
         masks = torch.from_numpy(np.stack([test.object_mask(i) for i in range(len(test))]))
-        summary = attention_on_object(maps.unflatten(1, model.backbone.grid), masks).summary()
+        summary = attention_on_object(
+            torch.cat(maps).unflatten(1, model.backbone.grid), masks).summary()
         result.update(attention_on_object=100 * summary['share'],
                       object_area=100 * summary['area'])
     return result
+
+
+@contextmanager
+def _attention_of(vit: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the [CLS] attention of each pass, ``(B, N)``, mean over heads."""
+    maps: list[Tensor] = []
+    with AttentionTap(vit) as tap:
+        handle = tap.block.register_forward_hook(
+            lambda *_: maps.append(tap.cls_attention().mean(dim=1)))
+        try:
+            yield maps
+        finally:
+            handle.remove()
 
 
 def _concatenate(*parts: LabelledFeatures) -> LabelledFeatures:

@@ -10,7 +10,8 @@ from mmpretrain.models import MAE
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import nn
 
-from amt_mm.apis.comparison import build_model, resolved
+from amt_mm.apis.comparison import resolved
+from amt_mm.apis.judging import build_model
 from amt_mm.engine.parameter_groups import merge_groups
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor, Host

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from amt_mm.apis.comparison import build_model, resolved
+from amt_mm.apis.comparison import resolved
+from amt_mm.apis.judging import build_model
 from amt_mm.evaluation.knn import knn_rank
 from amt_mm.guidance.refresh import Refresh
 

@@ -9,11 +9,11 @@ import torch
 from conftest import save_checkpoint
 from deep_images import values, write_bands
 
-from amt_mm.apis.comparison import build_model
 from amt_mm.apis.embed import embed
 from amt_mm.apis.encoder import load_encoder
 from amt_mm.apis.evaluation import adapt_config, find_config
 from amt_mm.apis.export import export
+from amt_mm.apis.judging import build_model
 from amt_mm.apis.view import view
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from amt_mm.apis import pretraining
-from amt_mm.apis.comparison import build_model
+from amt_mm.apis.judging import build_model
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
 from amt_mm.models import RegisterViT

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from amt_mm.apis import pretraining
-from amt_mm.apis.comparison import build_model
+from amt_mm.apis.judging import build_model
 from amt_mm.apis.step_times import step_times
 from amt_mm.errors import InputError
 from amt_mm.saliency import SaliencyWriter

@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from released_ibot import ARCH, PATCH, SIZE, release
 from torch import nn
 
-from amt_mm.apis import comparison
+from amt_mm.apis import judging
 from amt_mm.checkpoints import choose_encoder
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone
@@ -162,7 +162,7 @@ def test_evaluation_uses_the_chosen_encoder(tmp_path, encoder):
     data = {part: dict(type='ToyLabelled', labels=labels, seed=seed, pipeline=whole)
             for seed, part in enumerate(('train', 'test'))}
     cfg = Config(dict(model=IBOT, data_preprocessor=PREPROCESSOR, probe=data))
-    found = comparison.judge_checkpoint(cfg, tmp_path / 'a.pth', encoder=encoder)
+    found = judging.judge_checkpoint(cfg, tmp_path / 'a.pth', encoder=encoder)
     if encoder != 'student':
         source.backbone.load_state_dict(source.teacher.backbone.state_dict())
     assert found == judge(source, cfg)

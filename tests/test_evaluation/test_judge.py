@@ -46,6 +46,7 @@ class Oracle(nn.Module):
         return {'inputs': images}
 
     def extract_feat(self, images):
+        self.backbone(images)  # as its attention is measured
         answer = images[:, 0, 0, :12] if self.knows else torch.ones(len(images), 12)
         return (answer[:, None].expand(-1, 13, -1), )
 
@@ -69,6 +70,7 @@ class Pixels(Oracle):
 
     def extract_feat(self, images):
         mixture = torch.randn(192, 12, generator=torch.Generator().manual_seed(0))
+        self.backbone(images)
         pixels = images[:, :, ::3, ::4].flatten(1) - 110
         return ((pixels @ mixture).unsqueeze(1).expand(-1, 13, -1), )
 

@@ -12,7 +12,7 @@ import torch
 from detection_toys import toy_content, write_content
 from toy_study import write_study
 
-from amt_mm.apis import comparison
+from amt_mm.apis import comparison, judging
 from amt_mm.saliency import SaliencyWriter
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def cases():
 def right(tmp_path_factory):
     """What each kind of argument is, where it is right."""
     folder = tmp_path_factory.mktemp('right')
-    model = comparison.build_model(comparison.resolved(str(TOY)))
+    model = judging.build_model(comparison.resolved(str(TOY)))
     torch.save(dict(meta=dict(epoch=1, iter=3), state_dict=model.state_dict()), folder / 'a.pth')
     chance = np.random.default_rng(0)
     (folder / 'maps').mkdir()

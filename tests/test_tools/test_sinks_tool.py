@@ -7,7 +7,8 @@ import pytest
 import torch
 from load_script import load_script
 
-from amt_mm.apis.comparison import build_model, resolved
+from amt_mm.apis.comparison import resolved
+from amt_mm.apis.judging import build_model
 from amt_mm.shipped import tools_folder
 
 CONFIG = Path(__file__).parents[1] / 'test_lab/toy_training.py'

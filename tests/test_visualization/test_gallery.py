@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from amt_mm import shipped
-from amt_mm.apis import comparison
+from amt_mm.apis import comparison, judging
 from amt_mm.saliency import SaliencyWriter
 from amt_mm.visualization.gallery import gallery
 
@@ -35,7 +35,7 @@ def maps(tmp_path):
 @pytest.mark.parametrize('masks', [{}, {f'{MASKS}type': 'amt_mm.AnnealedMaskGenerator'}])
 def test_one_row_per_image_with_the_last_plan(maps, masks):
     cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), {**OPTIONS, **masks})
-    rows = gallery(comparison.build_model(cfg), cfg, maps, count=3, seed=1)
+    rows = gallery(judging.build_model(cfg), cfg, maps, count=3, seed=1)
     # One of each third of seven scenes; with this seed, the first is the first of all.
     first, second, third = (int(row.name.removeprefix('scene_train_seed0_')) for row in rows)
     assert first == 0 and second in range(2, 4) and third in range(4, 7)
@@ -54,5 +54,5 @@ def test_one_row_per_image_with_the_last_plan(maps, masks):
 
 def test_without_maps_the_plan_is_random(maps):
     cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), OPTIONS)
-    row, = gallery(comparison.build_model(cfg), cfg, [], count=1)
+    row, = gallery(judging.build_model(cfg), cfg, [], count=1)
     assert row.saliency == []

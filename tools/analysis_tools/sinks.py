@@ -51,7 +51,8 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 
-from amt_mm.apis.comparison import build_model, check_comparable, resolved
+from amt_mm.apis.comparison import check_comparable, resolved
+from amt_mm.apis.judging import build_model
 from amt_mm.apis.launch import one_line_errors, require_writable
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError

@@ -4,7 +4,7 @@ import pytest
 from mmpretrain.registry import TRANSFORMS
 
 from amt_mm import shipped
-from amt_mm.apis import comparison
+from amt_mm.apis import comparison, judging
 from amt_mm.errors import InputError
 from lab.cost.cost import cost
 from lab.cost.refresh_cost import counted_refresh, training_cost
@@ -39,7 +39,7 @@ def slow_total(cfg, costs=None):
 
 
 def costs_of(cfg):
-    model = comparison.build_model(cfg).to('meta')
+    model = judging.build_model(cfg).to('meta')
     return (cost(cfg, guided=False).counted, cost(cfg).counted,
             counted_refresh(model.backbone, model.backbone.patch_resolution))
 
