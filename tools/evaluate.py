@@ -8,7 +8,6 @@ Markdown and JSON, next to the paper's figures.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 from collections import Counter
@@ -39,6 +38,9 @@ line and exit status 2.
 
 # What runs.json tells of a run besides its metrics.
 _IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint')
+# Default protocols: folders are encoded once; data sets of the papers have figures for `linear`,
+# which trains for 90 epochs.
+_OF_FOLDERS, _OF_DATA_SETS = ('knn', 'linear-sweep'), ('knn', 'linear')
 # Log lines that are shown on the terminal; the folder of the run has all of them.
 SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
 
@@ -59,8 +61,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'folders of revisited Oxford or Paris; for video-segmentation '
                         f'{", ".join(VIDEO_DATA)}, or folders of its layout')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS, metavar='PROTOCOL',
-                        default=['knn', 'linear'],
-                        help=f'{", ".join(PROTOCOLS)} (default: knn linear)')
+                        help=f'{", ".join(PROTOCOLS)} (default: {" ".join(_OF_FOLDERS)} for '
+                        f'folders, {" ".join(_OF_DATA_SETS)} for data sets with a name)')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
                         help='config files instead of --data and --protocols; the table takes '
                         'the name of the data set from the file name, after its last _')
@@ -187,14 +189,16 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
         return [(path.stem.rpartition('_')[2], evaluation.protocol_of(path), path, {})
                 for path in map(Path, args.configs)]
     chosen = []
-    for data, protocol in itertools.product(args.data, args.protocols):
-        name, shown, images = data, data, {}
-        if data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA):
-            # The slash marks a folder, which may have the name of a public data set.
-            name, shown = 'folder', f'{Path(os.path.abspath(data)).name}/'
-            images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)
-        config, options = evaluation.find_config(protocol, name, pretraining)
-        chosen.append((shown, protocol, config, {**options, **images}))
+    for data in args.data:
+        is_folder = data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
+        for protocol in args.protocols or (_OF_FOLDERS if is_folder else _OF_DATA_SETS):
+            name, shown, images = data, data, {}
+            if is_folder:
+                # The slash marks a folder, which may have the name of a public data set.
+                name, shown = 'folder', f'{Path(os.path.abspath(data)).name}/'
+                images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)
+            config, options = evaluation.find_config(protocol, name, pretraining)
+            chosen.append((shown, protocol, config, {**options, **images}))
     return chosen
 
 

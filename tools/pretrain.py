@@ -115,7 +115,7 @@ def pretrain(args: argparse.Namespace) -> None:
           f'batches of {batch}, {length}\n'
           f'results     {out}', flush=True)
     show = SHOWN[1:] if sys.stderr.isatty() else SHOWN
-    found = comparison.run_resolved(cfg, out, show=show)
+    found = comparison.run_resolved(cfg, out, show=show, judge_here=True)
     if images.classes:
         before, folder = (start.name, 'start') if start else ('no training', 'random_init')
         base = comparison.untrained(cfg, out / folder, checkpoint=start or 'none')
@@ -127,9 +127,7 @@ def pretrain(args: argparse.Namespace) -> None:
     if images.classes:
         # Evaluation stops at the first unreadable image, unless told to leave such out.
         skip = ' --cfg-options overlay.labelled.dataset.skip_unreadable=True'
-        # Protocols that encode each image once: the default, linear, trains for 90 epochs.
-        print(f'            amt evaluate {" --data ".join(paths)} --protocols knn linear-sweep'
-              f'{skip if images.left_out else ""}')
+        print(f'            amt evaluate {" --data ".join(paths)}{skip if images.left_out else ""}')
 
 
 if __name__ == '__main__':

@@ -217,6 +217,13 @@ def test_results_of_a_folder_stay_in_theirs(tool, checkpoint, folder, tmp_path, 
     assert run['folder'] == tmp_path / 'mae_amt/0/images/knn/seed_0'
 
 
+@pytest.mark.slow
+def test_unasked_a_folder_is_encoded_once(tool, checkpoint, folder, tmp_path, images_are_there):
+    runs = plan(tool, checkpoint, '--data', folder, 'cifar10', '--work-dir', tmp_path)
+    assert [(run['data'], run['protocol']) for run in runs] == [
+        ('images/', 'knn'), ('images/', 'linear-sweep'), ('cifar10', 'knn'), ('cifar10', 'linear')]
+
+
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
     with pytest.raises(InputError, match='only one class, images; is the folder one'):
         plan(tool, checkpoint, '--data', folder.parent)
