@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from tqdm import tqdm
 from amt_mm.datasets.train_and_test import class_names
 from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
+from amt_mm.saliency.map_file import allocate
 
 from .dataset_features import (
     class_label,
@@ -135,25 +134,17 @@ def shared_tensor(file: Path, shape: Sequence[int], dtype: torch.dtype, what: st
     MMLogger.get_current_instance().info(
         f'Caching {what} of {" x ".join(map(str, shape))} in {str(dtype).split(".")[1]}: '
         f'{size / 1e6:,.1f} MB in {file.parent}')
-    run_on_all_ranks(lambda: _allocate(file, size, what) if is_main_process() else None)
+
+    def create() -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if (free := allocate(file, size)) is not None:
+            raise InputError(f'{file.parent}: the {what} need {size / 1e9:.1f} GB, '
+                             f'{free / 1e9:.1f} GB are free; name a folder with more space by '
+                             'test_cfg.cache')
+
+    run_on_all_ranks(lambda: create() if is_main_process() else None)
     tensor = torch.from_file(str(file), shared=True, size=count, dtype=dtype).view(*shape)
     barrier()
     if is_main_process():
         file.unlink()
     return tensor
-
-
-def _allocate(file: Path, size: int, what: str) -> None:
-    """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, 'wb') as opened:
-        try:
-            os.posix_fallocate(opened.fileno(), 0, size)
-        except OSError as error:
-            file.unlink()
-            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                raise
-            free = shutil.disk_usage(file.parent).free
-            raise InputError(f'{file.parent}: the {what} need {size / 1e9:.1f} GB, '
-                             f'{free / 1e9:.1f} GB are free; name a folder with more space by '
-                             'test_cfg.cache') from error

@@ -12,9 +12,11 @@ identifies the whole file, without a pass over the maps.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shutil
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -138,6 +140,22 @@ def read_preamble(file: BinaryIO, path: Path) -> tuple[MapHeader, np.ndarray, in
                          'mismatch)')
     table = np.frombuffer(content, '<u4', header.blocks, _PAGE - _HEADER_START)
     return header, table, crc32
+
+
+def allocate(path: Path, size: int) -> int | None:
+    """Create a file of so many bytes; where they do not fit, none, and return what is free.
+
+    So a full disk is an error here, not a crash in a later write.
+    """
+    with open(path, 'wb') as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            path.unlink()
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+            return shutil.disk_usage(path.parent).free
+    return None
 
 
 def replace_durably(temporary: Path, path: Path) -> None:

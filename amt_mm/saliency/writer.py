@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import zlib
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from torch import Tensor
 from amt_mm.checks import check_choice
 from amt_mm.errors import InputError
 
-from .map_file import SCALES, STORED, MapHeader, pack_preamble, replace_durably
+from .map_file import SCALES, STORED, MapHeader, allocate, pack_preamble, replace_durably
 from .store import SaliencyStore, decode
 
 
@@ -61,7 +59,10 @@ class SaliencyWriter:
             self._check_base(base)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = self.path.with_name(self.path.name + '.tmp')
-        self._allocate()
+        size = self._header.file_bytes
+        if (free := allocate(self._temporary, size)) is not None:
+            raise InputError(f'{self.path}: no space for {num_samples} maps; {size} bytes are '
+                             f'needed, {free} are free')
         self._maps = np.memmap(self._temporary, STORED[dtype], 'r+', self._header.maps_start,
                                self._header.shape)
         self._written = np.zeros(-(-num_samples // 8), np.uint8)  # bit i of byte j: row 8 j + i
@@ -128,20 +129,6 @@ class SaliencyWriter:
             raise InputError(f'{base.path}: maps of {base.grid[0]}x{base.grid[1]} cells cannot be '
                              f'kept in a file of {header.grid[0]}x{header.grid[1]}; refresh all '
                              'samples, or use the size of the older maps')
-
-    def _allocate(self) -> None:
-        """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
-        size = self._header.file_bytes
-        with open(self._temporary, 'wb') as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                self._temporary.unlink()
-                if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                    raise
-                free = shutil.disk_usage(self.path.parent).free
-                raise InputError(f'{self.path}: no space for {self._header.num_samples} maps; '
-                                 f'{size} bytes are needed, {free} are free') from error
 
     def _encode(self, maps: Tensor) -> np.ndarray:
         scale = SCALES[self._header.dtype]
