@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import numpy as np
 from mmengine import fileio
 
 from amt_mm.errors import InputError
 
+from .dicom import DICOM, count_dicom_frames, is_dicom, read_dicom_frame
 from .loading import refuse_bomb
-from .ome_planes import refuse_claims
 from .open_picture import open_picture
-from .optional_packages import optional
-from .pixel_arrays import (
-    CHANNEL_AXES,
-    DICOM,
-    NUMPY,
-    TIFF,
-    array_values,
-    by_page,
-    dicom_values,
-    displayed,
-    frame_values,
-    is_dicom,
-    open_dicom,
-)
-
-if TYPE_CHECKING:
-    from tifffile import TiffFile, TiffPageSeries
+from .pixel_arrays import NUMPY, array_values, frame_values
+from .tiff import TIFF, count_tiff_frames, read_tiff_frame
 
 _NAME = re.compile(r'(.+\.\w+)#(\d+)', re.DOTALL)
 # Number of frames of a file: several data sets of a process list the same files.
@@ -126,34 +109,12 @@ def _count(path: str) -> int | None:
                              'save the array as .npy')
         array = np.load(path, mmap_mode='r', allow_pickle=False)
         return len(array) if array.ndim in (3, 4) else None
-    if kind == 'dicom':
-        with open(path, 'rb') as file:
-            tags = open_dicom(file, stop_before_pixels=True, specific_tags=['NumberOfFrames'])
-        count = int(tags.get('NumberOfFrames') or 1)
-    elif kind == 'tiff':
-        with _open_tiff(path) as file:
-            shapes = {entry.shape for entry in file.series}
-            if len(shapes) > 1:
-                raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
-            count = sum(math.prod(_outer(entry)[0]) for entry in file.series)
+    if kind in _COUNTERS:
+        count = _COUNTERS[kind](path)
     else:
         with open(path, 'rb') as file, open_picture(file) as image:
             count = getattr(image, 'n_frames', 1)
     return count if count > 1 else None
-
-
-def _open_tiff(path: str) -> TiffFile:
-    tifffile = optional('tifffile', 'TIFF files with these pixels')
-    # Each file of an OME data set lists its own frames only.
-    file = tifffile.TiffFile(path, _multifile=False)
-    refuse_claims(file)
-    return file
-
-
-def _outer(series: TiffPageSeries) -> tuple[tuple[int, ...], list[int]]:
-    """Sizes of the axes over which frames are counted, and their places."""
-    frames = [i for i, letter in enumerate(series.axes) if letter not in 'YX' + CHANNEL_AXES]
-    return tuple(series.shape[i] for i in frames), frames
 
 
 def _read_array(path: str, index: int) -> np.ndarray | None:
@@ -173,66 +134,6 @@ def _read_picture(path: str, index: int) -> np.ndarray | None:
         return frame_values(image)
 
 
-def _read_dicom(path: str, index: int) -> np.ndarray | None:
-    with open(path, 'rb') as file:
-        dataset = open_dicom(file, stop_before_pixels=True)
-    from pydicom.pixels import pixel_array
-    if index >= int(dataset.get('NumberOfFrames') or 1):
-        return None
-    refuse_bomb(dataset.Rows, dataset.Columns)
-    return dicom_values(pixel_array(path, index=index), dataset, 1)[0]
-
-
-def _read_tiff(path: str, index: int) -> np.ndarray | None:
-    with _open_tiff(path) as file:
-        for series in file.series:
-            shape, frames = _outer(series)
-            count = math.prod(shape)
-            if index < count:
-                break
-            index -= count
-        else:
-            return None
-        refuse_bomb(1, series.size // count)
-        place: list = [slice(None)] * series.ndim
-        for axis, at in zip(frames, np.unravel_index(index, shape) if shape else (), strict=True):
-            place[axis] = int(at)
-        # Not compressed and in one piece, or page by page.
-        array = (_read_pages(series, place) if series.dataoffset is None else
-                 file.filehandle.memmap_array(file.byteorder + series.dtype.char, series.shape,
-                                              series.dataoffset)[tuple(place)])
-        axes = [letter for letter, at in zip(series.axes, place, strict=True)
-                if isinstance(at, slice)]
-        pages = _pages(series, place)
-        return displayed(by_page(np.array(array, series.dtype), ''.join(axes)), series,
-                         [series.keyframe] if pages is None else pages.ravel())[0]
-
-
-def _read_pages(series: TiffPageSeries, place: list) -> np.ndarray:
-    """Decode the pages of a frame: several where channels are pages."""
-    pages = _pages(series, place)
-    if pages is None:
-        raise ValueError(f'pages of shape {series.keyframe.shape} of a TIFF of {series.shape} '
-                         f'({series.axes}) cannot be read one by one')
-    if None in pages:
-        raise ValueError('a page of this frame is missing')
-    values = np.stack([page.asarray() for page in pages.ravel()])
-    inner = series.ndim - len(series.keyframe.shape)
-    return values.reshape(*pages.shape, *values.shape[1:])[(..., *place[inner:])]
-
-
-def _pages(series: TiffPageSeries, place: list) -> np.ndarray | None:
-    """The pages of a frame, one for each place of the axes that are pages; None if unclear."""
-    inner = series.ndim - len(series.keyframe.shape)
-    outer = series.shape[:inner]
-    if series.shape[inner:] != series.keyframe.shape or len(series.pages) != math.prod(outer):
-        return None
-    numbers = np.arange(len(series.pages)).reshape(outer)[tuple(place[:inner])]
-    pages = np.empty(numbers.shape, object)
-    for at in np.ndindex(numbers.shape):
-        pages[at] = series.pages[int(numbers[at])]
-    return pages
-
-
-_READERS = {'array': _read_array, 'dicom': _read_dicom, 'tiff': _read_tiff,
+_COUNTERS = {'dicom': count_dicom_frames, 'tiff': count_tiff_frames}
+_READERS = {'array': _read_array, 'dicom': read_dicom_frame, 'tiff': read_tiff_frame,
             'picture': _read_picture}

@@ -19,12 +19,13 @@ from amt_mm.checks import check_choice
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import DATASETS
 
+from .dicom import DICOM
 from .download import clone_command
 from .files_below import files_below
 from .frames import file_version, frame_names, split_frame
 from .load_pixels import LoadPixels
 from .loading import LoadImage
-from .pixel_arrays import DICOM, NUMPY
+from .pixel_arrays import NUMPY
 
 _SHOWN_KINDS = 4
 _WARNED: set[str] = set()

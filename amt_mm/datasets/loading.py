@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import os.path as osp
 from collections.abc import Sequence
-from importlib.util import find_spec
-from itertools import islice
 
 import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.printable import one_line
@@ -21,6 +19,13 @@ from amt_mm.registry import TRANSFORMS
 from .jpeg_header import read_jpeg_header
 from .open_picture import open_picture
 from .optional_packages import optional
+from .unclear_pixels import (
+    UnclearPixelsError,
+    high_byte,
+    refuse_unclear_tiff,
+    unknown_tiff,
+    value_range,
+)
 
 _PNG = b'\x89PNG\r\n\x1a\n'
 _TIFF = (b'II*\x00', b'MM\x00*')
@@ -33,13 +38,8 @@ _REDUCED_JPEG = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4
                  (2, cv2.IMREAD_REDUCED_COLOR_2))
 # Brands of HEIF with HEVC, at byte 8; AVIF has others.
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
-# TIFF: tags, the first bit of a page's kind, samples that a photometric kind has, and alpha.
-_SUBFILE, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA = 254, 258, 262, 277, 338
-_REDUCED = 1
-# Pages of a TIFF that are looked at; overviews are fewer.
-_MOST_PAGES = 100
-_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}
-_ALPHA = (1, 2)
+# The tag of a TIFF for the bits of each sample.
+_BITS = 258
 # Deep images whose high bytes stay below use 14 bits at most.
 _DARK = 64
 # What reads such files.
@@ -143,10 +143,6 @@ class LoadImage(LoadImageFromFile):
         return decode_image(bytes(content))
 
 
-class UnclearPixelsError(ValueError):
-    """An intact image that is not an 8-bit photograph."""
-
-
 def decode_image(content: bytes, turned: bool = True, least: int | None = None) -> np.ndarray:
     """Decode the content of an image file as :class:`LoadImage` describes.
 
@@ -182,11 +178,11 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         image = open_picture(io.BytesIO(content))
     except UnidentifiedImageError:
         if content.startswith(_TIFF):
-            raise UnclearPixelsError(_unknown_tiff(content)) from None
+            raise UnclearPixelsError(unknown_tiff(content)) from None
         raise
     with image:
         if image.format == 'TIFF':
-            _refuse_unclear_tiff(image)
+            refuse_unclear_tiff(image)
         # The transposed image does not keep its format.
         file_format = image.format
         deep = (content.startswith(_PNG) and content[24] == 16
@@ -194,10 +190,10 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         if turned:
             image = ImageOps.exif_transpose(image)
         if image.mode == 'F':
-            raise UnclearPixelsError(f'{_range(image)}, not of 8 bits')
+            raise UnclearPixelsError(f'{value_range(image)}, not of 8 bits')
         rgb = image
         if image.mode in _INT16_MODES or image.mode == 'I':
-            rgb, deep = _high_byte(image, file_format), True
+            rgb, deep = high_byte(image, file_format), True
         if deep and (most := int(np.asarray(rgb.convert('RGB')).max())) < _DARK:
             raise UnclearPixelsError(f'has 16 bits, but its values stay below {256 * (most + 1)}, '
                                      'so that nearly nothing would remain in 8')
@@ -271,52 +267,6 @@ def _is_plain_png(content: bytes) -> bool:
             return True
         position += 12 + int.from_bytes(content[position:position + 4], 'big')
     return False
-
-
-def _refuse_unclear_tiff(image: Image.Image) -> None:
-    """Refuse pages and samples that are neither colours nor alpha."""
-    # Pillow's time grows with the square of their number. Thumbnails and overviews are pages, too.
-    first = islice(ImageSequence.Iterator(image), _MOST_PAGES)
-    pages = sum(not frame.tag_v2.get(_SUBFILE, 0) & _REDUCED for frame in first)
-    if pages > 1:
-        more = ' or more' * (pages == _MOST_PAGES)
-        raise UnclearPixelsError(f'has {pages}{more} pages, which may be channels or frames')
-    image.seek(0)
-    tags = image.tag_v2
-    samples, colours = tags.get(_SAMPLES, 1), _COLOURS.get(tags.get(_PHOTOMETRIC), 3)
-    extra = tags.get(_EXTRA, ())
-    if samples > colours + sum(kind in _ALPHA for kind in extra):
-        raise UnclearPixelsError(f'has {samples} channels, of which {colours} are colours and '
-                                 'the rest is not marked as alpha')
-
-
-def _high_byte(image: Image.Image, file_format: str | None) -> Image.Image:
-    """Convert 16-bit grey to 8 bits."""
-    # Pillow stores 16-bit grey of some formats as 32-bit integers; others have no known maximum.
-    if image.mode == 'I' and file_format not in ('PNG', 'PPM'):
-        raise UnclearPixelsError(f'{_range(image)}, not of 8 or 16 bits')
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-
-
-def _range(image: Image.Image) -> str:
-    values = np.asarray(image)
-    return f'has values from {values.min():g} to {values.max():g}'
-
-
-def _unknown_tiff(content: bytes) -> str:
-    """Say what is in a TIFF that Pillow cannot read; it may be damaged, too."""
-    if not find_spec('tifffile'):
-        raise ValueError("truncated, or a kind of TIFF that needs tifffile: pip install "
-                         "'amt_mm[images]'")
-    import tifffile
-    try:
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            kinds = [f'{entry.dtype} of {" x ".join(map(str, entry.shape))} ({entry.axes})'
-                     for entry in file.series]
-            file.asarray()  # fails if the values are not all there
-    except Exception as error:
-        raise ValueError('truncated, or an unsupported kind of TIFF') from error
-    return f'has values of {", ".join(kinds)}'
 
 
 def unreadable_reason(error: Exception) -> str:

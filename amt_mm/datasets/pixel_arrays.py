@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-import zlib
-from collections.abc import Iterable
 from pathlib import PurePath
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import cv2
 import numpy as np
@@ -16,19 +14,12 @@ from PIL import ExifTags, Image, ImageOps, ImageSequence
 
 from amt_mm.errors import InputError
 
-from .download.unpacking import most_unpacked
+from .dicom import DICOM, is_dicom, read_dicom
 from .loading import refuse_bomb
-from .ome_planes import refuse_claims
 from .open_picture import open_picture
-from .optional_packages import optional
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
-    from tifffile import TiffPage, TiffPageSeries
+from .tiff import TIFF, oriented, read_tiff
 
 NUMPY = ('.npy', '.npz')
-DICOM = ('.dcm', '.dicom', '.ima')
-TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 _PNG = b'\x89PNG\r\n\x1a\n'
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
 _DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
@@ -36,19 +27,8 @@ _DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
 _PNG_TURNED = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
 # By the colour type of a PNG, its channels among those of OpenCV: one of grey, else BGR or BGRA.
 _PNG_CHANNELS = {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}
-# By orientation, the steps through rows and columns, after which 5 to 8 are transposed.
-_STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
-# TIFF: a tag, kinds of its photometric interpretation, and tifffile's kinds of series of pages that
-# no microscope wrote.
-_ORIENTATION = 274
-_MIN_IS_WHITE, _PALETTE = 0, 3
-_PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0}
-# Bytes unpacked at once.
-_BLOCK = 1 << 20
-# Letters of tifffile for samples of a pixel and for channels.
-CHANNEL_AXES = 'SC'
 
 
 def read_pixels(content: bytes, path: str, pages: str | int | None = None,
@@ -87,17 +67,12 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     if suffix in NUMPY:
         return _read_array(content, suffix, channel_axis)
     if suffix in DICOM or is_dicom(content):
-        array = _read_dicom(content)
+        array = read_dicom(content)
     elif content.startswith(TIFF):
-        array = _read_tiff(content)
+        array = read_tiff(content)
     else:
         array = _read_picture(content)
     return _one_image(array, pages, path)
-
-
-def is_dicom(start: bytes) -> bool:
-    """Whether these are the first bytes of a DICOM file, whatever its extension."""
-    return start[128:132] == b'DICM'
 
 
 def _one_image(array: np.ndarray, pages: str | int | None, path: str) -> np.ndarray:
@@ -154,152 +129,6 @@ def load_array(file: IO[bytes]) -> np.ndarray:
     return np.lib.format.read_array(file, allow_pickle=False)
 
 
-def _read_tiff(content: bytes) -> np.ndarray:
-    tifffile = optional('tifffile', 'TIFF files with these pixels')
-    with tifffile.TiffFile(io.BytesIO(content)) as file:
-        refuse_claims(file)
-        series = file.series
-        shapes = {entry.shape for entry in series}
-        if not series:
-            raise ValueError('a TIFF without images')
-        refuse_bomb(1, sum(entry.size for entry in series))
-        try:
-            arrays = [displayed(by_page(entry.asarray(), entry.axes), entry, entry.pages)
-                      for entry in series]
-        except Exception as error:
-            # Codecs that tifffile lacks are errors of several types.
-            if 'imagecodecs' in str(error):
-                optional('imagecodecs', 'TIFF files of this compression')
-            raise
-    if len(shapes) > 1:
-        raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
-    return np.concatenate(arrays)
-
-
-def by_page(array: np.ndarray, axes: str) -> np.ndarray:
-    """Order the axes of a TIFF as ``(pages, H, W, C)``."""
-    if not {'Y', 'X'} <= set(axes):
-        raise ValueError(f'a TIFF of axes {axes} is not an image')
-    channels = [i for i, letter in enumerate(axes) if letter in CHANNEL_AXES]
-    pages = [i for i, letter in enumerate(axes) if letter not in 'YX' + CHANNEL_AXES]
-    array = array.transpose(*pages, axes.index('Y'), axes.index('X'), *channels)
-    height, width = array.shape[len(pages):len(pages) + 2]
-    # Empty products are 1.
-    return array.reshape(math.prod(array.shape[:len(pages)]), height, width, -1)
-
-
-def displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPage | None]
-              ) -> np.ndarray:
-    """Apply what a TIFF says of showing its values, as Pillow does.
-
-    The colour maps of microscopes, such as ImageJ's, only tint what was measured: they are left
-    out.
-
-    Args:
-        array: ``(pages, H, W, C)``.
-        series: Of the file.
-        pages: Those of the series that the values are of; None is a missing one.
-
-    Raises:
-        ValueError: Pages have different orientations or colour maps.
-    """
-    page = series.keyframe
-    if page.photometric == _PALETTE:
-        if series.kind in _PLAIN_SERIES:
-            array = _coloured(array, series)
-    elif page.bitspersample < 8:
-        array = array.astype(np.uint8) * (255 // (2**page.bitspersample - 1))
-    if page.photometric == _MIN_IS_WHITE:
-        if array.dtype.kind not in 'ui':
-            raise ValueError(f'a TIFF of {array.dtype} whose lowest value is white: the value of '
-                             'black is unknown')
-        # Other samples of a pixel are not grey.
-        grey = np.s_[..., ::page.samplesperpixel]
-        array[grey] = _inverted(array[grey], max(page.bitspersample, 8))
-    # Writers of stacks may tell it in the first page alone.
-    first = page.tags.valueof(_ORIENTATION, 1)
-    turned = {page.aspage().tags.valueof(_ORIENTATION, first) for page in pages if page is not None}
-    if len(turned) > 1:
-        raise ValueError('its pages have different orientations')
-    return _oriented(array, *turned or (first,))
-
-
-def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:
-    """Replace indices, ``(pages, H, W, 1)``, by the 8-bit RGB of their colour map."""
-    if series.keyframe.colormap is None:
-        raise ValueError('a palette without its colour map')
-    maps = {page.aspage().colormap.tobytes() for page in series.pages}
-    if len(maps) > 1 or array.shape[3] > 1:
-        raise ValueError('its pages have different colour maps, or its pixels have several samples')
-    # (3, number of colours), of 16 bits.
-    colours = series.keyframe.colormap >> 8
-    return colours.astype(np.uint8).T[array[..., 0]]
-
-
-def _inverted(array: np.ndarray, bits: int) -> np.ndarray:
-    """Swap the lowest and the highest integer of this many bits."""
-    return (-1 if array.dtype.kind == 'i' else 2**bits - 1) - array
-
-
-def open_dicom(file: IO[bytes], **options) -> Dataset:
-    """Read DICOM, after a look at how much a deflated file unpacks to.
-
-    Args:
-        file: At its beginning.
-        **options: Of ``pydicom.dcmread``.
-
-    Raises:
-        ValueError: More than an archive may.
-        Exception: Of any type, with the reason why the file cannot be read.
-    """
-    pydicom = optional('pydicom', 'DICOM files')
-    from pydicom.filereader import read_dataset, read_preamble
-    read_preamble(file, force=False)
-    # The group of the format itself is never deflated.
-    kind = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    if kind.get('TransferSyntaxUID') == pydicom.uid.DeflatedExplicitVRLittleEndian:
-        _refuse_inflated(file)
-    file.seek(0)
-    return pydicom.dcmread(file, **options)
-
-
-def _refuse_inflated(file: IO[bytes]) -> None:
-    start = file.tell()
-    left = most_unpacked(file.seek(0, io.SEEK_END) - start)
-    file.seek(start)
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    while block := file.read(_BLOCK):
-        while block:
-            left -= len(inflater.decompress(block, _BLOCK))
-            block = inflater.unconsumed_tail
-            if left < 0:
-                raise ValueError('deflated, and unpacks to more than a hundred times its size')
-
-
-def _read_dicom(content: bytes) -> np.ndarray:
-    dataset = open_dicom(io.BytesIO(content))
-    from pydicom.pixels import pixel_array
-    if 'PixelData' not in dataset:
-        raise ValueError('a DICOM file without pixels')
-    frames = int(dataset.get('NumberOfFrames') or 1)
-    refuse_bomb(dataset.Rows * frames, dataset.Columns)
-    # RGB also where the file has luma and chroma.
-    return dicom_values(pixel_array(dataset), dataset, frames)
-
-
-def dicom_values(array: np.ndarray, dataset: Dataset, frames: int) -> np.ndarray:
-    """Return stored values in the units of the file, ``(frames, H, W, C)``, bright ones high."""
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
-    if dataset.PhotometricInterpretation == 'MONOCHROME1':
-        array = _inverted(array, dataset.BitsStored)
-    samples = dataset.SamplesPerPixel
-    if dataset.PhotometricInterpretation == 'PALETTE COLOR':
-        array, samples = apply_color_lut(array, dataset), 3
-    elif samples == 1:
-        array = apply_modality_lut(array, dataset)
-    return array.reshape(frames, dataset.Rows, dataset.Columns, samples)
-
-
 def _read_picture(content: bytes) -> np.ndarray:
     with open_picture(io.BytesIO(content)) as image:
         frames = getattr(image, 'n_frames', 1)
@@ -321,7 +150,7 @@ def _read_deep(content: bytes) -> np.ndarray | None:
         return None
     array = array.reshape(1, *array.shape[:2], -1)
     if content.startswith(_PNG):
-        return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
+        return oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
     # OpenCV has blue first.
     return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array
 
@@ -332,13 +161,6 @@ def _png_orientation(content: bytes) -> int:
         return 1
     with Image.open(io.BytesIO(content)) as image:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-
-
-def _oriented(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn ``(pages, H, W, C)`` as an orientation of EXIF or TIFF, from 1 to 8, says."""
-    rows, columns = _STEPS.get(orientation, (1, 1))
-    array = array[:, ::rows, ::columns]
-    return array.swapaxes(1, 2) if orientation in (5, 6, 7, 8) else array
 
 
 def frame_values(image: Image.Image) -> np.ndarray:

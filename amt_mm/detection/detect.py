@@ -20,7 +20,7 @@ from pycocotools import mask as rle
 from torch import nn
 from tqdm import tqdm
 
-from amt_mm.checkpoints.load_backbone import check_filled
+from amt_mm.checkpoints.check_filled import check_filled
 from amt_mm.checkpoints.safe_loading import load_as_data
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import ImageFolder, LoadImage

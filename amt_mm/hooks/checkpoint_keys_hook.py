@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from amt_mm.checkpoints.load_backbone import check_filled
+from amt_mm.checkpoints.check_filled import check_filled
 from amt_mm.config_parts import section
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS

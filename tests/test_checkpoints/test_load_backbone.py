@@ -14,7 +14,8 @@ from timm.models import adapt_input_conv, load_state_dict
 from torch import nn
 
 from amt_mm.checkpoints import convert, write_checkpoint
-from amt_mm.checkpoints.load_backbone import check_filled, load_backbone
+from amt_mm.checkpoints.check_filled import check_filled
+from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
 
 
