@@ -186,8 +186,6 @@ def _channels(pixels: Sequence[np.ndarray], deep: bool
                 high = max(quantiles[4], low + 1) if there.any() else 1.0
             window.append((low, high))
             values = apply_window(values[None, :, None], (low, high)).astype(np.float64).ravel()
-        else:
-            values, there = values, np.ones(len(values), bool)
         mean = float(np.average(values, weights=weights))
         std = math.sqrt(np.average((values - mean)**2, weights=weights))
         channels.append(Channel(quantiles[0], (quantiles[1], quantiles[2], quantiles[3]),

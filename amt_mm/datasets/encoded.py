@@ -10,11 +10,7 @@ from amt_mm.printable import one_line
 
 from .jpeg_header import JpegHeader, read_jpeg_header
 from .libturbojpeg import decode_part
-from .loading import refuse_bomb
-
-# OpenCV flags for decoding at a fraction of the size.
-_FLAGS = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4,
-          8: cv2.IMREAD_REDUCED_COLOR_8}
+from .loading import REDUCED_JPEG, refuse_bomb
 
 
 class EncodedImage:
@@ -66,7 +62,7 @@ class EncodedImage:
         return self._decode_all(reduce)[rows, columns] if image is None else image
 
     def _decode_all(self, reduce: int) -> np.ndarray:
-        image = cv2.imdecode(self._content, _FLAGS[reduce])
+        image = cv2.imdecode(self._content, REDUCED_JPEG[reduce])
         if image is None:
             raise UnreadableImage(f'{one_line(self._name)}: unreadable image: the JPEG data are '
                                   'damaged. Replace or remove the file.')

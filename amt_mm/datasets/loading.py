@@ -34,8 +34,8 @@ _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
 _ALPHA_MODES = ('LA', 'La', 'PA', 'RGBA', 'RGBa')
 _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 # OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
-_REDUCED_JPEG = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4),
-                 (2, cv2.IMREAD_REDUCED_COLOR_2))
+REDUCED_JPEG = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
+                2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
 # Brands of HEIF with HEVC, at byte 8; AVIF has others.
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # The tag of a TIFF for the bits of each sample.
@@ -166,7 +166,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         # From the header of the JPEG or the PNG.
         refuse_bomb(*((header.height, header.width) if header else
                       (int.from_bytes(content[i:i + 4], 'big') for i in (20, 16))))
-        flags = next((flag for parts, flag in _REDUCED_JPEG if header and least
+        flags = next((flag for parts, flag in REDUCED_JPEG.items() if header and least
                       and min(header.height, header.width) >= parts * least), cv2.IMREAD_COLOR)
         flags |= 0 if turned else cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)

@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
 
@@ -33,6 +33,7 @@ from amt_mm.reliability.resume_position_hook import gather_open_gradients
 from amt_mm.reliability.resumed_info import check_meta, resumed_hub
 from amt_mm.reliability.run_lock import RunLock
 from amt_mm.reliability.safe_checkpoint_hook import SafeCheckpointHook
+from amt_mm.reliability.schedules import optim_wrappers
 from amt_mm.reliability.stop_signal_hook import StopSignalHook
 from amt_mm.reliability.watchdog import watchdog
 from amt_mm.reliability.worker_failure import dead_worker, worker_failure
@@ -64,11 +65,9 @@ class OverlayRunner(Runner):
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> OverlayRunner:
-        """Build from a config; the one that is dumped to the work_dir is the merged one.
-
-        A config that asks for guided masks must say where their maps come from.
-        """
+        """Build from a config; the one that is dumped to the work_dir is the merged one."""
         cfg = apply_overlay(cfg)
+        # One that asks for guided masks must say where their maps come from.
         check_settings(cfg)
         use_own_imagenet(cfg)
         # None leaves it out, as with other hooks.
@@ -162,8 +161,7 @@ class OverlayRunner(Runner):
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:
         """Build the optimiser with one parameter group for each set of settings."""
         wrapper = super().build_optim_wrapper(optim_wrapper)
-        each = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-        for optimizer in (one.optimizer for one in each):
+        for optimizer in (one.optimizer for one in optim_wrappers(wrapper)):
             if not isinstance(optimizer, ShardedOptimizer):  # whose groups are linked to others
                 optimizer.param_groups[:] = merge_groups(optimizer.param_groups)
         return wrapper
@@ -172,11 +170,8 @@ class OverlayRunner(Runner):
         """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
 
         Unlike MMEngine's, it counts accumulated batches. If scaling is off and the two numbers
-        differ by more than a factor of 2, it logs a warning.
-
-        Args:
-            optim_wrapper: Just built.
-            auto_scale_lr: ``base_batch_size``, and whether to ``enable`` scaling.
+        differ by more than a factor of 2, it logs a warning. ``auto_scale_lr`` has
+        ``base_batch_size``, and whether to ``enable`` scaling.
 
         Raises:
             InputError: Scaling is on, and the batch sampler has no ``batch_size``.
@@ -191,8 +186,7 @@ class OverlayRunner(Runner):
                 raise InputError('--auto-scale-lr: the batch sampler of train_dataloader does not '
                                  'say its batch_size: set optim_wrapper.optimizer.lr yourself')
             return
-        for wrapper in (optim_wrapper.values() if isinstance(optim_wrapper, OptimWrapperDict)
-                        else [optim_wrapper]):
+        for wrapper in optim_wrappers(optim_wrapper):
             counts = wrapper._accumulative_counts
             ratio = self.world_size * size * counts / base
             step = (f'a step is of {self.world_size * size * counts} samples ({self.world_size} '
@@ -245,8 +239,7 @@ class OverlayRunner(Runner):
         """Resume; see :mod:`.resumed_info` for what a checkpoint may restore besides weights.
 
         Raises:
-            InputError: The checkpoint contains weights only, or its records are not those of a
-                run.
+            InputError: The checkpoint has weights only, or its records are not those of a run.
         """
         self._resume = True
         super().resume(filename, *args, **kwargs)

@@ -15,7 +15,7 @@ from amt_mm.registry import HOOKS
 
 from .resumed_info import check_meta
 from .resumed_optimizer import check_form, check_schedules, check_values
-from .schedules import differences, play, settings
+from .schedules import differences, optim_wrappers, play, settings
 
 # Of the differences, so many are named.
 _SHOWN = 4
@@ -143,9 +143,7 @@ def _flat(of: Mapping | Sequence | None) -> list:
 
 
 def _groups(runner: Runner) -> list[dict]:
-    wrapper = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return [group for each in wrappers for group in each.param_groups]
+    return [group for each in optim_wrappers(runner.optim_wrapper) for group in each.param_groups]
 
 
 def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
@@ -167,8 +165,7 @@ def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
     if missing:
         raise InputError(f"the checkpoint's optimizer is another one, without {missing[0]}: resume "
                          f'with the same optim_wrapper.optimizer.type, {_ANEW}')
-    wrappers = [*runner.optim_wrapper.values()] if several else [runner.optim_wrapper]
-    for each, wrapper in zip(states, wrappers, strict=True):
+    for each, wrapper in zip(states, optim_wrappers(runner.optim_wrapper), strict=True):
         check_values(each, wrapper.optimizer.param_groups)
     return saved
 

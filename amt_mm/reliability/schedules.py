@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 
 # Entries of a scheduler's state that count steps or metrics, or follow from compared ones.
 _NOT_COMPARED = {'last_step', '_global_step', '_last_value', 'verbose', 'base_values',
                  'total_iters', 'best', 'num_bad_epochs', 'cooldown_counter'}
+
+
+def optim_wrappers(wrapper: OptimWrapper | OptimWrapperDict) -> list[OptimWrapper]:
+    """The wrappers of all optimisers, of which a run may have several."""
+    return [*wrapper.values()] if isinstance(wrapper, OptimWrapperDict) else [wrapper]
 
 
 def play(schedulers: Iterable[_ParamScheduler], epochs: int, iterations: int, length: int) -> None:

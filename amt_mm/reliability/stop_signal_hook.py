@@ -8,7 +8,6 @@ import threading
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, TrainingStopped
@@ -16,6 +15,7 @@ from amt_mm.registry import HOOKS
 
 from .peers import exchange_timeout
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .schedules import optim_wrappers
 from .stop_agreement import StopAgreement
 from .worker_signals import shield_forked
 
@@ -177,6 +177,4 @@ def stop_point(runner: Runner) -> None:
 
 def _gradients_are_used(runner: Runner) -> bool:
     """Whether the optimiser has made its step with all batches so far."""
-    wrapper = runner.optim_wrapper
-    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    return all(each.should_update() for each in wrappers)
+    return all(each.should_update() for each in optim_wrappers(runner.optim_wrapper))
