@@ -102,7 +102,7 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
         sections = _sections(images, rows, loaded.content, pretraining, loaded.pooling, seed,
                              None if labels is None else labels[searched])
     written = sum(section.save(out) for section in sections)
-    details = _details(checkpoint, folder, loaded.report, cfg, seed, written, len(dataset),
+    details = _details(checkpoint, folder, loaded.report, seed, written, len(dataset),
                        len(searched))
     page.write_text(render_within(lambda quality: document(
         f'What the encoder of {checkpoint.name} does', [_introduction(model, cfg, pretraining)],
@@ -194,8 +194,8 @@ def _introduction(model: nn.Module, cfg: Config, pretraining: Pretraining) -> st
             'show what it sees.')
 
 
-def _details(checkpoint: Path, folder: Path, report: LoadReport, cfg: Config, seed: int,
-             written: int, found: int, searched: int) -> dict[str, str]:
+def _details(checkpoint: Path, folder: Path, report: LoadReport, seed: int, written: int,
+             found: int, searched: int) -> dict[str, str]:
     among = f', neighbours among {searched} of them' if searched < found else ''
     return {'checkpoint': str(checkpoint), 'encoder': str(report),
             'images': f'{found} in {folder}{among}', 'seed': str(seed),
