@@ -16,6 +16,7 @@ from torch.nn.utils import get_total_norm
 
 from amt_mm.checkpoints.records import check_record, is_step
 from amt_mm.errors import InputError
+from amt_mm.models.sharded_model import gather_tensor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 from amt_mm.version import __version__
@@ -207,8 +208,7 @@ class NanGuardHook(Hook):
         name = 'iter_{}_rank{}.pt'.format
         scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
         # Gathering sharded weights is a collective operation.
-        state, buffers = ({key: value.full_tensor() if hasattr(value, 'full_tensor') else value
-                           for key, value in tensors.items()}
+        state, buffers = ({key: gather_tensor(value) for key, value in tensors.items()}
                           for tensors in (unwrapped(runner).state_dict(),
                                           dict(unwrapped(runner).named_buffers())))
         failure = None
