@@ -21,6 +21,7 @@ from .loading import refuse_bomb
 from .ome_planes import refuse_claims
 from .open_picture import open_picture
 from .optional_packages import optional
+from .png_texts import PNG, without_texts
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
 NUMPY = ('.npy', '.npz')
 DICOM = ('.dcm', '.dicom', '.ima')
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
-_PNG = b'\x89PNG\r\n\x1a\n'
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
-_DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+_DEEP = (PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
 # One of these is in every PNG with an orientation: EXIF, EXIF as text, XMP.
 _PNG_TURNED = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
 # By the colour type of a PNG, its channels among those of OpenCV: one of grey, else BGR or BGRA.
@@ -316,11 +316,12 @@ def _read_deep(content: bytes) -> np.ndarray | None:
     """Read a picture of more than 8 bits, ``(1, H, W, C)``, by OpenCV; None of any other."""
     if not content.startswith(_DEEP):
         return None
-    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    shown = without_texts(content) if content.startswith(PNG) else content
+    array = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype == np.uint8:
         return None
     array = array.reshape(1, *array.shape[:2], -1)
-    if content.startswith(_PNG):
+    if content.startswith(PNG):
         return _oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
     # OpenCV has blue first.
     return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from amt_mm.datasets.loading import refuse_bomb
+from amt_mm.datasets.png_texts import PNG, without_texts
 from amt_mm.errors import InputError
 from amt_mm.saliency import min_max, resample
 
@@ -167,12 +168,12 @@ class GivenMaps:
             return self._stack[self._rows[key]]
         if self._file:
             return self._array(key)
-        content = np.fromfile(self.path / key, np.uint8)
+        content = (self.path / key).read_bytes()
         try:
-            if content[1:4].tobytes() == b'PNG':
-                # Width and height in its header.
-                refuse_bomb(*content[16:24].view('>u4').tolist())
-            image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+            # Width and height in its header.
+            refuse_bomb(*np.frombuffer(content[16:24], '>u4').tolist())
+            image = cv2.imdecode(np.frombuffer(without_texts(content), np.uint8),
+                                 cv2.IMREAD_UNCHANGED) if content.startswith(PNG) else None
         except Exception:
             image = None
         if image is None:
