@@ -146,10 +146,13 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
 
 def load_array(file: IO[bytes]) -> np.ndarray:
     """Read an array of ``.npy`` without code, after a look at its size."""
-    version = np.lib.format.read_magic(file)
+    # A header may claim to go on for 4 GB, and its type that an entry takes as much.
+    start = io.BytesIO(file.read(_BLOCK))
+    version = np.lib.format.read_magic(start)
     if version not in _NPY_HEADERS:
         raise ValueError(f'an array in version {version} of .npy, which no array of numbers has')
-    refuse_bomb(1, math.prod(_NPY_HEADERS[version](file)[0]))
+    shape, _, dtype = _NPY_HEADERS[version](start)
+    refuse_bomb(max(dtype.itemsize // 8, 1), math.prod(shape))
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
