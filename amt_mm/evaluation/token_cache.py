@@ -146,7 +146,8 @@ def shared_tensor(file: Path, shape: Sequence[int], dtype: torch.dtype, what: st
 def _allocate(file: Path, size: int, what: str) -> None:
     """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, 'wb') as opened:
+    file.unlink(missing_ok=True)  # a link, perhaps, which is not to be followed
+    with open(file, 'xb') as opened:
         try:
             os.posix_fallocate(opened.fileno(), 0, size)
         except OSError as error:

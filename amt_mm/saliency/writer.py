@@ -132,7 +132,9 @@ class SaliencyWriter:
     def _allocate(self) -> None:
         """Allocate the file, so that a full disk is an error here, not a crash in a later write."""
         size = self._header.file_bytes
-        with open(self._temporary, 'wb') as file:
+        # A link under its name is replaced, not followed.
+        self._temporary.unlink(missing_ok=True)
+        with open(self._temporary, 'xb') as file:
             try:
                 os.posix_fallocate(file.fileno(), 0, size)
             except OSError as error:
