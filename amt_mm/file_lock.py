@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from amt_mm.errors import InputError
+from amt_mm.links import no_link
 
 
 @contextmanager
@@ -19,10 +20,10 @@ def file_lock(folder: Path, wait: bool = False) -> Iterator[None]:
         wait: Wait for a lock that is held. Defaults to False: refuse.
 
     Raises:
-        InputError: Another process holds the lock.
+        InputError: Another process holds the lock, or its file is a symbolic link.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / '.lock', 'w') as file:
+    with open(folder / '.lock', 'w', opener=no_link) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError as error:

@@ -111,6 +111,7 @@ from amt_mm.apis import evaluation, launch
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.pixels import read_pixels_config
 from amt_mm.errors import InputError
 from amt_mm.evaluation.rows import table_rows
@@ -230,7 +231,7 @@ def write(args: argparse.Namespace, results: list[dict]) -> None:
     """Write and print the table."""
     markdown, data = write_table(args.work_dir / 'table', *table_rows(results))
     details = args.work_dir / 'runs.json'
-    details.write_text(json.dumps(plain_values([{
+    write_text(details, json.dumps(plain_values([{
         **{key: str(result[key]) for key in _IDENTITY}, 'paper': result['paper'],
         'metrics': result['metrics']} for result in results]), indent=2, allow_nan=False))
     print(markdown.read_text())

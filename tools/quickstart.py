@@ -74,6 +74,7 @@ from amt_mm.apis import comparison, jobs, judging, launch, pretraining
 from amt_mm.apis.progress import following
 from amt_mm.apis.step_times import step_times
 from amt_mm.apis.verdict import verdict
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
@@ -245,7 +246,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, C
             'config of MAE + AMT': cfg.pretty_text,
         })
     page = work_dir / 'report.html'
-    page.write_text(render(report), encoding='utf-8')
+    write_text(page, render(report))
     return page
 
 

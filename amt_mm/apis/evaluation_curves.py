@@ -46,7 +46,8 @@ def _curves(result: Mapping) -> Iterable[tuple[tuple[str, str, str], _Points]]:
         for lr, reached in zip(sweep['lrs'], sweep['held_out'], strict=True):
             # The best of the weight decays.
             points[math.log10(lr)] = max(reached, points.get(math.log10(lr), reached))
-        heading = protocol.columns[f'{result["protocol"]}/{kind}_top1']
+        column = f'{result["protocol"]}/{kind}_top1'
+        heading = protocol.columns.get(column, column)
         yield (heading, 'log10 of the learning rate', 'held-out training images, %'), points
     for kind in OCCLUSIONS:
         prefix = f'robustness/{kind}_'

@@ -12,6 +12,8 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
 
 import amt_mm
+from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.errors import InputError
 from amt_mm.evaluation.kept import kept, kept_alike
 from amt_mm.evaluation.rows import table_rows
 from amt_mm.protocols import PROTOCOLS
@@ -48,7 +50,8 @@ def write_report(page: Path, results: Sequence[Mapping]) -> Path:
         The page.
 
     Raises:
-        InputError: The page would be larger than 10 MB, or an image is gone.
+        InputError: The page would be larger than 10 MB, an image is gone, or what a run kept is
+            damaged.
     """
     first = _first_of_each(results)
     text = [results_section(*table_rows(results), notes=_notes(results)), _curves(results),
@@ -56,10 +59,9 @@ def write_report(page: Path, results: Sequence[Mapping]) -> Path:
     images = _Images()
     pictures = [_neighbours(first, images), _queries(first, images), _components(first, images)]
     details = details_section(_details(results))
-    page.write_text(render_within(lambda quality: document(
+    write_text(page, render_within(lambda quality: document(
         'Evaluation of encoders', (),
-        [*text, *(section.html(quality) for section in pictures), details]), _MAX_BYTES),
-        encoding='utf-8')
+        [*text, *(section.html(quality) for section in pictures), details]), _MAX_BYTES))
     return page
 
 
@@ -75,6 +77,10 @@ class _Images:
         if key not in self._built:
             self._built[key] = DATASETS.build(dataset)
         images = self._built[key]
+        if max(rows) >= len(images):
+            raise InputError(f'the run showed image {max(rows)} of {dataset.get("data_root", key)},'
+                             f' which has {len(images)} images now: evaluate again, in another '
+                             '--out')
         preprocessor = MODELS.build(cfg.data_preprocessor)
         inputs: Tensor = preprocessor(default_collate([images[row] for row in rows]))['inputs']
         paths = [images.get_data_info(row).get('img_path', f'image {row}') for row in rows]

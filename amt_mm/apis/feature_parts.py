@@ -16,6 +16,7 @@ from amt_mm.checks import is_index
 from amt_mm.config_parts import section
 from amt_mm.errors import InputError
 from amt_mm.json_files import read_json
+from amt_mm.links import no_link
 
 
 class FeatureParts:
@@ -37,7 +38,7 @@ class FeatureParts:
 
     Raises:
         InputError: The folder holds features of another identity, and which part differs; or
-            rows are missing.
+            rows are missing, or their file is a symbolic link.
     """
 
     def __init__(self, folder: Path, identity: Mapping, dtype: type[np.floating]) -> None:
@@ -58,7 +59,8 @@ class FeatureParts:
             write_text(settings, json.dumps(identity, indent=2))
         if self._progress.is_file():
             self._take_up(read_json(self._progress))
-        self._file = open(folder / 'rows', 'ab')  # noqa: SIM115  (closed by close)
+        self._file = open(  # noqa: SIM115  (closed by close)
+            folder / 'rows', 'ab', opener=no_link)
         whole = self.rows * self._row_bytes
         if self._file.tell() < whole:
             # Truncating would fill it with zeros.
@@ -127,7 +129,7 @@ def joined(path: Path, parts: Sequence[FeatureParts]) -> np.ndarray:
     parts = [part for part in parts if part.rows]
     if len(parts) == 1:
         return parts[0].array()
-    with open(path, 'wb') as file:
+    with open(path, 'wb', opener=no_link) as file:
         for part in parts:
             file.write(part.array().data)
     rows = sum(part.rows for part in parts)

@@ -20,6 +20,7 @@ from amt_mm.checks import is_number
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
 from amt_mm.json_files import parse_json
+from amt_mm.links import no_link
 from amt_mm.shipped import tools_folder
 
 _running: set[subprocess.Popen] = set()
@@ -152,8 +153,8 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
     log = work_dir / f'{tool}.log'
     with file_lock(work_dir):
         if quiet:
-            with open(log, 'a') as file, started(command, env=environment, stdout=file,
-                                                 stderr=subprocess.STDOUT) as process:
+            with open(log, 'a', opener=no_link) as file, started(
+                    command, env=environment, stdout=file, stderr=subprocess.STDOUT) as process:
                 status = process.wait()
         elif show is None:
             with started(command, env=environment) as process:
@@ -198,7 +199,7 @@ def _run_logged(command: Sequence[str], environment: Mapping[str, str], log: Pat
     # A progress bar needs the terminal itself; elsewhere errors go to the log too.
     errors = None if sys.stderr.isatty() else subprocess.PIPE
     # Names of files, which it may say, need not be UTF-8.
-    with open(log, 'a') as file, started(
+    with open(log, 'a', opener=no_link) as file, started(
             command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True,
             errors='backslashreplace') as process:
 

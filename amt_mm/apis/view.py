@@ -20,6 +20,7 @@ from amt_mm.checkpoints import Checkpoint
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.load_backbone import LoadReport
 from amt_mm.checkpoints.output import require_writable
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.train_and_test import class_names
 from amt_mm.errors import InputError
@@ -104,10 +105,10 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
     written = sum(section.save(out) for section in sections)
     details = _details(checkpoint, folder, loaded.report, seed, written, len(dataset),
                        len(searched))
-    page.write_text(render_within(lambda quality: document(
+    write_text(page, render_within(lambda quality: document(
         f'What the encoder of {checkpoint.name} does', [_introduction(model, cfg, pretraining)],
         [*(section.html(quality) for section in sections), details_section(details)]),
-        _MAX_BYTES), encoding='utf-8')
+        _MAX_BYTES))
     return page
 
 

@@ -22,6 +22,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     The block writes to a temporary name in the same folder; then file and folder are flushed
     (fsync) and the file is renamed. If the block fails, the temporary file is removed and the old
     file stays; if the process is killed, :func:`remove_leftovers` cleans up at the next start.
+    A symbolic link under the name is replaced: nothing is written where it leads.
 
     Args:
         path: On a local or mounted file system. Its folder is created.
@@ -40,6 +41,8 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{_PREFIX}{path.name}{_SUFFIX}')
     try:
+        # A link under its name is replaced, not followed.
+        temporary.unlink(missing_ok=True)
         yield temporary
         replace_durably(temporary, path)
     except OSError as error:
@@ -56,7 +59,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a small text file with :func:`atomic_file`; paths in it may be any bytes."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, errors='surrogateescape')
+        temporary.write_text(text, encoding='utf-8', errors='surrogateescape')
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:

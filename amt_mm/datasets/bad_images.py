@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from amt_mm.checks import is_index
 from amt_mm.errors import InputError
+from amt_mm.links import no_link
 
 # Seconds between reads of what other processes found.
 _INTERVAL = 10.0
@@ -88,10 +89,11 @@ class BadImages:
             reason: Why it cannot be read; truncated.
 
         Raises:
-            InputError: More than ``max_bad`` of the data set are unreadable.
+            InputError: More than ``max_bad`` of the data set are unreadable, or the file is a
+                symbolic link.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.path, 'ab+') as file:
+        with open(self.path, 'ab+', opener=no_link) as file:
             # Without file locks two workers may both record an image: it still counts once.
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)

@@ -19,6 +19,7 @@ from amt_mm.registry import TRANSFORMS
 from .jpeg_header import read_jpeg_header
 from .open_picture import open_picture
 from .optional_packages import optional
+from .png_texts import PNG, without_texts
 from .unclear_pixels import (
     UnclearPixelsError,
     high_byte,
@@ -27,7 +28,6 @@ from .unclear_pixels import (
     value_range,
 )
 
-_PNG = b'\x89PNG\r\n\x1a\n'
 _TIFF = (b'II*\x00', b'MM\x00*')
 # PNG chunks that some versions of OpenCV ignore.
 _PNG_SPECIAL = (b'tRNS', b'acTL', b'eXIf')
@@ -169,7 +169,8 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         flags = next((flag for parts, flag in REDUCED_JPEG.items() if header and least
                       and min(header.height, header.width) >= parts * least), cv2.IMREAD_COLOR)
         flags |= 0 if turned else cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        shown = content if header else without_texts(content)
+        image = cv2.imdecode(np.frombuffer(shown, np.uint8), flags)
         if image is not None:
             return image
     if content[4:8] == b'ftyp' and content[8:12] in _HEIC:
@@ -185,7 +186,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
             refuse_unclear_tiff(image)
         # The transposed image does not keep its format.
         file_format = image.format
-        deep = (content.startswith(_PNG) and content[24] == 16
+        deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
         if turned:
             image = ImageOps.exif_transpose(image)
@@ -253,12 +254,12 @@ def refuse_bomb(height: int, width: int) -> None:
 
 def _is_plain_png(content: bytes) -> bool:
     """Whether it is a complete PNG, 8-bit grey or RGB, still, upright and opaque."""
-    if not content.startswith(_PNG) or len(content) < 33:
+    if not content.startswith(PNG) or len(content) < 33:
         return False
     bit_depth, colour_type = content[24], content[25]
     if bit_depth != 8 or colour_type not in (0, 2):
         return False
-    position = len(_PNG)
+    position = len(PNG)
     while position + 12 <= len(content):
         chunk = content[position + 4:position + 8]
         if chunk in _PNG_SPECIAL:

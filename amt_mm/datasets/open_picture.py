@@ -6,6 +6,8 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from .png_texts import refuse_texts
+
 # Pillow goes by the content of a file and knows some 40 formats. Among them are PostScript (EPS), a
 # program, which it has Ghostscript run, and FITS, of which Python may decode a few bytes for hours.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'AVIF', 'JPEG2000', 'HEIF')
@@ -15,12 +17,13 @@ def open_picture(file: BinaryIO) -> Image.Image:
     """Open a picture, whatever the name of its file.
 
     Args:
-        file: To be closed by the caller.
+        file: At its start, to be closed by the caller.
 
     Raises:
         UnidentifiedImageError: It is of no format that photographs have, or has no header.
         Exception: Of any type, with the reason why the file is no picture.
     """
+    refuse_texts(file)
     Image.init()
     try:
         # AVIF and HEIF are there with some versions of Pillow, or another package.

@@ -17,16 +17,17 @@ from amt_mm.errors import InputError
 from .dicom import DICOM, is_dicom, read_dicom
 from .loading import refuse_bomb
 from .open_picture import open_picture
+from .png_texts import PNG, without_texts
 from .tiff import TIFF, oriented, read_tiff
 
 NUMPY = ('.npy', '.npz')
-_PNG = b'\x89PNG\r\n\x1a\n'
 # Formats that Pillow reads with 8 bits where they have more, and OpenCV as they are.
-_DEEP = (_PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
+_DEEP = (PNG, b'\x00\x00\x00\x0cjP  ', b'P5', b'P6')
 # One of these is in every PNG with an orientation: EXIF, EXIF as text, XMP.
 _PNG_TURNED = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
 # By the colour type of a PNG, its channels among those of OpenCV: one of grey, else BGR or BGRA.
 _PNG_CHANNELS = {0: [0], 2: [2, 1, 0], 4: [0, 3], 6: [2, 1, 0, 3]}
+_LONGEST_HEADER = 1 << 20  # bytes, of an array's description
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -121,10 +122,13 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
 
 def load_array(file: IO[bytes]) -> np.ndarray:
     """Read an array of ``.npy`` without code, after a look at its size."""
-    version = np.lib.format.read_magic(file)
+    # A header may claim to go on for 4 GB, and its type that an entry takes as much.
+    start = io.BytesIO(file.read(_LONGEST_HEADER))
+    version = np.lib.format.read_magic(start)
     if version not in _NPY_HEADERS:
         raise ValueError(f'an array in version {version} of .npy, which no array of numbers has')
-    refuse_bomb(1, math.prod(_NPY_HEADERS[version](file)[0]))
+    shape, _, dtype = _NPY_HEADERS[version](start)
+    refuse_bomb(max(dtype.itemsize // 8, 1), math.prod(shape))
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -145,11 +149,12 @@ def _read_deep(content: bytes) -> np.ndarray | None:
     """Read a picture of more than 8 bits, ``(1, H, W, C)``, by OpenCV; None of any other."""
     if not content.startswith(_DEEP):
         return None
-    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    shown = without_texts(content) if content.startswith(PNG) else content
+    array = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype == np.uint8:
         return None
     array = array.reshape(1, *array.shape[:2], -1)
-    if content.startswith(_PNG):
+    if content.startswith(PNG):
         return oriented(array[..., _PNG_CHANNELS[content[25]]], _png_orientation(content))
     # OpenCV has blue first.
     return array[..., [2, 1, 0, 3][:array.shape[3]]] if array.shape[3] > 2 else array

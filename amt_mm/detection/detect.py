@@ -88,9 +88,11 @@ def detect(cfg: Config, checkpoint: Path, folder: Path, out: Path, threshold: fl
             continue
         found = inference_detector(model, image, pipeline).cpu()
         name = path.relative_to(folder)
+        picture = out / f'{name}.jpg'
+        picture.unlink(missing_ok=True)  # a link, perhaps, which is not to be followed
         visualizer.add_datasample(
             name.name, np.ascontiguousarray(image[..., ::-1]), found, draw_gt=False,
-            pred_score_thr=threshold, out_file=str(out / f'{name}.jpg'))
+            pred_score_thr=threshold, out_file=str(picture))
         objects.extend(_entries(str(name), found, threshold, model.dataset_meta['classes']))
     write_text(out / RESULTS, json.dumps(objects))
     return Detected(len(images) - left_out, len(objects), left_out)

@@ -156,6 +156,9 @@ class OverlayRunner(Runner):
     def dump_config(self) -> None:
         """Write the config to the work folder; in training, only once the folder is locked."""
         if self._owns_folder or self._train_loop is None:
+            if is_main_process() and self.cfg.filename is not None:
+                # A link, perhaps, which is not to be followed.
+                Path(self.work_dir, Path(self.cfg.filename).name).unlink(missing_ok=True)
             super().dump_config()
 
     def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict) -> OptimWrapper:

@@ -12,9 +12,11 @@ from torch.utils.data import Dataset
 
 from amt_mm.checkpoints import read_pickle
 from amt_mm.checkpoints.safe_save import atomic_file
+from amt_mm.errors import InputError
 
 from .dataset_features import dataset_labels
 from .drawing import draw_evenly
+from .kept_records import is_record
 
 # Images that a page shows of each encoder.
 _SHOWN = 6
@@ -45,9 +47,19 @@ def keep_predictions(runner: Runner, metric: str, predictions: Tensor, labels: T
 
 
 def kept(folder: Path, name: str) -> dict | None:
-    """Read what :func:`keep` wrote in the folder of a run; None if it wrote nothing."""
+    """Read what :func:`keep` wrote in the folder of a run; None if it wrote nothing.
+
+    Raises:
+        InputError: The file is damaged, or not what a run keeps under this name.
+    """
     file = _file(folder, name)
-    return read_pickle(file, file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    record = read_pickle(file, file)
+    if not is_record(name, record):
+        raise InputError(f'{file}: is not what a run keeps for its report; remove it, and the '
+                         'report is made without it')
+    return record
 
 
 def kept_alike(folder: Path, prefix: str) -> dict[str, dict]:

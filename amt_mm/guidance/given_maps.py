@@ -10,14 +10,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from amt_mm.datasets.download.unpacking import most_unpacked
 from amt_mm.datasets.loading import refuse_bomb
+from amt_mm.datasets.png_texts import PNG, without_texts
 from amt_mm.errors import InputError
 from amt_mm.saliency import min_max, resample
 
 # Names in a message.
 _SHOWN = 5
+# Bytes that any file may unpack to: masks of large objects are compressed beyond other arrays.
+_FEW_BYTES = 1 << 29
 
 
 class GivenMaps:
@@ -38,8 +43,9 @@ class GivenMaps:
         below: Folder that the names are relative to instead, itself relative to the root.
 
     Raises:
-        InputError: No such file, of another kind, or damaged; ``maps`` is missing, has another
-            shape than one map a name, or a name stands twice.
+        InputError: No such file, of another kind, or damaged, or one that unpacks to far more than
+            its size; ``maps`` is missing, has another shape than one map a name, or a name stands
+            twice.
     """
 
     def __init__(self, path: str | os.PathLike, names: str = 'names', maps: str = 'maps',
@@ -97,6 +103,10 @@ class GivenMaps:
             shape = ' x '.join(map(str, values.shape))
             raise InputError(f'{self.path}: the map of {name} is an array {shape or "()"} of '
                              f'{values.dtype}; it must have rows and columns of numbers')
+        try:
+            refuse_bomb(*values.shape)
+        except Image.DecompressionBombError as error:
+            raise InputError(f'{self.path}: the map of {name}: {error}') from error
         values = torch.from_numpy(np.ascontiguousarray(values, np.float32))[None]  # (1, h, w)
         if not values.isfinite().all():
             raise InputError(f'{self.path}: the map of {name} has values that are not finite')
@@ -120,6 +130,11 @@ class GivenMaps:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise InputError(f'{self.path}: one array without names; write an .npz file: '
                              'np.savez(FILE, names=NAMES, maps=MAPS)')
+        size = sum(member.file_size for member in file.zip.infolist())
+        if size > max(most_unpacked(self.path.stat().st_size), _FEW_BYTES):
+            raise InputError(f'{self.path}: unpacks to {size / 1e9:,.1f} GB, more than 100 times '
+                             'its size: if these are maps, write them by np.savez, which does not '
+                             'compress')
         return file
 
     def _read_stack(self, names: str, maps: str) -> None:
@@ -167,12 +182,12 @@ class GivenMaps:
             return self._stack[self._rows[key]]
         if self._file:
             return self._array(key)
-        content = np.fromfile(self.path / key, np.uint8)
+        content = (self.path / key).read_bytes()
         try:
-            if content[1:4].tobytes() == b'PNG':
-                # Width and height in its header.
-                refuse_bomb(*content[16:24].view('>u4').tolist())
-            image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+            # Width and height in its header.
+            refuse_bomb(*np.frombuffer(content[16:24], '>u4').tolist())
+            image = cv2.imdecode(np.frombuffer(without_texts(content), np.uint8),
+                                 cv2.IMREAD_UNCHANGED) if content.startswith(PNG) else None
         except Exception:
             image = None
         if image is None:

@@ -102,6 +102,7 @@ def _copy(found: Path, own: Path) -> None:
     temporary = own.with_name(own.name + '.tmp')
     try:
         own.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # a link, perhaps, which is not to be followed
         shutil.copyfile(found, temporary)
         replace_durably(temporary, own)
     except OSError as error:

@@ -17,6 +17,11 @@ from amt_mm.errors import InputError
 _LIKE_PARAMETERS = ('exp_avg', 'exp_avg_sq', 'max_exp_avg_sq', 'momentum_buffer')
 # Settings that make another optimiser.
 _SWITCHES = ('amsgrad', 'maximize', 'nesterov')
+# Settings of how, not what, it computes: those of this run. The schedule hook leaves `fused` to the
+# checkpoint, since the last bits depend on it.
+_OF_THE_RUN = ('capturable', 'differentiable', 'foreach', 'decoupled_weight_decay')
+# After more steps, at least one was not skipped: a gradient scaler stops the run by then.
+_MOST_SKIPPED = 40
 
 
 def check_form(state: object) -> None:
@@ -34,12 +39,13 @@ def check_form(state: object) -> None:
         'the optimizer of the checkpoint')
 
 
-def check_values(state: Mapping, groups: Sequence[Mapping]) -> None:
-    """Check the values of an optimiser's state.
+def check_values(state: Mapping, groups: Sequence[Mapping], steps: int = 0) -> None:
+    """Check the values of an optimiser's state; how it computes becomes this run's.
 
     Args:
-        state: Of the right form.
+        state: Of the right form; its groups are changed in place.
         groups: The optimiser's parameter groups, of as many parameters.
+        steps: Number of steps that were made. Defaults to 0.
 
     Raises:
         InputError: A value does not belong to a parameter, is of another shape or type, or is
@@ -48,20 +54,39 @@ def check_values(state: Mapping, groups: Sequence[Mapping]) -> None:
     parameters = {number: parameter for saved, group in zip(
         state['param_groups'], groups, strict=True)
         for number, parameter in zip(saved['params'], group['params'], strict=True)}
+    needed = {number: _needed(saved, group) for saved, group in zip(
+        state['param_groups'], groups, strict=True) for number in saved['params']}
+    if steps > _MOST_SKIPPED and not state['state'] and any(needed.values()):
+        raise InputError(f"the checkpoint's optimizer has no state after {steps} steps: it was "
+                         'damaged or changed; use another one')
     # Other values may differ between matrices and vectors.
     names = {*_LIKE_PARAMETERS, 'step'} & next(iter(state['state'].values()), {}).keys()
     for number, values in state['state'].items():
-        wrong = next((name for name in names | values.keys()
+        wrong = next((name for name in names | values.keys() | needed.get(number, {'parameter'})
                       if number not in parameters or name not in values
                       or not _fits(name, values[name], parameters[number])), None)
         if wrong is not None:
             raise InputError(f"the checkpoint's optimizer has no {wrong} that fits parameter "
                              f'{number}: it was damaged or changed; use another one')
     for saved, group in zip(state['param_groups'], groups, strict=True):
+        saved.update({name: group[name] for name in _OF_THE_RUN if name in group})
+        if type(saved.get('fused', False)) not in (bool, type(None)):
+            raise InputError("the checkpoint's optimizer has fused of type "
+                             f'{type(saved["fused"]).__name__}: it was damaged or changed; use '
+                             'another one')
         for name in _SWITCHES:
             if name in group and saved.get(name) != group[name]:
                 raise InputError(f"the checkpoint's optimizer has {name}={saved.get(name)}, and "
                                  f"the config's {group[name]}: resume it as it was")
+
+
+def _needed(saved: Mapping, group: Mapping) -> set[str]:
+    """What torch's own optimisers have of each parameter after a step."""
+    if {'amsgrad', 'capturable'} <= group.keys():  # Adam and AdamW
+        return {'step', 'exp_avg', 'exp_avg_sq', *['max_exp_avg_sq'] * bool(group['amsgrad'])}
+    if {'nesterov', 'differentiable'} <= group.keys() and saved.get('momentum'):  # SGD
+        return {'momentum_buffer'}
+    return set()
 
 
 def check_schedules(states: object) -> None:

@@ -67,7 +67,7 @@ class ScheduleHook(Hook):
         saved = []
         if 'optimizer' in checkpoint:
             _refuse_open_cycle(runner, checkpoint, config)
-            saved = _saved_groups(runner, checkpoint['optimizer'])
+            saved = _saved_groups(runner, checkpoint)
             changes += differences(_flat(runner.param_schedulers), _groups(runner),
                                    _flat(checkpoint.get('param_schedulers')), saved)
         else:
@@ -146,9 +146,9 @@ def _groups(runner: Runner) -> list[dict]:
     return [group for each in optim_wrappers(runner.optim_wrapper) for group in each.param_groups]
 
 
-def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
+def _saved_groups(runner: Runner, checkpoint: Mapping) -> list[dict]:
     """Parameter groups in a checkpoint, one for each of the optimiser's."""
-    several = isinstance(runner.optim_wrapper, OptimWrapperDict)
+    several, optimizer = isinstance(runner.optim_wrapper, OptimWrapperDict), checkpoint['optimizer']
     states = [*section(optimizer).values()] if several else [optimizer]
     saved = []
     for each in states:
@@ -166,7 +166,9 @@ def _saved_groups(runner: Runner, optimizer: Mapping) -> list[dict]:
         raise InputError(f"the checkpoint's optimizer is another one, without {missing[0]}: resume "
                          f'with the same optim_wrapper.optimizer.type, {_ANEW}')
     for each, wrapper in zip(states, optim_wrappers(runner.optim_wrapper), strict=True):
-        check_values(each, wrapper.optimizer.param_groups)
+        # Of several, one may not have begun.
+        steps = 0 if several else checkpoint['meta']['iter'] // wrapper._accumulative_counts
+        check_values(each, wrapper.optimizer.param_groups, steps)
     return saved
 
 

@@ -145,9 +145,11 @@ def read_preamble(file: BinaryIO, path: Path) -> tuple[MapHeader, np.ndarray, in
 def allocate(path: Path, size: int) -> int | None:
     """Create a file of so many bytes; where they do not fit, none, and return what is free.
 
-    So a full disk is an error here, not a crash in a later write.
+    So a full disk is an error here, not a crash in a later write. A link of this name is replaced,
+    not followed.
     """
-    with open(path, 'wb') as file:
+    path.unlink(missing_ok=True)
+    with open(path, 'xb') as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.safe_save import write_text
 from ..checks import is_number
 from ..errors import InputError
 from ..json_files import plain_values
@@ -79,10 +80,9 @@ def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]], columns: Ma
     values = plain_values([{name: row.get(name) for name in columns} for row in rows])
     content = json.dumps(
         {'columns': dict(columns), 'rows': values}, indent=2, ensure_ascii=False, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    markdown.write_text(text, encoding='utf-8')
+    write_text(markdown, text)
     # What stands in a name for a byte that is not UTF-8, JSON has an escape for.
-    data.write_text(content + '\n', encoding='utf-8', errors='backslashreplace')
+    write_text(data, content.encode('utf-8', 'backslashreplace').decode() + '\n')
     return markdown, data
 
 

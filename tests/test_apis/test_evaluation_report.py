@@ -15,6 +15,7 @@ from PIL import Image
 
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.datasets import ImageFolder
+from amt_mm.errors import InputError
 from amt_mm.evaluation.kept import keep
 
 COLOURS = {'train': [(200, 30, 40), (40, 180, 60), (50, 60, 210), (220, 200, 50)],
@@ -133,3 +134,15 @@ def test_spread_and_published_figures_are_those_of_the_table(config, tmp_path):
     page = Page(write_report(tmp_path / 'a.html', results).read_text())
     assert {'57.0 ± 1.4', '56.6', 'paper', 'linear, in1k'} <= set(page.texts)
     assert not any('Each figure is of one run' in text for text in page.texts)
+
+
+def test_images_that_a_data_set_has_no_more_are_one_line(config, tmp_path):
+    keep(Run(tmp_path / 'run'), 'tokens', rows=[0, 7], tokens=torch.randn(2, 6, 5), grid=[2, 3])
+    with pytest.raises(InputError, match='showed image 7 of .*val, which has 2 images now'):
+        write_report(tmp_path / 'a.html', [result(config, tmp_path / 'run')])
+
+
+def test_a_sweep_of_another_protocol_has_a_curve_of_its_own(config, tmp_path):
+    keep(Run(tmp_path / 'run'), 'sweep_odd', lrs=[.1, .2], held_out=[3., 4.])
+    page = write_report(tmp_path / 'a.html', [result(config, tmp_path / 'run')])
+    assert 'knn/odd_top1, photos/' in Page(page.read_text()).texts

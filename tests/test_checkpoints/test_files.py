@@ -10,7 +10,7 @@ import torch
 from hostile_checkpoints import Attack
 from safetensors.torch import load_file, save_file
 
-from amt_mm.checkpoints import read_checkpoint, write_checkpoint
+from amt_mm.checkpoints import files, read_checkpoint, write_checkpoint
 from amt_mm.errors import InputError
 
 STATE = {'a.weight': torch.arange(6.).reshape(2, 3), 'b': torch.tensor(7, dtype=torch.int64)}
@@ -215,3 +215,21 @@ def test_views_of_shared_values_are_plain(tmp_path):
     state = {'a': whole, 'b': whole[0], 'c': whole.t(), 'd': torch.zeros(0, 3), 'e': whole.view(-1)}
     torch.save(state, tmp_path / 'a.pth')
     assert same(read_checkpoint(tmp_path / 'a.pth').state, state)
+
+
+@pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
+def test_more_tensors_than_any_encoder_are_refused_before_they_are_read(tmp_path, suffix,
+                                                                        monkeypatch):
+    monkeypatch.setattr(files, '_MOST_TENSORS', 2000)
+    path, values = tmp_path / f'a.{suffix}', torch.zeros(2001)
+    for count in (2000, 2001):
+        state = {f'{i}.w': value for i, value in enumerate(values[:count].split(1))}
+        if suffix == 'pth':
+            torch.save(state, path)
+        else:
+            save_file({name: value.clone() for name, value in state.items()}, path)
+        if count == 2000:
+            assert len(read_checkpoint(path).state) == count
+    monkeypatch.setattr(files, '_is_plain', lambda _: pytest.fail('looked at'))
+    with pytest.raises(InputError, match=rf'a.{suffix}: has 2001 tensors, more than any'):
+        read_checkpoint(path)

@@ -59,9 +59,10 @@ def test_a_full_device_is_one_line(tmp_path):
     """The kernel's own ENOSPC."""
     path = tmp_path / 'a.txt'
     path.write_text('old')
-    (tmp_path / '.a.txt.saving').symlink_to('/dev/full')
-    with pytest.raises(InputError, match=r'a\.txt could not be saved: No space left') as caught:
-        safe_save.write_text(path, 'new')
+    with pytest.raises(InputError, match=r'a\.txt could not be saved: No space left') as caught, \
+            safe_save.atomic_file(path) as temporary:
+        temporary.symlink_to('/dev/full')
+        temporary.write_text('new')
     assert 'earlier files are intact' in str(caught.value) and '\n' not in str(caught.value)
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
 

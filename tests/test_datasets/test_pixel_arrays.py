@@ -3,6 +3,7 @@
 import io
 import struct
 import sys
+import tracemalloc
 import zipfile
 from importlib.util import find_spec
 
@@ -263,11 +264,13 @@ def test_an_array_runs_no_code(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['npy', 'npz'])
-def test_an_array_takes_no_more_memory_than_its_file_may_ask_for(suffix):
+@pytest.mark.parametrize(('descr', 'shape'), [('<u2', (100_000, 100_000)),
+                                              ('|V2000000000', (2, 5))])
+def test_an_array_takes_no_more_memory_than_its_file_may_ask_for(descr, shape, suffix):
     # Of some bytes, and refused before memory for 20 GB is asked for.
     file = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        file, dict(descr='<u2', fortran_order=False, shape=(100_000, 100_000)))
+        file, dict(descr=descr, fortran_order=False, shape=shape))
     content = file.getvalue()
     if suffix == 'npz':
         file = io.BytesIO()
@@ -276,6 +279,20 @@ def test_an_array_takes_no_more_memory_than_its_file_may_ask_for(suffix):
         content = file.getvalue()
     with pytest.raises(Image.DecompressionBombError):
         read_pixels(content, f'a.{suffix}')
+
+
+def test_a_header_is_not_read_for_long():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('a.npy', np.lib.format.magic(2, 0) + struct.pack('<I', 1 << 27)
+                         + bytes(1 << 27))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match='header'):
+            read_pixels(file.getvalue(), 'a.npz')
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize('dtype', ['uint16', 'int16'])

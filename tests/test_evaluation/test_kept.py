@@ -14,9 +14,9 @@ class Run:
 
 
 def test_what_was_kept_is_read_by_name(tmp_path):
-    keep(Run(tmp_path), 'sweep_ep', lrs=[.1, .2])
-    keep(Run(tmp_path), 'sweep_aim', lrs=[.3], maps=torch.ones(2, 3))
-    assert kept(tmp_path, 'sweep_ep') == {'lrs': [.1, .2]}
+    keep(Run(tmp_path), 'sweep_ep', lrs=[.1, .2], held_out=[3., 4.])
+    keep(Run(tmp_path), 'sweep_aim', lrs=[.3], held_out=[5.], maps=torch.ones(2, 3))
+    assert kept(tmp_path, 'sweep_ep') == {'lrs': [.1, .2], 'held_out': [3., 4.]}
     assert kept(tmp_path, 'tokens') is None and kept_alike(tmp_path, 'queries_') == {}
     found = kept_alike(tmp_path, 'sweep_')
     assert list(found) == ['aim', 'ep'] and found['aim']['maps'].shape == (2, 3)

@@ -10,7 +10,9 @@ import pytest
 from bad_files import png_header
 from PIL import Image
 
+from amt_mm.datasets.download import unpacking
 from amt_mm.errors import InputError
+from amt_mm.guidance import given_maps
 from amt_mm.guidance.given_maps import GivenMaps
 
 NAMES = ['a/x.jpg', 'b/c/y.png', 'z.jpeg']
@@ -212,3 +214,24 @@ def test_an_array_of_no_memory_is_refused(tmp_path):
             file, dict(descr='<f8', fortran_order=False, shape=(2**50, 2**6)))
     with pytest.raises(InputError, match='a cannot be read'):
         GivenMaps(tmp_path / 'a.npz').read('a', GRID)
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(given_maps, '_FEW_BYTES', 10**6)
+    monkeypatch.setattr(unpacking, '_SMALL', 0)
+    maps = {str(i): np.zeros((400, 400), np.uint8) for i in range(7)}
+    np.savez_compressed(tmp_path / 'few.npz', **dict([*maps.items()][:6]))
+    np.savez_compressed(tmp_path / 'bomb.npz', **maps)
+    np.savez(tmp_path / 'plain.npz', **maps)
+    assert not GivenMaps(tmp_path / 'few.npz').read('5', GRID).any()
+    assert not GivenMaps(tmp_path / 'plain.npz').read('6', GRID).any()
+    monkeypatch.setattr(np.lib.npyio.NpzFile, '__getitem__', lambda *_: pytest.fail('unpacked'))
+    with pytest.raises(InputError, match='bomb.npz: unpacks to 0.0 GB, more than 100 times'):
+        GivenMaps(tmp_path / 'bomb.npz')
+
+
+def test_a_map_of_more_pixels_than_any_image_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    np.savez(tmp_path / 'maps.npz', **{'x.jpg': np.ones((20, 11))})
+    with pytest.raises(InputError, match='maps.npz: the map of x.jpg: .* 11 x 20 pixels'):
+        GivenMaps(tmp_path / 'maps.npz').read('x.jpg', GRID)

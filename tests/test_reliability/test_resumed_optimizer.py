@@ -70,6 +70,58 @@ def test_values_of_no_parameter_and_missing_ones_are_refused():
         check(state, made)
 
 
+@pytest.mark.parametrize(('kind', 'settings', 'name'), [
+    (torch.optim.AdamW, {}, 'exp_avg'), (torch.optim.AdamW, {}, 'step'),
+    (torch.optim.Adam, dict(amsgrad=True), 'max_exp_avg_sq'),
+    (torch.optim.SGD, dict(momentum=.9), 'momentum_buffer')])
+def test_a_value_that_all_parameters_lack_is_refused(kind, settings, name):
+    made = optimizer(kind, **settings)
+    state = copy.deepcopy(made.state_dict())
+    for values in state['state'].values():
+        del values[name]
+    with pytest.raises(InputError, match=f'no {name} that fits parameter'):
+        check(state, made)
+
+
+@pytest.mark.parametrize(('kind', 'settings'), [
+    (torch.optim.AdamW, {}), (torch.optim.SGD, dict(momentum=.9))])
+def test_a_run_of_many_steps_has_a_state(kind, settings):
+    made = optimizer(kind, **settings)
+    state = {**made.state_dict(), 'state': {}}
+    check_values(state, made.param_groups, steps=40)  # all of them may have been skipped
+    with pytest.raises(InputError, match='has no state after 41 steps'):
+        check_values(state, made.param_groups, steps=41)
+
+
+def test_plain_descent_has_no_state():
+    made = optimizer(torch.optim.SGD)
+    check_values({**made.state_dict(), 'state': {}}, made.param_groups, steps=10**6)
+
+
+@pytest.mark.parametrize('name', ['capturable', 'differentiable', 'foreach',
+                                  'decoupled_weight_decay'])
+def test_how_it_computes_is_for_this_run_to_say(name):
+    made = optimizer()
+    state = copy.deepcopy(made.state_dict())
+    before = made.param_groups[0][name]
+    state['param_groups'][0][name] = 'x' if name == 'foreach' else not before
+    check(state, made)
+    made.load_state_dict(state)
+    assert made.param_groups[0][name] == before
+    made.step()
+
+
+def test_fused_is_the_checkpoints_but_a_switch():
+    made = optimizer()
+    state = copy.deepcopy(made.state_dict())
+    state['param_groups'][0]['fused'] = True
+    check(state, made)
+    assert state['param_groups'][0]['fused'] is True
+    state['param_groups'][0]['fused'] = torch.ones(2)
+    with pytest.raises(InputError, match='has fused of type Tensor'):
+        check(state, made)
+
+
 def test_a_switch_of_another_optimizer_is_refused():
     made = optimizer()
     state = copy.deepcopy(made.state_dict())

@@ -60,6 +60,7 @@ if __name__ == '__main__':
     parse_first(parse_args)
 
 from amt_mm.apis import launch
+from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
 from amt_mm.evaluation.attention_guide import load_guide
@@ -104,7 +105,7 @@ def write(out: Path, args: argparse.Namespace, found: dict[str, list[float]], im
     markdown, data = write_table(out, rows, columns, formats)
     page = out.with_name(f'{out.name}.html')
     curves = [Curve(ORDERS[order], args.ratios, found[order]) for order in found]
-    page.write_text(render(Report(
+    write_text(page, render(Report(
         'Accuracy on masked images', rows, columns, formats,
         notes=[f'Top-1 on {images} test images.'],
         plots=[CurvePlot('Top-1 as patches are painted black', 'share of black patches',
@@ -112,7 +113,7 @@ def write(out: Path, args: argparse.Namespace, found: dict[str, list[float]], im
         details={'config': str(args.config), 'checkpoint': str(args.checkpoint),
                  'attention': str(args.guide or 'of the classifier itself'),
                  'seed of the random order': str(args.seed)},
-        explanation=EXPLANATION)), encoding='utf-8')
+        explanation=EXPLANATION)))
     print(markdown.read_text())
     print(f'{images} images. Also in {markdown}, {data} and, as curves, {page}')
 

@@ -90,6 +90,7 @@ def main() -> None:
                               labels)
             path = args.out / 'masks' / file
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # a link, perhaps, which is not to be followed
             Image.fromarray(mask).save(path)
         print(f'{args.out}: {len(content["images"])} masks. 0 background, '
               + ', '.join(f'{label} {one_line(name)}' for label, name in enumerate(names, 1)))

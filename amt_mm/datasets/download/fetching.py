@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 from tqdm import tqdm
 
 from amt_mm.errors import InputError
+from amt_mm.links import no_link
 
 _BLOCK = 1 << 20
 # Seconds without data after which a connection counts as lost.
@@ -73,7 +74,7 @@ def _receive(url: str, part: Path, there: int, size: int) -> None:
             raise InputError(f'{url}: has {offered} bytes instead of {size}, so it is another '
                              'file; pass another address with --url')
         # Opened after the response, which keeps an earlier part if the request fails.
-        with (part.open('ab' if there else 'wb') as file,
+        with (open(part, 'ab' if there else 'wb', opener=no_link) as file,
               byte_progress(f'Fetching {part.stem}', size, there) as progress):
             while there <= size and (block := _read(response)):
                 file.write(block)
