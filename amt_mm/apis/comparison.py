@@ -24,7 +24,7 @@ from amt_mm.json_files import read_figures
 
 from .image_identity import image_identity
 from .jobs import check_claim, claim, run_tool, scalars
-from .judging import judge_in_a_process, judge_into
+from .judging import MEASURES_FILE, judge_in_a_process, judge_into
 
 # Measures that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
@@ -125,7 +125,7 @@ def untrained(cfg: Config, work_dir: Path, checkpoint: Path | str = 'none') -> d
         InputError: ``work_dir`` holds the result of another config or of other images.
     """
     claim_with_images(cfg, work_dir)
-    measures = work_dir / 'measures.json'
+    measures = work_dir / MEASURES_FILE
     return read_figures(measures) if measures.is_file() else judge_into(work_dir, cfg, checkpoint)
 
 

@@ -19,7 +19,7 @@ from amt_mm.models.token_counts import tokens_per_image
 
 from .jobs import run_tool
 
-_FILE = 'measures.json'
+MEASURES_FILE = 'measures.json'
 
 
 def build_model(cfg: Config, seed: int = 0) -> nn.Module:
@@ -56,8 +56,8 @@ def judge_into(work_dir: Path, cfg: Config, checkpoint: Path | str, encoder: str
                ) -> dict:
     """As :func:`judge_checkpoint`, and write ``measures.json`` of a folder."""
     measures = judge_checkpoint(cfg, checkpoint, encoder)
-    write_text(work_dir / _FILE, json.dumps(measures, indent=2) + '\n')
-    return read_figures(work_dir / _FILE)
+    write_text(work_dir / MEASURES_FILE, json.dumps(measures, indent=2) + '\n')
+    return read_figures(work_dir / MEASURES_FILE)
 
 
 def judge_in_a_process(work_dir: Path, settings: Path, checkpoint: Path | str,
@@ -69,4 +69,4 @@ def judge_in_a_process(work_dir: Path, settings: Path, checkpoint: Path | str,
     """
     run_tool('judge', [settings, checkpoint], ['--encoder', encoder] if encoder else [], work_dir,
              threads=threads, show=())
-    return read_figures(work_dir / _FILE)
+    return read_figures(work_dir / MEASURES_FILE)
