@@ -104,7 +104,7 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
         raise InputError(f'{path}: no weights in it, neither a state dict nor one under '
                          f'{", ".join(WRAPPERS)}; save model.state_dict()')
     _refuse_many(path, len(state))
-    odd = next((key for key, value in state.items() if not _is_plain(value)), None)
+    odd = next((key for key, value in state.items() if not is_plain(value)), None)
     if odd is not None:
         raise InputError(f'{path}: `{odd}` is not a plain tensor with a value in the file for each '
                          'of its entries (sparse, quantised, expanded, or without values); save '
@@ -166,7 +166,7 @@ def _refuse_many(path: Path, count: int) -> None:
                          f'({_MOST_TENSORS} are read): give the weights of the encoder alone')
 
 
-def _is_plain(value: Tensor) -> bool:
+def is_plain(value: Tensor) -> bool:
     """Whether a tensor is dense, with a value in the file for each of its entries.
 
     A few bytes with strides of 0 can claim any shape, and what computes with that never ends.

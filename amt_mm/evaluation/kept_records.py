@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from amt_mm.checkpoints.files import is_plain
 from amt_mm.checkpoints.records import are_steps, is_text
 from amt_mm.checks import is_number
 
@@ -92,9 +93,7 @@ def _are_names(names: object) -> bool:
 
 
 def _is_tensor(value: object, axes: int) -> bool:
-    """Whether it is a tensor with a value in the file for each of its entries."""
-    return (isinstance(value, Tensor) and value.layout == torch.strided and value.ndim == axes
-            and value.numel() * value.element_size() <= value.untyped_storage().nbytes())
+    return isinstance(value, Tensor) and value.ndim == axes and is_plain(value)
 
 
 # What the report reads, and whether it fits.

@@ -164,7 +164,7 @@ def test_the_file_of_the_giant_tells_its_size(tmp_path, monkeypatch):
              for name, value in state.items()}
     # Zeros that share their memory, which is refused otherwise, in place of 4.5 GB.
     torch.save(state, tmp_path / 'a.pth')
-    monkeypatch.setattr(files, '_is_plain', lambda value: True)
+    monkeypatch.setattr(files, 'is_plain', lambda value: True)
     found = describe(tmp_path / 'a.pth')
     assert found.backbone['arch'] in ('dinov2-g', 'dinov2-giant') and found.host == 'DINOv2'
     assert found.backbone['layer_cfgs'] == dict(ffn_type='swiglu_fused')
