@@ -22,6 +22,8 @@ _WORTH = 1.5
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 95,
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 _END_OF_JPEG = b'\xff\xd9'
+# OpenCV writes no longer JPEG.
+_LONGEST = 65_500
 
 
 @TRANSFORMS.register_module()
@@ -42,7 +44,7 @@ class LoadReducedImage(LoadImage):
     Args:
         folder: Of the copies; created when the first is written.
         side: Shorter side of the copies, in pixels. Images whose shorter side is at most 1.5 times
-            as long have no copy.
+            as long have no copy, nor have strips too long for a JPEG.
         **kwargs: See :class:`LoadImage`.
 
     Raises:
@@ -70,6 +72,8 @@ class LoadReducedImage(LoadImage):
         if min(height, width) <= _WORTH * self.side or not file_version(path):
             return image
         scale = self.side / min(height, width)
+        if round(max(height, width) * scale) > _LONGEST:
+            return image
         image = cv2.resize(image, (round(width * scale), round(height * scale)),
                            interpolation=cv2.INTER_AREA)
         copy = cv2.imencode('.jpg', image, _QUALITY)[1].tobytes()

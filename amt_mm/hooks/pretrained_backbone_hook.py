@@ -18,6 +18,8 @@ NONE = 'none'
 class PretrainedBackboneHook(Hook):
     """Load a pre-trained encoder into ``model.backbone`` before the first step or test.
 
+    A teacher that follows the encoder (:class:`~amt_mm.models.IBOT`) starts from it, too.
+
     A resumed run takes its encoder from its own checkpoint. What is converted, resized, reported
     and refused: see :mod:`amt_mm.checkpoints.load_backbone`.
 
@@ -73,3 +75,6 @@ class PretrainedBackboneHook(Hook):
             runner.logger.info('No pre-trained encoder: its weights are random')
         else:
             load_backbone(model, self.checkpoint, self.encoder)
+            # A teacher with other weights would make the student forget them.
+            if hasattr(model, 'copy_to_teacher'):
+                model.copy_to_teacher()

@@ -155,6 +155,10 @@ class IBOT(BaseSelfSupervisor):
     def init_weights(self) -> None:
         """Initialise the student and copy it to the teacher."""
         super().init_weights()
+        self.copy_to_teacher()
+
+    def copy_to_teacher(self) -> None:
+        """Give the teacher the student's weights, as it has them before the first step."""
         self.teacher.backbone.load_state_dict(self.backbone.state_dict())
         self.teacher.head.load_state_dict(self.head.state_dict())
 

@@ -62,6 +62,14 @@ def test_images_of_about_that_size_are_read_as_they_are(photograph, tmp_path):
     assert not (tmp_path / 'copies').exists()
 
 
+def test_a_strip_too_long_for_a_jpeg_is_read_as_it_is(tmp_path):
+    strip = np.arange(2 * 131_010 * 3, dtype=np.uint8).reshape(2, 131_010, 3)
+    cv2.imwrite(str(tmp_path / 'strip.png'), strip)
+    np.testing.assert_array_equal(
+        load(tmp_path / 'strip.png', tmp_path / 'copies', side=1)['img'], strip)
+    assert not (tmp_path / 'copies').exists()
+
+
 def test_a_packed_image_has_no_copy(photograph, tmp_path):
     sample = {'img_path': 'packed/a.jpg', 'img_bytes': memoryview(photograph.read_bytes())}
     image = LoadReducedImage(str(tmp_path / 'copies'), 40)(sample)['img']

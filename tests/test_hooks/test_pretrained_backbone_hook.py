@@ -7,6 +7,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
 from torch import nn
 
 from amt_mm.checkpoints import convert
@@ -74,6 +75,28 @@ def test_the_encoder_is_loaded_after_the_start_was_drawn(start, pretrained):
 def test_a_wrapped_model(start, pretrained, wrap):
     path, encoder = pretrained
     assert same_encoder(start(path, wrap)[0], encoder)
+
+
+def test_a_teacher_starts_from_the_same_encoder(start, pretrained):
+    path, _ = pretrained
+
+    def ibot(mae):
+        size = {key: getattr(mae.backbone, key) for key in ('img_size', 'arch_settings')}
+        return MODELS.build(dict(
+            type='amt_mm.IBOT', data_preprocessor=dict(type='SelfSupDataPreprocessor'),
+            backbone=dict(type='amt_mm.IBOTViT', img_size=size['img_size'], patch_size=8,
+                          arch=size['arch_settings']),
+            masking=dict(type='amt_mm.CropMasking', strategy='high'),
+            head=dict(type='amt_mm.DistillationHead', out_channels=5, hidden_channels=8,
+                      bottleneck_channels=4)))
+
+    state, _ = start(path, ibot)
+    loaded = torch.load(path)['model']
+    for of in ('', 'teacher.'):
+        assert torch.equal(state[f'{of}backbone.layers.1.attn.qkv.weight'],
+                           loaded['blocks.1.attn.qkv.weight'])
+        assert torch.equal(state[f'{of}backbone.cls_token'], loaded['cls_token'])
+    assert torch.equal(state['teacher.head.last_layer.weight'], state['head.last_layer.weight'])
 
 
 def test_a_resumed_run_keeps_its_encoder(start, pretrained):
