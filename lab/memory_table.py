@@ -11,7 +11,7 @@ import argparse
 from amt_mm.cli import parse_first
 
 COLUMNS = {'config': 'config', 'parameters': 'parameters, M', 'state': 'state, GB',
-           'sharded': 'shared by 8', 'image': 'activations, MB an image',
+           'sharded': 'sharded by 8', 'image': 'activations, MB an image',
            'again': 'with_cp', 'total': 'GB at batch {}', 'total_again': 'with_cp, GB'}
 
 

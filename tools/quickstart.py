@@ -227,9 +227,9 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, C
         notes=[
             'One short run with one seed on a small model: enough to see how the methods work, too '
             'little to rank them; docs/recipes.md and docs/study.md compare more of them.',
-            '"recommended" masks and throws at random, and trains the mean token by the gradients '
+            '"recommended" masks and throws at random, and trains the mean token on the HOG '
             'of the whole crop (docs/recipes.md).',
-            'The losses are not comparable: the recipes predict other patches, and AMT those that '
+            'The losses are not comparable: the recipes predict different patches; AMT, those that '
             'it attends to.',
         ],
         plots=[CurvePlot('Loss on masked patches', 'step', 'loss', curves)],

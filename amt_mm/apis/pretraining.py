@@ -110,7 +110,7 @@ def _take_encoder(cfg: Config, checkpoint: Path) -> None:
     found = describe(checkpoint).backbone
     odd = sorted(found.keys() - _OF_HOSTS)
     if odd:
-        raise InputError(f'{checkpoint}: MAE does not go on from an encoder with {", ".join(odd)}; '
+        raise InputError(f'{checkpoint}: MAE cannot start from an encoder with {", ".join(odd)}; '
                          'use one without, or evaluate it as it is (amt evaluate)')
     arch, patch_size = found['arch'], found['patch_size']
     width = (arch if isinstance(arch, dict) else VisionTransformer.arch_zoo[arch])['embed_dims']

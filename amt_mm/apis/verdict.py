@@ -56,7 +56,7 @@ def verdict(results: Mapping[str, Mapping], untrained: str, reference: str,
         if parts:
             lines.append(f'{name}: {"; ".join(parts)}.')
     lines.append(
-        'The images have no classes, so nothing tells how good the encoders are: compare the '
+        'The images have no classes, so their accuracy cannot be measured: compare the '
         'pictures, or sort some images into a subfolder for each class.' if images is None else
         f'± is the 95 % interval of a difference on {images:,} test images; another seed moves the '
         'figures, too.')

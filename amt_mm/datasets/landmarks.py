@@ -92,7 +92,7 @@ class CropToBox(BaseTransform):
             image = results['img'][y0:y1, x0:x1]
             if not image.size:
                 raise InputError(f'{results["img_path"]}: the box {results["bbx"]} of the query '
-                                 'has no pixel of it')
+                                 'lies outside the image')
             results['img'], results['img_shape'] = image, image.shape[:2]
         return results
 

@@ -36,7 +36,7 @@ def check_form(state: object) -> None:
         {'state': lambda value: isinstance(value, dict) and all(
             isinstance(values, dict) for values in value.values()),
          'param_groups': lambda groups: isinstance(groups, list) and all(map(_is_group, groups))},
-        'the optimizer of the checkpoint')
+        'the optimiser of the checkpoint')
 
 
 def check_values(state: Mapping, groups: Sequence[Mapping], steps: int = 0) -> None:
@@ -57,7 +57,7 @@ def check_values(state: Mapping, groups: Sequence[Mapping], steps: int = 0) -> N
     needed = {number: _needed(saved, group) for saved, group in zip(
         state['param_groups'], groups, strict=True) for number in saved['params']}
     if steps > _MOST_SKIPPED and not state['state'] and any(needed.values()):
-        raise InputError(f"the checkpoint's optimizer has no state after {steps} steps: it was "
+        raise InputError(f"the checkpoint's optimiser has no state after {steps} steps: it was "
                          'damaged or changed; use another one')
     # Other values may differ between matrices and vectors.
     names = {*_LIKE_PARAMETERS, 'step'} & next(iter(state['state'].values()), {}).keys()
@@ -66,17 +66,17 @@ def check_values(state: Mapping, groups: Sequence[Mapping], steps: int = 0) -> N
                       if number not in parameters or name not in values
                       or not _fits(name, values[name], parameters[number])), None)
         if wrong is not None:
-            raise InputError(f"the checkpoint's optimizer has no {wrong} that fits parameter "
+            raise InputError(f"the checkpoint's optimiser has no {wrong} that fits parameter "
                              f'{number}: it was damaged or changed; use another one')
     for saved, group in zip(state['param_groups'], groups, strict=True):
         saved.update({name: group[name] for name in _OF_THE_RUN if name in group})
         if type(saved.get('fused', False)) not in (bool, type(None)):
-            raise InputError("the checkpoint's optimizer has fused of type "
+            raise InputError("the checkpoint's optimiser has fused of type "
                              f'{type(saved["fused"]).__name__}: it was damaged or changed; use '
                              'another one')
         for name in _SWITCHES:
             if name in group and saved.get(name) != group[name]:
-                raise InputError(f"the checkpoint's optimizer has {name}={saved.get(name)}, and "
+                raise InputError(f"the checkpoint's optimiser has {name}={saved.get(name)}, and "
                                  f"the config's {group[name]}: resume it as it was")
 
 

@@ -71,7 +71,7 @@ class ScheduleHook(Hook):
             changes += differences(_flat(runner.param_schedulers), _groups(runner),
                                    _flat(checkpoint.get('param_schedulers')), saved)
         else:
-            changes.append('no optimizer state; the optimizer starts fresh')
+            changes.append('no optimiser state; the optimiser starts fresh')
         self._changed = bool(changes)
         if meta[counter] >= last:
             line = f'nothing is left to train: train_cfg.{name}={last}, {meta[counter]} are done'
@@ -156,14 +156,14 @@ def _saved_groups(runner: Runner, checkpoint: Mapping) -> list[dict]:
         saved += [*each['param_groups'], *filter(None, [each.get('base_param_settings')])]
     groups = _groups(runner)
     if [len(group['params']) for group in groups] != [len(group['params']) for group in saved]:
-        raise InputError(f"the checkpoint's optimizer has {len(saved)} groups of parameters, and "
+        raise InputError(f"the checkpoint's optimiser has {len(saved)} groups of parameters, and "
                          f'the config\'s {len(groups)}, or groups of other sizes: resume with the '
                          f'same model, optim_wrapper.optimizer and paramwise_cfg, {_ANEW}')
     scheduled = {scheduler.param_name for scheduler in _flat(runner.param_schedulers)}
     missing = sorted(name for name in settings(groups[0]).keys() - saved[0].keys() - scheduled
                      if not name.startswith('initial_'))
     if missing:
-        raise InputError(f"the checkpoint's optimizer is another one, without {missing[0]}: resume "
+        raise InputError(f"the checkpoint's optimiser is another one, without {missing[0]}: resume "
                          f'with the same optim_wrapper.optimizer.type, {_ANEW}')
     for each, wrapper in zip(states, optim_wrappers(runner.optim_wrapper), strict=True):
         # Of several, one may not have begun.

@@ -23,7 +23,7 @@ TIMEOUT = 600
 # A worker that dies closes its connections some time before it counts as dead.
 _PATIENCE = 2.0
 _MEANINGS = {
-    'SIGKILL': 'most likely the machine ran out of memory (dmesg tells); lower '
+    'SIGKILL': 'most likely the machine ran out of memory (dmesg says); lower '
                'train_dataloader.num_workers or batch_size, or ask for more memory',
     'SIGBUS': 'most likely /dev/shm, through which batches travel, is full; enlarge it (docker run '
               '--shm-size=16g), or lower train_dataloader.num_workers',

@@ -67,5 +67,5 @@ def test_another_file_of_the_same_name_is_another_run(folder, tmp_path):
 
 def test_registers_are_refused(folder, tmp_path):
     write_encoder(tmp_path / 'a.pth', num_registers=4)
-    with pytest.raises(InputError, match='a.pth: MAE does not go on from an encoder with num_reg'):
+    with pytest.raises(InputError, match='a.pth: MAE cannot start from an encoder with num_reg'):
         pretraining.base_config(folder, pretrained=tmp_path / 'a.pth')

@@ -42,7 +42,7 @@ def test_what_torch_writes_is_taken(kind, settings):
     {'state': {}, 'param_groups': [{'lr': '.1', 'params': [0]}]},
     {'state': {}, 'param_groups': [{'lr': .1, 'params': ['0']}]}])
 def test_another_form_is_refused(state):
-    with pytest.raises(InputError, match='the optimizer of the checkpoint is not what'):
+    with pytest.raises(InputError, match='the optimiser of the checkpoint is not what'):
         check_form(state)
 
 

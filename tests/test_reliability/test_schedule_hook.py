@@ -255,4 +255,4 @@ def test_a_checkpoint_without_the_state_of_the_optimizer(train):
     short = train('short', 4, chain(4), checkpoint=dict(save_optimizer=False))
     resumed = train('resumed', 4, chain(4), resume=True, load_from=f'{short.work_dir}/epoch_2.pth')
     assert resumed.settings.seen == {step: short.settings.seen[step] for step in range(6, 12)}
-    assert 'no optimizer state; the optimizer starts fresh' in resumed.said[0]
+    assert 'no optimiser state; the optimiser starts fresh' in resumed.said[0]

@@ -22,7 +22,7 @@ example:
   python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency
   python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency --weighting temperature=3
   python tools/analysis_tools/map_statistics.py \\
-    work_dirs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes/saliency \\
+    work_dirs/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes/saliency \\
     --config configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py
 """
 

@@ -1,6 +1,6 @@
 # A folder of your own images; class subfolders, or train and val folders of them, are
-# recognised (amt_mm/datasets/image_folder.py). Set data_root, or let
-# `make quickstart DATA=<folder>` do it.
+# recognised (amt_mm/datasets/image_folder.py). Set data_root;
+# `amt pretrain FOLDER` and `make quickstart DATA=FOLDER` do.
 _base_ = './pretrain_64px.py'
 
 _images = dict(type='amt_mm.ImageFolder', data_root='data/images', skip_unreadable=True)

@@ -1,6 +1,6 @@
 # The MAE recommended for your own images: docs/recipes.md. A quarter of the patches is visible,
 # another quarter predicted, the rest thrown, all at random. The decoder also reads two early
-# blocks, and its masked tokens attend to the encoder's alone. The mean token predicts the gradients
+# blocks, and its masked tokens attend to the encoder's alone. The mean token predicts the HOG
 # of the whole crop. Set batch, learning rate and epochs yourself; `amt pretrain` derives them from
 # the number of images (amt_mm/config/batch_and_epochs.py).
 _base_ = '../amt/mae-random.py'

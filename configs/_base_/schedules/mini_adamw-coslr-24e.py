@@ -1,4 +1,4 @@
-# mini_adamw-coslr-60e.py in 24 epochs, for the quickstart.
+# mini_adamw-coslr-60e.py in 24 epochs.
 _base_ = './mini_adamw-coslr-60e.py'
 
 param_scheduler = [
