@@ -142,6 +142,9 @@ class IBOT(BaseSelfSupervisor):
             'backbone': MODELS.build({**copy.deepcopy(backbone), 'drop_path_rate': 0.0}),
             'head': MODELS.build(copy.deepcopy(head))}).requires_grad_(False)
         self.masking = TASK_UTILS.build(masking) if isinstance(masking, dict) else masking
+        if self.masking is None:
+            # Several processes wait for the gradient of each trained parameter.
+            self.backbone.mask_token.requires_grad_(False)
         self.num_global = num_global
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight
