@@ -161,6 +161,16 @@ def test_a_refresh_is_given_up_between_two_batches(guided, cut_refresh):
     assert not (Path(runner.work_dir) / 'saliency/epoch_1.amtmap').exists()
 
 
+def test_a_run_stopped_in_its_first_refresh_is_resumed(toy_runner, cut_refresh, checkpoint):
+    def make(file, **changes):
+        return toy_runner(hooks=[SaliencyUpdateHook(0, 1), dict(
+            type='amt_mm.PretrainedBackboneHook', checkpoint=str(file))], epochs=1, **changes)
+
+    cut_refresh(2)
+    assert 'after iteration 0' in stopped(make(checkpoint))
+    make('gone.pth', resume=True).train()
+
+
 def test_signals_while_it_saves_change_nothing(guided):
     class Again(Hook):
         def before_save_checkpoint(self, runner, checkpoint):
