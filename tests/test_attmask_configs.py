@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from distillation_toys import ARCH
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import HOOKS, MODELS, TRANSFORMS
@@ -61,6 +62,20 @@ def test_config_is_the_recipe_that_its_name_says(name):
              for name in ('clip', 'last_layer', 'temperature', 'teacher')]
     momentum, = (hook.momentum for hook in hooks if isinstance(hook, TeacherUpdateHook))
     assert momentum == (.99 if part else .996)
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_every_trained_parameter_gets_a_gradient(name):
+    """Otherwise, DistributedDataParallel stops at the second step."""
+    cfg = Config.fromfile(FOLDER / name)
+    init_default_scope('mmpretrain')
+    cfg.merge_from_dict({'model.head': dict(out_channels=19, hidden_channels=16)})
+    cfg.model.backbone.update(arch=ARCH, img_size=32)
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    views = [*torch.randn(2, 2, 3, 32, 32), *torch.randn(2, 2, 3, 16, 16)]
+    sum(model.loss(views).values()).backward()
+    assert not [key for key, parameter in model.named_parameters()
+                if parameter.requires_grad and parameter.grad is None]
 
 
 def test_every_recipe_of_the_paper_is_there():

@@ -216,7 +216,10 @@ class ResumableIterLoop(_Resumable, IterBasedTrainLoop):
         return super().run()
 
     def _place(self, meta: Mapping) -> tuple[int, int]:
-        return self.dataloader_iterator.number, self.dataloader_iterator.batch
+        batches = self.dataloader_iterator
+        # Hooks may save before a step, whose batch has been fetched by then.
+        untrained = meta['iter'] == batches.iteration
+        return batches.number, batches.batch - untrained
 
     def _guess(self) -> tuple[int, int]:
         endless = hasattr(self.dataloader.sampler, 'skip')
@@ -233,10 +236,12 @@ class _EndlessBatches:
     Attributes:
         number: Number of the pass.
         batch: Number of its batches so far.
+        iteration: That which the last one is for, None before the first.
     """
 
     def __init__(self, loop: ResumableIterLoop) -> None:
         self._loop = loop
+        self.iteration: int | None = None
         self.go_to(0, 0)
 
     def go_to(self, number: int, batch: int) -> None:
@@ -258,6 +263,7 @@ class _EndlessBatches:
                 self._batches = self._loop._from(self.number, self.batch)
             for data_batch in self._batches:
                 self.batch += 1
+                self.iteration = self._loop.iter
                 return data_batch
             if self.batch == 0:
                 raise self._loop._no_batch()

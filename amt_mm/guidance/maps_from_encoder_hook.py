@@ -77,5 +77,15 @@ class MapsFromEncoderHook(SaliencyUpdateHook):
     def check_settings(self, runner: Runner) -> None:
         """Load the encoder and check it, unless a resumed run has all its maps."""
         if runner.iter == 0 or not self._reference:
-            self.load(unwrapped(runner))
-            super().check_settings(runner)
+            self._load_checked(runner)
+
+    def refresh(self, runner: Runner, step: int) -> None:
+        """Make the maps, and free the encoder."""
+        if self.settings.vit is None:  # the run had maps, and `begin` has been raised since
+            self._load_checked(runner)
+        super().refresh(runner, step)
+        self.settings = replace(self.settings, vit=None)
+
+    def _load_checked(self, runner: Runner) -> None:
+        self.load(unwrapped(runner))
+        super().check_settings(runner)

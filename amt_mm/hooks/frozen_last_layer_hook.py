@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
@@ -20,7 +20,7 @@ class FrozenLastLayerHook(Hook):
         epochs: Defaults to 1, as in DINO, iBOT and AttMask.
 
     Raises:
-        InputError: The head has no ``last_layer``.
+        InputError: The head has no ``last_layer``, or the training loop is iteration-based.
     """
 
     def __init__(self, epochs: int = 1) -> None:
@@ -28,6 +28,9 @@ class FrozenLastLayerHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Register a hook on the optimiser."""
+        if isinstance(runner.train_loop, IterBasedTrainLoop):
+            raise InputError('FrozenLastLayerHook needs an epoch-based training loop, without '
+                             'which the layer would stay frozen: leave the hook out')
         layer = getattr(getattr(unwrapped(runner), 'head', None), 'last_layer', None)
         if layer is None:
             raise InputError('FrozenLastLayerHook: model.head has no last_layer; '

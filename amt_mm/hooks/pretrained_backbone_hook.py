@@ -54,8 +54,9 @@ class PretrainedBackboneHook(Hook):
         if not hasattr(model, 'backbone'):
             raise InputError(f'PretrainedBackboneHook: {type(model).__name__} has no `backbone` to '
                              'load; remove the hook (default_hooks.pretrained) from the config')
-        # MMEngine sets the counters in resuming, and only then.
-        if runner.iter > 0:
+        # A run may have stopped in its first refresh, at iteration 0. The runner keeps `_resume`
+        # only if it has found a checkpoint.
+        if runner.iter > 0 or (runner._resume and runner._load_from is not None):
             runner.logger.info(f'Resumed at iteration {runner.iter}: the encoder is that of the '
                                'run, no pre-trained one is loaded')
         elif runner._load_from is not None:

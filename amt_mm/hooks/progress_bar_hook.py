@@ -6,7 +6,7 @@ import logging
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -44,7 +44,8 @@ class ProgressBarHook(Hook):
         """Advance by one step."""
         self._bar.update()
         if not self._bar.disable and self.every_n_train_iters(runner, self.interval):
-            self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')
+            if isinstance(runner.train_loop, EpochBasedTrainLoop):
+                self._bar.set_description(f'epoch {runner.epoch + 1}/{runner.max_epochs}')
             shown = {'loss': f'{float(outputs["loss"].detach()):.4f}'}
             batch = getattr(runner.train_dataloader, 'batch_size', None)
             if batch and (rate := self._bar.format_dict['rate']):

@@ -142,6 +142,9 @@ class IBOT(BaseSelfSupervisor):
             'backbone': MODELS.build({**copy.deepcopy(backbone), 'drop_path_rate': 0.0}),
             'head': MODELS.build(copy.deepcopy(head))}).requires_grad_(False)
         self.masking = TASK_UTILS.build(masking) if isinstance(masking, dict) else masking
+        if self.masking is None:
+            # Several processes wait for the gradient of each trained parameter.
+            self.backbone.mask_token.requires_grad_(False)
         self.num_global = num_global
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight
@@ -178,7 +181,17 @@ class IBOT(BaseSelfSupervisor):
 
         Returns:
             ``loss_cls`` and, with a ``patch_weight``, ``loss_patch``, weighted.
+
+        Raises:
+            InputError: There are fewer views than global crops, or one view, which has no other
+                to learn from.
         """
+        least = max(2, self.num_global)
+        if not isinstance(inputs, list) or len(inputs) < least:
+            found = len(inputs) if isinstance(inputs, list) else 1
+            raise InputError(f'{type(self).__name__} needs {least} views of an image at least and '
+                             f'gets {found}: use MultiView in train_dataloader.dataset.pipeline, '
+                             'as configs/attmask does')
         crops = torch.cat(inputs[:self.num_global])  # (G B, C, H, W)
         projections, mask = self.run_teacher(crops)
         tokens = self.backbone.encode(crops, mask)  # (G B, 1 + N, D)

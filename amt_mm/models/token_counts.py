@@ -12,8 +12,8 @@ def tokens_per_image(model: nn.Module) -> dict[str, int]:
     """Count the tokens per image in encoder and decoder at the end of training.
 
     Returns:
-        ``encoder_tokens`` (with [CLS]) and ``decoder_tokens``; empty for methods without a
-        mask generator, whose encoders see several whole crops.
+        ``encoder_tokens`` (with [CLS]) and ``decoder_tokens``, 0 without decoder blocks; empty for
+        methods without a mask generator, whose encoders see several whole crops.
     """
     if not hasattr(getattr(model, 'data_preprocessor', None), 'mask_generator'):
         return {}
@@ -22,4 +22,7 @@ def tokens_per_image(model: nn.Module) -> dict[str, int]:
     generator.finish()
     plan = generator(1, grid, torch.ones(1, grid[0] * grid[1]))
     visible = 1 + plan.visible.shape[1]
-    return {'encoder_tokens': visible, 'decoder_tokens': visible + plan.masked.shape[1]}
+    both = visible + plan.masked.shape[1]
+    if hasattr(model.neck, 'decoder_blocks'):
+        return {'encoder_tokens': visible, 'decoder_tokens': both}
+    return {'encoder_tokens': both, 'decoder_tokens': 0}  # mask tokens are encoded

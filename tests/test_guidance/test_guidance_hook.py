@@ -12,6 +12,7 @@ from amt_mm.guidance import (
     GuidanceHook,
     MapHook,
     MapsFromFileHook,
+    MaskProgressHook,
     SaliencyUpdateHook,
     TokenLossHook,
 )
@@ -44,6 +45,16 @@ def test_what_needs_no_maps_and_what_has_them_pass(toy_runner):
     preprocessor.mask_generator.needs_weights = False
     GuidanceHook().before_train(runner)
     runner.model = torch.nn.Linear(1, 1)
+    GuidanceHook().before_train(runner)
+
+
+def test_an_annealed_generator_needs_its_progress_at_once(toy_runner, toy_mae):
+    model = toy_mae(build=False, data_preprocessor=dict(
+        mask_generator=dict(type='amt_mm.AnnealedMaskGenerator')))
+    runner = toy_runner(hooks=[SaliencyUpdateHook(1)], model=model)
+    with pytest.raises(InputError, match='MaskGenerator needs the progress .*MaskProgressHook'):
+        GuidanceHook().before_train(runner)
+    runner.register_hook(MaskProgressHook())
     GuidanceHook().before_train(runner)
 
 

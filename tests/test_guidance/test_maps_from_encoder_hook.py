@@ -103,6 +103,8 @@ def test_the_encoder_is_not_trained_with(toy_runner, checkpoint):
     runner = toy_runner(hooks=[hook], epochs=3)
     runner.train()
     assert not any('guide' in name or 'settings' in name for name in runner.model.state_dict())
+    assert hook.settings.vit is None  # its memory is free
+    hook.load(runner.model)
     assert not any(parameter.requires_grad for parameter in hook.settings.vit.parameters())
     assert [counts(step) for step in runner.recorder.steps] == [WARMUP] * 6 + [GUIDED] * 3
 
@@ -122,6 +124,19 @@ def test_a_resumed_run_goes_on_with_its_maps(toy_runner, vit, checkpoint, tmp_pa
     runner.train()
     path = tmp_path / 'part/saliency/encoder_0.amtmap'
     np.testing.assert_allclose(maps_of(path).flatten(1).numpy(), slow_maps(vit, runner), atol=1e-3)
+
+
+def test_a_later_begin_makes_its_maps_with_the_encoder_too(toy_runner, vit, checkpoint, tmp_path):
+    def run(begin, **changes):
+        runner = toy_runner(hooks=[MapsFromEncoderHook(str(checkpoint), begin, image_size=SIZE)],
+                            **changes)
+        runner.train()
+        return runner
+
+    run(0, epochs=1)
+    runner = run(2, epochs=3, resume=True)
+    found = maps_of(tmp_path / 'run/saliency/encoder_2.amtmap')
+    np.testing.assert_allclose(found.flatten(1).numpy(), slow_maps(vit, runner), atol=1e-3)
 
 
 def test_maps_of_another_hook_are_replaced_on_resume(toy_runner, vit, checkpoint, tmp_path):

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from distillation_toys import MODEL
+from mmpretrain.registry import MODELS
 
 from amt_mm.errors import InputError
 from amt_mm.hooks import CheckpointKeysHook
@@ -64,6 +66,16 @@ def test_a_checkpoint_that_does_not_fit_is_refused_before_anything_is_copied(
         start(state)
     for name, value in start.before.items():
         assert torch.equal(start.after[name], value), name
+
+
+def test_a_teacher_is_not_left_random(start, monkeypatch):
+    monkeypatch.setattr('conftest.PlanRecorder.before_train', lambda *args: None)
+    state = MODELS.build(MODEL).state_dict()
+    start(state, model=MODEL)
+    assert all(torch.equal(start.after[name], value) for name, value in state.items())
+    with pytest.raises(InputError, match='no teacher.* replace load_from by default_hooks.pretr'):
+        start({name: value for name, value in state.items() if not name.startswith('teacher.')},
+              model=MODEL)
 
 
 def test_a_run_without_a_checkpoint_passes(toy_runner):

@@ -173,6 +173,12 @@ def test_a_model_of_another_kind_is_refused(toy_runner, hook):
         toy_runner('run', [hook], epochs=1).train()
 
 
+@pytest.mark.parametrize('hook', [FrozenLastLayerHook(), TeacherTemperatureHook()])
+def test_a_loop_without_epochs_is_refused(distil, hook):
+    with pytest.raises(InputError, match='needs an epoch-based training loop'):
+        distil(hook, train_cfg=dict(type='IterBasedTrainLoop', max_iters=2))
+
+
 @pytest.mark.parametrize('wrong', [lambda: TeacherUpdateHook(1.5), lambda: ClipEachHook(0),
                                    lambda: TeacherTemperatureHook(0),
                                    lambda: TeacherTemperatureHook(epochs=0)])

@@ -32,6 +32,11 @@ def test_it_counts_every_step_and_shows_epoch_and_loss(train):
     assert float(re.findall(r'loss=([\d.]+)', shown)[-1]) > 0
 
 
+def test_a_run_without_epochs_shows_none(train):
+    shown = train(train_cfg=dict(type='IterBasedTrainLoop', max_iters=4)).err
+    assert '4/4' in shown and 'epoch' not in shown
+
+
 def test_it_shows_images_a_second(train):
     """Of steps with 3 images, as tqdm counts steps; the first has no time yet."""
     shown = train(epochs=3).err

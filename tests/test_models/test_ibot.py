@@ -265,6 +265,13 @@ def test_contradictory_configs_are_rejected(wrong):
         MODELS.build(config(**wrong))
 
 
+@pytest.mark.parametrize(('wrong', 'found'), [
+    (lambda: views()[0], 1), (lambda: views()[:1], 1), (lambda: views()[:2], 2)])
+def test_too_few_views_are_refused(wrong, found):
+    with pytest.raises(InputError, match=f'3 views .* gets {found}: use MultiView'):
+        build(num_global=3).loss(wrong())
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one_with_the_same_global_batch(tmp_path):
     """Averaged gradients, centers over all crops; fp64, so that rounding hides no error."""

@@ -111,24 +111,64 @@ def test_stopped_and_resumed_it_ends_as_an_unbroken_run(guided, iteration):
     assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
 
 
-def test_a_refresh_is_given_up_between_two_batches(guided, monkeypatch):
-    looked = []
-    settings = next(value for value in vars(refresh).values()
-                    if isinstance(value, type) and hasattr(value, 'of_batch'))
-    of_batch = settings.of_batch
+@pytest.fixture
+def cut_refresh(monkeypatch):
+    """The factory ``cut_refresh(batch)``: a signal in that batch of refreshes, counted from 1.
 
-    def watch(self, *args, **kwargs):
-        looked.append(1)
-        if len(looked) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return of_batch(self, *args, **kwargs)
+    It returns the list of batches so far.
+    """
+    def cut(batch):
+        looked, of_batch = [], refresh.Refresh.of_batch
 
-    monkeypatch.setattr(settings, 'of_batch', watch)
+        def watch(self, *args, **kwargs):
+            looked.append(1)
+            if len(looked) == batch:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return of_batch(self, *args, **kwargs)
+
+        monkeypatch.setattr(refresh.Refresh, 'of_batch', watch)
+        return looked
+    return cut
+
+
+@pytest.mark.slow
+# Of the refreshes before the third step and before the fourth, which begins a new pass.
+@pytest.mark.parametrize('batch', [2, 6])
+def test_a_refresh_cut_between_iterations_costs_no_batch(toy_runner, cut_refresh, batch):
+    def make(work_dir, **changes):
+        return toy_runner(
+            work_dir, hooks=[SaliencyUpdateHook(2, 1, by_epoch=False, batch_size=2)],
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=6), **changes,
+            default_hooks=dict(logger=None, checkpoint=dict(
+                type='CheckpointHook', interval=6, by_epoch=False)))
+
+    whole = make('whole')
+    whole.train()
+    cut_refresh(batch)
+    stopped(make('run'))
+    make('run', resume=True).train()
+    ends = [torch.load(Path(whole.work_dir).parent / folder / 'iter_6.pth',
+                       weights_only=False)['state_dict'] for folder in ('whole', 'run')]
+    assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+
+
+def test_a_refresh_is_given_up_between_two_batches(guided, cut_refresh):
+    looked = cut_refresh(2)
     runner = guided(checkpoint=dict(interval=5))  # nothing was saved before
     assert 'after iteration 3, saved in' in stopped(runner)
     assert len(looked) == 2 and names(runner) == ['epoch_1.pth']
     assert meta(runner, 'epoch_1.pth') == (1, 3)
     assert not (Path(runner.work_dir) / 'saliency/epoch_1.amtmap').exists()
+
+
+def test_a_run_stopped_in_its_first_refresh_is_resumed(toy_runner, cut_refresh, checkpoint):
+    def make(file, **changes):
+        return toy_runner(hooks=[SaliencyUpdateHook(0, 1), dict(
+            type='amt_mm.PretrainedBackboneHook', checkpoint=str(file))], epochs=1, **changes)
+
+    cut_refresh(2)
+    assert 'after iteration 0' in stopped(make(checkpoint))
+    make('gone.pth', resume=True).train()
 
 
 def test_signals_while_it_saves_change_nothing(guided):
