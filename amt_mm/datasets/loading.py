@@ -18,7 +18,6 @@ from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
 from .open_picture import open_picture
-from .optional_packages import optional
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
     UnclearPixelsError,
@@ -36,8 +35,6 @@ _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 # OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
 REDUCED_JPEG = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
                 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
-# Brands of HEIF with HEVC, at byte 8; AVIF has others.
-_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # The tag of a TIFF for the bits of each sample.
 _BITS = 258
 # Deep images whose high bytes stay below use 14 bits at most.
@@ -173,8 +170,6 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         image = cv2.imdecode(np.frombuffer(shown, np.uint8), flags)
         if image is not None:
             return image
-    if content[4:8] == b'ftyp' and content[8:12] in _HEIC:
-        optional('pillow_heif', 'HEIC images').register_heif_opener()
     try:
         image = open_picture(io.BytesIO(content))
     except UnidentifiedImageError:

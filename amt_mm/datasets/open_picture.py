@@ -6,11 +6,15 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
+from .optional_packages import optional
 from .png_texts import refuse_texts
 
 # Pillow goes by the content of a file and knows some 40 formats. Among them are PostScript (EPS), a
 # program, which it has Ghostscript run, and FITS, of which Python may decode a few bytes for hours.
 _FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'AVIF', 'JPEG2000', 'HEIF')
+
+# Brands of HEIF with HEVC, at byte 8; AVIF has others.
+_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
@@ -20,13 +24,18 @@ def open_picture(file: BinaryIO) -> Image.Image:
         file: At its start, to be closed by the caller.
 
     Raises:
+        InputError: It is a HEIC image, and pillow_heif is not installed.
         UnidentifiedImageError: It is of no format that photographs have, or has no header.
         Exception: Of any type, with the reason why the file is no picture.
     """
     refuse_texts(file)
     Image.init()
+    start = file.read(12)
+    file.seek(0)
+    if start[4:8] == b'ftyp' and start[8:] in _HEIC:
+        optional('pillow_heif', 'HEIC images').register_heif_opener()
     try:
-        # AVIF and HEIF are there with some versions of Pillow, or another package.
+        # AVIF is there with some versions of Pillow, HEIF once it is registered.
         return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     except UnidentifiedImageError as error:
         # Its own message names a buffer in memory.

@@ -2,6 +2,7 @@
 
 import gzip
 
+import pillow_heif
 import pytest
 from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
@@ -45,3 +46,13 @@ def test_a_format_of_other_trades_is_refused(tmp_path, read):
     with pytest.raises((InputError, UnidentifiedImageError),
                        match='an unknown image format'):
         read(str(tmp_path / 'a.png'))
+
+
+@pytest.mark.parametrize('read', [
+    lambda path: LoadImage()({'img_path': path})['img'], lambda path: read_frame(path, 0),
+    lambda path: LoadPixels(3)({'img_path': path})['img']])
+def test_heic_is_read_by_each_on_its_own(tmp_path, monkeypatch, read):
+    # One reader must not depend on another that knew the format first.
+    monkeypatch.delitem(Image.OPEN, 'HEIF', raising=False)
+    pillow_heif.from_bytes('RGB', (16, 8), bytes(384)).save(tmp_path / 'a.heic')
+    assert read(str(tmp_path / 'a.heic')).shape == (8, 16, 3)
