@@ -18,6 +18,7 @@ from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
 from .open_picture import open_picture
+from .optional_packages import MissingPackage
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
     UnclearPixelsError,
@@ -121,6 +122,8 @@ class LoadImage(LoadImageFromFile):
             if {'height', 'width'} <= results.keys():
                 return _as_labelled(image, content, (results['height'], results['width']), path)
             return image
+        except MissingPackage as error:
+            raise InputError(f'{one_line(path)}: {error}') from error
         except (MemoryError, InputError):  # not caused by the file
             raise
         except UnclearPixelsError as error:

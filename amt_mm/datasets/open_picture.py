@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from .optional_packages import optional
+from .optional_packages import MissingPackage, optional
 from .png_texts import refuse_texts
 
 # Pillow goes by the content of a file and knows some 40 formats. Among them are PostScript (EPS), a
@@ -24,8 +24,8 @@ def open_picture(file: BinaryIO) -> Image.Image:
         file: At its start, to be closed by the caller.
 
     Raises:
-        InputError: It is a HEIC image, and pillow_heif is not installed.
-        UnidentifiedImageError: It is of no format that photographs have, or has no header.
+        UnidentifiedImageError: It is of no format that photographs have, has no header, or is a
+            HEIC image and pillow_heif is not installed.
         Exception: Of any type, with the reason why the file is no picture.
     """
     refuse_texts(file)
@@ -33,7 +33,11 @@ def open_picture(file: BinaryIO) -> Image.Image:
     start = file.read(12)
     file.seek(0)
     if start[4:8] == b'ftyp' and start[8:] in _HEIC:
-        optional('pillow_heif', 'HEIC images').register_heif_opener()
+        try:
+            optional('pillow_heif', 'HEIC images').register_heif_opener()
+        except MissingPackage as error:
+            # One file among others, as those named .heic, which are left out: no reason to stop.
+            raise UnidentifiedImageError(str(error)) from error
     try:
         # AVIF is there with some versions of Pillow, HEIF once it is registered.
         return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
