@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
-from .open_picture import open_picture
+from .open_picture import open_picture, upright
 from .optional_packages import MissingPackage
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
@@ -187,7 +187,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
         if turned:
-            image = ImageOps.exif_transpose(image)
+            image = upright(image)
         if image.mode == 'F':
             raise UnclearPixelsError(f'{value_range(image)}, not of 8 bits')
         rgb = image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from .optional_packages import MissingPackage, optional
 from .png_texts import refuse_texts
@@ -15,6 +15,11 @@ _FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'AVIF', '
 
 # Brands of HEIF with HEVC, at byte 8; AVIF has others.
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
+# By the EXIF orientation, what turns an image upright.
+_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+          8: Image.Transpose.ROTATE_90}
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
@@ -45,3 +50,22 @@ def open_picture(file: BinaryIO) -> Image.Image:
         # Its own message names a buffer in memory.
         raise UnidentifiedImageError('truncated at the start, or an unknown image format'
                                      ) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation.
+
+    Pillow's ``exif_transpose`` writes the EXIF anew, which fails where any of it is damaged.
+    """
+    # Chunks of a PNG may come after its pixels.
+    image.load()
+    turn = _TURNS.get(exif_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where the EXIF cannot be read: the pixels can."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # SyntaxError, struct.error, ... on broken bytes
+        return 1

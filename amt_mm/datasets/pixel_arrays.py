@@ -10,13 +10,13 @@ from typing import IO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from amt_mm.errors import InputError
 
 from .dicom import DICOM, is_dicom, read_dicom
 from .loading import refuse_bomb
-from .open_picture import open_picture
+from .open_picture import exif_orientation, open_picture, upright
 from .png_texts import PNG, without_texts
 from .tiff import TIFF, oriented, read_tiff
 
@@ -165,12 +165,12 @@ def _png_orientation(content: bytes) -> int:
     if not any(word in content for word in _PNG_TURNED):
         return 1
     with Image.open(io.BytesIO(content)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return exif_orientation(image)
 
 
 def frame_values(image: Image.Image) -> np.ndarray:
     """Return the frame at which an image stands, ``(H, W, C)``, upright and without a palette."""
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == '1':
         image = image.convert('L')
     elif image.mode in ('P', 'PA'):
