@@ -120,7 +120,9 @@ class LoadImage(LoadImageFromFile):
                 content = self._get(path)
             image = self._decode(content, path)
             if {'height', 'width'} <= results.keys():
-                return _as_labelled(image, content, (results['height'], results['width']), path)
+                size = results['height'], results['width']
+                if image.shape[:2] != size:
+                    return self._as_labelled(image, content, size, path)
             return image
         except MissingPackage as error:
             raise InputError(f'{one_line(path)}: {error}') from error
@@ -141,6 +143,15 @@ class LoadImage(LoadImageFromFile):
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         return decode_image(bytes(content))
+
+    def _as_labelled(self, image: np.ndarray, content: bytes | memoryview, size: tuple[int, int],
+                     path: str) -> np.ndarray:
+        """Return the image as stored if that is the size of its labels."""
+        stored = decode_image(bytes(content), turned=False)
+        if stored.shape[:2] != size:
+            raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its '
+                             f'labels are for {size[0]} x {size[1]} (height x width)')
+        return stored
 
 
 def decode_image(content: bytes, turned: bool = True, least: int | None = None) -> np.ndarray:
@@ -201,18 +212,6 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
             rgb = Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba)
         return np.ascontiguousarray(np.asarray(rgb.convert('RGB'))[:, :, ::-1])
-
-
-def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int, int], path: str
-                 ) -> np.ndarray:
-    """Return the image as it is or as stored, whichever has the size of its labels."""
-    if image.shape[:2] == size:
-        return image
-    stored = decode_image(bytes(content), turned=False)
-    if stored.shape[:2] != size:
-        raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its labels '
-                         f'are for {size[0]} x {size[1]} (height x width)')
-    return stored
 
 
 def refuse_pipe(path: str) -> None:

@@ -102,3 +102,21 @@ def test_the_file_that_needs_a_package_is_named(tmp_path, monkeypatch, look):
     monkeypatch.setitem(sys.modules, 'pydicom', None)
     with pytest.raises(InputError, match=r'/a\.dcm: DICOM files need pydicom: pip install'):
         look(tmp_path / 'a.dcm')
+
+
+def turned_photograph(path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(values((7, 5, 3), 'uint8', 256)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(('name', 'write', 'options'), [
+    ('a.tif', lambda path: write_bands(path, values((6, 5, 7), 'uint8', 256)), {'channels': 6}),
+    ('a.npy', lambda path: np.save(path, values((6, 5, 7), 'uint8', 256)), {'channels': 6}),
+    ('a.jpg', turned_photograph, {'channels': [1], 'window': (0, 99)})])
+def test_an_image_of_another_size_than_its_labels_is_refused(tmp_path, name, write, options):
+    write(tmp_path / name)
+    sample = {'img_path': str(tmp_path / name), 'height': 5, 'width': 7}
+    assert LoadPixels(**options)(dict(sample))['img_shape'] == (5, 7)
+    with pytest.raises(InputError, match=f'{name}: has 5 x 7 pixels, but its labels are for 7 x 5'):
+        LoadPixels(**options)({**sample, 'height': 7, 'width': 5})
