@@ -249,6 +249,25 @@ def refuse_bomb(height: int, width: int) -> None:
             f'its header says {width} x {height} pixels, which no photograph has')
 
 
+def refuse_many_values(count: int, itemsize: int) -> None:
+    """Refuse more values than the largest RGB photograph has as ``float32``, which is 2 GiB.
+
+    Pixels of many channels are more than :func:`refuse_bomb` allows without being implausible. Each
+    value counts as 4 bytes at least, which it takes as ``float32``.
+
+    Args:
+        count: Of the values, in all channels and pages that are read at once.
+        itemsize: Bytes of each.
+
+    Raises:
+        PIL.Image.DecompressionBombError: There are more.
+    """
+    if Image.MAX_IMAGE_PIXELS and count * max(itemsize, 4) > 2 * Image.MAX_IMAGE_PIXELS * 3 * 4:
+        raise Image.DecompressionBombError(
+            f'its header says {count} values of {itemsize} byte(s), more than can be read at once: '
+            'cut the image into smaller ones')
+
+
 def _is_plain_png(content: bytes) -> bool:
     """Whether it is a complete PNG, 8-bit grey or RGB, still, upright and opaque."""
     if not content.startswith(PNG) or len(content) < 33:

@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from amt_mm.errors import InputError
 
 from .dicom import DICOM, is_dicom, read_dicom
-from .loading import refuse_bomb
+from .loading import refuse_bomb, refuse_many_values
 from .open_picture import exif_orientation, open_picture, upright
 from .png_texts import PNG, without_texts
 from .tiff import TIFF, oriented, read_tiff
@@ -117,7 +117,9 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
                          'image: give numbers of shape (H, W), (H, W, C) or (C, H, W)')
     if channel_axis is None:
         channel_axis = 0 if array.shape[0] < array.shape[2] else -1
-    return np.moveaxis(array, channel_axis, 2)
+    array = np.moveaxis(array, channel_axis, 2)
+    refuse_bomb(*array.shape[:2])
+    return array
 
 
 def load_array(file: IO[bytes]) -> np.ndarray:
@@ -128,7 +130,7 @@ def load_array(file: IO[bytes]) -> np.ndarray:
     if version not in _NPY_HEADERS:
         raise ValueError(f'an array in version {version} of .npy, which no array of numbers has')
     shape, _, dtype = _NPY_HEADERS[version](start)
-    refuse_bomb(max(dtype.itemsize // 8, 1), math.prod(shape))
+    refuse_many_values(math.prod(shape), dtype.itemsize)
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
