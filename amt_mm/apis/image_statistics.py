@@ -17,6 +17,7 @@ from tqdm import tqdm
 from amt_mm.datasets.frames import read_frame, split_frame
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
 from amt_mm.datasets.loading import unreadable_reason
+from amt_mm.datasets.optional_packages import MissingPackage
 from amt_mm.datasets.pixel_arrays import read_pixels
 from amt_mm.datasets.windows import apply_window
 from amt_mm.errors import InputError
@@ -153,6 +154,8 @@ def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: i
         else:
             content = path.read_bytes()
             values = read_pixels(content, file, None if pages == 'frames' else pages, channel_axis)
+    except MissingPackage as error:
+        raise InputError(f'{path}: {error}') from error
     except (InputError, MemoryError):
         raise
     except Exception as error:  # decoders raise anything on broken bytes

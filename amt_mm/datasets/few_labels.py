@@ -31,7 +31,8 @@ def few_labels(dataset: dict, share: float | None = None, names: str | None = No
 
     Raises:
         InputError: Not exactly one of ``share`` and ``names`` is given, the share is out of range,
-            a name fits no image or several, or an image has no class label.
+            the data set lists no images, a name fits no image or several, or an image has no name
+            or class label.
     """
     if (share is None) == (names is None):
         raise InputError('few_labels needs either share, such as .01, or names, a text file')
@@ -39,10 +40,12 @@ def few_labels(dataset: dict, share: float | None = None, names: str | None = No
         raise InputError(f'few_labels.share={share} must be above 0 and at most 1')
     built = DATASETS.build(dataset)
     if not isinstance(built, BaseDataset):
-        raise InputError(f'few_labels takes a part of one data set, and {type(built).__name__} is '
-                         'made of others')
+        raise InputError('few_labels takes a part of one data set that lists its images, such as '
+                         f'ImageFolder, and {type(built).__name__} is none')
     infos = [built.get_data_info(index) for index in range(len(built))]
-    kept = _drawn(infos, share, seed) if names is None else _named(infos, built.img_prefix, names)
+    # CIFAR's images have neither names nor a folder.
+    kept = (_drawn(infos, share, seed) if names is None
+            else _named(infos, built.data_prefix.get('img_path', ''), names))
     built.get_subset_(kept)
     return built
 
@@ -63,6 +66,9 @@ def _drawn(infos: Sequence[dict], share: float, seed: int) -> list[int]:
 def _named(infos: Sequence[dict], folder: str, file: str) -> list[int]:
     places = defaultdict(list)
     for index, info in enumerate(infos):
+        if 'img_path' not in info:
+            raise InputError(f'{file}: images of this data set have no names: set few_labels.share '
+                             'in place of few_labels.names')
         path = osp.relpath(info['img_path'], folder)
         for name in {path, osp.basename(path)}:
             places[name].append(index)

@@ -12,7 +12,7 @@ from mmengine import fileio
 from amt_mm.errors import InputError
 
 from .dicom import DICOM, count_dicom_frames, is_dicom, read_dicom_frame
-from .loading import refuse_bomb
+from .loading import refuse_many_values
 from .open_picture import open_picture
 from .pixel_arrays import NUMPY, array_values, frame_values
 from .tiff import TIFF, count_tiff_frames, read_tiff_frame
@@ -122,7 +122,7 @@ def _read_array(path: str, index: int) -> np.ndarray | None:
     if index >= len(array):
         return None
     # Entries of no bytes make a file of any shape.
-    refuse_bomb(1, array[index].size)
+    refuse_many_values(array[index].size, array.itemsize)
     return array_values(np.array(array[index]), -1)
 
 

@@ -45,7 +45,7 @@ class LoadPixels(LoadImage):
     Raises:
         UnreadableImage: Names the file and why it cannot be read.
         InputError: An argument is invalid, a package is missing, or an image has other channels,
-            several pages, or values that need a window.
+            several pages, values that need a window, or another size than its labels are for.
     """
 
     def __init__(self, channels: int | Sequence[int], window: Sequence | Mapping | None = None,
@@ -87,6 +87,11 @@ class LoadPixels(LoadImage):
                 f'{np.nanmax(values):g}, which are not 0 to 255 of 8 bits: set pixels.window to '
                 'the (low, high) that become 0 and 255; amt statistics FOLDER finds them')
         return np.ascontiguousarray(values)
+
+    def _as_labelled(self, image: np.ndarray, content: bytes | memoryview | np.ndarray,
+                     size: tuple[int, int], path: str) -> np.ndarray:
+        raise InputError(f'{path}: has {image.shape[0]} x {image.shape[1]} pixels, but its labels '
+                         f'are for {size[0]} x {size[1]} (height x width)')
 
     def _frame(self, path: str) -> tuple[str, int | None]:
         return split_frame(path) if self.pages == 'frames' else (path, None)

@@ -10,15 +10,15 @@ import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
-from .open_picture import open_picture
-from .optional_packages import optional
+from .open_picture import open_picture, upright
+from .optional_packages import MissingPackage
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
     UnclearPixelsError,
@@ -36,8 +36,6 @@ _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 # OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
 REDUCED_JPEG = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
                 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
-# Brands of HEIF with HEVC, at byte 8; AVIF has others.
-_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')
 # The tag of a TIFF for the bits of each sample.
 _BITS = 258
 # Deep images whose high bytes stay below use 14 bits at most.
@@ -122,8 +120,12 @@ class LoadImage(LoadImageFromFile):
                 content = self._get(path)
             image = self._decode(content, path)
             if {'height', 'width'} <= results.keys():
-                return _as_labelled(image, content, (results['height'], results['width']), path)
+                size = results['height'], results['width']
+                if image.shape[:2] != size:
+                    return self._as_labelled(image, content, size, path)
             return image
+        except MissingPackage as error:
+            raise InputError(f'{one_line(path)}: {error}') from error
         except (MemoryError, InputError):  # not caused by the file
             raise
         except UnclearPixelsError as error:
@@ -141,6 +143,15 @@ class LoadImage(LoadImageFromFile):
 
     def _decode(self, content: bytes | memoryview, path: str) -> np.ndarray:
         return decode_image(bytes(content))
+
+    def _as_labelled(self, image: np.ndarray, content: bytes | memoryview, size: tuple[int, int],
+                     path: str) -> np.ndarray:
+        """Return the image as stored if that is the size of its labels."""
+        stored = decode_image(bytes(content), turned=False)
+        if stored.shape[:2] != size:
+            raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its '
+                             f'labels are for {size[0]} x {size[1]} (height x width)')
+        return stored
 
 
 def decode_image(content: bytes, turned: bool = True, least: int | None = None) -> np.ndarray:
@@ -173,8 +184,6 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         image = cv2.imdecode(np.frombuffer(shown, np.uint8), flags)
         if image is not None:
             return image
-    if content[4:8] == b'ftyp' and content[8:12] in _HEIC:
-        optional('pillow_heif', 'HEIC images').register_heif_opener()
     try:
         image = open_picture(io.BytesIO(content))
     except UnidentifiedImageError:
@@ -189,7 +198,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
         if turned:
-            image = ImageOps.exif_transpose(image)
+            image = upright(image)
         if image.mode == 'F':
             raise UnclearPixelsError(f'{value_range(image)}, not of 8 bits')
         rgb = image
@@ -203,18 +212,6 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')
             rgb = Image.alpha_composite(Image.new('RGBA', rgba.size, 'white'), rgba)
         return np.ascontiguousarray(np.asarray(rgb.convert('RGB'))[:, :, ::-1])
-
-
-def _as_labelled(image: np.ndarray, content: bytes | memoryview, size: tuple[int, int], path: str
-                 ) -> np.ndarray:
-    """Return the image as it is or as stored, whichever has the size of its labels."""
-    if image.shape[:2] == size:
-        return image
-    stored = decode_image(bytes(content), turned=False)
-    if stored.shape[:2] != size:
-        raise InputError(f'{path}: has {format_sizes(image.shape, stored.shape)}, but its labels '
-                         f'are for {size[0]} x {size[1]} (height x width)')
-    return stored
 
 
 def refuse_pipe(path: str) -> None:
@@ -250,6 +247,25 @@ def refuse_bomb(height: int, width: int) -> None:
     if Image.MAX_IMAGE_PIXELS and height * width > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(
             f'its header says {width} x {height} pixels, which no photograph has')
+
+
+def refuse_many_values(count: int, itemsize: int) -> None:
+    """Refuse more values than the largest RGB photograph has as ``float32``, which is 2 GiB.
+
+    Pixels of many channels are more than :func:`refuse_bomb` allows without being implausible. Each
+    value counts as 4 bytes at least, which it takes as ``float32``.
+
+    Args:
+        count: Of the values, in all channels and pages that are read at once.
+        itemsize: Bytes of each.
+
+    Raises:
+        PIL.Image.DecompressionBombError: There are more.
+    """
+    if Image.MAX_IMAGE_PIXELS and count * max(itemsize, 4) > 2 * Image.MAX_IMAGE_PIXELS * 3 * 4:
+        raise Image.DecompressionBombError(
+            f'its header says {count} values of {itemsize} byte(s), more than can be read at once: '
+            'cut the image into smaller ones')
 
 
 def _is_plain_png(content: bytes) -> bool:

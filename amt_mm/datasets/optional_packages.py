@@ -8,6 +8,10 @@ from types import ModuleType
 from amt_mm.errors import InputError
 
 
+class MissingPackage(InputError):
+    """A package is not installed; the message does not name the file that needs it."""
+
+
 def optional(name: str, what: str) -> ModuleType:
     """Import a package of ``amt_mm[images]``.
 
@@ -16,9 +20,10 @@ def optional(name: str, what: str) -> ModuleType:
         what: What needs it, for the message.
 
     Raises:
-        InputError: It is not installed.
+        MissingPackage: It is not installed.
     """
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise InputError(f"{what} need {name}: pip install 'amt_mm[images]' (or {name})") from None
+        raise MissingPackage(f"{what} need {name}: pip install 'amt_mm[images]' (or {name})"
+                             ) from None

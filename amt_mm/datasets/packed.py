@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -47,14 +48,17 @@ class PackedImages(BaseDataset):
         metainfo: Meta information. Defaults to the classes of the packed data set.
         test_mode: Stop at unreadable samples instead of drawing others.
         max_refetch: Number of draws before that stops too. Defaults to MMEngine's 1000.
+        indices: Of MMEngine's data sets; refused.
 
     Raises:
-        InputError: The file is missing, of another kind, or damaged.
+        InputError: The file is missing, of another kind, or damaged; or a part of it is asked for.
     """
 
     def __init__(self, path: str, pipeline: Sequence = (), metainfo: dict | None = None,
-                 test_mode: bool = False, max_refetch: int = 1000) -> None:
+                 test_mode: bool = False, max_refetch: int = 1000, indices: None = None) -> None:
         self.path = Path(path).expanduser()
+        if indices is not None:
+            self.get_subset(indices)
         super().__init__(metainfo=metainfo, pipeline=list(pipeline), test_mode=test_mode,
                          serialize_data=False, lazy_init=True, max_refetch=max_refetch)
         self.full_init()
@@ -115,6 +119,13 @@ class PackedImages(BaseDataset):
 
     def __len__(self) -> int:
         return self._samples
+
+    def get_subset(self, indices: object) -> NoReturn:
+        """Refuse: MMEngine's would return the whole data set, whose samples are not in a list."""
+        raise InputError(f'{self.path}: PackedImages takes no part of its images: use '
+                         'torch.utils.data.Subset, or pack that part alone')
+
+    get_subset_ = get_subset
 
     def get_data_info(self, idx: int) -> dict:
         """Return name, content and label of a sample.

@@ -10,13 +10,13 @@ from typing import IO
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from amt_mm.errors import InputError
 
 from .dicom import DICOM, is_dicom, read_dicom
-from .loading import refuse_bomb
-from .open_picture import open_picture
+from .loading import refuse_bomb, refuse_many_values
+from .open_picture import exif_orientation, open_picture, upright
 from .png_texts import PNG, without_texts
 from .tiff import TIFF, oriented, read_tiff
 
@@ -117,7 +117,9 @@ def array_values(array: np.ndarray, channel_axis: int | None = None) -> np.ndarr
                          'image: give numbers of shape (H, W), (H, W, C) or (C, H, W)')
     if channel_axis is None:
         channel_axis = 0 if array.shape[0] < array.shape[2] else -1
-    return np.moveaxis(array, channel_axis, 2)
+    array = np.moveaxis(array, channel_axis, 2)
+    refuse_bomb(*array.shape[:2])
+    return array
 
 
 def load_array(file: IO[bytes]) -> np.ndarray:
@@ -128,7 +130,7 @@ def load_array(file: IO[bytes]) -> np.ndarray:
     if version not in _NPY_HEADERS:
         raise ValueError(f'an array in version {version} of .npy, which no array of numbers has')
     shape, _, dtype = _NPY_HEADERS[version](start)
-    refuse_bomb(max(dtype.itemsize // 8, 1), math.prod(shape))
+    refuse_many_values(math.prod(shape), dtype.itemsize)
     file.seek(0)
     return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -165,12 +167,12 @@ def _png_orientation(content: bytes) -> int:
     if not any(word in content for word in _PNG_TURNED):
         return 1
     with Image.open(io.BytesIO(content)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        return exif_orientation(image)
 
 
 def frame_values(image: Image.Image) -> np.ndarray:
     """Return the frame at which an image stands, ``(H, W, C)``, upright and without a palette."""
-    image = ImageOps.exif_transpose(image)
+    image = upright(image)
     if image.mode == '1':
         image = image.convert('L')
     elif image.mode in ('P', 'PA'):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from .loading import refuse_bomb
+from .loading import refuse_bomb, refuse_many_values
 from .ome_planes import refuse_claims
 from .optional_packages import optional
 
@@ -35,7 +35,7 @@ def read_tiff(content: bytes) -> np.ndarray:
         shapes = {entry.shape for entry in series}
         if not series:
             raise ValueError('a TIFF without images')
-        refuse_bomb(1, sum(entry.size for entry in series))
+        _refuse_bombs(series, sum(entry.size for entry in series))
         try:
             arrays = [_displayed(_by_page(entry.asarray(), entry.axes), entry, entry.pages)
                       for entry in series]
@@ -69,7 +69,7 @@ def read_tiff_frame(path: str, index: int) -> np.ndarray | None:
             index -= count
         else:
             return None
-        refuse_bomb(1, series.size // count)
+        _refuse_bombs([series], series.size // count)
         place: list = [slice(None)] * series.ndim
         for axis, at in zip(frames, np.unravel_index(index, shape) if shape else (), strict=True):
             place[axis] = int(at)
@@ -89,6 +89,13 @@ def _open_tiff(file: str | BinaryIO, **options) -> TiffFile:
     opened = optional('tifffile', 'TIFF files with these pixels').TiffFile(file, **options)
     refuse_claims(opened)
     return opened
+
+
+def _refuse_bombs(series: Sequence[TiffPageSeries], count: int) -> None:
+    """Refuse implausible sizes of pages, and more values than can be read at once."""
+    for entry in series:
+        refuse_bomb(entry.keyframe.imagelength, entry.keyframe.imagewidth)
+    refuse_many_values(count, max(entry.dtype.itemsize for entry in series))
 
 
 def _outer(series: TiffPageSeries) -> tuple[tuple[int, ...], list[int]]:

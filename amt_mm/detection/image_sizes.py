@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
-from PIL import ExifTags
 
 from amt_mm.datasets.loading import format_sizes, refuse_pipe
-from amt_mm.datasets.open_picture import open_picture
+from amt_mm.datasets.open_picture import exif_orientation, open_picture
 
 from .annotation_faults import Findings, format_ids
 
@@ -67,7 +66,7 @@ def _read_sizes(path: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
         refuse_pipe(path)
         with open(path, 'rb') as file, open_picture(file) as image:
             stored = image.height, image.width
-            turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+            turned = exif_orientation(image) in _QUARTER_TURNS
     except Exception:  # decoders raise anything on broken files
         return None
     return stored[::-1] if turned else stored, stored

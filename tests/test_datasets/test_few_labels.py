@@ -7,10 +7,12 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
+from true_formats import noise, write_cifar
 
 from amt_mm.config import apply_overlay
-from amt_mm.datasets import few_labels
+from amt_mm.datasets import few_labels, pack
 from amt_mm.errors import InputError
+from amt_mm.registry import DATASETS
 from amt_mm.shipped import configs_folder
 
 SIZES = {'a': 31, 'b': 14, 'c': 3}
@@ -77,8 +79,19 @@ def test_impossible_settings_are_refused(config, tmp_path):
             few_labels(config, **settings)
     with pytest.raises(InputError, match='a0.png: has no class label'):
         few_labels({**config, 'with_label': False}, share=.1)
-    with pytest.raises(InputError, match='one data set, and ConcatDataset is made of others'):
-        few_labels(dict(type='amt_mm.ConcatDataset', datasets=[config, config]), share=.1)
+    pack(DATASETS.build(config), tmp_path / 'a.amtpack')
+    for other in (dict(type='amt_mm.ConcatDataset', datasets=[config, config]),
+                  dict(type='amt_mm.PackedImages', path=str(tmp_path / 'a.amtpack'))):
+        with pytest.raises(InputError, match=f'lists its images, .* {other["type"][7:]} is none'):
+            few_labels(other, share=.1)
+
+
+def test_images_in_memory_have_no_names(tmp_path, monkeypatch):
+    write_cifar(monkeypatch, tmp_path, noise(2, 32), [0, 1], 'train')
+    (tmp_path / 'few.txt').write_text('a.png\n')
+    with pytest.raises(InputError, match='few.txt: images of this data set have no names'):
+        few_labels(dict(type='amt_mm.CIFAR10', data_root=str(tmp_path)),
+                   names=str(tmp_path / 'few.txt'))
 
 
 @pytest.mark.parametrize(('name', 'share'), [('1percent', .01), ('10percent', .1)])

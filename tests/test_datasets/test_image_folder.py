@@ -1,6 +1,7 @@
 import copy
 import hashlib
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -234,6 +235,16 @@ def test_skip_unreadable(tmp_path, logged):
     assert 'cat/2.png' in warnings[0] and 'empty' in warnings[0]
     assert 'dog/0.png' in warnings[1]
     assert '6 of 8 images are readable, 2 left out' in logged[-1][1] and dataset.left_out == 2
+
+
+def test_heic_under_another_name_is_left_out_without_its_package(tmp_path, monkeypatch, logged):
+    make(tmp_path, ['a.png'])
+    (tmp_path / 'b.jpg').write_bytes(b'\0\0\0\x18ftypheic' + bytes(90))
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    dataset = ImageFolder(data_root=str(tmp_path), skip_unreadable=True)
+    assert names(dataset) == ['a.png'] and dataset.left_out == 1
+    assert any('b.jpg: unreadable image: HEIC images need pillow_heif: pip install' in line
+               for level, line in logged if level == 'WARNING')
 
 
 def test_all_unreadable(tmp_path):

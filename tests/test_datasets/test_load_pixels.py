@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -5,6 +7,7 @@ from deep_images import values, write_16_bit_png, write_bands, write_dicom
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
 
+from amt_mm.apis.image_statistics import image_statistics
 from amt_mm.datasets import LoadPixels, PackInputsWithBox, RandomResizedCropWithBox
 from amt_mm.errors import InputError, UnreadableImage
 
@@ -90,3 +93,30 @@ def test_crops_are_of_all_channels(tmp_path, channels, deep):
     assert inputs.shape == (channels, 15, 22) and inputs.is_contiguous()
     cells = bands.reshape(channels, 15, 2, 22, 2).mean(axis=(2, 4))
     np.testing.assert_allclose(inputs.numpy(), cells, atol=.51)
+
+
+@pytest.mark.parametrize('look', [lambda path: load(path, channels=1),
+                                  lambda path: image_statistics(path.parent)])
+def test_the_file_that_needs_a_package_is_named(tmp_path, monkeypatch, look):
+    write_dicom(tmp_path / 'a.dcm', values((5, 7), 'uint16', 9))
+    monkeypatch.setitem(sys.modules, 'pydicom', None)
+    with pytest.raises(InputError, match=r'/a\.dcm: DICOM files need pydicom: pip install'):
+        look(tmp_path / 'a.dcm')
+
+
+def turned_photograph(path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(values((7, 5, 3), 'uint8', 256)).save(path, exif=exif)
+
+
+@pytest.mark.parametrize(('name', 'write', 'options'), [
+    ('a.tif', lambda path: write_bands(path, values((6, 5, 7), 'uint8', 256)), {'channels': 6}),
+    ('a.npy', lambda path: np.save(path, values((6, 5, 7), 'uint8', 256)), {'channels': 6}),
+    ('a.jpg', turned_photograph, {'channels': [1], 'window': (0, 99)})])
+def test_an_image_of_another_size_than_its_labels_is_refused(tmp_path, name, write, options):
+    write(tmp_path / name)
+    sample = {'img_path': str(tmp_path / name), 'height': 5, 'width': 7}
+    assert LoadPixels(**options)(dict(sample))['img_shape'] == (5, 7)
+    with pytest.raises(InputError, match=f'{name}: has 5 x 7 pixels, but its labels are for 7 x 5'):
+        LoadPixels(**options)({**sample, 'height': 7, 'width': 5})

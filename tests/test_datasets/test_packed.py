@@ -197,3 +197,11 @@ def test_a_crash_leaves_the_old_file(folder, packed):
     with pytest.raises(InputError, match='No such file'):
         pack(source, packed)
     assert zlib.crc32(packed.read_bytes()) == before
+
+
+@pytest.mark.parametrize('take', [
+    lambda path: PackedImages(path).get_subset(2), lambda path: PackedImages(path).get_subset_([0]),
+    lambda path: PackedImages(path, indices=2)])
+def test_a_part_is_refused_instead_of_the_whole(packed, take):
+    with pytest.raises(InputError, match=r'a\.amtpack: .*torch\.utils\.data\.Subset'):
+        take(str(packed))

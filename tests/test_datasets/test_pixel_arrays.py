@@ -384,3 +384,23 @@ def test_pages_of_different_orientations_are_refused(tmp_path):
                        extratags=[(274, 'H', 1, orientation, True)])
     with pytest.raises(ValueError, match='its pages have different orientations'):
         read(tmp_path / 'a.tif', pages=1)
+
+
+@pytest.mark.parametrize('name', ['a.npy', 'a.tif'])
+@pytest.mark.parametrize(('shape', 'refused'), [
+    ((6, 5, 7), None), ((9, 5, 7), r'315 values of 1 byte\(s\)'), ((1, 9, 12), '12 x 9 pixels')])
+def test_many_channels_are_not_many_pixels(tmp_path, monkeypatch, name, shape, refused):
+    # At most 100 pixels and, in all channels, 300 values.
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 50)
+    bands = values(shape, 'uint8', 256)
+    (np.save if name == 'a.npy' else write_bands)(tmp_path / name, bands)
+    # As the only frame of its file.
+    if name == 'a.npy':
+        np.save(tmp_path / 'frame.npy', bands.transpose(1, 2, 0)[None])
+    frame = tmp_path / ('frame.npy' if name == 'a.npy' else name)
+    for how in (lambda: read(tmp_path / name), lambda: read_frame(str(frame), 0)):
+        if refused:
+            with pytest.raises(Image.DecompressionBombError, match=f'its header says {refused}'):
+                how()
+        else:
+            np.testing.assert_array_equal(how(), bands.transpose(1, 2, 0))
