@@ -64,7 +64,7 @@ class UnsupervisedTestLoop(FeatureTestLoop):
                 return image_features(unwrapped(self.runner), self.dataloader, [self.pooling],
                                       'views', change=change)
 
-        return {**from_rank0(lambda: self.agreement(train, test)),
+        return {**from_rank0(lambda: self.agreement(train, test), patient=True),
                 **label_free_measures(test.features, encode, self.seed)[self.pooling]}
 
     def agreement(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
