@@ -40,6 +40,13 @@ def held_out(labels: Tensor) -> Tensor:
     return number_in_class(labels) % 5 == 4
 
 
+def check_held_out(labels: Tensor, what: str) -> None:
+    """Raise InputError if :func:`held_out` leaves no image to select ``what`` by."""
+    if not held_out(labels).any():
+        raise InputError(f'every fifth training image of a class selects {what}, and no class has '
+                         'five: use --protocols lowshot for so few')
+
+
 def draw_of_each_class(labels: Tensor, shots: int, seed: Sequence[int],
                        names: Sequence[str] | None = None) -> Tensor:
     """Draw ``shots`` images of each class without replacement.
@@ -75,7 +82,7 @@ def check_enough(labels: Tensor, shots: int, names: Sequence[str] | None = None)
         few = int((sizes < shots).nonzero()[0])
         name = few if names is None else f'{few} ({names[few]})'
         raise InputError(f'{shots} images per class are needed, class {name} has '
-                         f'{int(sizes[few])}; ask for fewer shots')
+                         f'{int(sizes[few])}; lower test_cfg.shots')
 
 
 def draw_evenly(labels: Tensor, count: int, seed: Sequence[int]) -> Tensor:

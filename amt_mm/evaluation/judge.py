@@ -61,23 +61,27 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
-    labelled = [dataset_labels(part) is not None for part in (train, test)]
+    labels = [dataset_labels(part) for part in (train, test)]
+    labelled = [part is not None for part in labels]
     if any(labelled) != all(labelled):
         raise InputError(f'probe.{"test" if labelled[0] else "train"} has images without class '
                          'labels, the other part has labels: label both or neither')
-    if cfg.probe.get('folds') is not None and not any(labelled):
+    folds = cfg.probe.get('folds')
+    if folds is not None and not any(labelled):
         raise InputError('probe.folds needs images with class labels')
     if not all(labelled):
         return result
     check_train_and_test(train, test, 'probe')
+    if folds is not None:
+        _check_folds(torch.cat(labels), folds)
     result['test_images'] = len(test)
     has_masks = hasattr(test, 'object_mask')
     features = [labelled_features(model, loader_in_order(train, _BATCH_SIZE))]
     with _attention_of(model.backbone) if has_masks else nullcontext([]) as maps:
         features.append(labelled_features(model, loader_in_order(test, _BATCH_SIZE)))
     result.update(measure_features(*features, k))
-    if cfg.probe.get('folds') is not None:
-        result.update(_cross_validate(_concatenate(*features), cfg.probe.folds, k))
+    if folds is not None:
+        result.update(_cross_validate(_concatenate(*features), folds, k))
     if has_masks:
         masks = torch.from_numpy(np.stack([test.object_mask(i) for i in range(len(test))]))
         summary = attention_on_object(
@@ -106,12 +110,15 @@ def _concatenate(*parts: LabelledFeatures) -> LabelledFeatures:
     return LabelledFeatures(features, torch.cat([part.labels for part in parts]), parts[0].names)
 
 
-def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, float]:
-    """Return ``<measure>_cv`` over all images; each class is spread evenly over the folds."""
-    largest = int(data.labels.bincount().max())
+def _check_folds(labels: Tensor, folds: int) -> None:
+    largest = int(number_in_class(labels).max()) + 1
     if type(folds) is not int or not 2 <= folds <= largest:
         raise InputError(f'probe.folds={folds!r} must be an integer from 2 to the size of the '
                          f'largest class, {largest}')
+
+
+def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, float]:
+    """Return ``<measure>_cv`` over all images; each class is spread evenly over the folds."""
     fold = number_in_class(data.labels) % folds
     total: dict[str, float] = {}
     for i in range(folds):

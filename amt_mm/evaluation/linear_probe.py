@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from .accuracy import accuracy
 from .checks import check_features, check_labels
-from .drawing import held_out
+from .drawing import check_held_out, held_out
 
 # Keeps constant features finite; the eps of MAE's batch norm.
 _VARIANCE_FLOOR = 1e-6
@@ -135,10 +135,8 @@ def select_l2(features: Tensor, labels: Tensor, strengths: Sequence[float],
     Raises:
         InputError: No class has five images; and see :func:`fit_linear_probe`.
     """
+    check_held_out(labels, 'the penalty of the linear probe')
     aside = held_out(labels)
-    if not aside.any():
-        raise InputError('every fifth training image of a class selects the penalty of the linear '
-                         'probe, and no class has five: use --protocols lowshot for so few')
     rows = aside.to(features.device)
     return fit_linear_probe(features[~rows], labels[~aside], strengths, features[rows],
                             labels[aside], num_classes).l2

@@ -14,7 +14,8 @@ from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
 from .checks import count_classes
-from .dataset_features import LabelledFeatures, has_cls, labelled_features
+from .dataset_features import LabelledFeatures, dataset_labels, has_cls, labelled_features
+from .drawing import check_held_out
 from .frozen_loop import FrozenTestLoop
 from .kept import keep_predictions
 from .linear_probe import fit_linear_probe, select_l2
@@ -55,6 +56,9 @@ class LinearSweepTestLoop(FrozenTestLoop):
             raise InputError(f'test_cfg.l2={l2}: give two penalties or more, each above 0')
         super().__init__(*args, **kwargs)
         self.l2 = tuple(l2)
+        labels = dataset_labels(self.train_dataloader.dataset)
+        if labels is not None:  # known before anything is encoded
+            check_held_out(labels, 'the penalty of the linear probe')
 
     def encode(self, loader: DataLoader, progress: str) -> LabelledFeatures:
         """Return [CLS], if there is one, mean tokens and labels of all images."""

@@ -109,12 +109,13 @@ def test_a_rate_at_the_end_of_the_range_is_pointed_out(run, monkeypatch):
 
 def test_classes_with_fewer_than_five_images_leave_none_to_select_by(run):
     with pytest.raises(InputError, match='no class has five'):
-        run(train=TRAIN[:20]).test()
+        run(train=TRAIN[:20]).test_loop  # noqa: B018  (builds the loop)
 
 
 @pytest.mark.parametrize(('loop', 'message'), [
     (dict(kinds=[]), 'kinds'), (dict(kinds='ep'), "kinds='ep'"), (dict(kinds=['map']), 'map'),
     (dict(lrs=[]), 'lrs'), (dict(lrs=[0.0]), 'lrs'), (dict(weight_decays=[-1]), 'weight_decays'),
+    (dict(queries=7), '7 queries cannot'), (dict(heads=5), '5 queries cannot'),
     (dict(epochs=0), 'epochs=0'), (dict(batch_size=1), 'batch_size=1')])
 def test_impossible_settings_are_refused_before_encoding(run, loop, message):
     with pytest.raises(InputError, match=message):

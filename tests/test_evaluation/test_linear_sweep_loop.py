@@ -97,7 +97,7 @@ def test_a_penalty_at_the_end_of_the_range_is_pointed_out(run, monkeypatch):
 
 def test_too_few_images_or_penalties_are_refused(run):
     with pytest.raises(InputError, match='no class has five'):
-        run(train=TRAIN[:15]).test()
+        run(train=TRAIN[:15]).test_loop  # noqa: B018  (builds the loop)
     for number, l2 in enumerate(([1e-2], [0.0, 1e-2])):
         with pytest.raises(InputError, match='test_cfg.l2'):
             run(f'bad{number}', l2=l2).test_loop  # noqa: B018  (builds the loop)
