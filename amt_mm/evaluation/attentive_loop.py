@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
@@ -83,9 +84,10 @@ class AttentiveTestLoop(FrozenTestLoop):
         self.batch_size = batch_size
         self.seed = seed
         self.cache = Path(cache or self.runner.work_dir)
+        self.files = files_of_images(self.train_dataloader.dataset)
         labels = dataset_labels(self.train_dataloader.dataset)
         if labels is not None:  # known before anything is encoded
-            check_held_out(labels, _SELECTED)
+            check_held_out(labels, self.files, _SELECTED)
         for kind in self.kinds:  # refuses queries that do not divide the width
             KINDS[kind](1, unwrapped(self.runner).backbone.embed_dims, self._queries(kind), 1)
 
@@ -117,8 +119,8 @@ class AttentiveTestLoop(FrozenTestLoop):
 
         Of equally good ones it is the lowest learning rate.
         """
-        check_held_out(train.labels, _SELECTED)
-        aside = held_out(train.labels)
+        check_held_out(train.labels, self.files, _SELECTED)
+        aside = held_out(train.labels, self.files)
         rest, aside = ((~aside).nonzero()[:, 0], aside.nonzero()[:, 0])
         classes = count_classes(train.labels)
 

@@ -120,7 +120,7 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
 
 
 def select_l2(features: Tensor, labels: Tensor, strengths: Sequence[float],
-              num_classes: int | None = None) -> float:
+              num_classes: int | None = None, files: Tensor | None = None) -> float:
     """Return the penalty with which :func:`fit_linear_probe` is best on held-out training images.
 
     Every fifth image of each class is held out (:func:`~amt_mm.evaluation.drawing.held_out`), and
@@ -131,12 +131,13 @@ def select_l2(features: Tensor, labels: Tensor, strengths: Sequence[float],
         labels: ``(n,)`` integer classes from 0, on the CPU.
         strengths: Two penalties or more.
         num_classes: Defaults to the highest label plus one.
+        files: See :func:`~amt_mm.evaluation.drawing.number_of_file`.
 
     Raises:
         InputError: No class has five images; and see :func:`fit_linear_probe`.
     """
-    check_held_out(labels, 'the penalty of the linear probe')
-    aside = held_out(labels)
+    check_held_out(labels, files, 'the penalty of the linear probe')
+    aside = held_out(labels, files)
     rows = aside.to(features.device)
     return fit_linear_probe(features[~rows], labels[~aside], strengths, features[rows],
                             labels[aside], num_classes).l2
