@@ -28,6 +28,18 @@ class LabelledImages(ToyImages):
                 for image, label in zip(self.images, self.labels, strict=True)]
 
 
+class LabelledFrames(LabelledImages):
+    """Ten frames of each file, whose label each has."""
+
+    def __init__(self, labels, folder='train', **kwargs):
+        self.folder = folder
+        super().__init__([label for label in labels for _ in range(10)], **kwargs)
+
+    def load_data_list(self):
+        return [dict(info, img_path=f'{self.folder}/{place // 10}.npy#{place % 10}')
+                for place, info in enumerate(super().load_data_list())]
+
+
 def loader(dataset, batch_size=4, **changes):
     return dict(batch_size=batch_size, num_workers=0, dataset=dataset,
                 sampler=dict(type='DefaultSampler', shuffle=False),

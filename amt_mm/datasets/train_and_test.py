@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 from mmengine.dataset import ConcatDataset
+from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from amt_mm.errors import InputError
@@ -24,6 +26,18 @@ def class_names(dataset: Dataset) -> tuple[str, ...] | None:
         dataset = dataset.dataset
     names = getattr(dataset, 'metainfo', {}).get('classes')
     return None if names is None else tuple(names)
+
+
+def files_of_images(*datasets: Dataset) -> Tensor | None:
+    """Number the file of each image of some data sets, ``(n,)``; None if no two share a file.
+
+    Frames of one file share it. Images in memory have none.
+    """
+    numbers: dict[str, int] = {}
+    files = [numbers.setdefault(path, len(numbers)) for dataset in datasets
+             for path in _paths(dataset)]
+    known = len(files) == sum(map(len, datasets))
+    return torch.tensor(files) if known and len(numbers) < len(files) else None
 
 
 def check_train_and_test(train: Dataset, test: Dataset, where: str) -> None:

@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
@@ -19,11 +20,15 @@ from .accuracy import accuracy
 from .attentive_heads import AttentiveHeads
 from .attentive_probe import KINDS, Rate, accuracies, predictions, train_heads
 from .checks import count_classes
-from .drawing import held_out
+from .dataset_features import dataset_labels
+from .drawing import check_held_out, held_out
 from .frozen_loop import FrozenTestLoop
 from .kept import keep, keep_predictions, shown_rows
 from .shared_work import shared_numbers
 from .token_cache import LabelledTokens, labelled_tokens
+
+# What held-out images select, for messages.
+_SELECTED = 'the learning rate'
 
 
 @LOOPS.register_module()
@@ -79,6 +84,12 @@ class AttentiveTestLoop(FrozenTestLoop):
         self.batch_size = batch_size
         self.seed = seed
         self.cache = Path(cache or self.runner.work_dir)
+        self.files = files_of_images(self.train_dataloader.dataset)
+        labels = dataset_labels(self.train_dataloader.dataset)
+        if labels is not None:  # known before anything is encoded
+            check_held_out(labels, self.files, _SELECTED)
+        for kind in self.kinds:  # refuses queries that do not divide the width
+            KINDS[kind](1, unwrapped(self.runner).backbone.embed_dims, self._queries(kind), 1)
 
     def encode(self, loader: DataLoader, progress: str) -> LabelledTokens:
         """Return the patch tokens and labels of all images."""
@@ -108,10 +119,8 @@ class AttentiveTestLoop(FrozenTestLoop):
 
         Of equally good ones it is the lowest learning rate.
         """
-        aside = held_out(train.labels)
-        if not aside.any():
-            raise InputError('every fifth training image of a class selects the learning rate, '
-                             'and no class has five: use --protocols lowshot for so few')
+        check_held_out(train.labels, self.files, _SELECTED)
+        aside = held_out(train.labels, self.files)
         rest, aside = ((~aside).nonzero()[:, 0], aside.nonzero()[:, 0])
         classes = count_classes(train.labels)
 
@@ -148,8 +157,10 @@ class AttentiveTestLoop(FrozenTestLoop):
 
     def _train(self, kind: str, train: LabelledTokens, images: Tensor, rates: Sequence[Rate],
                classes: int) -> AttentiveHeads:
-        queries = self.queries if kind == 'ep' else self.heads
         return train_heads(
-            kind, train.tokens, train.labels, images, rates, classes, queries, self.epochs,
-            self.batch_size, self.seed, self.device,
+            kind, train.tokens, train.labels, images, rates, classes, self._queries(kind),
+            self.epochs, self.batch_size, self.seed, self.device,
             f'{kind}, {len(rates)} at once' if is_main_process() else None)
+
+    def _queries(self, kind: str) -> int:
+        return self.queries if kind == 'ep' else self.heads

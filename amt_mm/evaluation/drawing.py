@@ -28,16 +28,46 @@ def number_in_class(labels: Tensor) -> Tensor:
     return place
 
 
-def held_out(labels: Tensor) -> Tensor:
-    """Mark every fifth image of each class, to select settings by; the others fit.
+def number_of_file(labels: Tensor, files: Tensor | None) -> Tensor:
+    """Number the files of each class from 0, in the given order.
+
+    Frames of one file show nearly the same, so they belong on the same side of a split.
 
     Args:
         labels: ``(n,)`` integer classes.
+        files: ``(n,)``, the file of each image by any number; None if each has its own.
 
     Returns:
-        ``(n,)`` bool; all False if no class has five images.
+        ``(n,)`` int64, the same for all frames of a file.
     """
-    return number_in_class(labels) % 5 == 4
+    if files is None:
+        return number_in_class(labels)
+    pairs, own = torch.stack([labels, files], dim=1).unique(dim=0, return_inverse=True)
+    first = torch.full((len(pairs), ), len(labels)).scatter_reduce(
+        0, own, torch.arange(len(labels)), 'amin')
+    order = first.argsort()  # files by their first image
+    numbers = torch.empty_like(order)
+    numbers[order] = number_in_class(pairs[order, 0])
+    return numbers[own]
+
+
+def held_out(labels: Tensor, files: Tensor | None = None) -> Tensor:
+    """Mark every fifth image, or file, of each class, to select settings by; the others fit.
+
+    The arguments are those of :func:`number_of_file`.
+
+    Returns:
+        ``(n,)`` bool; all False if no class has five images, or files.
+    """
+    return number_of_file(labels, files) % 5 == 4
+
+
+def check_held_out(labels: Tensor, files: Tensor | None, what: str) -> None:
+    """Raise InputError if :func:`held_out` leaves no image to select ``what`` by."""
+    if not held_out(labels, files).any():
+        raise InputError(f'every fifth training image of a class selects {what}, and no class has '
+                         f'five{"" if files is None else " files"}: use --protocols lowshot for so '
+                         'few')
 
 
 def draw_of_each_class(labels: Tensor, shots: int, seed: Sequence[int],
@@ -75,7 +105,7 @@ def check_enough(labels: Tensor, shots: int, names: Sequence[str] | None = None)
         few = int((sizes < shots).nonzero()[0])
         name = few if names is None else f'{few} ({names[few]})'
         raise InputError(f'{shots} images per class are needed, class {name} has '
-                         f'{int(sizes[few])}; ask for fewer shots')
+                         f'{int(sizes[few])}; lower test_cfg.shots')
 
 
 def draw_evenly(labels: Tensor, count: int, seed: Sequence[int]) -> Tensor:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 from torch import Tensor, nn
 
-from amt_mm.datasets.train_and_test import check_train_and_test
+from amt_mm.datasets.train_and_test import check_train_and_test, files_of_images
 from amt_mm.errors import InputError
 from amt_mm.saliency import AttentionTap
 
@@ -24,7 +24,7 @@ from .dataset_features import (
     labelled_features,
     loader_in_order,
 )
-from .drawing import held_out, number_in_class
+from .drawing import held_out, number_of_file
 from .knn import knn_classify
 from .linear_probe import fit_linear_probe, select_l2
 
@@ -61,23 +61,28 @@ def judge(model: nn.Module, cfg: Config, k: int = 20) -> dict[str, float]:
     """
     train, test = DATASETS.build(cfg.probe.train), DATASETS.build(cfg.probe.test)
     result: dict[str, float] = {}
-    labelled = [dataset_labels(part) is not None for part in (train, test)]
+    labels = [dataset_labels(part) for part in (train, test)]
+    labelled = [part is not None for part in labels]
     if any(labelled) != all(labelled):
         raise InputError(f'probe.{"test" if labelled[0] else "train"} has images without class '
                          'labels, the other part has labels: label both or neither')
-    if cfg.probe.get('folds') is not None and not any(labelled):
+    folds = cfg.probe.get('folds')
+    if folds is not None and not any(labelled):
         raise InputError('probe.folds needs images with class labels')
     if not all(labelled):
         return result
     check_train_and_test(train, test, 'probe')
+    files = files_of_images(train, test)
+    if folds is not None:
+        _check_folds(torch.cat(labels), files, folds)
     result['test_images'] = len(test)
     has_masks = hasattr(test, 'object_mask')
     features = [labelled_features(model, loader_in_order(train, _BATCH_SIZE))]
     with _attention_of(model.backbone) if has_masks else nullcontext([]) as maps:
         features.append(labelled_features(model, loader_in_order(test, _BATCH_SIZE)))
-    result.update(measure_features(*features, k))
-    if cfg.probe.get('folds') is not None:
-        result.update(_cross_validate(_concatenate(*features), cfg.probe.folds, k))
+    result.update(measure_features(*features, k, None if files is None else files[:len(train)]))
+    if folds is not None:
+        result.update(_cross_validate(_concatenate(*features), files, folds, k))
     if has_masks:
         masks = torch.from_numpy(np.stack([test.object_mask(i) for i in range(len(test))]))
         summary = attention_on_object(
@@ -106,30 +111,36 @@ def _concatenate(*parts: LabelledFeatures) -> LabelledFeatures:
     return LabelledFeatures(features, torch.cat([part.labels for part in parts]), parts[0].names)
 
 
-def _cross_validate(data: LabelledFeatures, folds: int, k: int) -> dict[str, float]:
-    """Return ``<measure>_cv`` over all images; each class is spread evenly over the folds."""
-    largest = int(data.labels.bincount().max())
+def _check_folds(labels: Tensor, files: Tensor | None, folds: int) -> None:
+    largest = int(number_of_file(labels, files).max()) + 1
     if type(folds) is not int or not 2 <= folds <= largest:
         raise InputError(f'probe.folds={folds!r} must be an integer from 2 to the size of the '
-                         f'largest class, {largest}')
-    fold = number_in_class(data.labels) % folds
+                         f'largest class, {largest}{"" if files is None else " files"}')
+
+
+def _cross_validate(data: LabelledFeatures, files: Tensor | None, folds: int, k: int
+                    ) -> dict[str, float]:
+    """Return ``<measure>_cv`` over all images; each class is spread evenly over the folds."""
+    fold = number_of_file(data.labels, files) % folds
     total: dict[str, float] = {}
     for i in range(folds):
         rest, part = data.subset(fold != i), data.subset(fold == i)
-        for name, value in measure_features(rest, part, k).items():
+        rest_files = None if files is None else files[fold != i]
+        for name, value in measure_features(rest, part, k, rest_files).items():
             share = value * len(part.labels) / len(data.labels)
             total[f'{name}_cv'] = total.get(f'{name}_cv', 0) + share
     return total
 
 
-def measure_features(train: LabelledFeatures, test: LabelledFeatures, k: int = 20
-                     ) -> dict[str, float]:
+def measure_features(train: LabelledFeatures, test: LabelledFeatures, k: int = 20,
+                     files: Tensor | None = None) -> dict[str, float]:
     """Classify test images by k-NN and linear probes that know the training images.
 
     Args:
         train: Mean-pooled features (``'mean'``), and any others.
         test: The same of other images.
         k: Number of neighbours.
+        files: Of the training images, see :func:`~amt_mm.evaluation.drawing.number_of_file`.
 
     Returns:
         Percentages: ``knn``, on mean-pooled features, and ``linear_<pooling>`` for each.
@@ -141,8 +152,8 @@ def measure_features(train: LabelledFeatures, test: LabelledFeatures, k: int = 2
     classes = count_classes(train_labels, test_labels)
     for name in train:
         l2 = _L2_OF_FEW
-        if held_out(train_labels).any():
-            l2 = select_l2(train[name], train_labels, _L2, classes)
+        if held_out(train_labels, files).any():
+            l2 = select_l2(train[name], train_labels, _L2, classes, files)
         probe = fit_linear_probe(train[name], train_labels, l2=l2, num_classes=classes)
         result[f'linear_{name}'] = accuracy(probe.predict(test[name]), test_labels)
     return result

@@ -43,7 +43,7 @@ def label_free_measures(whole: Mapping[str, Tensor], encode: Callable[..., Mappi
     return {pooling: from_rank0(lambda pooling=pooling: dict(
         rankme=rankme(whole[pooling]),
         alignment=alignment(views[0][pooling], views[1][pooling]),
-        uniformity=uniformity(whole[pooling]))) for pooling in whole}
+        uniformity=uniformity(whole[pooling])), patient=True) for pooling in whole}
 
 
 def random_views(images: Tensor, places: Tensor, seed: Sequence[int]) -> Tensor:

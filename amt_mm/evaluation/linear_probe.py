@@ -19,7 +19,7 @@ from torch import Tensor
 from ..errors import InputError
 from .accuracy import accuracy
 from .checks import check_features, check_labels
-from .drawing import held_out
+from .drawing import check_held_out, held_out
 
 # Keeps constant features finite; the eps of MAE's batch norm.
 _VARIANCE_FLOOR = 1e-6
@@ -120,7 +120,7 @@ def fit_linear_probe(train_features: Tensor, train_labels: Tensor,
 
 
 def select_l2(features: Tensor, labels: Tensor, strengths: Sequence[float],
-              num_classes: int | None = None) -> float:
+              num_classes: int | None = None, files: Tensor | None = None) -> float:
     """Return the penalty with which :func:`fit_linear_probe` is best on held-out training images.
 
     Every fifth image of each class is held out (:func:`~amt_mm.evaluation.drawing.held_out`), and
@@ -131,14 +131,13 @@ def select_l2(features: Tensor, labels: Tensor, strengths: Sequence[float],
         labels: ``(n,)`` integer classes from 0, on the CPU.
         strengths: Two penalties or more.
         num_classes: Defaults to the highest label plus one.
+        files: See :func:`~amt_mm.evaluation.drawing.number_of_file`.
 
     Raises:
         InputError: No class has five images; and see :func:`fit_linear_probe`.
     """
-    aside = held_out(labels)
-    if not aside.any():
-        raise InputError('every fifth training image of a class selects the penalty of the linear '
-                         'probe, and no class has five: use --protocols lowshot for so few')
+    check_held_out(labels, files, 'the penalty of the linear probe')
+    aside = held_out(labels, files)
     rows = aside.to(features.device)
     return fit_linear_probe(features[~rows], labels[~aside], strengths, features[rows],
                             labels[aside], num_classes).l2

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
 from .checks import count_classes
-from .dataset_features import LabelledFeatures, has_cls, labelled_features
+from .dataset_features import LabelledFeatures, dataset_labels, has_cls, labelled_features
+from .drawing import check_held_out
 from .frozen_loop import FrozenTestLoop
 from .kept import keep_predictions
 from .linear_probe import fit_linear_probe, select_l2
@@ -55,6 +57,10 @@ class LinearSweepTestLoop(FrozenTestLoop):
             raise InputError(f'test_cfg.l2={l2}: give two penalties or more, each above 0')
         super().__init__(*args, **kwargs)
         self.l2 = tuple(l2)
+        self.files = files_of_images(self.train_dataloader.dataset)
+        labels = dataset_labels(self.train_dataloader.dataset)
+        if labels is not None:  # known before anything is encoded
+            check_held_out(labels, self.files, 'the penalty of the linear probe')
 
     def encode(self, loader: DataLoader, progress: str) -> LabelledFeatures:
         """Return [CLS], if there is one, mean tokens and labels of all images."""
@@ -68,7 +74,7 @@ class LinearSweepTestLoop(FrozenTestLoop):
         names = [name for name, parts in _FEATURES.items() if set(parts) <= set(train.features)]
 
         def selected(some: Sequence[str]) -> list[float]:
-            return [select_l2(self._joined(train, name), train.labels, self.l2, classes)
+            return [select_l2(self._joined(train, name), train.labels, self.l2, classes, self.files)
                     for name in some]
 
         chosen = dict(zip(names, shared_numbers(selected, names, self.device).tolist(),

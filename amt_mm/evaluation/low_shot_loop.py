@@ -10,12 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from amt_mm.checks import check_choice
+from amt_mm.datasets.train_and_test import class_names
 from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
 from .checks import count_classes
-from .dataset_features import LabelledFeatures
+from .dataset_features import LabelledFeatures, dataset_labels
 from .drawing import check_enough, draw_of_each_class
 from .feature_loop import FeatureTestLoop
 from .knn import knn_classify
@@ -60,6 +61,10 @@ class LowShotTestLoop(FeatureTestLoop):
         self.draws = draws
         self.classifier = classifier
         self.seed = seed
+        train = self.train_dataloader.dataset
+        labels = dataset_labels(train)
+        if labels is not None:  # known before anything is encoded
+            check_enough(labels, max(self.shots), class_names(train))
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Return mean and standard deviation for each number of images per class."""

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from amt_mm.datasets.load_mask import IGNORED, read_mask
+from amt_mm.distributed import waiting_for_all
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
@@ -129,11 +130,14 @@ class SegmentationTestLoop(FrozenTestLoop):
     def _trained(self, train: SegmentedTokens, classes: int) -> SegmentationHead:
         """Train on the main process; the others get its head."""
         grid = tuple(unwrapped(self.runner).backbone.patch_resolution)
-        if is_main_process():
-            head = train_segmentation(train.tokens, train.labels, classes, grid, **self.settings,
-                                      device=self.device, progress='training the head')
-        else:
-            head = SegmentationHead(train.tokens.shape[-1], classes, grid).to(self.device).eval()
+        with waiting_for_all():
+            if is_main_process():
+                head = train_segmentation(
+                    train.tokens, train.labels, classes, grid, **self.settings, device=self.device,
+                    progress='training the head')
+            else:
+                head = SegmentationHead(train.tokens.shape[-1], classes, grid)
+                head.to(self.device).eval()
         for tensor in head.state_dict().values():
             broadcast(tensor)
         return head

@@ -9,6 +9,8 @@ import torch
 from mmengine.dist import all_reduce, get_dist_info
 from torch import Tensor
 
+from amt_mm.distributed import waiting_for_all
+
 _T = TypeVar('_T')
 
 
@@ -16,7 +18,7 @@ def shared_numbers(compute: Callable[[Sequence[_T]], Sequence[float]], tasks: Se
                    device: torch.device | str = 'cpu') -> Tensor:
     """Compute a number for each task; each process computes its share, and all get all numbers.
 
-    All processes must call it with the same tasks.
+    All processes must call it with the same tasks, and wait for the slowest as long as it takes.
 
     Args:
         compute: Returns the numbers of some of the tasks. It is not called without any.
@@ -28,7 +30,9 @@ def shared_numbers(compute: Callable[[Sequence[_T]], Sequence[float]], tasks: Se
     """
     rank, world_size = get_dist_info()
     found = torch.zeros(len(tasks), dtype=torch.float64, device=device)
-    if own := tasks[rank::world_size]:
-        found[rank::world_size] = torch.tensor(compute(own), dtype=torch.float64, device=device)
+    with waiting_for_all():
+        if own := tasks[rank::world_size]:
+            found[rank::world_size] = torch.tensor(compute(own), dtype=torch.float64,
+                                                   device=device)
     all_reduce(found)
     return found.cpu()

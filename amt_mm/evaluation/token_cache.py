@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 
 import torch
-from mmengine.dist import barrier, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, barrier, is_main_process
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -88,7 +88,8 @@ def cached_tokens(model: nn.Module, loader: DataLoader, file: Path, progress: st
         InputError: The processes run on several machines, the disk is too small, or a token is not
             finite in float16; and see ``image_features``.
     """
-    if int(os.environ.get('LOCAL_WORLD_SIZE', get_world_size())) != get_world_size():
+    # Only torchrun says how many processes a machine has.
+    if len(set(all_gather_object(gethostname()))) > 1:
         raise InputError('the processes share the patch tokens in a file: run this protocol on '
                          'one machine')
     order, start, tokens = whole_order(loader), 0, None

@@ -16,7 +16,7 @@ from amt_mm.registry import LOOPS
 
 from .checks import count_classes
 from .cluster_scores import cluster_scores
-from .dataset_features import LabelledFeatures, image_features
+from .dataset_features import LabelledFeatures, dataset_labels, image_features
 from .feature_loop import FeatureTestLoop
 from .kmeans import kmeans, nearest
 from .label_free_features import label_free_measures
@@ -55,6 +55,13 @@ class UnsupervisedTestLoop(FeatureTestLoop):
         self.max_train = max_train
         self.restarts = restarts
         self.seed = seed
+        labels = [dataset_labels(loader.dataset)
+                  for loader in (self.train_dataloader, self.dataloader)]
+        if not any(part is None for part in labels):  # known before anything is encoded
+            count, classes = min(max_train, len(labels[0])), count_classes(*labels)
+            if count < classes:
+                raise InputError(f'{count} training images cannot make {classes} clusters, one '
+                                 'for each class: raise test_cfg.max_train, or add images')
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Return agreement with the classes in per cent and the label-free measures."""
@@ -64,7 +71,7 @@ class UnsupervisedTestLoop(FeatureTestLoop):
                 return image_features(unwrapped(self.runner), self.dataloader, [self.pooling],
                                       'views', change=change)
 
-        return {**from_rank0(lambda: self.agreement(train, test)),
+        return {**from_rank0(lambda: self.agreement(train, test), patient=True),
                 **label_free_measures(test.features, encode, self.seed)[self.pooling]}
 
     def agreement(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:

@@ -20,7 +20,7 @@ from amt_mm.datasets import (
     pack,
 )
 from amt_mm.datasets.frames import frame_names, read_frame, split_frame
-from amt_mm.datasets.train_and_test import check_train_and_test
+from amt_mm.datasets.train_and_test import check_train_and_test, files_of_images
 from amt_mm.errors import InputError, UnreadableImage
 
 WINDOW = (0, 4096)
@@ -189,6 +189,14 @@ def test_frames_of_a_training_file_are_no_test_images(folder):
                    for indices in ([0, 3], [1, 4]))
     with pytest.raises(InputError, match=r'2 of the 2 test images are also training images'):
         check_train_and_test(train, test, 'x')
+
+
+def test_frames_have_the_number_of_their_file(folder):
+    parts = [ImageFolder(str(folder), pipeline=LOAD, indices=indices)
+             for indices in ([0, 1, 2], [3, 4, 5, 0])]
+    # Of 00.tif there are two frames, of 02.tif four.
+    assert files_of_images(*parts).tolist() == [0, 0, 1, 1, 1, 1, 0]
+    assert files_of_images(ImageFolder(str(folder))) is None
 
 
 @pytest.mark.slow

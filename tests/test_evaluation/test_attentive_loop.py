@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from labelled_toys import LabelledImages, test_runner
+from labelled_toys import LabelledFrames, LabelledImages, test_runner
 from mmengine.runner import Runner
 
 from amt_mm.errors import InputError
@@ -107,14 +107,27 @@ def test_a_rate_at_the_end_of_the_range_is_pointed_out(run, monkeypatch):
     assert len(said) == 1
 
 
+def test_no_file_of_frames_selects_the_rate_and_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
+    sides = []
+    monkeypatch.setattr(attentive_loop, 'train_heads', lambda *args: (
+        sides.append(args[3]), train_heads(*args))[1])
+    runner = test_runner(tmp_path, {**LOOP, 'kinds': ['ep']}, LabelledFrames([0, 1] * 5),
+                         LabelledImages([0, 1], seed=1), tmp_path.name)
+    runner.test()
+    # Images 80 to 99 are the fifth file of each class.
+    assert [side.tolist() for side in sides] == [list(range(80)), list(range(100))]
+
+
 def test_classes_with_fewer_than_five_images_leave_none_to_select_by(run):
     with pytest.raises(InputError, match='no class has five'):
-        run(train=TRAIN[:20]).test()
+        run(train=TRAIN[:20]).test_loop  # noqa: B018  (builds the loop)
 
 
 @pytest.mark.parametrize(('loop', 'message'), [
     (dict(kinds=[]), 'kinds'), (dict(kinds='ep'), "kinds='ep'"), (dict(kinds=['map']), 'map'),
     (dict(lrs=[]), 'lrs'), (dict(lrs=[0.0]), 'lrs'), (dict(weight_decays=[-1]), 'weight_decays'),
+    (dict(queries=7), '7 queries cannot'), (dict(heads=5), '5 queries cannot'),
     (dict(epochs=0), 'epochs=0'), (dict(batch_size=1), 'batch_size=1')])
 def test_impossible_settings_are_refused_before_encoding(run, loop, message):
     with pytest.raises(InputError, match=message):

@@ -4,13 +4,36 @@ import pytest
 import torch
 
 from amt_mm.errors import InputError
-from amt_mm.evaluation.drawing import draw_evenly, draw_of_each_class, number_in_class
+from amt_mm.evaluation.drawing import (
+    draw_evenly,
+    draw_of_each_class,
+    held_out,
+    number_in_class,
+    number_of_file,
+)
 
 LABELS = torch.tensor([2, 0, 1] * 9 + [2] * 30 + [0, 1, 1])  # 10, 11 and 39 images
 
 
 def test_number_in_class_counts():
     assert number_in_class(torch.tensor([2, 0, 2, 2, 0, 7])).tolist() == [0, 0, 1, 2, 1, 0]
+
+
+def test_frames_of_a_file_are_held_out_together():
+    """Five files of class 1, of 10 frames each, then six of class 0 whose numbers are lower."""
+    labels = torch.tensor([1] * 50 + [0] * 12)
+    files = torch.cat([torch.arange(8, 3, -1).repeat_interleave(10), torch.arange(6) // 2 % 2,
+                       torch.tensor([2, 3] + [9] * 4)])
+    assert number_of_file(labels, files).tolist() == [
+        *torch.arange(5).repeat_interleave(10).tolist(), 0, 0, 1, 1, 0, 0, 2, 3, 4, 4, 4, 4]
+    aside = held_out(labels, files)
+    assert not set(files[aside].tolist()) & set(files[~aside].tolist())
+    assert set(files[aside].tolist()) == {4, 9}
+
+
+def test_files_of_one_image_each_change_nothing():
+    files = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(number_of_file(LABELS, files), number_in_class(LABELS))
 
 
 @pytest.mark.parametrize('shots', [1, 4, 10])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ToyImages
+from labelled_toys import LabelledFrames
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import DATASETS
@@ -12,6 +13,7 @@ from torch import nn
 
 import amt_mm.datasets  # noqa: F401
 from amt_mm.errors import InputError
+from amt_mm.evaluation import judge as judge_module
 from amt_mm.evaluation.drawing import number_in_class
 from amt_mm.evaluation.judge import judge
 from amt_mm.models import AMTMAEViT
@@ -101,12 +103,28 @@ def test_cross_validation_judges_every_image_once(cfg, folds):
     assert result['knn_cv'] != pytest.approx(result['knn'])
 
 
+def test_no_file_of_frames_is_on_both_sides(monkeypatch):
+    init_default_scope('mmpretrain')
+    for part, labels in (('train', [0, 1] * 5), ('test', [0, 1])):
+        monkeypatch.setitem(DATASETS.module_dict, part, lambda labels=labels, part=part: (
+            LabelledFrames(labels, part, pipeline=PIPELINE)))
+    sides = []
+    measure = judge_module.measure_features
+    monkeypatch.setattr(judge_module, 'measure_features', lambda *args: (
+        sides.append((args[3], len(args[1].labels))), measure(*args))[1])
+    judge(Oracle(knows=True), Config(dict(probe=dict(
+        train=dict(type='train'), test=dict(type='test'), folds=6))))
+    assert [files.unique().tolist() for files, _ in sides] == [
+        list(range(10)), *([file for file in range(12) if file // 2 != i] for i in range(6))]
+    assert {count for _, count in sides} == {20}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('folds', [1, 2.0, 1000])
-def test_impossible_folds_are_refused(cfg, folds):
+def test_impossible_folds_are_refused_before_encoding(cfg, folds):
     cfg.probe.folds = folds
     with pytest.raises(InputError, match='probe.folds=.* must be an integer from 2 to'):
-        judge(Oracle(knows=False), cfg)
+        judge(None, cfg)
 
 
 @pytest.mark.slow

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from labelled_toys import LabelledImages, test_runner
+from labelled_toys import LabelledFrames, LabelledImages, test_runner
 from mmengine.runner import Runner
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import linear_probe
+from amt_mm.evaluation.drawing import held_out
 
 # 5 classes of 12 images, two of which are held out.
 COLOURS = [i * 3 % 5 for i in range(60)]
@@ -95,9 +97,21 @@ def test_a_penalty_at_the_end_of_the_range_is_pointed_out(run, monkeypatch):
                        'test_cfg.l2') and len(said) == 3
 
 
+def test_no_file_of_frames_selects_the_penalty_and_fits(tmp_path, monkeypatch):
+    monkeypatch.setattr(Runner, '_log_env', lambda *args: None)
+    found = []
+    monkeypatch.setattr(linear_probe, 'held_out', lambda *args: (
+        found.append(held_out(*args)), found[-1])[1])
+    loop = dict(type='amt_mm.LinearSweepTestLoop', l2=STRENGTHS)
+    test_runner(tmp_path, loop, LabelledFrames([0, 1] * 5), LabelledImages([0, 1], seed=1),
+                tmp_path.name).test()
+    # Images 80 to 99 are the fifth file of each class.
+    assert found and all(aside.tolist() == [i >= 80 for i in range(100)] for aside in found)
+
+
 def test_too_few_images_or_penalties_are_refused(run):
     with pytest.raises(InputError, match='no class has five'):
-        run(train=TRAIN[:15]).test()
+        run(train=TRAIN[:15]).test_loop  # noqa: B018  (builds the loop)
     for number, l2 in enumerate(([1e-2], [0.0, 1e-2])):
         with pytest.raises(InputError, match='test_cfg.l2'):
             run(f'bad{number}', l2=l2).test_loop  # noqa: B018  (builds the loop)

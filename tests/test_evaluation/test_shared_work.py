@@ -1,7 +1,10 @@
 """Numbers that processes compute together."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from torchrun import in_two_real_processes
 
 from amt_mm.evaluation import shared_work
 from amt_mm.evaluation.shared_work import shared_numbers
@@ -28,3 +31,9 @@ def test_each_number_is_computed_once_and_known_to_all(monkeypatch, processes):
     for rank in range(processes):
         found = run(rank, lambda part: part.copy_(total))
         assert torch.equal(found, torch.tensor([3., 25 / 3, 49 / 3], dtype=torch.float64))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('what', ['shared', 'segmentation', 'unsupervised'])
+def test_processes_wait_for_work_longer_than_the_timeout_of_collectives(what):
+    in_two_real_processes(Path(__file__).parent / 'two_processes_waiting.py', what)

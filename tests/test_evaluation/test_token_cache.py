@@ -9,6 +9,7 @@ from labelled_toys import LabelledImages
 from mmengine.logging import MMLogger
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import token_cache
 from amt_mm.evaluation.dataset_features import loader_in_order
 from amt_mm.evaluation.token_cache import labelled_tokens
 
@@ -63,7 +64,7 @@ def test_a_full_disk_is_one_line(toy_mae, tmp_path, monkeypatch):
 
 
 def test_processes_on_two_machines_are_refused(toy_mae, tmp_path, monkeypatch):
-    monkeypatch.setenv('LOCAL_WORLD_SIZE', '4')
+    monkeypatch.setattr(token_cache, 'all_gather_object', lambda name: [name, f'not-{name}'])
     with pytest.raises(InputError, match='on one machine'):
         cached(toy_mae(), tmp_path)
 

@@ -94,6 +94,11 @@ def test_views_are_encoded_in_the_precision_of_whole_images(run, fp16):
     assert lower == [fp16] * (15 + 3 * 9 + 1)
 
 
+def test_fewer_images_than_classes_are_refused_before_encoding(run):
+    with pytest.raises(InputError, match='4 training images .* 5 clusters.*test_cfg.max_train'):
+        run(max_train=4).test_loop  # noqa: B018  (builds the loop)
+
+
 def test_impossible_numbers_are_refused(run):
     for number, loop in enumerate((dict(max_train=0), dict(restarts=0))):
         with pytest.raises(InputError, match='must be 1 or more'):
