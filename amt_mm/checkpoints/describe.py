@@ -261,7 +261,8 @@ def _standard_arch(path: Path, state: Mapping[str, Tensor], sizes: tuple[int, in
         return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
                     num_heads=max(1, width // (4 * _shape(path, state, PERIODS, 1)[0])))
     for name, known in VisionTransformer.arch_zoo.items():
-        if sizes == (known['embed_dims'], known['num_layers'], known['feedforward_channels']):
+        if sizes == (known['embed_dims'], known['num_layers'], known['feedforward_channels']) and (
+                heads in (None, known['num_heads'])):
             return name
     if heads and width % heads == 0:
         return dict(embed_dims=width, num_layers=depth, num_heads=heads,

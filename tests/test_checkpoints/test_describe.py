@@ -171,6 +171,16 @@ def test_a_config_beside_the_weights_tells_heads_and_image_size(tmp_path, config
             describe(path)
 
 
+def test_heads_beside_the_weights_are_those_of_a_transformer_of_standard_size_too(tmp_path):
+    state = torch.load(write(tmp_path / 'a.pth'))['state_dict']
+    path = tmp_path / 'model.safetensors'
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    for heads, arch in ((3, 'deit-t'), (12, dict(embed_dims=192, num_layers=12, num_heads=12,
+                                                 feedforward_channels=768))):
+        (tmp_path / 'config.json').write_text(json.dumps(dict(num_attention_heads=heads)))
+        assert describe(path).backbone['arch'] == arch
+
+
 def test_another_network_is_refused(tmp_path):
     torch.save({'layer1.weight': torch.zeros(2)}, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='a.pth'):
