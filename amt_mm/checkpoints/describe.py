@@ -17,8 +17,8 @@ from amt_mm.errors import InputError
 from amt_mm.json_files import parse_json
 
 # Class of the model in a config -> the host's name in the paper.
-_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat',
-          'IBOT': 'iBOT'}
+_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'MaskFeat': 'MaskFeat',
+          'AMTMaskFeat': 'MaskFeat', 'IBOT': 'iBOT'}
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
 # Naming of releases that carry no config -> host.

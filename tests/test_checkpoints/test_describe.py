@@ -42,6 +42,7 @@ def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None, img_size=
     ('simmim/simmim-am_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AM', 'SimMIM'),
     ('simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AMT', 'SimMIM'),
     ('simmim/simmim-amt-33-50_vit-base-p16_8xb256-amp-coslr-200e_in1k', None, 'SimMIM'),
+    ('maskfeat/maskfeat_vit-base-p16_8xb256-amp-coslr-300e_in1k', None, 'MaskFeat'),
     ('maskfeat/maskfeat-amt_vit-base-p16_8xb256-amp-coslr-300e_in1k', None, 'MaskFeat')])
 def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     cfg = apply_overlay(Config.fromfile(configs_folder() / f'{config}.py'))
