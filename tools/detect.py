@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         results = args.out / RESULTS
         if results.exists() and not args.force:
             raise InputError(f'{results} exists; --force replaces it')
+        launch.require_outside(results, args.folder)
         launch.require_writable(results)
         done = detect(cfg, args.checkpoint, args.folder, args.out, args.threshold, get_device())
         print(f'{args.out}: {done.objects} objects in {done.images} images'

@@ -195,6 +195,7 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
         for protocol in args.protocols or (_OF_FOLDERS if is_folder else _OF_DATA_SETS):
             name, shown, images = data, data, {}
             if is_folder:
+                launch.require_outside(args.work_dir, Path(data).expanduser())
                 # The slash marks a folder, which may have the name of a public data set.
                 name, shown = 'folder', f'{Path(os.path.abspath(data)).name}/'
                 images = evaluation.folder_options(data, PROTOCOLS[protocol].labels)

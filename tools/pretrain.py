@@ -91,6 +91,7 @@ def pretrain(args: argparse.Namespace) -> None:
     out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
     base = pretraining.base_config(args.folder, size, args.pixels, start,
                                   out / pretraining.REDUCED)
+    launch.require_outside(out, args.folder)
     launch.require_writable(out / 'result.json')
     images = pretraining.look_at_images(base)
     print(f'images      {images}')

@@ -93,6 +93,8 @@ def quickstart(args: argparse.Namespace) -> None:
     folder = args.out / args.data.resolve().name if args.data else args.out
     base = pretraining.base_config(args.data, pixels=args.pixels,
                                    reduced=folder / pretraining.REDUCED)
+    if args.data:
+        launch.require_outside(folder, args.data)
     images = pretraining.look_at_images(base)
     say(f'1/5  {images}')
     for line in images.advice:

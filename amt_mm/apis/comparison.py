@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -18,6 +21,7 @@ from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import merge_options, read_config
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.json_files import read_figures
@@ -130,13 +134,42 @@ def untrained(cfg: Config, work_dir: Path, checkpoint: Path | str = 'none') -> d
 
 
 def claim_with_images(cfg: Config, work_dir: Path) -> Path:
-    """As :func:`~amt_mm.apis.jobs.claim`, for a config on the images that it has now."""
-    return claim(work_dir, _with_images(cfg))
+    """As :func:`~amt_mm.apis.jobs.claim`, for a config on the images that it has now.
+
+    The folder stays claimed if it, the images or the checkpoint to start from are moved.
+    """
+    return claim(work_dir, _with_images(cfg), partial(without_places, cfg))
 
 
 def check_claim_with_images(cfg: Config, work_dir: Path) -> bool:
     """As :func:`~amt_mm.apis.jobs.check_claim`, of what :func:`claim_with_images` claims."""
-    return check_claim(work_dir, _with_images(cfg))
+    return check_claim(work_dir, _with_images(cfg), partial(without_places, cfg))
+
+
+def without_places(cfg: Config, part: Any) -> Any:
+    """Leave out where a run has its files, which are known by what they are.
+
+    Args:
+        cfg: The resolved config of the run.
+        part: Its settings, or those of an earlier run that may be the same.
+    """
+    if isinstance(part, (list, tuple)):
+        return [without_places(cfg, each) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    return {key: without_places(cfg, value) for key, value in part.items()
+            if not _is_place(cfg, part, key)}
+
+
+def _is_place(cfg: Config, part: Mapping, key: str) -> bool:
+    if key == 'data_root':
+        # A folder that is still there has not moved; others may have names and sizes in common.
+        return (part[key] == cfg.train_dataloader.dataset.get(key)
+                or not os.path.exists(str(part[key])))
+    if key == 'checkpoint':
+        # With its digest beside it.
+        return class_name(part) == 'PretrainedBackboneHook' and 'pretrained' in cfg
+    return key == 'folder' and class_name(part) == 'LoadReducedImage'
 
 
 def _with_images(cfg: Config) -> Config:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import amt_mm
 from amt_mm.checkpoints.digest import checkpoint_digest
-from amt_mm.checkpoints.output import require_writable
+from amt_mm.checkpoints.output import require_outside, require_writable
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.frames import split_frame
 from amt_mm.datasets.unreadable import is_unreadable_image
@@ -98,7 +98,8 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
 
     Raises:
         InputError: No such folder, checkpoint, encoder, token or block; no image can be read; the
-            parts beside ``out`` were begun with other settings; or it cannot be written.
+            parts beside ``out`` were begun with other settings; or it cannot be written
+            or would lie among the images.
         RunError: A process that encodes or loads images was killed.
     """
     if not folder.is_dir():
@@ -110,6 +111,7 @@ def embed(checkpoint: Path, folder: Path, out: Path, tokens: str | None = None,
                                ('processes', processes, 1)):
         if value < least:
             raise InputError(f'{name}={value} must be at least {least}')
+    require_outside(out, folder)
     require_writable(out)
     loaded = load_encoder(checkpoint, image_size, encoder)
     vit = loaded.model.backbone

@@ -44,7 +44,7 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
             of the pre-training, or 224.
         encoder: ``'teacher'`` or ``'student'`` of a checkpoint that has both. Defaults to None: the
             teacher.
-        force: Replace an export of the same kind in ``out``. Defaults to False: refuse.
+        force: Replace files of these names in ``out``. Defaults to False: refuse.
         int8: Compute linear layers in 8 bits, see :func:`~amt_mm.apis.onnx_encoder.write_onnx`; for
             ONNX only. Defaults to False.
 
@@ -56,15 +56,16 @@ def export(checkpoint: Path, to: str, out: Path, image_size: int | None = None,
             package, ``int8`` for another format than ONNX, or files that are there already or
             cannot be written.
     """
-    write, name = {'timm': (_timm, 'model.safetensors'),
-                   'transformers': (_transformers, 'model.safetensors'),
-                   'onnx': (partial(_onnx, int8=int8), 'model.onnx'),
-                   'torch': (_torch, 'model.pt2')}[to]
+    write, *names = {'timm': (_timm, *_FILES[:2]),
+                     'transformers': (_transformers, *_FILES, *(f'mae/{name}' for name in _FILES)),
+                     'onnx': (partial(_onnx, int8=int8), 'model.onnx'),
+                     'torch': (_torch, 'model.pt2')}[to]
     if int8 and to != 'onnx':
         raise InputError(f'--int8 is for --to onnx, not {to}')
-    if (out / name).exists() and not force:
-        raise InputError(f'{out / name} exists: name another --out, or replace it with --force')
-    require_writable(out / name)
+    there = [out / name for name in names if (out / name).exists()]
+    if there and not force:
+        raise InputError(f'{there[0]} exists: name another --out, or replace it with --force')
+    require_writable(out / names[0])
     try:
         return write(load_encoder(checkpoint, image_size, encoder), out)
     except InputError as error:

@@ -18,7 +18,10 @@ from mmengine.runner import Runner
 from torch import distributed
 
 from amt_mm import registry  # noqa: F401  (makes `amt_mm.X` and `amt_mm::path` known)
-from amt_mm.checkpoints.output import require_writable  # noqa: F401  (tools that measure begin by it)
+from amt_mm.checkpoints.output import (  # noqa: F401  (tools that write begin by it)
+    require_outside,
+    require_writable,
+)
 from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.reading import (  # noqa: F401  (tools check their files by it)

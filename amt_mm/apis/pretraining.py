@@ -28,7 +28,7 @@ from amt_mm.messages import warn
 from amt_mm.names import RECIPES, SIZES
 from amt_mm.shipped import configs_folder
 
-from .comparison import finished
+from .comparison import finished, without_places
 from .step_times import step_times
 
 # Fewer images leave an encoder that knows little more than they show.
@@ -217,7 +217,8 @@ def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
     Raises:
         InputError: What was kept is damaged.
     """
-    config = hashlib.blake2b(cfg.pretty_text.encode(), digest_size=8).hexdigest()
+    config = repr(without_places(cfg, cfg.to_dict()))
+    config = hashlib.blake2b(config.encode(), digest_size=8).hexdigest()
     file = folder / f'crops_in_{minutes:g}_minutes_{config}.json'
     if not file.is_file():
         seconds, = step_times({'': cfg}).values()

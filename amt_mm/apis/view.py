@@ -19,7 +19,7 @@ import amt_mm
 from amt_mm.checkpoints import Checkpoint
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.load_backbone import LoadReport
-from amt_mm.checkpoints.output import require_writable
+from amt_mm.checkpoints.output import require_outside, require_writable
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.train_and_test import class_names
@@ -81,10 +81,11 @@ def view(checkpoint: Path, folder: Path, out: Path, count: int | None = None, se
 
     Raises:
         InputError: No such folder or checkpoint, no encoder in it, fewer images than ``count``, or
-            the results cannot be written.
+            the results cannot be written or would lie among the images.
     """
     if not folder.is_dir():
         raise InputError(f'{folder}: no such folder')
+    require_outside(out, folder)
     page = out / 'view.html'
     require_writable(page)
     loaded = load_encoder(checkpoint, image_size, encoder)

@@ -17,8 +17,8 @@ from amt_mm.errors import InputError
 from amt_mm.json_files import parse_json
 
 # Class of the model in a config -> the host's name in the paper.
-_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'AMTMaskFeat': 'MaskFeat',
-          'IBOT': 'iBOT'}
+_HOSTS = {'MAE': 'MAE', 'AMTMAE': 'MAE', 'AMTSimMIM': 'SimMIM', 'MaskFeat': 'MaskFeat',
+          'AMTMaskFeat': 'MaskFeat', 'IBOT': 'iBOT'}
 _DEFAULT_RATIOS = {'RandomMaskGenerator': dict(mask_ratio=0.75, throw_ratio=0.0),
                    'AMTMaskGenerator': dict(mask_ratio=0.45, throw_ratio=0.40)}
 # Naming of releases that carry no config -> host.
@@ -261,7 +261,8 @@ def _standard_arch(path: Path, state: Mapping[str, Tensor], sizes: tuple[int, in
         return dict(embed_dims=width, num_layers=depth, feedforward_channels=hidden,
                     num_heads=max(1, width // (4 * _shape(path, state, PERIODS, 1)[0])))
     for name, known in VisionTransformer.arch_zoo.items():
-        if sizes == (known['embed_dims'], known['num_layers'], known['feedforward_channels']):
+        if sizes == (known['embed_dims'], known['num_layers'], known['feedforward_channels']) and (
+                heads in (None, known['num_heads'])):
             return name
     if heads and width % heads == 0:
         return dict(embed_dims=width, num_layers=depth, num_heads=heads,

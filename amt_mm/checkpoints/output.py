@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from amt_mm.errors import InputError
+
+
+def require_outside(out: Path, folder: Path) -> None:
+    """Refuse results in a folder of images, which would count as images of it the next time.
+
+    Args:
+        out: A file or folder to be written.
+        folder: The images.
+
+    Raises:
+        InputError: ``out`` is the folder or lies in it, perhaps through links.
+    """
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
+        raise InputError(f'{out}: results inside the folder of images ({folder}) would count as '
+                         'images: write them to another place (--out)')
 
 
 def require_writable(out: Path) -> None:

@@ -249,6 +249,20 @@ def test_what_lies_beside_an_encoder_does_not_outlive_it(checkpoint, tmp_path):
     assert sorted(file.name for file in out.iterdir()) == ['config.json', 'model.safetensors']
 
 
+@pytest.mark.parametrize(('to', 'name'), [
+    ('timm', 'config.json'), ('transformers', 'config.json'),
+    ('transformers', 'preprocessor_config.json'), ('transformers', 'mae/config.json'),
+    ('onnx', 'model.onnx'), ('torch', 'model.pt2')])
+def test_a_file_of_somebody_else_is_not_replaced(checkpoint, tmp_path, to, name):
+    file = tmp_path / 'out' / name
+    file.parent.mkdir(parents=True)
+    file.write_text('mine')
+    with pytest.raises(InputError, match=f'out/{name} exists: .* --force'):
+        export(checkpoint, to, tmp_path / 'out')
+    assert [path for path in tmp_path.glob('out/**/*') if path.is_file()] == [file]
+    assert file.read_text() == 'mine'
+
+
 def test_files_are_replaced_by_force_only(checkpoint, tmp_path):
     export(checkpoint, 'timm', tmp_path / 'out')
     with pytest.raises(InputError, match='model.safetensors exists: .* --force'):

@@ -1,11 +1,15 @@
 """Recipes on a folder: what is looked at, and what follows from the number of images."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmpretrain.models import VisionTransformer
 
 from amt_mm.apis import pretraining
+from amt_mm.apis.comparison import check_claim_with_images, claim_with_images
 from amt_mm.apis.judging import build_model
 from amt_mm.apis.step_times import step_times
 from amt_mm.errors import InputError
@@ -119,6 +123,44 @@ def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     # Another transformer, in the same folder.
     cfg.model.backbone.patch_size = 16
     assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / 5 * 16
+
+
+@pytest.mark.slow
+def test_results_images_and_checkpoint_may_move(folder, tmp_path, monkeypatch):
+    def save(path, number):
+        with torch.device('meta'):
+            state = VisionTransformer('deit-tiny', img_size=64, patch_size=8).state_dict()
+        torch.save({f'backbone.{name}': torch.full(value.shape, number)
+                    for name, value in state.items()}, path)
+        return path
+
+    def config(out, folder, start, **options):
+        base = pretraining.base_config(folder, pretrained=start, reduced=out / pretraining.REDUCED)
+        return pretraining.put_recipe(base, 'continue', 7, options)
+
+    a, b, start = tmp_path / 'a', tmp_path / 'b', save(tmp_path / 'start.pth', 0.)
+    first = config(a, folder, start)
+    monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, .5))
+    pretraining.crops_in(2, first, a)
+    claim_with_images(first, a)
+    shutil.copytree(a, b)
+    assert check_claim_with_images(config(b, folder, start), b) is True
+    # Other images may have files of the same names and sizes.
+    others = [config(b, shutil.copytree(folder, tmp_path / 'other'), start),
+              config(b, folder, save(tmp_path / 'other.pth', 1.)),
+              config(b, folder, start, **{'optim_wrapper.optimizer.lr': 1.})]
+    for other in others:
+        with pytest.raises(InputError, match='b holds a run of other settings or images'):
+            check_claim_with_images(other, b)
+    moved = config(b, folder.rename(tmp_path / 'moved'), start.rename(tmp_path / 'moved.pth'))
+    assert check_claim_with_images(moved, b) is True
+    settings = claim_with_images(moved, b).read_text()
+    # Training reads this file.
+    for place in 'moved', 'moved.pth', 'b/reduced_images':
+        assert f"'{tmp_path / place}'" in settings
+    assert f"'{tmp_path / 'a'}" not in settings
+    monkeypatch.setattr(pretraining, 'step_times', lambda configs: dict.fromkeys(configs, 5))
+    assert pretraining.crops_in(2, moved, b) == 120 / .5 * 16
 
 
 @pytest.mark.slow

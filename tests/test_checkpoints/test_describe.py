@@ -42,6 +42,7 @@ def write(path, cfg=None, arch='deit-tiny', patch_size=16, depth=None, img_size=
     ('simmim/simmim-am_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AM', 'SimMIM'),
     ('simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k', 'SimMIM + AMT', 'SimMIM'),
     ('simmim/simmim-amt-33-50_vit-base-p16_8xb256-amp-coslr-200e_in1k', None, 'SimMIM'),
+    ('maskfeat/maskfeat_vit-base-p16_8xb256-amp-coslr-300e_in1k', None, 'MaskFeat'),
     ('maskfeat/maskfeat-amt_vit-base-p16_8xb256-amp-coslr-300e_in1k', None, 'MaskFeat')])
 def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     cfg = apply_overlay(Config.fromfile(configs_folder() / f'{config}.py'))
@@ -169,6 +170,16 @@ def test_a_config_beside_the_weights_tells_heads_and_image_size(tmp_path, config
         (tmp_path / 'config.json').write_text(broken, errors='surrogateescape')
         with pytest.raises(InputError, match=r'config\.json: cannot be read'):
             describe(path)
+
+
+def test_heads_beside_the_weights_are_those_of_a_transformer_of_standard_size_too(tmp_path):
+    state = torch.load(write(tmp_path / 'a.pth'))['state_dict']
+    path = tmp_path / 'model.safetensors'
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    for heads, arch in ((3, 'deit-t'), (12, dict(embed_dims=192, num_layers=12, num_heads=12,
+                                                 feedforward_channels=768))):
+        (tmp_path / 'config.json').write_text(json.dumps(dict(num_attention_heads=heads)))
+        assert describe(path).backbone['arch'] == arch
 
 
 def test_another_network_is_refused(tmp_path):

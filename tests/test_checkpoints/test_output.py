@@ -1,10 +1,11 @@
-"""require_writable: refused before, not after, hours of work."""
+"""Where results go: refused before, not after, hours of work."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from amt_mm.checkpoints.output import require_writable
+from amt_mm.checkpoints.output import require_outside, require_writable
 from amt_mm.errors import InputError
 
 
@@ -26,3 +27,15 @@ def test_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr('tempfile.NamedTemporaryFile', lambda **_: full)
     with pytest.raises(InputError, match='table: cannot be written: No space left on device'):
         require_writable(tmp_path / 'table')
+
+
+def test_results_do_not_become_images(tmp_path, monkeypatch):
+    images = tmp_path / 'images'
+    images.mkdir()
+    (tmp_path / 'link').symlink_to(images)
+    monkeypatch.chdir(images)
+    for out in '.', 'work_dirs/a', tmp_path / 'link/a', '../images/a.npz':
+        with pytest.raises(InputError, match=r'folder of images \(\.\) would count as images'):
+            require_outside(Path(out), Path('.'))
+    for out in '..', '../images.npz', '../work_dirs/images':
+        require_outside(Path(out), Path('.'))

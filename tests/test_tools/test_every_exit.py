@@ -135,6 +135,23 @@ def test_it_is_one_line_and_status_2(tool, at, wrong, right, monkeypatch, capsys
     assert 'Traceback' not in said.out + said.err
 
 
+@pytest.mark.parametrize('tool', ['tools/evaluate.py', 'tools/view.py', 'tools/detect.py',
+                                  'tools/embed.py', 'tools/quickstart.py', 'tools/pretrain.py'])
+def test_results_among_the_images_are_refused(tool, right, monkeypatch, capsys):
+    out = right[FOLDER] / 'results'
+    given = {**right, OUT: out}
+    if tool == 'tools/evaluate.py':
+        given[CHECKPOINT] = 'none'  # this one is of no standard network
+    call = [str(given.get(part, part)).replace(OUT, str(out)) for part in CALLS[tool]]
+    monkeypatch.setattr(sys, 'argv', [tool, *call])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / tool), run_name='__main__')
+    said = capsys.readouterr()
+    assert stop.value.code == 2, said.err
+    assert f'inside the folder of images ({right[FOLDER]}) would count as images' in said.err
+    assert sorted(path.name for path in right[FOLDER].iterdir()) == ['a', 'b']
+
+
 def test_no_tool_is_left_out():
     tools = {str(path.relative_to(ROOT)) for pattern in (
         'tools/**/*.py', 'lab/*.py', 'lab/*/__main__.py') for path in ROOT.glob(pattern)}

@@ -72,6 +72,13 @@ def test_no_such_folder_is_one_line(tmp_path):
     assert done.returncode == 2 and done.stderr.endswith('none: no such folder\n')
 
 
+def test_the_folder_of_images_is_no_place_to_work_in(folder):
+    done = run_script(PRETRAIN, '.', cwd=folder)
+    assert done.returncode == 2
+    assert "results inside the folder of images (.) would count as images: " in done.stderr
+    assert not (folder / 'work_dirs').exists()
+
+
 @pytest.mark.parametrize('options', [['--recipe', 'mae', '--pretrained', 'a.pth'],
                                      ['--recipe', 'continue']])
 def test_a_given_encoder_has_a_recipe_of_its_own(folder, options):

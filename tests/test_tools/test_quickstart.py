@@ -52,25 +52,31 @@ def test_a_folder_without_labels(tmp_path):
     assert (out.with_name('pictures-2') / 'table.json').is_file()
 
 
+def nine_pictures(place):
+    folder = place / 'pictures'
+    folder.mkdir()
+    for i in range(9):
+        cv2.imwrite(str(folder / f'{i}.png'), np.full((70, 90, 3), i, np.uint8))
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(('arguments', 'line'), [
     (['--cfg-options', 'overlay.hoks.saliency.interval=2'], 'did you mean hooks?'),
     (['--epochs', '2', '--minutes', '3'], 'not allowed with argument'),
     (['--minutes', '0'], 'must be positive')])
 def test_what_it_does_not_take_is_one_line(tmp_path, arguments, line):
-    for i in range(9):
-        cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((70, 90, 3), i, np.uint8))
-    done = run_script(QUICKSTART, '--data', tmp_path, '--out', tmp_path / 'out', *arguments)
+    folder = nine_pictures(tmp_path)
+    done = run_script(QUICKSTART, '--data', folder, '--out', tmp_path / 'out', *arguments)
     assert done.returncode == 2
     assert line in done.stderr.splitlines()[-1] and not (tmp_path / 'out').exists()
 
 
 @pytest.mark.slow
 def test_a_file_in_place_of_the_results_is_one_line(tmp_path):
-    for i in range(9):
-        cv2.imwrite(str(tmp_path / f'{i}.png'), np.full((70, 90, 3), i, np.uint8))
+    folder = nine_pictures(tmp_path)
     (tmp_path / 'out').write_text('mine')
-    done = run_script(QUICKSTART, '--data', tmp_path, '--out', tmp_path / 'out', '--epochs', '1')
+    done = run_script(QUICKSTART, '--data', folder, '--out', tmp_path / 'out', '--epochs', '1')
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith('table.md: cannot be written: Not a directory')
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-from amt_mm.errors import InputError
-from amt_mm.file_lock import file_lock
 
 from .finding import Finding, ok, problem, warning
 
@@ -45,11 +43,12 @@ def look_at_folder(folder: Path) -> Iterator[Finding]:
         free = shutil.disk_usage(there).free
         with tempfile.TemporaryDirectory(dir=there, prefix='.amt_doctor_') as trial:
             _write(Path(trial))
+            locks = _has_locks(Path(trial))
     except OSError as error:
         yield problem(f'{there}: cannot be written ({error.strerror}): give another --work-dir, or '
                       'fix its permissions')
         return
-    except InputError:
+    if not locks:
         yield problem(f'{there}: its file system does not lock files, by which a second run in the '
                       'same folder is refused: mount it with locks, or give another --work-dir')
         return
@@ -68,8 +67,15 @@ def _write(trial: Path) -> None:
         file.write(bytes(2**20))
         os.fsync(file.fileno())
     os.replace(trial / 'part', trial / 'whole')
-    with file_lock(trial):
-        pass
+
+
+def _has_locks(trial: Path) -> bool:
+    with open(trial / 'whole', 'ab') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def _gib(size: int) -> str:

@@ -1,5 +1,6 @@
 """Disk, shared memory and the work folder, as they are and as they are not."""
 
+import fcntl
 import os
 import shutil
 from types import SimpleNamespace
@@ -7,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from amt_mm.apis.doctor import folders
-from amt_mm.errors import InputError
 
 GIB = 2**30
 
@@ -55,13 +55,13 @@ def test_a_file_in_its_place(tmp_path):
 
 @pytest.mark.parametrize(('broken', 'error', 'said'), [
     ('os.fsync', OSError(28, 'No space left on device'), 'No space left'),
-    ('folders.file_lock', InputError('locked'), 'does not lock files')])
+    ('fcntl.flock', OSError(38, 'Function not implemented'), 'does not lock files')])
 def test_what_a_run_does_there_is_tried(monkeypatch, tmp_path, broken, error, said):
     def fail(*_):
         raise error
 
     module, _, name = broken.partition('.')
-    monkeypatch.setattr({'os': os, 'folders': folders}[module], name, fail)
+    monkeypatch.setattr({'os': os, 'fcntl': fcntl}[module], name, fail)
     found, = folders.look_at_folder(tmp_path)
     assert found.state == 'problem' and said in found.text
     assert os.listdir(tmp_path) == []
