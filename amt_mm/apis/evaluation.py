@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -104,14 +106,15 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
         public = (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
         raise InputError(f'--data {folder}: no such folder or public data set'
                          + did_you_mean(folder, public))
+    path = _absolute(folder)
     if labels in ('masks', 'videos'):
         {'masks': SegmentationFolder, 'videos': DavisVideos}[labels](data_root=folder)
-        return {'overlay.labelled.dataset.data_root': folder}
+        return {'overlay.labelled.dataset.data_root': path}
     if lists_of_queries(folder):
         if labels != 'relevance':
             raise InputError(f'{folder}: has lists of queries (gnd_*.pkl), not class subfolders: '
                              'use --protocols retrieval')
-        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=folder)
+        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=path)
         return {'overlay.labelled': dict(_delete_=True, dataset=dataset,
                                          train=dict(split='database'), test=dict(split='query'))}
     # Arrays and DICOM, too: `pixels` may read them.
@@ -123,8 +126,12 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     if are_images_and_masks(classes):
         raise InputError(f'{folder}: has images and masks, not class subfolders: use --protocols '
                          'segmentation')
-    return {'overlay.labelled.dataset.data_root': folder,
+    return {'overlay.labelled.dataset.data_root': path,
             'overlay.labelled.num_classes': len(classes)}
+
+
+def _absolute(folder: str) -> str:
+    return os.path.abspath(os.path.expanduser(folder))
 
 
 def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
@@ -241,7 +248,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         cfg.test_cfg.guide = str(Path(guide).resolve())
         cfg.evaluated.guide = checkpoint_digest(Path(guide))
-    settings = claim(work_dir, cfg)
+    settings = claim(work_dir, cfg, _identity)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return read_figures(result_file)
@@ -258,6 +265,24 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
         metrics = read_figures(max(work_dir.glob('*/*.json')))
     write_text(result_file, json.dumps(metrics, indent=2))
     return read_figures(result_file)
+
+
+def _identity(settings: dict) -> dict:
+    """What identifies a run: its settings, whichever way the paths of its files are written."""
+    same = _with_absolute_folders(settings)
+    # Known by the hash of its bytes.
+    hook = (same.get('default_hooks') or {}).get('pretrained') or {}
+    hook.pop('checkpoint', None)
+    return same
+
+
+def _with_absolute_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _absolute(each) if key == 'data_root' and isinstance(each, str)
+                else _with_absolute_folders(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_absolute_folders(each) for each in value]
+    return value
 
 
 def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:

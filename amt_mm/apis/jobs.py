@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,12 +28,13 @@ _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
 
 
-def claim(work_dir: Path, cfg: Config) -> Path:
+def claim(work_dir: Path, cfg: Config, identity: Callable[[dict], dict] | None = None) -> Path:
     """Write the config that a folder serves, or refuse if it serves another.
 
     Args:
         work_dir: Folder of the run; created if missing.
         cfg: The resolved config.
+        identity: Returns what identifies a run, given its settings. Defaults to all of them.
 
     Returns:
         The config file, for the tools.
@@ -50,7 +51,7 @@ def claim(work_dir: Path, cfg: Config) -> Path:
                          'written')
     # Two commands may be started at once.
     with file_lock(file.parent, wait=True):
-        if not _is_claimed(work_dir, text):
+        if not _is_claimed(work_dir, text, identity):
             write_text(file, text)
     return file
 
@@ -70,14 +71,18 @@ def check_claim(work_dir: Path, cfg: Config) -> bool:
     return _is_claimed(work_dir, cfg.pretty_text)
 
 
-def _is_claimed(work_dir: Path, text: str) -> bool:
+def _is_claimed(work_dir: Path, text: str, identity: Callable[[dict], dict] | None = None) -> bool:
+    """Whether the settings are there; not if they are there in other words."""
     file = settings_file(work_dir)
     if not file.is_file():
         return False
-    if file.read_text() != text:
+    claimed = file.read_text()
+    if claimed == text:
+        return True
+    if not identity or identity(read_config_text(claimed)) != identity(read_config_text(text)):
         raise InputError(f'{work_dir} holds a run of other settings or images (see {file}): use '
                          'another folder for results, or remove it')
-    return True
+    return False
 
 
 @contextmanager

@@ -134,6 +134,27 @@ def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     evaluation.evaluate(config(), checkpoint, tmp_path / 'run')
     evaluation.evaluate(config(), checkpoint.relative_to(tmp_path), tmp_path / 'run')
+    moved = checkpoint.rename(tmp_path / 'moved.pth')
+    evaluation.evaluate(config(), moved, tmp_path / 'run')
+    assert len(tools.calls) == 1
+    # A resumed run reads them.
+    assert str(moved) in (tmp_path / 'run/settings/config.py').read_text()
+
+
+def test_four_ways_to_write_one_folder_are_one(tools, checkpoint, tmp_path, monkeypatch):
+    for kind in ('dark', 'light'):
+        (tmp_path / 'images' / kind).mkdir(parents=True)
+        (tmp_path / 'images' / kind / '0.png').write_bytes(b'x')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    ways = ('images', './images/', str(tmp_path / 'images'), '~/images')
+    roots = [evaluation.folder_options(way)['overlay.labelled.dataset.data_root'] for way in ways]
+    assert set(roots) == {str(tmp_path / 'images')}
+    # As earlier versions wrote it, and as it is written now.
+    for root in ('images', roots[0]):
+        dataset = dict(type='amt_mm.ImageFolder', data_root=root, with_label=True)
+        evaluation.evaluate(config(test_dataloader=dict(dataset=dataset)), checkpoint,
+                            tmp_path / 'run')
     assert len(tools.calls) == 1
 
 
