@@ -182,13 +182,11 @@ def _check_same_recipe(checkpoint: Path, pretraining: Pretraining, label: str, n
 
 
 def choose_configs(args: argparse.Namespace, pretraining: Pretraining
-                   ) -> list[tuple[str, str, Path, dict]]:
+                   ) -> list[tuple[str, str, Path | str, dict]]:
     """Return data set, protocol, config file and options of each run of one checkpoint."""
     if args.configs:
-        for config in args.configs:
-            launch.require_file(config, 'config')
-        return [(path.stem.rpartition('_')[2], evaluation.protocol_of(path), path, {})
-                for path in map(Path, args.configs)]
+        return [(Path(config).stem.rpartition('_')[2], evaluation.protocol_of(config), config, {})
+                for config in args.configs]
     chosen = []
     for data in args.data:
         is_folder = data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)

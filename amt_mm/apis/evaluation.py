@@ -16,7 +16,7 @@ from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
-from amt_mm.config.reading import require_file
+from amt_mm.config.reading import read_config, require_file
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
@@ -75,13 +75,13 @@ def _find_benchmark(pattern: str, data: str) -> Path | None:
     return min((configs_folder() / 'benchmarks').glob(pattern.format(data=data)), default=None)
 
 
-def protocol_of(config: Path) -> str:
-    """Return the name of the protocol that a config sets.
+def protocol_of(config: str) -> str:
+    """Return the name of the protocol that a config, a file or ``PACKAGE::...``, sets.
 
     Raises:
-        InputError: It sets none, or an unknown one.
+        InputError: It cannot be read, or sets none or an unknown one.
     """
-    protocol = Config.fromfile(config).get('protocol')
+    protocol = read_config(config).get('protocol')
     if protocol not in PROTOCOLS:
         raise InputError(f'config {config}: protocol={protocol!r} is not one of '
                          f'{", ".join(PROTOCOLS)}; inherit from a file of '
@@ -134,7 +134,7 @@ def _absolute(folder: str) -> str:
     return os.path.abspath(os.path.expanduser(folder))
 
 
-def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
+def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping) -> Config:
     """Read a protocol's config and set the architecture that was pre-trained.
 
     Args:
@@ -149,7 +149,7 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
             videos would become images of one size, nothing tells how images of other than 3
             channels are read, or there is no such ``test_cfg.guide``.
     """
-    own = Config.fromfile(config)
+    own = read_config(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
         if not knows(own, part):
             raise InputError(f'config {config} has no {part}, so it is not a protocol: see '
@@ -205,9 +205,9 @@ def check_images(cfg: Config) -> None:
             DATASETS.build(dataset)  # raises with the data set's own instructions
 
 
-def check_known(options: Iterable[str], configs: Iterable[Path]) -> None:
+def check_known(options: Iterable[str], configs: Iterable[Path | str]) -> None:
     """Raise InputError for an option that none of the configs has."""
-    read = [Config.fromfile(config) for config in configs]
+    read = [read_config(config) for config in configs]
     for key in options:
         if not any(knows(cfg, key) for cfg in read):
             raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
