@@ -140,7 +140,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
             configs.add(config)
             if args.pixels:
                 options = {**options, 'overlay.pixels': read_pixels_config(args.pixels)}
-            if args.image_size:
+            if args.image_size is not None:
                 options = {**options, 'overlay.image_size': args.image_size}
             # Protocols that do not train give the same result with every seed.
             for seed in args.seeds if PROTOCOLS[protocol].trains else args.seeds[:1]:

@@ -37,6 +37,8 @@ from .jobs import claim, run_tool, scalars
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
             'backgrounds': (BACKGROUND_DATA, ''),
             'videos': (VIDEO_DATA, ' or a folder of its layout')}
+# Options that every config takes, also one without an overlay.
+_FOR_ALL = ('overlay.image_size', 'overlay.pixels')
 
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:
@@ -142,7 +144,8 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
         pretraining: Description of the checkpoint. An architecture or image size that the config
             itself sets takes precedence.
         options: As for ``--cfg-options``; they take precedence over everything. Options that this
-            config does not have are skipped, see :func:`check_known`.
+            config does not have are skipped, see :func:`check_known`, but for the size of images
+            and how their pixels are read.
 
     Raises:
         InputError: The config is not a protocol's, the patch does not divide the image, frames of
@@ -173,7 +176,8 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
     pixels = own.get('overlay', {}).get('pixels')
     if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
-    entries.update({key: value for key, value in options.items() if knows(own, key)})
+    entries.update({key: value for key, value in options.items()
+                    if key in _FOR_ALL or knows(own, key)})
     if videos and 'overlay.image_size' in entries:
         raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
                          'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '

@@ -191,6 +191,22 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
         evaluation.adapt_config(path, Pretraining(None, None, {}, None), {})
 
 
+def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text("_base_ = 'amt_mm::_base_/protocols/knn.py'\ntest_cfg = dict(train_dataloader="
+                    "dict(dataset=dict(type='amt_mm.ImageFolder', data_root='a')))\n")
+    pixels = dict(channels=[2], mean=[100.], std=[50.])
+    cfg = evaluation.adapt_config(path, Pretraining(None, None, {}, None), {
+        'overlay.image_size': 64, 'overlay.pixels': pixels, 'train_cfg.max_epochs': 2})
+    for pipeline in (cfg.test_dataloader.dataset.pipeline,
+                     cfg.test_cfg.train_dataloader.dataset.pipeline):
+        assert pipeline[0].type == 'amt_mm.LoadPixels'
+        assert pipeline[2].crop_size == 64
+    assert (cfg.model.backbone.img_size, cfg.model.backbone.patch_cfg.in_channels) == (64, 1)
+    # Options are for the configs that have them.
+    assert not cfg.get('train_cfg')
+
+
 def test_unknown_data_is_refused():
     for protocol, data, how in (('knn', 'cifar11', 'in1k, flowers102 or a folder, see'),
                                 ('knn', 'ade20k', 'flowers102 or a folder, see'),

@@ -304,6 +304,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
     (['--data', 'cifar20'], 'cifar20: no such folder or public data set; did you mean cifar10'),
     (['--data', 'stl10'], 'data/stl10_binary: .* amt download stl10'),
     (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
+    (['--data', 'stl10', '--image-size', '0'], 'image_size=0: give the side of square images'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
      'train_cfg.max_epoch: none of the chosen configs')])
