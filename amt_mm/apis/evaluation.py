@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
+from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
@@ -31,7 +32,7 @@ from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
 from .image_identity import image_identity
-from .jobs import claim, run_tool, scalars
+from .jobs import claim, run_tool, scalars, settings_file
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
@@ -215,6 +216,23 @@ def check_known(options: Iterable[str], configs: Iterable[Path | str]) -> None:
     for key in options:
         if not any(knows(cfg, key) for cfg in read):
             raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
+
+
+def folder_of_run(results: Path, digest: str, run: str) -> Path:
+    """Return the folder of a run: it depends on the checkpoint, not on its place in a command.
+
+    Args:
+        results: Folder of all checkpoints of one label.
+        digest: Of :func:`~amt_mm.checkpoints.digest.checkpoint_digest`.
+        run: Data set, protocol and seed, as folders.
+    """
+    # Earlier versions numbered the checkpoints of a command; their runs stay where they are.
+    for older in sorted(results.glob('*')):
+        file = settings_file(older / run)
+        if file.is_file() and digest == read_config_text(
+                file.read_text()).get('evaluated', {}).get('checkpoint'):
+            return older / run
+    return results / digest[:8] / run
 
 
 def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
