@@ -261,7 +261,6 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     """
     checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
-    # The number of processes matters because they share a batch norm.
     cfg.evaluated = dict(checkpoint=checkpoint_digest(checkpoint), processes=processes, images=[
         image_identity(loader.dataset) for loader in (
             # k-NN and low-shot have their training images in the loop.
@@ -295,6 +294,9 @@ def _identity(settings: dict) -> dict:
     # Known by the hash of its bytes.
     hook = (same.get('default_hooks') or {}).get('pretrained') or {}
     hook.pop('checkpoint', None)
+    # Processes that train share a batch norm; others only share the work.
+    if not same.get('train_cfg'):
+        same.get('evaluated', {}).pop('processes', None)
     return same
 
 

@@ -70,10 +70,11 @@ def test_a_broken_training_is_resumed(tools, checkpoint, tmp_path):
     assert tools.calls == [('train', [], ['--resume'], 1)]
 
 
-def test_what_trains_nothing_is_tested_on_the_checkpoint(tools, checkpoint, tmp_path):
-    cfg = config()
-    cfg.pop('train_cfg')
-    evaluation.evaluate(cfg, checkpoint, tmp_path / 'run')
+def test_what_trains_nothing_is_tested_on_the_checkpoint_once(tools, checkpoint, tmp_path):
+    for processes in (1, 8):
+        cfg = config()
+        cfg.pop('train_cfg')
+        evaluation.evaluate(cfg, checkpoint, tmp_path / 'run', processes)
     assert tools.calls == [('test', [str(checkpoint)], [], 1)]
 
 
