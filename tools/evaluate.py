@@ -159,7 +159,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
     for run in runs:
         if folders[run['folder']] > 1:
             raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '
-                             'and labels different names, and each checkpoint once')
+                             'and labels different names, and each checkpoint and seed once')
         evaluation.check_images(run['config'])
     return runs
 
