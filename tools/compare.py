@@ -7,6 +7,7 @@ interrupted ones are resumed, so the same command continues.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -47,6 +48,7 @@ from tqdm import tqdm
 
 from amt_mm.apis import comparison, launch
 from amt_mm.apis.jobs import stopping_children
+from amt_mm.errors import InputError
 from amt_mm.visualization import write_table
 
 
@@ -54,16 +56,14 @@ def main() -> None:
     """Run everything and write the table."""
     args = parse_args()
     with launch.one_line_errors(launch.GOES_ON), stopping_children():
+        jobs = [(config, seed) for seed in args.seeds for config in args.configs]
+        check_folders(args, jobs)
         for config in args.configs:
-            launch.require_file(config, 'config')
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))
         launch.require_writable(args.work_dir / 'table.md')
-        jobs = [(config, seed) for seed in args.seeds for config in args.configs]
 
         def one(job: tuple[str, int]) -> dict:
-            config, seed = job
-            folder = args.work_dir / Path(config).stem / f'seed_{seed}'
-            return comparison.run(config, seed, folder, args.cfg_options,
+            return comparison.run(*job, folder_of(args, *job), args.cfg_options,
                                   threads=1 if args.jobs > 1 else None,
                                   show=() if args.jobs > 1 else None, encoder=args.encoder)
 
@@ -90,6 +90,23 @@ def main() -> None:
         print(f'{shown}. Also in {markdown} and {data}')
         if len(args.seeds) > 1 and len(args.configs) > 1:
             print_differences(args, results)
+
+
+def folder_of(args: argparse.Namespace, config: str, seed: int) -> Path:
+    """Folder of a run."""
+    return args.work_dir / Path(config).stem / f'seed_{seed}'
+
+
+def check_folders(args: argparse.Namespace, jobs: list[tuple[str, int]]) -> None:
+    """Refuse runs that would be one, before the first one starts.
+
+    Raises:
+        InputError: Two configs of one name, or a repeated seed.
+    """
+    folder, runs = Counter(folder_of(args, *job) for job in jobs).most_common(1)[0]
+    if runs > 1:
+        raise InputError(f'two runs would share the folder {folder}: give each seed once, and '
+                         'config files of different names')
 
 
 def print_differences(args: argparse.Namespace, results: dict[tuple[str, int], dict]) -> None:

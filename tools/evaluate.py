@@ -37,7 +37,7 @@ line and exit status 2.
 """
 
 # What runs.json tells of a run besides its metrics.
-_IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint')
+_IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint', 'folder')
 # Default protocols: folders are encoded once; data sets of the papers have figures for `linear`,
 # which trains for 90 epochs.
 _OF_FOLDERS, _OF_DATA_SETS = ('knn', 'linear-sweep'), ('knn', 'linear')
@@ -111,6 +111,7 @@ from amt_mm.apis import evaluation, launch
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.describe import Pretraining, describe
+from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.pixels import read_pixels_config
 from amt_mm.errors import InputError
@@ -126,7 +127,7 @@ def plan(args: argparse.Namespace) -> list[dict]:
         For each run ``pretraining``, ``data``, ``protocol``, ``checkpoint``, ``config``
         (resolved), ``folder`` and ``paper``, the row of Table 1 to compare with.
     """
-    runs, numbers, configs, named = [], {}, set(), {}
+    runs, configs, named = [], set(), {}
     for i, checkpoint in enumerate(args.checkpoints):
         pretraining = describe(checkpoint, args.encoder)
         if args.labels:
@@ -135,30 +136,30 @@ def plan(args: argparse.Namespace) -> list[dict]:
             label = pretraining.recipe or checkpoint.stem
             label = f'{label}, {args.encoder}' if args.encoder else label
             _check_same_recipe(checkpoint, pretraining, label, named)
-        numbers[label] = numbers.get(label, -1) + 1
+        results, digest = args.work_dir / _folder_name(label), checkpoint_digest(checkpoint)
         for data, protocol, config, options in choose_configs(args, pretraining):
             configs.add(config)
             if args.pixels:
                 options = {**options, 'overlay.pixels': read_pixels_config(args.pixels)}
-            if args.image_size:
+            if args.image_size is not None:
                 options = {**options, 'overlay.image_size': args.image_size}
             # Protocols that do not train give the same result with every seed.
             for seed in args.seeds if PROTOCOLS[protocol].trains else args.seeds[:1]:
                 cfg = evaluation.adapt_config(config, pretraining, {
                     **options, **args.cfg_options, 'randomness.seed': seed})
                 launch.enter_encoder(cfg, args.encoder)
-                name = _folder_name(label)
-                folder = args.work_dir / name / str(numbers[label]) / data.rstrip('/') / protocol
+                folder = evaluation.folder_of_run(
+                    results, digest, f'{data.rstrip("/")}/{protocol}/seed_{seed}')
                 runs.append(dict(
                     pretraining=label, data=data, protocol=protocol, seed=seed, config=cfg,
-                    checkpoint=checkpoint, folder=folder / f'seed_{seed}',
+                    checkpoint=checkpoint, folder=folder,
                     paper=pretraining.row if data in args.data else None))
     evaluation.check_known(args.cfg_options, sorted(configs))
     folders = Counter(run['folder'] for run in runs)
     for run in runs:
         if folders[run['folder']] > 1:
             raise InputError(f'two runs would share the folder {run["folder"]}: give data sets '
-                             'and labels different names')
+                             'and labels different names, and each checkpoint and seed once')
         evaluation.check_images(run['config'])
     return runs
 
@@ -182,13 +183,11 @@ def _check_same_recipe(checkpoint: Path, pretraining: Pretraining, label: str, n
 
 
 def choose_configs(args: argparse.Namespace, pretraining: Pretraining
-                   ) -> list[tuple[str, str, Path, dict]]:
+                   ) -> list[tuple[str, str, Path | str, dict]]:
     """Return data set, protocol, config file and options of each run of one checkpoint."""
     if args.configs:
-        for config in args.configs:
-            launch.require_file(config, 'config')
-        return [(path.stem.rpartition('_')[2], evaluation.protocol_of(path), path, {})
-                for path in map(Path, args.configs)]
+        return [(Path(config).stem.rpartition('_')[2], evaluation.protocol_of(config), config, {})
+                for config in args.configs]
     chosen = []
     for data in args.data:
         is_folder = data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)

@@ -45,7 +45,6 @@ def main() -> None:
     """Evaluate the checkpoint."""
     args = parse_args()
     with launch.one_line_errors():
-        launch.require_file(args.config, 'config')
         if args.checkpoint != 'none':
             launch.require_file(args.checkpoint, 'checkpoint')
         launch.require_writable(args.work_dir / 'measures.json')

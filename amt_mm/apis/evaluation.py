@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
+from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows
-from amt_mm.config.reading import require_file
+from amt_mm.config.reading import read_config, require_file
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
@@ -29,12 +32,14 @@ from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
 from .image_identity import image_identity
-from .jobs import claim, run_tool, scalars
+from .jobs import claim, run_tool, scalars, settings_file
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
             'backgrounds': (BACKGROUND_DATA, ''),
             'videos': (VIDEO_DATA, ' or a folder of its layout')}
+# Options that every config takes, also one without an overlay.
+_FOR_ALL = ('overlay.image_size', 'overlay.pixels')
 
 
 def find_config(protocol: str, data: str, pretraining: Pretraining) -> tuple[Path, dict]:
@@ -73,13 +78,13 @@ def _find_benchmark(pattern: str, data: str) -> Path | None:
     return min((configs_folder() / 'benchmarks').glob(pattern.format(data=data)), default=None)
 
 
-def protocol_of(config: Path) -> str:
-    """Return the name of the protocol that a config sets.
+def protocol_of(config: str) -> str:
+    """Return the name of the protocol that a config, a file or ``PACKAGE::...``, sets.
 
     Raises:
-        InputError: It sets none, or an unknown one.
+        InputError: It cannot be read, or sets none or an unknown one.
     """
-    protocol = Config.fromfile(config).get('protocol')
+    protocol = read_config(config).get('protocol')
     if protocol not in PROTOCOLS:
         raise InputError(f'config {config}: protocol={protocol!r} is not one of '
                          f'{", ".join(PROTOCOLS)}; inherit from a file of '
@@ -104,14 +109,15 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
         public = (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
         raise InputError(f'--data {folder}: no such folder or public data set'
                          + did_you_mean(folder, public))
+    path = _absolute(folder)
     if labels in ('masks', 'videos'):
         {'masks': SegmentationFolder, 'videos': DavisVideos}[labels](data_root=folder)
-        return {'overlay.labelled.dataset.data_root': folder}
+        return {'overlay.labelled.dataset.data_root': path}
     if lists_of_queries(folder):
         if labels != 'relevance':
             raise InputError(f'{folder}: has lists of queries (gnd_*.pkl), not class subfolders: '
                              'use --protocols retrieval')
-        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=folder)
+        dataset = dict(type='amt_mm.RevisitedLandmarks', data_root=path)
         return {'overlay.labelled': dict(_delete_=True, dataset=dataset,
                                          train=dict(split='database'), test=dict(split='query'))}
     # Arrays and DICOM, too: `pixels` may read them.
@@ -123,11 +129,15 @@ def folder_options(folder: str, labels: str = 'classes') -> dict:
     if are_images_and_masks(classes):
         raise InputError(f'{folder}: has images and masks, not class subfolders: use --protocols '
                          'segmentation')
-    return {'overlay.labelled.dataset.data_root': folder,
+    return {'overlay.labelled.dataset.data_root': path,
             'overlay.labelled.num_classes': len(classes)}
 
 
-def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Config:
+def _absolute(folder: str) -> str:
+    return os.path.abspath(os.path.expanduser(folder))
+
+
+def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping) -> Config:
     """Read a protocol's config and set the architecture that was pre-trained.
 
     Args:
@@ -135,14 +145,15 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
         pretraining: Description of the checkpoint. An architecture or image size that the config
             itself sets takes precedence.
         options: As for ``--cfg-options``; they take precedence over everything. Options that this
-            config does not have are skipped, see :func:`check_known`.
+            config does not have are skipped, see :func:`check_known`, but for the size of images
+            and how their pixels are read.
 
     Raises:
         InputError: The config is not a protocol's, the patch does not divide the image, frames of
             videos would become images of one size, nothing tells how images of other than 3
             channels are read, or there is no such ``test_cfg.guide``.
     """
-    own = Config.fromfile(config)
+    own = read_config(config)
     for part in ('model.backbone', 'default_hooks.pretrained', 'test_dataloader'):
         if not knows(own, part):
             raise InputError(f'config {config} has no {part}, so it is not a protocol: see '
@@ -166,7 +177,8 @@ def adapt_config(config: Path, pretraining: Pretraining, options: Mapping) -> Co
     pixels = own.get('overlay', {}).get('pixels')
     if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
-    entries.update({key: value for key, value in options.items() if knows(own, key)})
+    entries.update({key: value for key, value in options.items()
+                    if key in _FOR_ALL or knows(own, key)})
     if videos and 'overlay.image_size' in entries:
         raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
                          'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '
@@ -198,12 +210,29 @@ def check_images(cfg: Config) -> None:
             DATASETS.build(dataset)  # raises with the data set's own instructions
 
 
-def check_known(options: Iterable[str], configs: Iterable[Path]) -> None:
+def check_known(options: Iterable[str], configs: Iterable[Path | str]) -> None:
     """Raise InputError for an option that none of the configs has."""
-    read = [Config.fromfile(config) for config in configs]
+    read = [read_config(config) for config in configs]
     for key in options:
         if not any(knows(cfg, key) for cfg in read):
             raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
+
+
+def folder_of_run(results: Path, digest: str, run: str) -> Path:
+    """Return the folder of a run: it depends on the checkpoint, not on its place in a command.
+
+    Args:
+        results: Folder of all checkpoints of one label.
+        digest: Of :func:`~amt_mm.checkpoints.digest.checkpoint_digest`.
+        run: Data set, protocol and seed, as folders.
+    """
+    # Earlier versions numbered the checkpoints of a command; their runs stay where they are.
+    for older in sorted(results.glob('*')):
+        file = settings_file(older / run)
+        if file.is_file() and digest == read_config_text(
+                file.read_text()).get('evaluated', {}).get('checkpoint'):
+            return older / run
+    return results / digest[:8] / run
 
 
 def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
@@ -232,7 +261,6 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     """
     checkpoint = checkpoint if str(checkpoint) == 'none' else checkpoint.resolve()
     cfg.default_hooks.pretrained.checkpoint = str(checkpoint)
-    # The number of processes matters because they share a batch norm.
     cfg.evaluated = dict(checkpoint=checkpoint_digest(checkpoint), processes=processes, images=[
         image_identity(loader.dataset) for loader in (
             # k-NN and low-shot have their training images in the loop.
@@ -241,7 +269,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         cfg.test_cfg.guide = str(Path(guide).resolve())
         cfg.evaluated.guide = checkpoint_digest(Path(guide))
-    settings = claim(work_dir, cfg)
+    settings = claim(work_dir, cfg, _identity)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return read_figures(result_file)
@@ -258,6 +286,27 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
         metrics = read_figures(max(work_dir.glob('*/*.json')))
     write_text(result_file, json.dumps(metrics, indent=2))
     return read_figures(result_file)
+
+
+def _identity(settings: dict) -> dict:
+    """What identifies a run: its settings, whichever way the paths of its files are written."""
+    same = _with_absolute_folders(settings)
+    # Known by the hash of its bytes.
+    hook = (same.get('default_hooks') or {}).get('pretrained') or {}
+    hook.pop('checkpoint', None)
+    # Processes that train share a batch norm; others only share the work.
+    if not same.get('train_cfg'):
+        same.get('evaluated', {}).pop('processes', None)
+    return same
+
+
+def _with_absolute_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _absolute(each) if key == 'data_root' and isinstance(each, str)
+                else _with_absolute_folders(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_with_absolute_folders(each) for each in value]
+    return value
 
 
 def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:

@@ -155,6 +155,8 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
         start = [sys.executable, tools_folder() / f'{tool}.py', *arguments]
     command = [str(part) for part in (*start, '--work-dir', work_dir, *options)]
     environment = {**os.environ, **(environment or {})}
+    # The scripts would take that of an active environment, which may be another one.
+    environment.setdefault('PYTHON', sys.executable)
     if threads is not None:
         environment['OMP_NUM_THREADS'] = str(threads)
     log = work_dir / f'{tool}.log'

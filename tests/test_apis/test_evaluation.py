@@ -70,10 +70,11 @@ def test_a_broken_training_is_resumed(tools, checkpoint, tmp_path):
     assert tools.calls == [('train', [], ['--resume'], 1)]
 
 
-def test_what_trains_nothing_is_tested_on_the_checkpoint(tools, checkpoint, tmp_path):
-    cfg = config()
-    cfg.pop('train_cfg')
-    evaluation.evaluate(cfg, checkpoint, tmp_path / 'run')
+def test_what_trains_nothing_is_tested_on_the_checkpoint_once(tools, checkpoint, tmp_path):
+    for processes in (1, 8):
+        cfg = config()
+        cfg.pop('train_cfg')
+        evaluation.evaluate(cfg, checkpoint, tmp_path / 'run', processes)
     assert tools.calls == [('test', [str(checkpoint)], [], 1)]
 
 
@@ -134,6 +135,27 @@ def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     evaluation.evaluate(config(), checkpoint, tmp_path / 'run')
     evaluation.evaluate(config(), checkpoint.relative_to(tmp_path), tmp_path / 'run')
+    moved = checkpoint.rename(tmp_path / 'moved.pth')
+    evaluation.evaluate(config(), moved, tmp_path / 'run')
+    assert len(tools.calls) == 1
+    # A resumed run reads them.
+    assert str(moved) in (tmp_path / 'run/settings/config.py').read_text()
+
+
+def test_four_ways_to_write_one_folder_are_one(tools, checkpoint, tmp_path, monkeypatch):
+    for kind in ('dark', 'light'):
+        (tmp_path / 'images' / kind).mkdir(parents=True)
+        (tmp_path / 'images' / kind / '0.png').write_bytes(b'x')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    ways = ('images', './images/', str(tmp_path / 'images'), '~/images')
+    roots = [evaluation.folder_options(way)['overlay.labelled.dataset.data_root'] for way in ways]
+    assert set(roots) == {str(tmp_path / 'images')}
+    # As earlier versions wrote it, and as it is written now.
+    for root in ('images', roots[0]):
+        dataset = dict(type='amt_mm.ImageFolder', data_root=root, with_label=True)
+        evaluation.evaluate(config(test_dataloader=dict(dataset=dataset)), checkpoint,
+                            tmp_path / 'run')
     assert len(tools.calls) == 1
 
 
@@ -168,6 +190,22 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path.write_text('model = dict(backbone=dict())\n')
     with pytest.raises(InputError, match='has no default_hooks.pretrained, so it is not a'):
         evaluation.adapt_config(path, Pretraining(None, None, {}, None), {})
+
+
+def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text("_base_ = 'amt_mm::_base_/protocols/knn.py'\ntest_cfg = dict(train_dataloader="
+                    "dict(dataset=dict(type='amt_mm.ImageFolder', data_root='a')))\n")
+    pixels = dict(channels=[2], mean=[100.], std=[50.])
+    cfg = evaluation.adapt_config(path, Pretraining(None, None, {}, None), {
+        'overlay.image_size': 64, 'overlay.pixels': pixels, 'train_cfg.max_epochs': 2})
+    for pipeline in (cfg.test_dataloader.dataset.pipeline,
+                     cfg.test_cfg.train_dataloader.dataset.pipeline):
+        assert pipeline[0].type == 'amt_mm.LoadPixels'
+        assert pipeline[2].crop_size == 64
+    assert (cfg.model.backbone.img_size, cfg.model.backbone.patch_cfg.in_channels) == (64, 1)
+    # Options are for the configs that have them.
+    assert not cfg.get('train_cfg')
 
 
 def test_unknown_data_is_refused():

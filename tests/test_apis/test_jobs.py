@@ -17,6 +17,7 @@ from mmengine.config import Config
 from amt_mm.apis import jobs
 from amt_mm.errors import InputError
 from amt_mm.file_lock import file_lock
+from amt_mm.shipped import tools_folder
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_arguments_threads_and_what_is_shown(tool, tmp_path, capsys):
     line = f"Epoch 1 ['a.py', '--work-dir', '{tmp_path / 'run'}', '--resume'] 3\n"
     assert capsys.readouterr().out == line
     assert (tmp_path / 'run/train.log').read_text() == line + 'noise\n'
+
+
+def test_several_processes_have_the_interpreter_of_this_one(tool, tmp_path, monkeypatch):
+    tool('')
+    (tmp_path / 'tools/dist_train.sh').write_text(
+        f'source {tools_folder()}/launch_processes.sh\nfind_python /nowhere\n')
+    monkeypatch.setenv('CONDA_PREFIX', '/another')
+    monkeypatch.delenv('PYTHON', raising=False)
+    run(tmp_path / 'run', processes=2, show=[])
+    assert (tmp_path / 'run/train.log').read_text() == f'{sys.executable}\n'
 
 
 def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):

@@ -10,9 +10,12 @@ from forked_script import run_script
 from html_page import Page
 from landmark_toys import write_landmarks
 from load_script import load_script
+from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
 from video_toys import moving, write_video
 
+from amt_mm.apis.jobs import claim
+from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.errors import InputError
 from amt_mm.shipped import tools_folder
 
@@ -72,7 +75,7 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     # An option goes where there is one: linear probing has no shots.
     assert sum('lowshot' in name for name in row) == 2
     assert '| MAE + AMT    |' in (tmp_path / 'out/table.md').read_text()
-    run = tmp_path / 'out/mae_amt/0/images/knn/seed_0'
+    run, = tmp_path.glob('out/mae_amt/*/images/knn/seed_0')
     assert 'img_size=32' in (run / 'settings/config.py').read_text()
 
     # Of the three protocols, k-NN and linear answer; attentive probes are not among them.
@@ -150,15 +153,17 @@ def test_linear_on_the_last_blocks_is_a_protocol_of_its_own(tool, checkpoint, im
 
 @pytest.mark.slow
 def test_image_size_and_labels(tool, checkpoint, images_are_there):
+    another = another_seed(checkpoint)
     first, second, third = plan(
-        tool, checkpoint, checkpoint, checkpoint, '--data', 'stl10', '--protocols', 'knn',
+        tool, checkpoint, checkpoint, another, '--data', 'stl10', '--protocols', 'knn',
         '--image-size', 96, '--labels', 'a', 'b', 'a')
     assert first['config'].model.backbone.img_size == 96
     assert [r['pretraining'] for r in (first, second, third)] == ['a', 'b', 'a']
     # Ratios are no subfolder, and no label leads out of the work folder.
     run, = plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'knn', '--labels',
                 '../AMT 45/40')
-    assert run['folder'].parts[-5:] == ('..-amt_45-40', '0', 'stl10', 'knn', 'seed_0')
+    digest = checkpoint_digest(checkpoint)
+    assert run['folder'].parts[-5:] == ('..-amt_45-40', digest[:8], 'stl10', 'knn', 'seed_0')
     # Three runs, three folders.
     assert len({r['folder'] for r in (first, second, third)}) == 3
 
@@ -167,6 +172,36 @@ def test_image_size_and_labels(tool, checkpoint, images_are_there):
 def test_a_label_that_names_no_folder_is_refused(tool, checkpoint, images_are_there, label):
     with pytest.raises(InputError, match='need a folder of a name of their own'):
         plan(tool, checkpoint, '--data', 'stl10', '--protocols', 'knn', '--labels', label)
+
+
+def another_seed(checkpoint):
+    content = torch.load(checkpoint)
+    content['meta']['cfg'] += 'randomness = dict(seed=1)\n'
+    path = checkpoint.with_name('seed_1.pth')
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.slow
+def test_the_folder_of_a_run_is_that_of_its_checkpoint(tool, checkpoint, tmp_path,
+                                                       images_are_there):
+    other = another_seed(checkpoint)
+
+    def folders(*checkpoints):
+        runs = plan(tool, *checkpoints, '--data', 'stl10', '--protocols', 'knn', '--labels',
+                    *['a'] * len(checkpoints), '--work-dir', tmp_path)
+        return {run['checkpoint']: run['folder'] for run in runs}
+
+    both = folders(checkpoint, other)
+    assert both == folders(other, checkpoint) == {**folders(checkpoint), **folders(other)}
+    assert len(set(both.values())) == 2
+    # Earlier versions numbered them.
+    older = tmp_path / 'a/1/stl10/knn/seed_0'
+    claim(older, Config(dict(evaluated=dict(checkpoint=checkpoint_digest(checkpoint)))))
+    assert folders(checkpoint, other) == {checkpoint: older, other: both[other]}
+    # A checkpoint averaged with itself would have no deviation.
+    with pytest.raises(InputError, match='share the folder .* each checkpoint and'):
+        folders(checkpoint, checkpoint)
 
 
 @pytest.mark.slow
@@ -187,7 +222,7 @@ def test_only_seeds_of_one_config_are_averaged_unasked(tool, checkpoint, tmp_pat
     assert first['pretraining'] == second['pretraining'] == 'MAE + AMT'
     other = another('other', 'img_size=32', 'img_size=32, drop_path_rate=0.1')
     epoch = tmp_path / 'epoch_2.pth'
-    epoch.write_bytes(checkpoint.read_bytes())
+    torch.save({**content, 'epoch': 2}, epoch)
     for one in (other, epoch):
         with pytest.raises(InputError, match='both be called MAE [+] AMT and averaged.*--lab'):
             plan(tool, checkpoint, one, '--data', 'stl10')
@@ -214,7 +249,8 @@ def test_results_of_a_folder_stay_in_theirs(tool, checkpoint, folder, tmp_path, 
     monkeypatch.chdir({'..': folder / 'train', '.': folder}.get(given, tmp_path))
     run, = plan(tool, checkpoint, '--data', given, '--protocols', 'knn', '--work-dir', tmp_path)
     assert run['data'] == 'images/'
-    assert run['folder'] == tmp_path / 'mae_amt/0/images/knn/seed_0'
+    digest = checkpoint_digest(checkpoint)
+    assert run['folder'] == tmp_path / 'mae_amt' / digest[:8] / 'images/knn/seed_0'
 
 
 @pytest.mark.slow
@@ -304,6 +340,7 @@ def test_random_weights_are_a_row_of_configs(tool, images_are_there):
     (['--data', 'cifar20'], 'cifar20: no such folder or public data set; did you mean cifar10'),
     (['--data', 'stl10'], 'data/stl10_binary: .* amt download stl10'),
     (['--data', 'stl10', '--image-size', '30'], 'images of 30 pixels .* of the patch size 8'),
+    (['--data', 'stl10', '--image-size', '0'], 'image_size=0: give the side of square images'),
     (['--configs', 'no.py'], 'no.py: there is no such file'),
     (['--data', 'stl10', '--cfg-options', 'train_cfg.max_epoch=3'],
      'train_cfg.max_epoch: none of the chosen configs')])

@@ -13,14 +13,16 @@ from detection_toys import toy_content, write_content
 from toy_study import write_study
 
 from amt_mm.apis import comparison, judging
+from amt_mm.reliability.step_record import write_step
 from amt_mm.saliency import SaliencyWriter
 
 ROOT = Path(__file__).parents[2]
 TOY = Path(__file__).parents[1] / 'test_lab/toy_training.py'
 DETECTION = ROOT / 'configs/mmdet/mini'
+PACKAGED = 'amt_mm::quickstart/nowhere.py'
 # What stands for an argument; the rest is given as it is.
 CONFIG, CHECKPOINT, FOLDER, OUT = '<config>', '<checkpoint>', '<folder>', '<out>'
-STUDY, SCORES, MAPS, FILE = '<study>', '<scores>', '<maps>', '<file>'
+STUDY, SCORES, MAPS, FILE, STEP = '<study>', '<scores>', '<maps>', '<file>', '<step>'
 OBJECTS, DETECTOR, ARRAYS = '<objects>', '<detector>', '<arrays>'
 CALLS = {
     'tools/train.py': [CONFIG, '--resume', CHECKPOINT, '--work-dir', OUT],
@@ -56,29 +58,30 @@ CALLS = {
     'tools/analysis_tools/masked_accuracy.py': [CONFIG, CHECKPOINT, '--out', OUT],
     'lab/memory_table.py': [CONFIG],
     'lab/refresh_options.py': [CONFIG, CHECKPOINT, '--out', OUT],
-    'tools/analysis_tools/replay_batch.py': [FILE, '--config', CONFIG],
+    'tools/analysis_tools/replay_batch.py': [STEP, '--config', CONFIG],
     'tools/analysis_tools/sinks.py': [CONFIG, CHECKPOINT, '--out', OUT],
     'lab/six_bands.py': [OUT, '--images', '2'],
     'lab/step_options.py': [CONFIG, '--out', OUT],
 }
+FURTHER_CALLS = [('tools/evaluate.py', ['none', '--configs', CONFIG, '--work-dir', 'out'])]
 WRONG = {
     **dict.fromkeys((CONFIG, DETECTOR), ['nowhere.py', 'folder', 'garbage', 'fault.py', 'n' * 300]),
     **dict.fromkeys((CHECKPOINT, ARRAYS), [
         'nowhere.pth', 'folder', 'garbage', 'empty', 'odd.pth']),
-    **dict.fromkeys((STUDY, SCORES, FILE, OBJECTS), ['nowhere', 'folder', 'garbage']),
+    **dict.fromkeys((STUDY, SCORES, FILE, STEP, OBJECTS), ['nowhere', 'folder', 'garbage']),
     **dict.fromkeys((FOLDER, MAPS), ['nowhere', 'garbage', 'folder']),
     OUT: ['garbage/below', '/proc/nowhere/below', f'{"n" * 300}/below'],
 }
 
 
 def cases():
-    for tool, call in CALLS.items():
+    for tool, call in (*CALLS.items(), *FURTHER_CALLS):
         for i, part in enumerate(call):
             kind = next((kind for kind in WRONG if part.startswith(kind)), None)
             # Most tools look at their inputs before they find that nothing can be written.
             slow = tool.startswith('lab/') or kind == OUT
             for wrong in WRONG.get(kind, ()):
-                yield pytest.param(tool, i, part.replace(kind, wrong),
+                yield pytest.param(tool, call, i, part.replace(kind, wrong),
                                    id=f'{tool}-{kind}-{wrong[:20]}',
                                    marks=[pytest.mark.slow] * slow)
 
@@ -99,10 +102,12 @@ def right(tmp_path_factory):
     writer.write(torch.arange(3), torch.rand(3, 35))
     writer.commit()
     (folder / 'scores.json').write_text('{"coco/bbox_mAP": 0.3}')
+    write_step(folder / 'step.pt', [], {}, {}, {})
     objects = write_content(folder, toy_content(), images=False)
     return {CONFIG: TOY, CHECKPOINT: folder / 'a.pth', FOLDER: folder / 'images',
             STUDY: write_study(folder), SCORES: folder / 'scores.json', MAPS: folder / 'maps',
-            FILE: TOY, OBJECTS: objects, OUT: 'out', ARRAYS: folder / 'a.pth',
+            FILE: TOY, STEP: folder / 'step.pt', OBJECTS: objects, OUT: 'out',
+            ARRAYS: folder / 'a.pth',
             DETECTOR: DETECTION / 'mask-rcnn_vitdet-mini-p8_256px_1xb4-1k_coco.py'}
 
 
@@ -122,9 +127,9 @@ def place(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(('tool', 'at', 'wrong'), list(cases()))
-def test_it_is_one_line_and_status_2(tool, at, wrong, right, monkeypatch, capsys):
-    call = [str(right.get(part, part)).replace(OUT, 'out') for part in CALLS[tool]]
+@pytest.mark.parametrize(('tool', 'call', 'at', 'wrong'), list(cases()))
+def test_it_is_one_line_and_status_2(tool, call, at, wrong, right, monkeypatch, capsys):
+    call = [str(right.get(part, part)).replace(OUT, 'out') for part in call]
     call[at] = wrong
     monkeypatch.setattr(sys, 'argv', [tool, *call])
     with pytest.raises(SystemExit) as stop:
@@ -150,6 +155,16 @@ def test_results_among_the_images_are_refused(tool, right, monkeypatch, capsys):
     assert stop.value.code == 2, said.err
     assert f'inside the folder of images ({right[FOLDER]}) would count as images' in said.err
     assert sorted(path.name for path in right[FOLDER].iterdir()) == ['a', 'b']
+
+
+@pytest.mark.parametrize(('tool', 'call'), [
+    ('tools/compare.py', [PACKAGED]), ('tools/judge.py', [PACKAGED, 'none', '--out', 'out']),
+    ('tools/evaluate.py', ['none', '--configs', PACKAGED])])
+def test_configs_of_packages_are_looked_for_in_the_package(tool, call, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [tool, *call])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(ROOT / tool), run_name='__main__')
+    assert f'config {PACKAGED}: amt_mm has no such config' in capsys.readouterr().err
 
 
 def test_no_tool_is_left_out():

@@ -19,8 +19,8 @@ examples:
     configs/benchmarks/linear/vit-mini-p8_1xb128-last4-coslr-30e_clothing.py \\
     work_dirs/NAME/epoch_30.pth
   python tools/analysis_tools/masked_accuracy.py \\
-    work_dirs/evaluate/NAME/0/in1k/linear4/seed_0/settings/config.py \\
-    work_dirs/evaluate/NAME/0/in1k/linear4/seed_0/epoch_100.pth --ratios 0 0.3 0.7 \\
+    work_dirs/evaluate/NAME/HASH/in1k/linear4/seed_0/settings/config.py \\
+    work_dirs/evaluate/NAME/HASH/in1k/linear4/seed_0/epoch_100.pth --ratios 0 0.3 0.7 \\
     --guide dino_vitbase16_pretrain.pth
 
 CONFIG is of linear probing or fine-tuning, CHECKPOINT what it trained. Bad input ends in one line

@@ -42,6 +42,7 @@ from mmengine.device import get_device
 from amt_mm.apis import launch
 from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.config.overlay import apply_overlay
+from amt_mm.config.reading import read_config
 from amt_mm.engine.precision import fit_precision_to_cpu
 from amt_mm.errors import InputError
 from amt_mm.printable import printable
@@ -57,8 +58,7 @@ def config_of(content: dict, args: argparse.Namespace) -> Config:
         InputError: The file's does not say enough, or more than literals of a registry.
     """
     if args.config:
-        launch.require_file(args.config, '--config')
-        return apply_overlay(Config.fromfile(args.config))
+        return apply_overlay(read_config(args.config))
     settings = read_config_text(content['config'])
     kept = {name: settings[name] for name in ('model', 'data_preprocessor', 'optim_wrapper',
                                               'default_scope') if name in settings}
