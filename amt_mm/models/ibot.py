@@ -39,6 +39,9 @@ class IBOTViT(HostViT, VisionTransformer):
         InputError: The image is not a multiple of the patch, or the offset is out of range.
     """
 
+    # Encoders of other methods have none; the student learns it.
+    not_pretrained = ('mask_token',)
+
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
                  interpolate_offset: float = 0.0, **kwargs) -> None:
         if not is_number(interpolate_offset) or not 0 <= interpolate_offset < 1:

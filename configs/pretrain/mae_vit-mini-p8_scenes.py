@@ -1,4 +1,5 @@
-# Base of the recipes of `make quickstart`, on generated scenes; batch, rate and epochs follow from the number of images (amt_mm/config/batch_and_epochs.py).
+# Base of the recipes of `make quickstart`, on generated scenes; batch, rate and epochs follow from
+# the number of images (amt_mm/config/batch_and_epochs.py).
 _base_ = [
     '../_base_/models/mae_vit-mini-p8_64px.py', '../_base_/datasets/scenes_64px.py',
     '../_base_/schedules/mini_adamw-coslr-60e.py'
