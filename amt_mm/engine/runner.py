@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -95,6 +96,9 @@ class OverlayRunner(Runner):
         """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
         super().register_hooks(with_default_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
+            if any(isinstance(hook, EMAHook) for hook in self.hooks):
+                raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel does not support '
+                                 'EMAHook, which copies the model: leave one of them out')
             self.register_hook(ShardedStateHook())
 
     def setup_env(self, env_cfg: dict) -> None:
