@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from amt_mm.errors import InputError
+from amt_mm.sharded_tensors import gather_tensor, shard_like
 
 from .check_filled import FINAL_NORMS, check_filled, counts, network_size
 from .convert_names import convert, detect_naming
@@ -135,12 +137,13 @@ def load_backbone(model: nn.Module, path: str | os.PathLike, encoder: str | None
             fits[name] = F.pad(fits[name], (0, 0, 1, 0))
         try:
             fits[name], *grids = fit_positions(
-                fits[name], own[name].cpu(), cls_token in state, cls_token in own,
+                fits[name], gather_tensor(own[name]).cpu(), cls_token in state, cls_token in own,
                 checkpoint.grid, own_grid)
         except InputError as error:
             raise InputError(f'{path}: {error}') from error
         resized = tuple(grids) if grids[0] else None
-    model.load_state_dict(fits, strict=False)
+    model.load_state_dict({key: shard_like(value, own[key]) for key, value in fits.items()},
+                          strict=False)
     encoder = [key for key in own if key.startswith('backbone.')]
     report = LoadReport(
         path=str(path), naming=naming, encoder=chosen, loaded=tuple(fits),
@@ -201,7 +204,7 @@ def _with_biases(own: Mapping[str, Tensor], state: Mapping[str, Tensor], notes: 
               if not any(key in state for key, _ in entries)}
     if absent:
         notes.append(f'its blocks have no {", ".join(absent)}: zeros, which compute the same')
-    return {**state, **{key: value.new_zeros(value.shape).cpu() for entries in absent.values()
+    return {**state, **{key: torch.zeros(value.shape) for entries in absent.values()
                         for key, value in entries}}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import default_collate
+from torch.utils.data import Dataset
 
 from amt_mm.errors import InputError
 from amt_mm.registry import FUNCTIONS, TRANSFORMS
@@ -58,6 +60,17 @@ class RepeatedCrops(BaseTransform):
             crops.append(crop)
         return {'inputs': [crop['inputs'] for crop in crops],
                 'data_samples': [crop['data_samples'] for crop in crops]}
+
+
+def crops_per_sample(dataset: Dataset) -> int:
+    """Return how many crops :class:`RepeatedCrops` makes of each image of a training set."""
+    # MMEngine's wrapper for `num_batch_per_epoch` calls it `_dataset`.
+    inner = [getattr(dataset, name) for name in ('dataset', '_dataset') if hasattr(dataset, name)]
+    inner = inner or getattr(dataset, 'datasets', ())  # of a concatenation
+    if inner:
+        return max(map(crops_per_sample, inner))
+    transforms = getattr(getattr(dataset, 'pipeline', None), 'transforms', ())
+    return math.prod(each.repeats for each in transforms if isinstance(each, RepeatedCrops))
 
 
 @FUNCTIONS.register_module()

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
@@ -21,6 +22,7 @@ from amt_mm.config.check_settings import check_settings
 from amt_mm.config.default_hooks import with_default_hooks
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.own_imagenet import use_own_imagenet
+from amt_mm.datasets.repeated import crops_per_sample
 from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
@@ -95,6 +97,9 @@ class OverlayRunner(Runner):
         """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
         super().register_hooks(with_default_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
+            if any(isinstance(hook, EMAHook) for hook in self.hooks):
+                raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel does not support '
+                                 'EMAHook, which copies the model: leave one of them out')
             self.register_hook(ShardedStateHook())
 
     def setup_env(self, env_cfg: dict) -> None:
@@ -172,8 +177,8 @@ class OverlayRunner(Runner):
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         """Scale the learning rate by the samples of an optimiser's step over those it is meant for.
 
-        Unlike MMEngine's, it counts accumulated batches. If scaling is off and the two numbers
-        differ by more than a factor of 2, it logs a warning. ``auto_scale_lr`` has
+        Unlike MMEngine's, it counts accumulated batches and repeated crops. If scaling is off and
+        the two numbers differ by more than a factor of 2, it logs a warning. ``auto_scale_lr`` has
         ``base_batch_size``, and whether to ``enable`` scaling.
 
         Raises:
@@ -189,11 +194,14 @@ class OverlayRunner(Runner):
                 raise InputError('--auto-scale-lr: the batch sampler of train_dataloader does not '
                                  'say its batch_size: set optim_wrapper.optimizer.lr yourself')
             return
+        crops = crops_per_sample(loader.dataset)
+        repeats = f' x repeats {crops}' if crops > 1 else ''
         for wrapper in optim_wrappers(optim_wrapper):
             counts = wrapper._accumulative_counts
-            ratio = self.world_size * size * counts / base
-            step = (f'a step is of {self.world_size * size * counts} samples ({self.world_size} '
-                    f'processes x batch_size {size} x accumulative_counts {counts}), and the '
+            samples = self.world_size * size * crops * counts
+            ratio = samples / base
+            step = (f'a step is of {samples} samples ({self.world_size} processes x batch_size '
+                    f'{size}{repeats} x accumulative_counts {counts}), and the '
                     f'learning rate is meant for {base} (auto_scale_lr.base_batch_size)')
             if auto_scale_lr.get('enable'):
                 self.logger.info(f'{step}: it is multiplied by {ratio:g}')

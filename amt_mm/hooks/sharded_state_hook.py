@@ -9,9 +9,9 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from amt_mm.errors import InputError
-from amt_mm.models.sharded_model import gather_tensor, shard_like
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
+from amt_mm.sharded_tensors import gather_tensor, shard_like
 
 
 @HOOKS.register_module()

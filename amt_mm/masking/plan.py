@@ -94,21 +94,3 @@ class MaskPlan:
         return MaskPlan(
             expand(self.masked), expand(self.thrown), expand(self.visible),
             (self.grid[0] * unit, width))
-
-    def check(self) -> None:
-        """Check that the plan is a partition of the grid for every sample.
-
-        For tests and plans built manually: it waits for the device.
-
-        Raises:
-            ValueError: Names the first sample in which a token is missing or duplicated.
-        """
-        ids = torch.cat([self.masked, self.thrown, self.visible], dim=1)
-        wanted = torch.arange(self.num_tokens, device=ids.device)
-        if ids.shape[1] != self.num_tokens:
-            raise ValueError(f'the plan has {ids.shape[1]} tokens, its grid '
-                             f'{self.grid[0]}x{self.grid[1]} has {self.num_tokens}')
-        wrong = (ids.sort(dim=1).values != wanted).any(dim=1).nonzero().flatten()
-        if len(wrong):
-            raise ValueError(f'the plan of sample {int(wrong[0])} is not a partition of its '
-                             f'{self.num_tokens} tokens: some are missing, others duplicated')

@@ -16,9 +16,9 @@ from torch.nn.utils import get_total_norm
 
 from amt_mm.checkpoints.records import check_record, is_step
 from amt_mm.errors import InputError
-from amt_mm.models.sharded_model import gather_tensor
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
+from amt_mm.sharded_tensors import gather_tensor
 from amt_mm.version import __version__
 
 from .step_record import StepRecorder, samples_of, write_step

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from conftest import CROP
 from mmengine.config import Config
+from mmengine.dataset import RepeatDataset
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from amt_mm.datasets import ConcatDataset
 from amt_mm.engine import OverlayRunner
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
@@ -109,3 +112,17 @@ def test_groups_of_the_optimizer_are_plain_dicts(toy_runner):
     runner.train()
     groups = runner.optim_wrapper.optimizer.param_groups
     assert len(groups) > 1 and {type(group) for group in groups} == {dict}
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda dataset: dataset, lambda dataset: RepeatDataset(dataset, 2),
+    lambda dataset: ConcatDataset([dataset, dataset])])
+def test_the_learning_rate_is_scaled_by_the_crops_of_a_step(toy_runner, toy_images, wrap):
+    images = toy_images(5, [dict(type='amt_mm.RepeatedCrops', repeats=4, transforms=[
+        dict(type='amt_mm.RandomResizedCropWithBox', scale=CROP),
+        dict(type='amt_mm.PackInputsWithBox')])])
+    runner = toy_runner(
+        dataset=wrap(images), loader=dict(collate_fn=dict(type='amt_mm.collate_repeats')))
+    optimizer = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(optimizer, dict(base_batch_size=6, enable=True))
+    assert optimizer.param_groups[0]['lr'] == pytest.approx(1e-3 * 3 * 4 / 6)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from load_script import load_script
+from partitions import assert_partition
 
 from amt_mm import shipped
 from amt_mm.apis import comparison
@@ -34,7 +35,7 @@ def test_it_needs_at_most_four_files():
 def test_it_masks_whole_rows_by_the_law_of_their_weights(banded, toy_mae):
     weights = torch.tensor([1., 2, 3, 6, 1e-9]).repeat_interleave(7).expand(6000, -1)
     plan = banded(.4)(6000, (5, 7), weights, generator=torch.Generator().manual_seed(0))
-    plan.check()
+    assert_partition(plan)
     assert plan.masked.shape[1] == 14 and plan.thrown.shape[1] == 0
     rows = plan.masked.sort(dim=1).values.unflatten(1, (2, 7))
     first = rows[:, :, :1]

@@ -113,7 +113,8 @@ def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
     (dict(compiled=True), 'does not support compilation'),
     (dict(optimizer=dict(ADAMW, type='amt_mm.ShardedOptimizer', optimizer_type='AdamW')),
      "already shards the optimiser state"),
-], ids=['accumulation', 'compile', 'optimizer'])
+    (dict(default_hooks=dict(ema=dict(type='EMAHook'))), 'does not support EMAHook'),
+], ids=['accumulation', 'compile', 'optimizer', 'ema'])
 def test_unsupported_options_are_refused(tmp_path, changes, line):
     def work(rank):
         with pytest.raises(InputError, match=line):

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
+from partitions import assert_partition
 from scipy import stats
 
 from amt_mm.errors import InputError
@@ -31,7 +32,7 @@ def draw(progress, draws=20_000, seed=0, unit=1):
     tokens = torch.tensor(WEIGHTS).repeat_interleave(unit).repeat(unit)
     plan = generator(draws, (unit, 4 * unit), tokens.expand(draws, -1),
                      generator=torch.Generator().manual_seed(seed))
-    plan.check()
+    assert_partition(plan)
     return [ids[:, 0] % (4 * unit) // unit for ids in (plan.masked, plan.thrown)]
 
 

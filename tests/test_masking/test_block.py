@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from partitions import assert_partition
 from scipy.ndimage import label
 
 from amt_mm.errors import InputError
@@ -42,7 +43,7 @@ def test_counts_are_those_of_random_masking(grid, host, ratios):
     for batch_size in (1, 3):
         plan = BlockMaskGenerator(*ratios, **host)(batch_size, grid)
         wanted = RandomMaskGenerator(*ratios, **host)(batch_size, grid)
-        plan.check()
+        assert_partition(plan)
         for kind in ('masked', 'thrown', 'visible'):
             assert getattr(plan, kind).shape == getattr(wanted, kind).shape
         assert plan.grid == grid
@@ -105,7 +106,7 @@ def test_tokens_that_no_block_covers_are_masked_at_random(monkeypatch):
     monkeypatch.setattr('amt_mm.masking.block._NUM_BLOCKS', 1)
     generator = torch.Generator().manual_seed(6)
     plan = BlockMaskGenerator(.8, min_block=1)(4000, (5, 7), generator=generator)
-    plan.check()
+    assert_partition(plan)
     share = (plan.states() == 1).float().mean(0)
     # Filled up in the order of ids, both ends would differ.
     assert abs(float(share[0] - share[-1])) < 5 * (.5 / 4000)**.5

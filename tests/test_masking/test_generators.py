@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from partitions import assert_partition
 from scipy import stats
 
 import amt_mm
@@ -21,18 +22,6 @@ def seeded(seed=0):
 
 def sets(ids):
     return [set(row) for row in ids.tolist()]
-
-
-def assert_partition(plan, batch_size, grid):
-    """Check every sample with Python sets."""
-    assert plan.grid == tuple(grid)
-    everything = set(range(grid[0] * grid[1]))
-    kinds = [sets(ids) for ids in (plan.masked, plan.thrown, plan.visible)]
-    for kind in kinds:
-        assert len(kind) == batch_size
-    for masked, thrown, visible in zip(*kinds, strict=True):
-        assert masked | thrown | visible == everything
-        assert len(masked) + len(thrown) + len(visible) == len(everything)
 
 
 def counts(plan):
@@ -59,8 +48,8 @@ def test_every_plan_is_a_partition(name, grid, unit, rounding):
         weights[0, ::2] = 0
         for given in (None, weights):
             plan = generator(batch_size, grid, given, generator=seeded())
-            assert_partition(plan, batch_size, grid)
-            plan.check()
+            assert (plan.batch_size, plan.grid) == (batch_size, grid)
+            assert_partition(plan)
             # The tokens of a unit share a state.
             blocks = plan.states().reshape(batch_size, grid[0] // unit, unit, grid[1] // unit, unit)
             assert torch.equal(blocks, blocks[:, :, :1, :, :1].expand_as(blocks))
@@ -93,7 +82,7 @@ def test_counts_of_the_paper(generator, tokens_per_unit, wanted):
 def test_warm_up_masks_by_its_own_ratios(generator, wanted):
     plan = generator(2, (14, 14))
     assert counts(plan) == wanted
-    assert_partition(plan, 2, (14, 14))
+    assert_partition(plan)
 
 
 def throwing_law(weights, throw):
@@ -178,7 +167,7 @@ def test_visible_random_is_uniform_and_the_rest_is_ranked_by_weight(unit):
     tokens = torch.tensor(weights).float().repeat_interleave(unit).repeat(unit)
     plan = AMTMaskGenerator(.25, .25, visible='random', unit=unit)(
         draws, (unit, 4 * unit), tokens.expand(draws, -1), generator=seeded(9))
-    plan.check()
+    assert_partition(plan)
     assert counts(plan) == tuple(n * unit**2 for n in (1, 1, 2))
     masked, thrown = (ids[:, 0] % (4 * unit) // unit for ids in (plan.masked, plan.thrown))
     found = [int(((masked == i) & (thrown == j)).sum()) for i, j in law]

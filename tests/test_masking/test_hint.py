@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from partitions import assert_partition
 
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator, reveal_hints
@@ -54,7 +55,7 @@ def test_generator_keeps_counts_and_reveals_masked_tokens(throw, grid, host):
     ratios = dict(mask_ratio=.4, throw_ratio=.2, throw=throw, **host)
     plain = AMTMaskGenerator(**ratios)(4, grid, weights, generator=seeded(3))
     hint = AMTMaskGenerator(hint_ratio=.5, **ratios)(4, grid, weights, generator=seeded(3))
-    hint.check()
+    assert_partition(hint)
     assert hint.masked.shape == plain.masked.shape and hint.visible.shape == plain.visible.shape
     assert sets(hint.thrown) == sets(plain.thrown)
     unit = host.get('unit', 1)

@@ -4,6 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
+from partitions import assert_partition
 from scipy import stats
 
 from amt_mm.masking import AMTMaskGenerator, LowAttendedMaskGenerator
@@ -29,7 +30,7 @@ def test_visible_tokens_are_drawn_by_weight_then_thrown_ones(unit):
     generator = LowAttendedMaskGenerator(.5, .25, unit=unit)
     plan = generator(draws, grid, tokens.expand(draws, -1), torch.device('cpu'),
                      torch.Generator().manual_seed(0))
-    plan.check()
+    assert_partition(plan)
     assert plan.masked.shape[1] == 2 * unit**2
     visible, thrown = (ids[:, 0] % grid[1] // unit for ids in (plan.visible, plan.thrown))
     wanted = law(weights)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from partitions import assert_partition
 from scipy import stats
 
 from amt_mm.errors import InputError
@@ -57,7 +58,7 @@ def test_the_first_token_is_drawn_by_these_weights(case, unit):
     generator = AMTMaskGenerator(.2, .2, weighting=case, unit=unit)
     tokens = torch.tensor(SALIENCY).repeat_interleave(unit).repeat(unit)
     plan = generator(draws, (unit, 5 * unit), tokens.expand(draws, -1), generator=seeded())
-    plan.check()
+    assert_partition(plan)
     found = (plan.masked[:, 0] % (5 * unit) // unit).bincount(minlength=5).numpy()
     share = by_hand(SALIENCY, **case)
     share /= share.sum()

@@ -11,13 +11,14 @@ from torch import nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
+from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import labelled_features, loader_in_order
 from amt_mm.hooks import KNNProbeHook
 from amt_mm.models import ShardedModel
-from amt_mm.models.sharded_model import gather_tensor
 from amt_mm.models.unwrapped import whole_model
 from amt_mm.saliency import cls_saliency
+from amt_mm.sharded_tensors import gather_tensor
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two processes on the CPU')
 HOSTS = ('mae', 'mae_cls', 'simmim', 'maskfeat')
@@ -88,6 +89,23 @@ def test_weights_are_broadcast_from_the_first_process(tmp_path):
         plain.init_weights()
         return [key for key, value in plain.state_dict().items()
                 if not torch.equal(gather_tensor(divided[key]), value)]
+
+    assert two(work, tmp_path) == [[], []]
+
+
+@pytest.mark.slow
+def test_a_pretrained_encoder_fills_the_shards(tmp_path):
+    def work(rank):
+        # Of another grid and without biases, for which zeros are added.
+        state = {key: value for key, value in build_host('mae', 9, img_size=32).state_dict().items()
+                 if key.startswith('backbone.') and not key.endswith('qkv.bias')}
+        torch.save(dict(state_dict=state), tmp_path / f'{rank}.pth')
+        plain, divided = build_host('mae'), ShardedModel(build_host('mae')).module
+        for model in (plain, divided):
+            load_backbone(model, tmp_path / f'{rank}.pth')
+        found = divided.backbone.state_dict()
+        return [key for key, value in plain.backbone.state_dict().items()
+                if not torch.equal(gather_tensor(found[key]), value)]
 
     assert two(work, tmp_path) == [[], []]
 
