@@ -7,6 +7,8 @@ from mmengine.dataset import ConcatDataset as _ConcatDataset
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
+from .staged import StagedDataset
+
 
 @DATASETS.register_module()
 class ConcatDataset(_ConcatDataset):
@@ -20,7 +22,8 @@ class ConcatDataset(_ConcatDataset):
         **kwargs: See :class:`mmengine.dataset.ConcatDataset`.
 
     Raises:
-        InputError: A child repeats or reorders samples; wrap the concatenation instead.
+        InputError: A child repeats or reorders samples; wrap the concatenation instead. Or a
+            child is a :class:`StagedDataset`.
     """
 
     def full_init(self) -> None:
@@ -28,6 +31,9 @@ class ConcatDataset(_ConcatDataset):
         for child in self.datasets:
             if hasattr(child, 'dataset'):  # RepeatDataset, ClassBalancedDataset, KFoldDataset
                 name = type(child).__name__
+                if isinstance(child, StagedDataset):
+                    raise InputError(f'ConcatDataset of a {name}, which it reads sample by sample: '
+                                     'leave it out')
                 raise InputError(f'ConcatDataset of a {name} gives one sample several indices: '
                                  f'put the {name} around amt_mm.ConcatDataset instead')
         super().full_init()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from hashlib import blake2b
 from pathlib import Path
+from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -87,11 +87,15 @@ class LoadReducedImage(LoadImage):
     def _write(self, path: Path, content: bytes) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Several processes may read the same image for the first time.
-            number, temporary = tempfile.mkstemp(dir=path.parent, prefix='.')
-            with open(number, 'wb') as file:
-                file.write(content)
-            os.replace(temporary, path)
+            # Several processes may read the same image for the first time. The mode is that of
+            # other files, not mkstemp's, so that other users may read the copies.
+            temporary = path.with_name(f'.{uuid4().hex}')
+            try:
+                with open(temporary, 'xb') as file:
+                    file.write(content)
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f'{self.folder}: a reduced copy of an image cannot be written '
                              f'({error.strerror}); make room, or set overlay.reduced_images=None '

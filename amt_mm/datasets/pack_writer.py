@@ -20,6 +20,7 @@ from amt_mm.saliency import fingerprint
 from .frames import read_frame, split_frame
 from .packed import HEADER_BYTES, MAGIC
 from .whole_image import base_dataset, sample_names
+from .wrapper import refuse_own_reading
 
 
 def pack(dataset: Dataset, path: str | os.PathLike,
@@ -39,10 +40,12 @@ def pack(dataset: Dataset, path: str | os.PathLike,
         Number of samples and of bytes.
 
     Raises:
-        InputError: A file of the data set cannot be read or is empty, or the disk refuses to
-            write.
+        InputError: A file of the data set cannot be read or is empty, the data set has no files
+            and reads its images itself, or the disk refuses to write.
     """
     dataset = base_dataset(dataset)
+    for part in getattr(dataset, 'datasets', (dataset, )):
+        refuse_own_reading(part, 'pack')
     names = list(sample_names(dataset))
     starts = np.empty(len(names) + 1, '<u8')
     labels = np.full(len(names), -1, '<i4')

@@ -9,7 +9,7 @@ from mmengine.dataset import BaseDataset
 from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
-from .wrapper import DatasetWrapper
+from .wrapper import DatasetWrapper, refuse_own_reading
 
 # Samples per stage: enough to keep code in the caches, few enough to keep pixels there.
 _CHUNK = 16
@@ -30,14 +30,15 @@ class StagedDataset(DatasetWrapper):
         dataset: The data set, or its config.
 
     Raises:
-        InputError: The data set has no pipeline.
+        InputError: The data set has no pipeline, or reads its images outside it.
     """
 
     def __init__(self, dataset: BaseDataset | dict) -> None:
         super().__init__(dataset)
         if not hasattr(self.dataset, 'pipeline'):
             raise InputError(f'StagedDataset of a {type(self.dataset).__name__}, which has no '
-                             'pipeline: wrap its children in StagedDataset, or leave it out')
+                             'pipeline of its own: leave it out')
+        refuse_own_reading(self.dataset, 'StagedDataset')
 
     def __getitem__(self, idx: int) -> dict:
         """Return one sample, as the data set does."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from torch.utils.data import Dataset
 
+from amt_mm.errors import InputError
 from amt_mm.registry import DATASETS
 
 
@@ -34,3 +36,19 @@ class DatasetWrapper(Dataset):
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self.dataset, name, value)
+
+
+def refuse_own_reading(dataset: Dataset, use: str) -> None:
+    """Refuse a data set whose samples are more than ``get_data_info`` and the pipeline give.
+
+    Args:
+        dataset: To be used without its ``prepare_data``.
+        use: What uses it, for the message.
+
+    Raises:
+        InputError: It has a ``prepare_data`` of its own.
+    """
+    usual = BaseDataset.prepare_data
+    if getattr(type(dataset), 'prepare_data', usual) is not usual:
+        raise InputError(f'{use}: {type(dataset).__name__} reads its images itself, not in its '
+                         'pipeline: use the data set as it is')

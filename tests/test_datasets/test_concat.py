@@ -10,6 +10,7 @@ from amt_mm.datasets import (
     ConcatDataset,
     PackInputsWithBox,
     RandomResizedCropWithBox,
+    StagedDataset,
     base_dataset,
     dataset_fingerprint,
     whole_image_view,
@@ -126,6 +127,15 @@ def test_an_oversampling_child_is_refused_or_supported():
         return
     assert [index for _, index in whole_images] == list(range(3))
     assert set(show(whole)) == set(whole_images)
+
+
+def test_neither_order_with_a_staged_data_set_advises_the_other():
+    # Both are refused, so neither may be the way out of the other.
+    child = dict(type='ShadesOfGrey', shades=[1, 2])
+    with pytest.raises(InputError, match='StagedDataset of a ConcatDataset.*: leave it out$'):
+        StagedDataset(dict(type='amt_mm.ConcatDataset', datasets=[child, child]))
+    with pytest.raises(InputError, match='ConcatDataset of a StagedDataset.*: leave it out$'):
+        ConcatDataset([dict(type='amt_mm.StagedDataset', dataset=child), child])
 
 
 def test_repeating_the_whole_is_fine():

@@ -1,5 +1,7 @@
 """Large images are decoded once, and read from small copies afterwards."""
 
+import errno
+
 import cv2
 import numpy as np
 import pytest
@@ -85,6 +87,22 @@ def test_the_orientation_is_applied(tmp_path):
     Image.fromarray(np.full((200, 320, 3), 90, np.uint8)).save(path, exif=exif)
     for _ in range(2):
         assert load(path, tmp_path / 'copies')['img'].shape == (64, 40, 3)
+
+
+def test_a_refused_copy_leaves_nothing_behind(photograph, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    monkeypatch.setattr('os.replace', refuse)
+    with pytest.raises(InputError, match='cannot be written .No space left'):
+        load(photograph, tmp_path / 'copies')
+    assert not list((tmp_path / 'copies').iterdir())
+
+
+def test_others_may_read_a_copy_as_any_file(photograph, tmp_path):
+    load(photograph, tmp_path / 'copies')
+    copy, = (tmp_path / 'copies').iterdir()
+    (tmp_path / 'any').touch()
+    assert copy.stat().st_mode == (tmp_path / 'any').stat().st_mode
 
 
 def test_errors_name_the_file_or_the_folder(photograph, tmp_path):

@@ -7,7 +7,7 @@ import torchvision
 from torch.utils.data import DataLoader
 from true_formats import noise, write_stl10
 
-from amt_mm.datasets import STL10
+from amt_mm.datasets import STL10, ConcatDataset, StagedDataset, pack
 from amt_mm.errors import InputError
 
 
@@ -116,3 +116,11 @@ def test_damaged_files_are_named(root, kind, message):
 def test_arguments(arguments):
     with pytest.raises(InputError, match='split=|data_root is empty'):
         STL10(**arguments)
+
+
+@pytest.mark.parametrize('use', [
+    StagedDataset, lambda dataset: pack(dataset, 'never_written.amtpack'),
+    lambda dataset: pack(ConcatDataset([dataset]), 'never_written.amtpack')])
+def test_what_would_not_read_its_images_refuses_it(root, use):
+    with pytest.raises(InputError, match='STL10 reads its images itself'):
+        use(STL10(data_root=str(root), pipeline=[dict(type='amt_mm.LoadImage')]))
