@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
@@ -68,6 +69,34 @@ def test_config_builds(cfg):
         assert trained == {name for name, _ in model.named_parameters()}
     for hook in [*cfg.custom_hooks, cfg.default_hooks.pretrained]:
         HOOKS.build(hook)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('processes', [8, 1])
+@pytest.mark.parametrize('name', ['coslr-100e_in1k', 'released-coslr-100e_in1k',
+                                  '1percent-coslr-100e_folder'])
+def test_fine_tuning_ends_at_the_lowest_rate_of_mae_for_each_layer(name, processes):
+    """1e-6 by the layer's scale, in MAE's adjust_learning_rate; in proportion to the batch."""
+    init_default_scope('mmpretrain')
+    cfg = apply_overlay(Config.fromfile(CONFIGS / f'finetune/vit-base-p16_8xb128-{name}.py'))
+    cfg.model.backbone.arch = 'deit-tiny'
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    peak, decay = (cfg.optim_wrapper.optimizer.lr,
+                   cfg.optim_wrapper.paramwise_cfg.layer_decay_rate)
+    groups = build_optim_wrapper(model, {**cfg.optim_wrapper, 'type': 'OptimWrapper'}).param_groups
+    scales = sorted({round(group['lr'] / peak, 12) for group in groups})
+    assert scales == pytest.approx([decay**depth for depth in reversed(range(14))])
+    optimizer = torch.optim.SGD([
+        dict(params=[torch.zeros(1)], lr=peak * scale * processes / 8) for scale in scales])
+    schedules = [PARAM_SCHEDULERS.build(
+        dict(schedule, optimizer=optimizer, epoch_length=20)) for schedule in cfg.param_scheduler]
+    for _ in range(2000):
+        optimizer.step()
+        for schedule in schedules:
+            schedule.step()
+    for group, scale in zip(optimizer.param_groups, scales, strict=True):
+        share = scale * processes / 8
+        assert group['lr'] == pytest.approx(1e-6 * share, rel=.01) and group['lr'] < peak * share
 
 
 def test_fine_tuning_of_the_authors_code_is_on_the_mean_token():
