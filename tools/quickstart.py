@@ -76,6 +76,7 @@ from amt_mm.apis.step_times import step_times
 from amt_mm.apis.verdict import verdict
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
+from amt_mm.saliency import SaliencyStore
 from amt_mm.visualization import Curve, CurvePlot, Report, render, write_table
 from amt_mm.visualization.gallery import gallery
 
@@ -181,11 +182,11 @@ def sized(args: argparse.Namespace, base: Config, images: int, folder: Path
 
 def unused_folder(first: Path, configs: Mapping[str, Config]) -> Path:
     """Return the first of NAME, NAME-2, ... that holds no results of other settings or images."""
-    folder = first
+    folder, absolute = first, Path(os.path.abspath(first))  # `.` has no name
     for number in itertools.count(2):
         if is_free(folder, configs):
             break
-        folder = first.with_name(f'{first.name}-{number}')
+        folder = absolute.with_name(f'{absolute.name}-{number}')
     if folder != first:
         say(f'{first} holds results of other settings or images, which stay there')
     return folder
@@ -203,7 +204,8 @@ def is_free(folder: Path, configs: Mapping[str, Config]) -> bool:
 
 def saliency_maps(folder: Path) -> list[Path]:
     """Map files of a run, in the order of its refreshes."""
-    return sorted((folder / 'saliency').glob('*.amtmap'), key=lambda path: path.stat().st_mtime)
+    return sorted((folder / 'saliency').glob('*.amtmap'),
+                  key=lambda path: SaliencyStore(path, share=None).step)
 
 
 def checkpoint(work_dir: Path, name: str, cfg: Config) -> Path:

@@ -41,7 +41,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     arguments.add_encoder_argument(parser)
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the results (default: work_dirs/view/RUN/NAME, of the '
-                        'checkpoint RUN/NAME.pth)')
+                        'checkpoint work_dirs/RUN/NAME.pth)')
     arguments.add_trust_argument(parser)
     return parser.parse_args(argv)
 
@@ -53,13 +53,20 @@ from amt_mm.apis.launch import one_line_errors
 from amt_mm.apis.view import view
 
 
+def default_out(checkpoint: Path) -> Path:
+    """Return a folder for each checkpoint: with many recipes and seeds, names of files recur."""
+    # Unlike `absolute`, without `..`.
+    path = Path(os.path.abspath(checkpoint))
+    base = next(base for base in (os.path.abspath('work_dirs'), os.getcwd(), path.anchor)
+                if path.is_relative_to(base))
+    return ('work_dirs/view' / path.relative_to(base)).with_suffix('')
+
+
 def main(argv: list[str] | None = None) -> None:
     """Write the page and say where it is."""
     args = parse_args(argv)
     with one_line_errors():
-        # Unlike `absolute`, without `..`.
-        path = Path(os.path.abspath(args.checkpoint))
-        out = args.out or Path('work_dirs/view') / path.parent.name / path.stem
+        out = args.out or default_out(args.checkpoint)
         page = view(args.checkpoint, args.folder, out, args.images, args.seed, args.image_size,
                     args.encoder)
         print(f'page      {page}')

@@ -31,8 +31,11 @@ def require_writable(out: Path) -> None:
         out: The file. Nothing is left of the trial but the folder.
 
     Raises:
-        InputError: The system refuses it: no rights, a full disk, a name too long.
+        InputError: The path has no name, or the system refuses it: no rights, a full disk, a name
+            too long.
     """
+    if out.name in ('', '..'):
+        raise InputError(f'{out}: is a folder: add the name of a file in it')
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=out.name) as file:

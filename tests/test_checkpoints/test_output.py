@@ -39,3 +39,9 @@ def test_results_do_not_become_images(tmp_path, monkeypatch):
             require_outside(Path(out), Path('.'))
     for out in '..', '../images.npz', '../work_dirs/images':
         require_outside(Path(out), Path('.'))
+
+
+@pytest.mark.parametrize('name', ['.', '/', '..', 'a/..'])
+def test_a_file_has_a_name(name):
+    with pytest.raises(InputError, match=f'^{name}: is a folder: add the name of a file'):
+        require_writable(Path(name))

@@ -10,7 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from forked_script import run_script
+from load_script import load_script
+
+from amt_mm.saliency import SaliencyWriter
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / 'tools' / 'quickstart.py'
@@ -96,3 +100,26 @@ def test_help_suffices(tool):
     assert done.returncode == 0
     for option in re.findall(r'^  (--[a-z-]+)', done.stdout, re.MULTILINE):
         assert re.search(rf'{option}[^\n]*(\n {{6,}}\S|\S  +\S)', done.stdout), option
+
+
+@pytest.fixture
+def tool():
+    return load_script(QUICKSTART)
+
+
+def test_maps_are_in_the_order_of_refreshes_whatever_copied_them(tool, tmp_path):
+    (tmp_path / 'saliency').mkdir()
+    for time, step in enumerate((10, 2, 4)):
+        path = tmp_path / f'saliency/epoch_{step}.amtmap'
+        writer = SaliencyWriter(path, 1, (2, 2), 'x', step)
+        writer.write(torch.arange(1), torch.rand(1, 4))
+        os.utime(writer.commit(), (time, time))
+    assert [path.stem for path in tool.saliency_maps(tmp_path)] == ['epoch_2', 'epoch_4',
+                                                                    'epoch_10']
+
+
+def test_the_folder_at_hand_has_folders_beside_it(tool, monkeypatch, tmp_path):
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    monkeypatch.setattr(tool, 'is_free', lambda folder, _: folder.name.endswith('-3'))
+    assert tool.unused_folder(Path('.'), {}) == tmp_path / 'here-3'

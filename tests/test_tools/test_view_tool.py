@@ -29,13 +29,17 @@ def test_arguments_are_handed_on_and_the_place_is_printed(tool, monkeypatch, cap
         'pictures  work_dirs/view/runs/epoch_3/*/*.png']
 
 
-def test_a_checkpoint_above_has_its_pages_below(tool, monkeypatch, tmp_path):
+def test_each_checkpoint_has_a_folder_of_its_own_below(tool, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr(tool, 'view', lambda *given: calls.append(given[2]))
     (tmp_path / 'runs/here').mkdir(parents=True)
     monkeypatch.chdir(tmp_path / 'runs/here')
-    tool.main(['../epoch_3.pth', 'photos'])
-    assert calls == [Path('work_dirs/view/runs/epoch_3')]
+    for checkpoint in ('work_dirs/mae/seed_0/epoch_3.pth', 'work_dirs/amt/seed_0/epoch_3.pth',
+                       './mine/epoch_3.5.pth', '../epoch_3.pth'):
+        tool.main([checkpoint, 'photos'])
+    above = tmp_path.relative_to('/') / 'runs/epoch_3'
+    assert calls == [Path('work_dirs/view') / own for own in (
+        'mae/seed_0/epoch_3', 'amt/seed_0/epoch_3', 'mine/epoch_3.5', above)]
 
 
 def test_bad_input_is_one_line_and_status_2(tool, monkeypatch, capsys):
