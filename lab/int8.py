@@ -40,6 +40,7 @@ from amt_mm.apis.encoder import LoadedEncoder, load_encoder
 from amt_mm.apis.export import export
 from amt_mm.datasets import ImageFolder
 from amt_mm.datasets.optional_packages import optional
+from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.evaluation.dataset_features import LabelledFeatures, dataset_labels
 from amt_mm.evaluation.judge import measure_features
 
@@ -49,6 +50,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     with launch.one_line_errors(), TemporaryDirectory() as folder:
         loaded = load_encoder(args.checkpoint)
+        check_train_and_test(*(batches(loaded, part).dataset for part in (args.train, args.test)),
+                             'int8')
         onnxruntime = optional('onnxruntime', 'encoders of 8 bits')
         sessions = {}
         for kind in ('fp32', 'int8'):

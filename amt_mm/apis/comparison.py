@@ -234,6 +234,8 @@ def finished(cfg: Config) -> Config:
         InputError: An overlay that does not fit, or a setting that cannot be.
     """
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))
+    # Before the overlay changes sections that must be some, and after, since it sets others.
+    check_settings(cfg)
     cfg = apply_overlay(cfg)
     check_settings(cfg)
     return cfg

@@ -64,7 +64,6 @@ if __name__ == '__main__':
     parse_first(parse_args)
 
 import json
-import math
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -75,6 +74,7 @@ from amt_mm.apis import launch
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
+from amt_mm.json_files import plain_values
 from amt_mm.version import __version__
 from amt_mm.visualization.figures import save_figure
 from lab.race.plot import over_minutes
@@ -129,18 +129,9 @@ def write(race: Race, runs: Iterable[tuple[str, int]]) -> str:
     text += f'\nVersions: {", ".join(f"{name} {found}" for name, found in versions.items())}\n'
     write_text(race.folder / 'race.md', text)
     write_text(race.folder / 'race.json', json.dumps(
-        _finite(dict(compared=compared, runs=results)), indent=1) + '\n')
+        plain_values(dict(compared=compared, runs=results)), indent=1) + '\n')
     save_figure(over_minutes(results, compared), race.folder / 'race')
     return text
-
-
-def _finite(value: object) -> object:
-    """Put null, which JSON has, for infinity, which it has not."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 if __name__ == '__main__':

@@ -87,6 +87,11 @@ def test_a_config_that_cannot_be_evaluated_is_refused_before_training(tmp_path):
     assert not (tmp_path / 'run').exists()
 
 
+def test_a_section_that_is_a_number_is_refused_before_the_overlay_changes_it():
+    with pytest.raises(InputError, match='train_dataloader=4 must be a dict or list'):
+        comparison.resolved(str(shipped.configs_folder() / QUICKSTART), {'train_dataloader': 4})
+
+
 @pytest.mark.slow
 def test_failed_training_is_an_error(tmp_path, monkeypatch):
     config = str(shipped.configs_folder() / QUICKSTART)

@@ -48,6 +48,16 @@ def test_table(tmp_path, run, capsys):
     assert (amt['box AP'], amt['mask AP75']) == (26.9, 27.7)
 
 
+@pytest.mark.parametrize(('label', 'run_name'), [
+    ('', 'lr=1'), ('ours=', 'ours'), ('lr=1=', 'lr=1')])
+def test_folders_with_the_sign_of_labels(tmp_path, run, label, run_name):
+    path = tmp_path / 'lr=1/20260101/scores.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('{"coco/bbox_mAP": 0.3}')
+    run(f'{label}lr=1/20260101/scores.json', '--out', 'out')
+    assert json.loads((tmp_path / 'out.json').read_text())['rows'][0]['run'] == run_name
+
+
 @pytest.mark.parametrize(('name', 'text', 'message'), [
     ('log.json', '{"a": 1}\n{"a": 2}\n', 'is not one JSON object'),
     ('other.json', '{"accuracy/top1": 1}', 'has no box AP'),

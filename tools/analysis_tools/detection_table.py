@@ -8,6 +8,7 @@ COCO and LVIS v1, nothing else.
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from amt_mm.cli import parse_first
@@ -80,7 +81,10 @@ def read_result(text: str) -> dict:
     Raises:
         InputError: No such file, or none of tools/test.py for COCO or LVIS.
     """
-    name, _, path = text.rpartition('=')
+    # Folders may have the sign in their names.
+    starts = [0, *(at + 1 for at, sign in enumerate(text) if sign == '=')]
+    start = next((at for at in starts if os.path.isfile(text[at:])), starts[-1])
+    name, path = text[:start].removesuffix('='), text[start:]
     launch.require_file(path, 'result')
     try:
         scores = section(parse_json(Path(path).read_text(encoding='utf-8')))

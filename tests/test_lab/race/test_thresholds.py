@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lab.race.__main__ import _finite
+from amt_mm.json_files import plain_values
 from lab.race.thresholds import as_markdown, compare, minutes_to_reach
 
 
@@ -57,5 +57,5 @@ def test_without_a_peer_there_is_nothing_to_compare_to():
 
 
 def test_json_has_no_infinity():
-    text = json.dumps(_finite(compare(RESULTS, 'knn')), allow_nan=False)
+    text = json.dumps(plain_values(compare(RESULTS, 'knn')), allow_nan=False)
     assert json.loads(text)['rows'][2]['reached'][0] == [pytest.approx(9), None]
