@@ -51,7 +51,8 @@ class ImageFolder(CustomDataset):
         root/cat/a.jpg           label by the first subfolder; deeper ones belong to it; a single
                                  subfolder is not a class
         root/train/cat/a.jpg     the same below `train` and `val` (`test` is ignored), or below
-                                 `train` and `test`, which then is the `val` split
+                                 `train` and `test`, which then is the `val` split; `test` is
+                                 ignored, too, if it alone has no classes
 
     Hidden files and folders (leading dot) are ignored, extensions are compared without case, and
     samples are in the order of their sorted relative paths. Classes are numbered over all images
@@ -66,7 +67,7 @@ class ImageFolder(CustomDataset):
         data_prefix: A folder below ``data_root``. Defaults to ''.
         split: ``'train'``, ``'val'`` or ``'all'``, both of them; None for every image, whatever its
             folder is called. Defaults to ``'all'``. Folders named train and val or test (in any
-            case) define the splits if there are two of them; otherwise a hash of its relative path
+            case) define the splits if two of them are used; otherwise a hash of its relative path
             assigns each image, so that adding or removing others does not change it.
         val_fraction: Expected fraction of ``'val'`` under the hash, in (0, 1). Defaults to 0.2.
         with_label: False uses all images below the folder without labels, True requires class
@@ -126,10 +127,10 @@ class ImageFolder(CustomDataset):
         # Split folders move the classes one level down.
         level = 1 if parts else 0
         held_out = 'val' if 'val' in parts.values() else 'test'
-        if held_out == 'val':
+        if held_out == 'val' or self._only_test_lacks_classes(paths, parts):
             paths = [p for p in paths if parts[p[0]] != 'test']
         labels = self._find_labels(paths, level)
-        if parts:
+        if len({parts.get(p[0]) for p in paths}) > 1:
             own = {'all': ('train', 'val'), 'train': ('train', ), 'val': (held_out, )}[self.split]
             chosen = [parts[p[0]] in own for p in paths]
         else:
@@ -201,6 +202,20 @@ class ImageFolder(CustomDataset):
         raise InputError(
             f'{self._folder}: {others[0]} is next to the splits {" and ".join(sorted(parts))}: '
             'move it away, or set data_prefix')
+
+    def _only_test_lacks_classes(self, paths: list[tuple[str, ...]], parts: dict[str, str]) -> bool:
+        """Whether the images of test are to be predicted, as in competitions; warn, once."""
+        deep = {part: {len(p) > 2 for p in paths if parts.get(p[0]) == part}
+                for part in ('train', 'test')}
+        if self.with_label is False or deep != {'train': {True}, 'test': {False}}:
+            return False
+        name = next(name for name, part in parts.items() if part == 'test')
+        if (folder := f'{self._folder}/{name}') not in _WARNED:
+            _WARNED.add(folder)
+            MMLogger.get_current_instance().warning(
+                f'{folder}: left out, its images are in no class subfolders, as those for training '
+                f'are; a share of those is held out instead (val_fraction={self.val_fraction:g})')
+        return True
 
     def _find_labels(self, paths: list[tuple[str, ...]], level: int) -> dict[str, int]:
         """Set ``with_label`` and the classes by the layout; the label of each class folder."""

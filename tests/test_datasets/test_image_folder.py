@@ -221,6 +221,22 @@ def logged(monkeypatch):
     return handler.lines
 
 
+def test_images_of_unknown_class_for_testing_are_left_out(tmp_path, logged):
+    train = [f'train/{kind}/{i}.png' for kind in ('cat', 'dog') for i in range(5)]
+    make(tmp_path, [*train, 'test/0.png', 'test/1.png'])
+    found = {split: ImageFolder(str(tmp_path), split=split, val_fraction=.5, serialize_data=False)
+             for split in ('train', 'val', 'all')}
+    assert {dataset.CLASSES for dataset in found.values()} == {('cat', 'dog')}
+    assert names(found['all']) == train
+    assert sorted(names(found['train']) + names(found['val'])) == train
+    assert len(found['val'])
+    assert [line for _, line in logged] == [
+        f'{tmp_path}/test: left out, its images are in no class subfolders, as those for training '
+        'are; a share of those is held out instead (val_fraction=0.5)']
+    # Without labels, it is the held-out part.
+    assert len(ImageFolder(str(tmp_path), split='val', with_label=False)) == 2
+
+
 def test_skip_unreadable(tmp_path, logged):
     make(tmp_path, [f'{c}/{i}.png' for c in ('cat', 'dog') for i in range(4)])
     (tmp_path / 'cat/2.png').write_bytes(b'')
