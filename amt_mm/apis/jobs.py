@@ -175,8 +175,9 @@ def run_tool(tool: str, arguments: Sequence[str | Path], options: Sequence[str |
         raise InputError(f'{work_dir}: tools/{tool}.py refused its input'
                          f'{where if quiet else ", see the line above"}')
     if status in (REQUEUE_STATUS, INTERRUPTED_STATUS, -signal.SIGINT):
-        raise RunError(f'tools/{tool}.py in {work_dir} was stopped and has saved a checkpoint: '
-                       'run the same command to continue')
+        # Only training saves on the way, and not where another process was lost.
+        raise RunError(f'tools/{tool}.py in {work_dir} was stopped: run the same command to '
+                       'continue')
     if status:
         raise RunError(f'tools/{tool}.py in {work_dir} failed with status {status}{where}')
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from socket import gethostname
 
 import torch
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from amt_mm.datasets.train_and_test import class_names
-from amt_mm.distributed import run_on_all_ranks
+from amt_mm.distributed import from_rank0
 from amt_mm.errors import InputError
 from amt_mm.saliency.map_file import allocate
 
@@ -122,7 +123,7 @@ def shared_tensor(file: Path, shape: Sequence[int], dtype: torch.dtype, what: st
     All of them must call it.
 
     Args:
-        file: Where to put it, on a local disk.
+        file: Where to put it, on a local disk; the name gets a random part.
         shape: Of the tensor; it is filled with zeros.
         dtype: Of the tensor.
         what: It is, for messages.
@@ -136,16 +137,19 @@ def shared_tensor(file: Path, shape: Sequence[int], dtype: torch.dtype, what: st
         f'Caching {what} of {" x ".join(map(str, shape))} in {str(dtype).split(".")[1]}: '
         f'{size / 1e6:,.1f} MB in {file.parent}')
 
-    def create() -> None:
+    def create() -> Path:
+        # Two runs that share a folder and began in the same second give the same name.
+        own = file.with_stem(f'{file.stem}-{token_hex(8)}')
         file.parent.mkdir(parents=True, exist_ok=True)
-        if (free := allocate(file, size)) is not None:
+        if (free := allocate(own, size)) is not None:
             raise InputError(f'{file.parent}: the {what} need {size / 1e9:.1f} GB, '
                              f'{free / 1e9:.1f} GB are free; name a folder with more space by '
                              'test_cfg.cache')
+        return own
 
-    run_on_all_ranks(lambda: create() if is_main_process() else None)
-    tensor = torch.from_file(str(file), shared=True, size=count, dtype=dtype).view(*shape)
+    own = from_rank0(create)
+    tensor = torch.from_file(str(own), shared=True, size=count, dtype=dtype).view(*shape)
     barrier()
     if is_main_process():
-        file.unlink()
+        own.unlink()
     return tensor

@@ -67,8 +67,7 @@ def test_a_failure_is_in_the_log_that_the_message_names(tool, tmp_path, capsys):
 @pytest.mark.parametrize('end', ['sys.exit(75)', 'sys.exit(130)', 'os.kill(os.getpid(), 2)'])
 def test_a_stopped_run_says_how_to_continue(tool, tmp_path, end):
     tool(f'import signal\nsignal.signal(2, signal.SIG_DFL)\n{end}')
-    with pytest.raises(jobs.RunError,
-                       match='was stopped and has saved a checkpoint: run the same command'):
+    with pytest.raises(jobs.RunError, match='was stopped: run the same command'):
         run(tmp_path / 'run', show=[])
 
 

@@ -2,6 +2,9 @@
 
 import errno
 import os
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -49,8 +52,23 @@ def test_the_file_has_the_size_that_is_logged_beforehand_and_no_name_afterwards(
     assert list((tmp_path / 'new').iterdir()) == []
     # It is a file all the same: its pages are mapped.
     with open('/proc/self/maps') as maps:
-        assert f'{tmp_path}/new/x.tokens (deleted)' in maps.read()
+        assert re.search(rf'{tmp_path}/new/x-\w+\.tokens \(deleted\)', maps.read())
     assert torch.isfinite(found.tokens).all()
+
+
+def test_runs_that_give_the_same_name_at_the_same_time_have_their_own_files(tmp_path, monkeypatch):
+    both, allocate = threading.Barrier(2, timeout=20), token_cache.allocate
+    monkeypatch.setattr(token_cache, 'allocate', lambda *args: (allocate(*args), both.wait())[0])
+    monkeypatch.setattr(token_cache, 'barrier', both.wait)
+
+    def fill(value):
+        found = token_cache.shared_tensor(tmp_path / 'x.tokens', (3, ), torch.float16, 'tokens')
+        found += value
+        both.wait()
+        return found.tolist()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(fill, (1, 2))) == [[1] * 3, [2] * 3]
 
 
 def test_a_full_disk_is_one_line(toy_mae, tmp_path, monkeypatch):
