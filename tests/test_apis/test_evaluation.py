@@ -142,6 +142,7 @@ def test_two_ways_to_write_one_path_are_one(tools, checkpoint, tmp_path, monkeyp
     assert str(moved) in (tmp_path / 'run/settings/config.py').read_text()
 
 
+@pytest.mark.slow
 def test_four_ways_to_write_one_folder_are_one(tools, checkpoint, tmp_path, monkeypatch):
     for kind in ('dark', 'light'):
         (tmp_path / 'images' / kind).mkdir(parents=True)
