@@ -1,6 +1,7 @@
 """ProgressBarHook: progress on a terminal only."""
 
 import re
+import statistics
 import sys
 import warnings
 
@@ -42,8 +43,9 @@ def test_it_shows_images_a_second(train):
     shown = train(epochs=3).err
     both = re.findall(r'([\d.]+)step/s, loss=[\d.]+, images/s=([\d.]+)', shown)
     assert len(both) > 3
-    for steps, images in both[1:]:
-        assert float(images) / float(steps) == pytest.approx(3, rel=.5)
+    # The two are shown one after the other, and a busy machine may slow down in between.
+    ratio = statistics.median(float(images) / float(steps) for steps, images in both[1:])
+    assert ratio == pytest.approx(3, rel=.5)
 
 
 def test_a_resumed_run_starts_where_it_stopped(train):
