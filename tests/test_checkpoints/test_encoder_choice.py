@@ -112,7 +112,7 @@ def test_every_protocol_starts_from_it(tmp_path, protocol, encoder):
         **cfg.data_preprocessor, 'num_classes': 5}})
 
     class Runner:
-        iter, _load_from, logger = 0, None, None
+        iter, _load_from, _resume, logger = 0, None, False, None
 
     Runner.model = model
     hook = {**cfg.default_hooks.pretrained, 'checkpoint': str(tmp_path / 'a.pth')}

@@ -43,7 +43,7 @@ def test_a_query_is_cropped_to_its_box():
     np.testing.assert_array_equal(found['img'], image[0:6, 2:5])
     assert found['img_shape'] == (6, 3)
     assert CropToBox()(dict(img=image))['img'] is image
-    with pytest.raises(InputError, match='a.jpg: the box .9, 1, 11, 3. .* has no pixel'):
+    with pytest.raises(InputError, match='a.jpg: the box .9, 1, 11, 3. .* lies outside the image'):
         CropToBox()(dict(img=image, bbx=[9, 1, 11, 3], img_path='a.jpg'))
 
 

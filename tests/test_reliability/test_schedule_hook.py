@@ -191,7 +191,7 @@ def test_what_has_no_meaning_is_refused(train):
             match='nothing is left of the schedule.*param_scheduler.1 .* at iteration 9 of 27.*'
                   'param_scheduler.1.end=')
     refused(train, 'a', 4, chain(4), **from_end, optimizer='SGD',
-            match='optimizer is another one, without dampening')
+            match='optimiser is another one, without dampening')
     refused(train, 'a', 4, [dict(type='ReduceOnPlateauLR', monitor='loss')], **from_end,
             match='follows a metric')
 
@@ -214,7 +214,7 @@ def test_groups_of_other_parameters_are_refused(train):
     groups[0]['params'] += groups.pop()['params']
     torch.save(checkpoint, path)
     refused(train, 'a', 2, None, resume=True, load_from=str(path),
-            match='optimizer has 2 groups of parameters, and the config.s 3')
+            match='optimiser has 2 groups of parameters, and the config.s 3')
 
 
 def test_a_finished_run_that_changes_nothing_is_finished(train):
