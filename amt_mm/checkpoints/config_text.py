@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from typing import Any
 
 # MMEngine writes keys between quotes as they are: with any other, the text of a config made of
 # settings from a checkpoint would be code.
 _KEY = re.compile(r"[^'\"\\\s]*")
+# Python 3.11 counts the depth of all threads that parse as one: "recursion depth mismatch".
+_PARSING = threading.Lock()
 
 
 def read_config_text(text: object) -> dict[str, Any]:
@@ -25,7 +28,8 @@ def read_config_text(text: object) -> dict[str, Any]:
         without quotes, backslashes and blanks; empty if the text is missing or is not Python.
     """
     try:
-        statements = ast.parse(text).body if isinstance(text, str) else []
+        with _PARSING:
+            statements = ast.parse(text).body if isinstance(text, str) else []
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
     settings = {}

@@ -1,5 +1,9 @@
 """read_config_text: reads what MMEngine writes, and runs nothing."""
 
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from mmengine.config import Config
 
@@ -14,6 +18,22 @@ from amt_mm.shipped import configs_folder
 def test_every_config_is_restored(name):
     cfg = Config.fromfile(configs_folder() / name)
     assert read_config_text(cfg.pretty_text) == cfg.to_dict()
+
+
+def test_threads_take_turns(monkeypatch):
+    parse, parsing, most = ast.parse, [], []
+
+    def slowly(text):
+        parsing.append(text)
+        most.append(len(parsing))
+        time.sleep(0.01)
+        parsing.remove(text)
+        return parse(text)
+    monkeypatch.setattr(ast, 'parse', slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(read_config_text, [f'a = {i}' for i in range(4)])) == [
+            {'a': i} for i in range(4)]
+    assert max(most) == 1
 
 
 def test_non_literals_are_dropped_and_not_run(tmp_path):
