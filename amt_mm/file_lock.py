@@ -14,7 +14,8 @@ from amt_mm.errors import InputError
 from amt_mm.links import no_link
 from amt_mm.messages import warn
 
-_HELD = (errno.EACCES, errno.EWOULDBLOCK)
+# What the system says of a lock that another process has.
+HELD = (errno.EACCES, errno.EWOULDBLOCK)
 # File systems without locks that a warning has named.
 _WARNED: set[int] = set()
 
@@ -47,7 +48,7 @@ def _lock(file: TextIO, folder: Path, wait: bool) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
-        if error.errno in _HELD:
+        if error.errno in HELD:
             raise InputError(f'{folder}: another process is working in this folder') from error
         device = os.fstat(file.fileno()).st_dev
         if device not in _WARNED:

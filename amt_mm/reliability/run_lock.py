@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -12,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from amt_mm.errors import InputError
+from amt_mm.file_lock import HELD
 
 FILE = '.run.lock'
-_TAKEN = (errno.EACCES, errno.EAGAIN)
 _MAX_OWNER = 200
 
 
@@ -52,7 +51,7 @@ class RunLock:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in _TAKEN:
+            if error.errno in HELD:
                 raise self._refused() from error
             self._warn(f'{self._path.parent}: this file system has no locks, so a second run in '
                        'this folder would go unnoticed: start none')
