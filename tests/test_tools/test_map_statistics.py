@@ -160,13 +160,44 @@ def test_maps_of_scenes_are_held_against_their_masks(tool, tmp_path, monkeypatch
         tool.main()
 
 
-def test_images_without_masks_are_refused(tool, tmp_path, monkeypatch):
-    Image.new('RGB', (9, 9)).save(tmp_path / 'one.png')
+@pytest.fixture
+def two_images(tmp_path):
+    folder = tmp_path / 'images/cat'
+    folder.mkdir(parents=True)
+    for name in 'ab':
+        Image.new('RGB', (9, 9)).save(folder / f'{name}.png')
     config = tmp_path / 'config.py'
     config.write_text("train_dataloader = dict(dataset=dict(type='amt_mm.ImageFolder', "
-                      f'pipeline=[], data_root={str(tmp_path)!r}))')
+                      f'pipeline=[], data_root={str(tmp_path / "images")!r}))')
+    return config
+
+
+def test_images_without_masks_are_refused(tool, two_images):
     with pytest.raises(InputError, match='no masks of objects'):
-        tool.object_masks(str(config))
+        tool.object_masks(str(two_images))
+
+
+def test_objects_from_a_file_are_those_above_the_middle(tool, two_images, tmp_path):
+    maps = np.random.default_rng(0).integers(3, 250, (3, 6, 5))
+    np.savez(tmp_path / 'maps.npz', names=['cat/b.png', 'cat/c.png', 'cat/a.png'], maps=maps)
+    masks, _ = tool.object_masks(str(two_images), tmp_path / 'maps.npz')
+    wanted = [(one - one.min()) / (one.max() - one.min()) > .5 for one in maps[[2, 0]]]
+    assert masks.dtype == torch.bool and masks.tolist() == np.stack(wanted).tolist()
+
+
+def test_objects_of_other_images_or_sizes_are_refused(tool, two_images, tmp_path):
+    np.savez(tmp_path / 'few.npz', names=['cat/a.png'], maps=np.ones((1, 6, 5)))
+    with pytest.raises(InputError, match=r'few\.npz: 1 of 2 .* cat/b\.png'):
+        tool.object_masks(str(two_images), tmp_path / 'few.npz')
+    np.savez(tmp_path / 'sizes.npz', **{'cat/a.png': np.eye(3), 'cat/b.png': np.eye(4)})
+    with pytest.raises(InputError, match='all maps of one size'):
+        tool.object_masks(str(two_images), tmp_path / 'sizes.npz')
+
+
+def test_objects_without_a_config_are_refused(tool, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['map_statistics.py', str(tmp_path), '--objects', 'maps.npz'])
+    with pytest.raises(InputError, match='--objects needs --config'):
+        tool.main()
 
 
 @pytest.mark.slow

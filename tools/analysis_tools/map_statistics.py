@@ -3,15 +3,14 @@
 Prints, for each map file: how even the maps are (entropy), how much of them lies on the
 border of the image, how much position alone explains, how much they agree with the
 refresh before (rank correlation, and overlap of the most attended quarters), and how often
-AMT would leave each patch of the whole image visible; with the config of the run, where
-its training images have exact masks, how well the maps tell object from background. Draws
-the mean map of each refresh.
+AMT would leave each patch of the whole image visible; where the objects are known, how
+well the maps tell them from the background. Draws the mean map of each refresh.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -24,6 +23,8 @@ example:
   python tools/analysis_tools/map_statistics.py \\
     work_dirs/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes/saliency \\
     --config configs/quickstart/mae-amt_vit-mini-p8_1xb128-coslr-24e_scenes.py
+  python tools/analysis_tools/map_statistics.py work_dirs/NAME/saliency \\
+    --config work_dirs/NAME/config.py --objects objects.npz
 """
 
 
@@ -32,8 +33,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='folder of .amtmap files of one run')
-    parser.add_argument('--config', help='config of the run, with masks in its training data: '
-                        'generated scenes (default: no statistics of objects)')
+    parser.add_argument('--config', help='config of the run: compares its maps with the objects of '
+                        'its training images (default: no statistics of objects)')
+    parser.add_argument('--objects', type=Path, metavar='FILE', help='where the objects of '
+                        '--config are: an .npz file of maps of one size, with names '
+                        '(docs/guidance.md); a value above the middle of its map means object '
+                        '(default: the masks of generated scenes)')
     parser.add_argument('--mask-ratio', type=float, default=0.45, help='default: 0.45')
     parser.add_argument('--throw-ratio', type=float, default=0.40, help='default: 0.40')
     parser.add_argument('--throw', default='middle', choices=THROWS,
@@ -68,8 +73,10 @@ from torch import Tensor
 from amt_mm.apis.launch import one_line_errors, require_writable
 from amt_mm.config.reading import read_config
 from amt_mm.datasets import base_dataset, dataset_fingerprint
+from amt_mm.datasets.whole_image import sample_names
 from amt_mm.errors import InputError
 from amt_mm.evaluation import attention_on_object
+from amt_mm.guidance.given_maps import GivenMaps
 from amt_mm.masking import VISIBLE, AMTMaskGenerator, count_states, rank_by_weight
 from amt_mm.saliency import SaliencyStore, entropy, rank_correlation, resample
 from amt_mm.visualization import write_table
@@ -125,15 +132,27 @@ def mean_maps_figure(means: Mapping[int, Tensor]) -> Figure:
     return figure
 
 
-def object_masks(config: str) -> tuple[Tensor, str]:
+def object_masks(config: str, objects: Path | None = None) -> tuple[Tensor, str]:
     """Masks of all training images of a config, ``(n, H, W)`` bool, and their fingerprint."""
     init_default_scope('mmpretrain')
     dataset = base_dataset(DATASETS.build(read_config(config).train_dataloader.dataset))
-    if not hasattr(dataset, 'object_mask'):
-        raise InputError(f'config {config}: its training images have no masks of objects; take '
-                         'one of generated scenes, or leave --config out')
-    masks = torch.from_numpy(np.stack([dataset.object_mask(i) for i in range(len(dataset))]))
+    if objects:
+        masks = _given_masks(GivenMaps(objects), list(sample_names(dataset)))
+    elif hasattr(dataset, 'object_mask'):
+        masks = torch.from_numpy(np.stack([dataset.object_mask(i) for i in range(len(dataset))]))
+    else:
+        raise InputError(f'config {config}: its training images have no masks of objects; give '
+                         '--objects, or leave --config out')
     return masks, dataset_fingerprint(dataset)
+
+
+def _given_masks(given: GivenMaps, names: Sequence[str]) -> Tensor:
+    given.check(names)
+    if not given.grid:
+        raise InputError(f'{given.path}: --objects takes an .npz file with the arrays names and '
+                         'maps, all maps of one size')
+    maps = torch.stack([given.read(name, given.grid) for name in names])
+    return maps.unflatten(1, given.grid) > .5
 
 
 def _on_grid(maps: Tensor, grid: torch.Size) -> Tensor:
@@ -154,6 +173,8 @@ def visible_frequency(maps: Tensor, generator: AMTMaskGenerator, draws: int) -> 
 def main() -> None:
     """Read the maps and print the table."""
     args = parse_args()
+    if args.objects and not args.config:
+        raise InputError('--objects needs --config, the config of the run')
     files = sorted(args.folder.glob('*.amtmap'),
                    key=lambda path: SaliencyStore(path, share=None).step)
     if not files:
@@ -162,7 +183,8 @@ def main() -> None:
     require_writable(out)
     generator = AMTMaskGenerator(args.mask_ratio, args.throw_ratio, args.throw, args.mask,
                                  args.visible, weighting=args.weighting, hint_ratio=args.hint_ratio)
-    masks, identity = object_masks(args.config) if args.config else (None, None)
+    masks, identity = (
+        object_masks(args.config, args.objects) if args.config else (None, None))
     rows, before, means = [], None, {}
     # Maps of two data sets have nothing to compare.
     identity = identity or SaliencyStore(files[0], share=None).fingerprint
