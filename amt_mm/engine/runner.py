@@ -26,9 +26,11 @@ from amt_mm.datasets.repeated import crops_per_sample
 from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
+from amt_mm.hooks.teacher_update_hook import check_teacher
 from amt_mm.messages import lost_connection, warn
 from amt_mm.models import Host
 from amt_mm.models.sharded_model import ShardedModel
+from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import RUNNERS
 from amt_mm.reliability.peers import exchange_timeout, silence_limit, watch_peers
 from amt_mm.reliability.resume_position_hook import gather_open_gradients
@@ -126,9 +128,10 @@ class OverlayRunner(Runner):
         After a failure, the previous signal handlers are restored.
 
         Raises:
-            InputError: Among others, another run has locked the folder, or a loading worker died
-                or hangs; the message names it.
+            InputError: Among others, another run has locked the folder, a loading worker died or
+                hangs, the message names it, or no hook updates the model's teacher.
         """
+        check_teacher(unwrapped(self), self.hooks)
         try:
             with ExitStack() as stack:
                 run_on_all_ranks(lambda: self._lock_folders(stack))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from mmengine.hooks import Hook
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from amt_mm.errors import InputError
+from amt_mm.models import IBOT
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import HOOKS
 
@@ -48,6 +50,13 @@ class TeacherUpdateHook(Hook):
         progress = runner.iter / runner.max_iters
         momentum = 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
         update_teacher(unwrapped(runner), momentum)
+
+
+def check_teacher(model: nn.Module, hooks: Iterable[Hook]) -> None:
+    """Raise InputError if a model has a teacher that none of the hooks updates."""
+    if isinstance(model, IBOT) and not any(isinstance(hook, TeacherUpdateHook) for hook in hooks):
+        raise InputError(f'no hook updates the teacher of {type(model).__name__}, which would stay '
+                         "random: set default_hooks.teacher=dict(type='amt_mm.TeacherUpdateHook')")
 
 
 @torch.no_grad()

@@ -51,6 +51,8 @@ def distil(toy_runner, toy_images, monkeypatch):
 
     def run(*hooks, epochs=3, **changes):
         watch = Watch()
+        if not any(isinstance(hook, TeacherUpdateHook) for hook in hooks):
+            hooks = [*hooks, TeacherUpdateHook()]
         runner = toy_runner('run', [*hooks, watch], toy_images(7, multi_crop()), epochs=epochs,
                             model=MODEL, **changes)
         runner.train()
@@ -80,6 +82,12 @@ def test_the_teacher_is_not_updated_while_gradients_are_accumulated(distil):
     name = 'teacher.backbone.layers.0.attn.qkv.weight'
     moved = [not torch.equal(step['before'][name], step['after'][name]) for step in steps]
     assert moved == [False, True, False, True, False, True]
+
+
+def test_a_teacher_that_nothing_updates_is_refused(toy_runner, toy_images):
+    runner = toy_runner('run', [], toy_images(7, multi_crop()), epochs=1, model=MODEL)
+    with pytest.raises(InputError, match='no hook updates the teacher of IBOT'):
+        runner.train()
 
 
 @pytest.mark.parametrize('epochs', [1, 2, 3])

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from distillation_toys import MODEL as IBOT
+from distillation_toys import multi_crop
 from labelled_toys import LabelledImages
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -15,12 +17,10 @@ from mmengine.registry import DATASETS, HOOKS
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from test_distillation_hooks import MODEL as IBOT
-from test_distillation_hooks import multi_crop
 
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
-from amt_mm.hooks import KNNProbeHook, LabelFreeProbeHook
+from amt_mm.hooks import KNNProbeHook, LabelFreeProbeHook, TeacherUpdateHook
 from amt_mm.random_streams import kept_random_streams
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -128,7 +128,8 @@ def test_it_measures_the_teacher_or_the_chosen_encoder(
                 parameter.normal_(std=.3)
 
     curve = Curve()
-    runner = toy_runner('run', [curve, Scramble(), probe(interval=1, encoder=encoder)],
+    runner = toy_runner('run', [curve, Scramble(), TeacherUpdateHook(1.0),
+                                probe(interval=1, encoder=encoder)],
                         toy_images(7, multi_crop()), epochs=1, model=IBOT)
     runner.train()
     chosen = runner.model if encoder == 'student' else runner.model.teacher

@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
-from amt_mm.hooks import TeacherTemperatureHook
+from amt_mm.hooks import TeacherTemperatureHook, TeacherUpdateHook
 from amt_mm.random_streams import random_state, set_random_state
 from amt_mm.reliability import NanGuardHook
 from amt_mm.reliability.replay import replay_step
@@ -100,7 +100,8 @@ def test_loss_and_gradient_are_those_of_training(broken, wrapper):
 def test_of_ibot_the_teachers_temperature_too(broken, monkeypatch):
     """It has risen, and is no weight; neither are the centers those of the step's end."""
     monkeypatch.setattr('conftest.PlanRecorder.before_train', lambda *args: None)
-    runner, file = broken(hooks=[TeacherTemperatureHook(.04, .2, 2), Break(5, bias='head.gain')],
+    runner, file = broken(hooks=[TeacherTemperatureHook(.04, .2, 2), TeacherUpdateHook(),
+                                 Break(5, bias='head.gain')],
                           model=MODEL, pipeline=[multi_crop()])
     content = read_step(file)
     assert float(content['buffers']['teacher_temperature']) == pytest.approx(.2)
