@@ -19,7 +19,8 @@ EXAMPLES = """
 examples:
   amt pretrain photographs
   amt pretrain photographs --minutes 60 --out work_dirs/an_hour
-  amt pretrain photographs --size base --epochs 400      (takes a GPU)
+  amt pretrain albums --unlabelled
+  amt pretrain photographs --size base --epochs 400
   amt pretrain photographs --recipe amt
   amt pretrain photographs --pretrained dinov2_vits14_pretrain.pth
 
@@ -38,11 +39,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='folder for checkpoints, logs and results '
                         '(default: work_dirs/pretrain/NAME_OF_FOLDER)')
     parser.add_argument('--recipe', choices=RECIPES, help='recommended (default; docs/recipes.md), '
-                        'plain MAE, MAE + AMT as in the paper, or the recommended one from the '
-                        'encoder of --pretrained on')
-    parser.add_argument('--pretrained', type=Path, metavar='FILE', help='checkpoint to go on from, '
+                        'plain MAE, MAE + AMT as in the paper, or `continue`: the recommended '
+                        'one, starting from the encoder of --pretrained')
+    parser.add_argument('--pretrained', type=Path, metavar='FILE', help='checkpoint to start from, '
                         'any that `amt evaluate` reads with a plain vision transformer (default: '
                         'random weights)')
+    parser.add_argument('--unlabelled', action='store_true', help='train on all images below the '
+                        'folder: its subfolders are neither classes nor splits, and nothing is '
+                        'measured (default: they are, and images are held out to measure)')
     parser.add_argument('--pixels', type=Path, metavar='FILE', help='how to read the images: a '
                         'config of `amt statistics FOLDER --out FILE` (default: as photographs)')
     parser.add_argument('--size', choices=SIZES, help='mini: 2.7 M parameters, 64 pixels; small '
@@ -55,7 +59,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     length.add_argument('--minutes', type=float, help='approximate training time')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--cfg-options', nargs='+', default={}, action=arguments.CfgOptions,
-                        metavar='KEY=VALUE', help='settings that replace those of the config')
+                        metavar='KEY=VALUE', help='settings that replace those of the config, such '
+                        'as optim_wrapper.optimizer.lr=1e-3')
     args = parser.parse_args(argv)
     args.recipe = args.recipe or ('continue' if args.pretrained else 'recommended')
     if (args.recipe == 'continue') != (args.pretrained is not None):
@@ -90,7 +95,7 @@ def pretrain(args: argparse.Namespace) -> None:
         launch.require_file(str(start), '--pretrained')
     out = args.out or Path('work_dirs/pretrain') / args.folder.resolve().name
     base = pretraining.base_config(args.folder, size, args.pixels, start,
-                                  out / pretraining.REDUCED)
+                                  out / pretraining.REDUCED, args.unlabelled)
     launch.require_outside(out, args.folder)
     launch.require_writable(out / 'result.json')
     images = pretraining.look_at_images(base)

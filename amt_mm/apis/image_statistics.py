@@ -60,7 +60,9 @@ class Statistics:
         broken: Reasons by path of those that cannot.
         duplicates: Groups of paths with the same bytes.
         sizes: Number of images by ``(height, width)``.
-        kinds: Number of images by ``(type, channels)``, such as ``('uint16', 6)``.
+        kinds: Number of images by ``(type, channels)``, such as ``('uint16', 6)``; the commonest
+            first.
+        others: Paths by kind, of all kinds but the commonest.
         channels: Of each channel; empty if images differ in their number of channels.
         window: Range of each channel that becomes 0..255; None of 8-bit images, which are in it.
     """
@@ -70,6 +72,7 @@ class Statistics:
     duplicates: tuple[tuple[str, ...], ...]
     sizes: dict[tuple[int, int], int]
     kinds: dict[tuple[str, int], int]
+    others: dict[tuple[str, int], tuple[str, ...]]
     channels: tuple[Channel, ...]
     window: tuple[tuple[float, float], ...] | None
 
@@ -82,7 +85,8 @@ class Statistics:
         """Return the same for ``json.dumps``."""
         return {**asdict(self),
                 'sizes': [[*size, count] for size, count in self.sizes.items()],
-                'kinds': [[*kind, count] for kind, count in self.kinds.items()]}
+                'kinds': [[*kind, count] for kind, count in self.kinds.items()],
+                'others': [[*kind, list(names)] for kind, names in self.others.items()]}
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,10 @@ def image_statistics(folder: str | Path, pages: str | int | None = None,
     return Statistics(
         images=len(looks), broken=broken,
         duplicates=tuple(tuple(names) for names in same.values() if len(names) > 1),
-        sizes=_counted(look.size for look in looks.values()), kinds=kinds, channels=channels,
-        window=window)
+        sizes=_counted(look.size for look in looks.values()), kinds=kinds,
+        others={kind: tuple(name for name, look in looks.items() if look.kind == kind)
+                for kind in list(kinds)[1:]},
+        channels=channels, window=window)
 
 
 def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: int) -> _Look | str:

@@ -72,7 +72,7 @@ class Images:
 
 def base_config(folder: str | Path | None = None, size: str = 'mini',
                 pixels: Path | None = None, pretrained: Path | None = None,
-                reduced: Path | None = None) -> Config:
+                reduced: Path | None = None, unlabelled: bool = False) -> Config:
     """Read the config that recipes are put on.
 
     Args:
@@ -85,6 +85,8 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
             as many as those of ``size``. Defaults to None: random weights.
         reduced: Folder for copies of large photographs in reduced size, which are read in their
             place. Defaults to None: all are decoded in full size for each crop.
+        unlabelled: Train on all images below the folder, whatever its subfolders mean. Defaults to
+            False: subfolders are splits and classes, and images are held out.
 
     Raises:
         InputError: No such folder or config, or the encoder is not a plain vision transformer.
@@ -98,6 +100,9 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
                             for name in _DATA_SETS})
         if reduced is not None:
             cfg.merge_from_dict(dict(overlay=dict(reduced_images=str(reduced.resolve()))))
+        if unlabelled:
+            merge_options(cfg, {f'{name}.{key}': value for name in _DATA_SETS
+                                for key, value in (('with_label', False), ('split', None))})
     if pixels is not None:
         cfg.merge_from_dict(read_config(pixels).to_dict())
     if pretrained is not None:
@@ -139,20 +144,22 @@ def look_at_images(cfg: Config) -> Images:
     where = getattr(train, 'data_root', '') or 'generated scenes'
     if classes is not None:
         check_train_and_test(train, held_out, where)
+    held = 0 if cfg.probe.test.split is None else len(held_out)
     advice = []
     if len(train) < _FEW_IMAGES:
         advice.append(f'{len(train)} images are few: below {_FEW_IMAGES}, an encoder that was '
                       'trained on other images usually serves better (docs/own_images.md)')
     if classes is None:
-        advice.append('without classes (subfolders, one for each) there is no accuracy to measure')
+        advice.append('without classes (subfolders, one for each) there is no accuracy to measure'
+                      + ('; --unlabelled trains on the images held out, too' if held else ''))
     else:
         count = Counter(held_out.get_cat_ids(i)[0] for i in range(len(held_out)))
         rare = sum(count[label] < _FEW_PER_CLASS for label in range(len(classes)))
         if rare:
             advice.append(f'{rare} of {len(classes)} classes have fewer than {_FEW_PER_CLASS} '
                           'held-out images: accuracies will be uncertain')
-    left_out = sum(getattr(part, 'left_out', 0) for part in (train, held_out))
-    return Images(where, len(train), len(held_out), left_out, classes, tuple(advice))
+    left_out = sum(getattr(part, 'left_out', 0) for part in (train, held_out)[:1 + (held > 0)])
+    return Images(where, len(train), held, left_out, classes, tuple(advice))
 
 
 def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None = None,
@@ -232,5 +239,5 @@ def crops_in(minutes: float, cfg: Config, folder: Path) -> int:
 
 
 def default_size() -> str:
-    """``'small'`` with a GPU, ``'mini'`` on a CPU, where larger ones take days."""
+    """``'small'`` with a GPU, ``'mini'`` on a CPU, where larger ones take hours."""
     return 'small' if torch.cuda.is_available() else 'mini'

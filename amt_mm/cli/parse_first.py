@@ -21,8 +21,8 @@ def parse_first(parse_args: Callable[[], object]) -> None:
             signal.signal(signal.SIGINT, _end)
         import amt_mm.registry  # noqa: F401
     except ImportError as missing:
-        sys.exit(f'error: {missing}. In a clone, `make install` brings all that is needed; then '
-                 'use .venv/bin/python')
+        from amt_mm.apis.doctor.stack import advice_on
+        sys.exit(f'error: {missing}: {advice_on(str(missing))}')
 
 
 def _end(number: int, _) -> None:

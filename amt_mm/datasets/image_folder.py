@@ -223,10 +223,12 @@ class ImageFolder(CustomDataset):
             return {}
         loose = [p for p in paths if len(p) == level + 1]
         if loose and (self.with_label or len(loose) < len(paths)):
-            unlabelled = ', or set with_label=False to use all images without labels.'
+            otherwise = ('for images without labels, use amt view or amt embed' if self.with_label
+                         else 'use all images without labels: amt pretrain FOLDER --unlabelled, or '
+                         'with_label=False in a config')
             raise InputError(
                 f'{self._folder}: {"/".join(loose[0])} is not in a class subfolder; move it into '
-                f'one{"" if self.with_label else unlabelled}')
+                f'one, or {otherwise}')
         classes = sorted({p[level] for p in paths})
         # One folder of all images says nothing about any of them.
         if loose or (self.with_label is None and len(classes) == 1):

@@ -94,7 +94,8 @@ def _check_trained(train: Dataset, test: Dataset, where: str) -> None:
     shown = [str(label if names is None else names[label]) for label in sorted(missing)]
     raise InputError(f'{where}: {", ".join(shown[:_SHOWN])}{", ..." * (len(shown) > _SHOWN)} '
                      'has test images but no training image, so it cannot be recognised: add '
-                     'training images of each class, or leave its test images out')
+                     'training images of each class, or leave its test images out; subfolders that '
+                     'are no classes: amt pretrain FOLDER --unlabelled')
 
 
 def _labels(dataset: Dataset, order: np.random.RandomState | None = None

@@ -50,6 +50,19 @@ def test_one_folder_of_images_is_no_class(folder):
     assert found.classes is None
 
 
+def test_unlabelled_takes_all_images_whatever_their_folders(folder):
+    shutil.copy(folder / 'train/cat/0.png', folder / 'loose.png')
+    base = pretraining.base_config(folder, unlabelled=True)
+    found = pretraining.look_at_images(base)
+    assert (found.training, found.held_out, found.classes) == (15, 0, None)
+    assert not any('--unlabelled' in line for line in found.advice)
+    shutil.rmtree(folder / 'val')
+    with pytest.raises(InputError, match='amt pretrain FOLDER --unlabelled'):
+        pretraining.look_at_images(pretraining.base_config(folder))
+    flat = pretraining.look_at_images(pretraining.base_config(folder / 'train/cat'))
+    assert any('--unlabelled trains on the images held out, too' in line for line in flat.advice)
+
+
 def test_no_such_folder(tmp_path):
     with pytest.raises(InputError, match='none: no such folder'):
         pretraining.base_config(tmp_path / 'none')

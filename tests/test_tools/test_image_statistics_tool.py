@@ -57,6 +57,29 @@ def test_what_is_there_is_not_replaced(tool, tmp_path, capsys):
     assert (tmp_path / 'a.py').read_text() == 'mine'
 
 
+def test_photographs_need_no_settings(tool, tmp_path, capsys):
+    Image.new('RGB', (9, 8)).save(tmp_path / 'a.png')
+    Image.new('L', (9, 8)).save(tmp_path / 'b.png')
+    tool.main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert f'next: amt pretrain {tmp_path}, which reads them as photographs' in said
+    assert 'others      ' not in said
+
+
+def test_files_of_other_kinds_are_named(tool, tmp_path, capsys):
+    for index in range(9):
+        Image.new('RGB', (9, 8)).save(tmp_path / f'{index}.png')
+    for index in range(6):
+        tifffile.imwrite(tmp_path / f'deep{index}.tif', np.full((8, 9), 900, np.uint16))
+    tool.main([str(tmp_path), '--json', str(tmp_path / 'found.json')])
+    said = capsys.readouterr().out
+    assert 'others      uint16 with 1 channel(s): deep0.tif, deep1.tif' in said
+    assert 'deep4.tif and 1 more (--json FILE has all)' in said
+    assert 'next: move the files of other kinds, which `others` lists' in said
+    found = json.loads((tmp_path / 'found.json').read_text())
+    assert found['others'] == [['uint16', 1, [f'deep{index}.tif' for index in range(6)]]]
+
+
 @pytest.mark.slow
 def test_pages_are_asked_for(tool, tmp_path, capsys):
     pages = [Image.new('L', (9, 8), value) for value in range(3)]
@@ -84,5 +107,5 @@ def test_images_of_different_channels_have_no_pixels_file(tool, tmp_path, capsys
     Image.new('RGB', (9, 8)).save(tmp_path / 'b.png')
     tool.main([str(tmp_path)])
     said = capsys.readouterr().out
-    assert f'next: amt pretrain {tmp_path}, if these are photographs' in said
+    assert said.endswith(f'may stay together: amt pretrain {tmp_path}\n')
     assert '--pixels' not in said

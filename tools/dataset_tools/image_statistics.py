@@ -78,9 +78,12 @@ def main(argv: list[str] | None = None) -> None:
             write_text(args.out, config_text(fragment, args.folder))
             print(f'\nwritten: {args.out}')
         folder = shlex.quote(str(args.folder))
-        if not found.photographs and not found.channels:
-            print(f'\nnext: amt pretrain {folder}, if these are photographs (which may be grey, '
-                  'coloured or of 16 bits); else sort them into folders by their channels')
+        if found.photographs and not args.out:
+            print(f'\nnext: amt pretrain {folder}, which reads them as photographs')
+        elif not found.photographs and not found.channels:
+            print('\nnext: move the files of other kinds, which `others` lists, into folders of '
+                  'their own, since a folder is read in one way; grey, coloured and 16-bit '
+                  f'photographs may stay together: amt pretrain {folder}')
         elif not found.photographs and not args.out:
             pages = '' if args.pages is None else f' --pages {args.pages}'
             print(f'\nnext: amt statistics {folder}{pages} --out FILE.py, then amt pretrain '
@@ -107,6 +110,9 @@ def report(found: Statistics) -> str:
              'others',
              f'values      {kinds}',
              f'sizes       {_some(sizes)} (height x width)']
+    if not found.photographs:
+        lines += [f'others      {kind} with {count} channel(s): {_some(names)}'
+                  for (kind, count), names in found.others.items()]
     lines += [f'broken      {one_line(name)}: {why}'
               for name, why in list(found.broken.items())[:_SHOWN]]
     lines += [f'same        {_some(names)}' for names in found.duplicates[:_SHOWN]]
@@ -124,7 +130,8 @@ def report(found: Statistics) -> str:
 
 def _some(texts) -> str:
     shown = ', '.join(map(one_line, texts[:_SHOWN]))
-    return f'{shown} and {len(texts) - _SHOWN} more' if len(texts) > _SHOWN else shown
+    more = len(texts) - _SHOWN
+    return f'{shown} and {more} more (--json FILE has all)' if more > 0 else shown
 
 
 if __name__ == '__main__':

@@ -49,9 +49,8 @@ def look_at_folder(folder: Path) -> Iterator[Finding]:
                       'fix its permissions')
         return
     if not locks:
-        yield problem(f'{there}: its file system does not lock files, by which a second run in the '
-                      'same folder is refused: mount it with locks, or give another --work-dir')
-        return
+        yield warning(f'{there}: its file system does not lock files, so a second run in the same '
+                      'folder would go unnoticed: start none there, or mount it with locks')
     text = f'{there} can be written and has {_gib(free)} free'
     if free < _NO_DISK:
         yield problem(f'{text}: make room, a checkpoint of a ViT-B takes 1.3 GB')

@@ -77,13 +77,13 @@ def judge_stack(facts: Mapping[str, Mapping], cores: int, driver: bool) -> Itera
     """
     torch = facts['torch']
     if 'error' in torch:
-        yield problem(f'torch does not import ({torch["error"]}): {_advice(torch["error"])}')
+        yield problem(f'torch does not import ({torch["error"]}): {advice_on(torch["error"])}')
         return
     stack = facts.get('openmmlab', {})
     yield from _torchvision(facts.get('torchvision', {}), torch)
     if 'error' in stack:
         yield problem(f'mmengine, mmcv and mmpretrain do not import ({stack["error"]}): '
-                      f'{_advice(stack["error"])}')
+                      f'{advice_on(stack["error"])}')
     else:
         yield ok('mmengine, mmcv and mmpretrain import')
         yield from _optional(facts)
@@ -92,7 +92,8 @@ def judge_stack(facts: Mapping[str, Mapping], cores: int, driver: bool) -> Itera
     yield _exchange(torch)
 
 
-def _advice(error: str) -> str:
+def advice_on(error: str) -> str:
+    """Say what to do about an error of an import, as text."""
     if 'libGL' in error or 'libgthread' in error:
         return ('OpenCV needs libraries of the system: apt-get install libgl1 libglib2.0-0, or '
                 'pip install opencv-python-headless in place of opencv-python')
@@ -109,9 +110,9 @@ def _torchvision(facts: Mapping, torch: Mapping) -> Iterator[Finding]:
     elif 'torchvision::' in error:
         yield warning(f'the operators of torchvision do not load with torch {torch["version"]}. '
                       'amt_mm does not call them; for code that does, install both from one index '
-                      '(make install PIP_TORCH="--index-url ...")')
+                      '(rm -rf .venv, then make install PIP_TORCH="--index-url ...")')
     else:
-        yield problem(f'torchvision does not import ({error}): {_advice(error)}')
+        yield problem(f'torchvision does not import ({error}): {advice_on(error)}')
 
 
 def _optional(facts: Mapping[str, Mapping]) -> Iterator[Finding]:
@@ -127,8 +128,8 @@ def _optional(facts: Mapping[str, Mapping]) -> Iterator[Finding]:
     if jpeg.get('there'):
         yield ok('libturbojpeg loads (for the fast input pipeline)')
     else:
-        yield warning('libturbojpeg 3 is not installed: the fast input pipeline decodes whole '
-                      'images, which takes longer: pip install turbojpeg')
+        yield ok('libturbojpeg 3 is not installed; only the fast input pipeline uses it: pip '
+                 'install turbojpeg')
 
 
 def _cpu(torch: Mapping, stack: Mapping, cores: int) -> Finding:
@@ -146,8 +147,8 @@ def _gpus(torch: Mapping, driver: bool) -> Iterator[Finding]:
         yield ok('GPU: none; training runs on the CPU')
     elif not torch['cuda']:
         yield warning('GPU: there is a driver of NVIDIA, but this torch is built for CPUs: '
-                      'install torch and torchvision from an index of CUDA builds (make install '
-                      'PIP_TORCH=...)')
+                      'make .venv anew with the default build, which brings CUDA (rm -rf .venv, '
+                      'then make install), or install one from an index of CUDA builds')
     elif not torch['gpus']:
         yield warning(f'GPU: there is a driver of NVIDIA, but this torch, built for CUDA '
                       f'{torch["cuda"]}, finds none ({torch["no_gpu"] or "none is visible"}): '

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .finding import Finding, ok, problem, warning
 
-INSTALL = 'run `make install` in a clone of amt_mm'
+INSTALL = 'run `make install` in a clone of amt_mm, then use its .venv/bin/python'
 _PINS = Path(__file__).parents[3] / 'requirements' / 'constraints.txt'
 
 
