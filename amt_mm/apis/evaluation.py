@@ -32,7 +32,7 @@ from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
 from .image_identity import image_identity
-from .jobs import claim, run_tool, scalars, settings_file
+from .jobs import claim, claimed_settings, run_tool, scalars
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
@@ -228,9 +228,8 @@ def folder_of_run(results: Path, digest: str, run: str) -> Path:
     """
     # Earlier versions numbered the checkpoints of a command; their runs stay where they are.
     for older in sorted(results.glob('*')):
-        file = settings_file(older / run)
-        if file.is_file() and digest == read_config_text(
-                file.read_text()).get('evaluated', {}).get('checkpoint'):
+        settings = claimed_settings(older / run)
+        if settings and digest == read_config_text(settings).get('evaluated', {}).get('checkpoint'):
             return older / run
     return results / digest[:8] / run
 

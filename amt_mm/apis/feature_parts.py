@@ -56,6 +56,8 @@ class FeatureParts:
                     'use the same again, name another file, or remove this folder')
         else:
             folder.mkdir(parents=True, exist_ok=True)
+            # That of other features, whose removal was cut short.
+            self._progress.unlink(missing_ok=True)
             write_text(settings, json.dumps(identity, indent=2))
         if self._progress.is_file():
             self._take_up(read_json(self._progress))
@@ -90,12 +92,14 @@ class FeatureParts:
             features: ``(B, *shape)``; None if no image of the batch could be read.
             left_out: Sample index and reason of unreadable images.
         """
+        rows = 0
         if features is not None:
             self.shape = features.shape[1:]
             self._file.write(np.ascontiguousarray(features, self.dtype).data)
-            self.rows += len(features)
+            rows = len(features)
         self.left_out.update(left_out)
-        self.batches += 1
+        # In one step: Ctrl-C between two would count the rows without their batch.
+        self.rows, self.batches = self.rows + rows, self.batches + 1
 
     def save(self) -> None:
         """Make sure that all batches so far are on disk."""

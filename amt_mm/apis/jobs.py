@@ -15,6 +15,7 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 from amt_mm.checkpoints.config_text import read_config_text
+from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.checks import is_number
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
@@ -40,8 +41,9 @@ def claim(work_dir: Path, cfg: Config, identity: Callable[[dict], dict] | None =
         The config file, for the tools.
 
     Raises:
-        InputError: The folder holds a run of another config, or the config as text does not say
-            what it is: the file is a program, and settings may come from a checkpoint.
+        InputError: The folder holds a run of another config or of an unknown one, or the config as
+            text does not say what it is: the file is a program, and settings may come from a
+            checkpoint.
     """
     file, text = settings_file(work_dir), cfg.pretty_text
     # MMEngine replaces what stands in double braces before it executes the file.
@@ -51,6 +53,9 @@ def claim(work_dir: Path, cfg: Config, identity: Callable[[dict], dict] | None =
                          'written')
     # Two commands may be started at once.
     with file_lock(file.parent, wait=True):
+        if not file.is_file() and has_begun(work_dir):
+            raise InputError(f'{work_dir} holds checkpoints, but not the settings that they were '
+                             f'trained with ({file}): use another folder for results')
         if not _is_claimed(work_dir, text, identity):
             write_text(file, text)
     return file
@@ -60,6 +65,13 @@ def settings_file(work_dir: Path) -> Path:
     """File where :func:`claim` writes the config of a run."""
     # In a subfolder: the runner dumps its config under the same name in work_dir.
     return work_dir / 'settings' / 'config.py'
+
+
+def claimed_settings(work_dir: Path) -> str | None:
+    """Read the config that :func:`claim` wrote; None if it wrote none."""
+    file = settings_file(work_dir)
+    # As write_text writes.
+    return file.read_text(encoding='utf-8', errors='surrogateescape') if file.is_file() else None
 
 
 def check_claim(work_dir: Path, cfg: Config,
@@ -75,15 +87,15 @@ def check_claim(work_dir: Path, cfg: Config,
 
 def _is_claimed(work_dir: Path, text: str, identity: Callable[[dict], dict] | None = None) -> bool:
     """Whether the settings are there; not if they are there in other words."""
-    file = settings_file(work_dir)
-    if not file.is_file():
+    claimed = claimed_settings(work_dir)
+    if claimed is None:
         return False
-    claimed = file.read_text()
     if claimed == text:
         return True
     if not identity or identity(read_config_text(claimed)) != identity(read_config_text(text)):
-        raise InputError(f'{work_dir} holds a run of other settings or images (see {file}): use '
-                         'another folder for results, or remove it')
+        raise InputError(f'{work_dir} holds a run of other settings or images (see '
+                         f'{settings_file(work_dir)}): use another folder for results, or remove '
+                         'this one')
     return False
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from amt_mm.checkpoints import NeedsTrust
-from amt_mm.checkpoints.records import MAP_KEYS, check_map_record
+from amt_mm.checkpoints.records import MAP_KEYS, check_map_record, is_step
 from amt_mm.checkpoints.seal import check_seal, damaged
 from amt_mm.config_parts import section
 from amt_mm.errors import InputError
@@ -46,8 +46,7 @@ def checkpoints(work_dir: str | Path, folder: str | Path | None = None) -> list[
     current = next((path for path in found if path.name == name), None)
     if current is None:
         return found
-    later = [path for path in found[:found.index(current)]
-             if _kind(path) != _kind(current) or _step(path) > _step(current)]
+    later = [path for path in found[:found.index(current)] if _is_later(path, current)]
     return [*later, current, *(path for path in found if path not in (*later, current))]
 
 
@@ -200,5 +199,21 @@ def _step(path: Path) -> int | None:
     return int(found[2]) if found and not re.search(r'-[0-9a-f]{8}$', path.stem) else None
 
 
+def _is_later(path: Path, current: Path) -> bool:
+    """Whether a checkpoint is of a later step; epochs and iterations compare by their content."""
+    if _kind(path) == _kind(current):
+        return _step(path) > _step(current)
+    steps = [_iterations(each) for each in (path, current)]
+    return None not in steps and steps[0] > steps[1]
+
+
 def _kind(path: Path) -> str:
     return re.sub(r'\d+$', '', path.stem)
+
+
+def _iterations(path: Path) -> int | None:
+    try:
+        done = section(section(load_as_data(path, 'cpu', mmap=True)).get('meta')).get('iter')
+    except InputError:
+        return None
+    return done if is_step(done) else None

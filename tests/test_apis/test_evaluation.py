@@ -64,10 +64,11 @@ def test_a_training_that_broke_off_in_its_last_validation_is_tested(tools, check
 
 
 def test_a_broken_training_is_resumed(tools, checkpoint, tmp_path):
-    (tmp_path / 'run').mkdir()
+    evaluation.evaluate(config(auto_scale_lr=None), checkpoint, tmp_path / 'run')
+    (tmp_path / 'run/result.json').unlink()
     (tmp_path / 'run/last_checkpoint').write_text('epoch_1.pth')
     evaluation.evaluate(config(auto_scale_lr=None), checkpoint, tmp_path / 'run')
-    assert tools.calls == [('train', [], ['--resume'], 1)]
+    assert tools.calls == [('train', [], [], 1), ('train', [], ['--resume'], 1)]
 
 
 def test_what_trains_nothing_is_tested_on_the_checkpoint_once(tools, checkpoint, tmp_path):

@@ -52,6 +52,18 @@ def test_half_precision_takes_half_the_bytes(tmp_path):
     parts.close()
 
 
+def test_progress_without_settings_is_of_other_features(tmp_path):
+    """A kill while the folder was removed can leave it."""
+    parts = FeatureParts(tmp_path, IDENTITY, np.float32)
+    parts.add(rows(0, 3), [])
+    parts.save()
+    parts.close()
+    (tmp_path / 'settings.json').unlink()
+    again = FeatureParts(tmp_path, {**IDENTITY, 'checkpoint': 'b'}, np.float32)
+    assert (again.batches, again.rows) == (0, 0)
+    again.close()
+
+
 def test_another_identity_is_refused_by_what_differs(tmp_path):
     FeatureParts(tmp_path, IDENTITY, np.float32).close()
     with pytest.raises(InputError, match='begun with other blocks: '):

@@ -159,6 +159,13 @@ def test_scalars_end_before_a_line_that_was_cut_off(tmp_path, cut):
     assert jobs.scalars(tmp_path) == [{'step': 1}, {'step': 2}]
 
 
+def test_checkpoints_of_unknown_settings_are_no_begun_run(tmp_path):
+    (tmp_path / 'epoch_3.pth').write_bytes(b'another run')
+    with pytest.raises(InputError, match='holds checkpoints, but not the settings'):
+        jobs.claim(tmp_path, Config(dict(a=1)))
+    assert not (tmp_path / 'settings/config.py').exists()
+
+
 def test_a_folder_serves_one_config(tmp_path):
     file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
     assert Config.fromfile(file).lr == 1

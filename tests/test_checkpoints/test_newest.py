@@ -39,7 +39,6 @@ def touch(folder, *names, last=None):
      ['epoch_4.pth', 'epoch_8.pth', 'epoch_3.pth']),
     # Killed between writing the checkpoint and `last_checkpoint`.
     (['epoch_1.pth', 'epoch_2.pth'], 'epoch_1.pth', ['epoch_2.pth', 'epoch_1.pth']),
-    (['epoch_1.pth', 'iter_15.pth'], 'epoch_1.pth', ['iter_15.pth', 'epoch_1.pth']),
     # Copied in another order.
     (['epoch_10.pth', 'epoch_9.pth'], 'epoch_10.pth', ['epoch_10.pth', 'epoch_9.pth']),
     # `last_checkpoint` is empty, names a moved folder, or is binary.
@@ -55,6 +54,20 @@ def test_newest_first(tmp_path, files, last, expected):
         (folder / 'last_checkpoint').write_text(
             last if os.path.isabs(last) or not last else str(folder / last))
     assert [path.name for path in checkpoints(folder)] == expected
+
+
+@pytest.mark.parametrize('last', ['iter_15.pth', 'epoch_2.pth'])
+@pytest.mark.parametrize('written', [['epoch_2.pth', 'iter_15.pth'],
+                                     ['iter_15.pth', 'epoch_2.pth']])
+def test_epochs_and_iterations_compare_by_what_they_hold(tmp_path, written, last):
+    """Epoch 2 ends at iteration 10; a copy may exchange the times, and a kill precede the note."""
+    folder = touch(tmp_path / 'run', *written, last=last)
+    for second, name in enumerate(written, 1_700_000_000):
+        torch.save(dict(meta=dict(iter=15 if name == 'iter_15.pth' else 10)), folder / name)
+        os.utime(folder / name, (second, second))
+    newest, _ = checkpoints(folder)
+    assert newest.name == ('epoch_2.pth' if [*written, last] == [
+        'iter_15.pth', 'epoch_2.pth', 'epoch_2.pth'] else 'iter_15.pth')
 
 
 def test_another_folder_is_used_only_if_the_config_names_it(tmp_path):

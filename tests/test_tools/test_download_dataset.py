@@ -19,6 +19,7 @@ from load_script import load_script
 
 from amt_mm.datasets import TinyImageNet
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_tools/download_dataset.py'
 
@@ -107,11 +108,18 @@ def test_fetched_verified_unpacked_and_then_left_alone(tool, offer, run, tmp_pat
     assert (status, err) == (0, ''), 'no bar where the output is no terminal'
     assert f'{folder} is complete' in out
     assert {file: (tmp_path / folder / file).read_bytes() for file in FILES} == FILES
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, '.lock'}
     # Nothing is asked of the network again.
     tool.SOURCES[name] = replace(source, url='http://127.0.0.1:1/')
     status, out, err = run(name, '--root', 'some/root')
     assert status == 0 and f'{folder} exists, nothing to do' in out
+
+
+def test_two_commands_do_not_unpack_into_one_folder(offer, run, tmp_path):
+    archive = offer('tiny-imagenet', FILES)
+    with file_lock(tmp_path / 'data'):
+        status, _, err = run('tiny-imagenet', '--archive', archive)
+    assert status == 2 and 'another process is working in this folder' in err
 
 
 def test_several_at_once_into_the_default_folder(offer, run, tmp_path):
@@ -119,7 +127,7 @@ def test_several_at_once_into_the_default_folder(offer, run, tmp_path):
     offer('tiny-imagenet', FILES)
     assert run('cifar10', 'tiny-imagenet')[0] == 0
     assert {path.name for path in (tmp_path / 'data').iterdir()} == {
-        'cifar10', 'tiny-imagenet-200'}
+        'cifar10', 'tiny-imagenet-200', '.lock'}
 
 
 @pytest.mark.slow
@@ -183,8 +191,8 @@ def test_trouble_with_the_disk_is_one_line(offer, run, monkeypatch, tmp_path, nu
     monkeypatch.setattr('amt_mm.datasets.download.unpacking.write_member', refuse)
     status, _, err = run('cifar10')
     assert status == 2 and f'error: {message}' in err and err.count('\n') == 1
-    left = [path.suffix for path in (tmp_path / 'data/cifar10').iterdir()]
-    assert left == ['.gz'], 'it need not be fetched again'
+    left = {path.suffix for path in (tmp_path / 'data/cifar10').iterdir()}
+    assert left == {'.gz', ''}, 'archive and lock: it need not be fetched again'
 
 
 @pytest.mark.parametrize('arguments', [

@@ -50,18 +50,22 @@ if __name__ == '__main__':
 
 from amt_mm.apis.launch import GOES_ON, one_line_errors
 from amt_mm.datasets import download
-from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL
+from amt_mm.datasets.download import DEVKIT, SOURCES, TRAIN, VAL, Source
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 
 
 def get_archived(name: str, root: Path, url: str | None, archive: Path | None) -> None:
     """Fetch, verify and unpack a data set of one archive."""
     source = SOURCES[name]
     root = root / source.holder
-    target = root / source.folder
-    if is_there(target):
-        return
-    root.mkdir(parents=True, exist_ok=True)
+    # Two commands would unpack into one folder.
+    with file_lock(root):
+        if not is_there(root / source.folder):
+            _get(source, name, root, url, archive)
+
+
+def _get(source: Source, name: str, root: Path, url: str | None, archive: Path | None) -> None:
     path = archive or root / source.filename
     fetched = not archive and not path.exists()
     if fetched:
@@ -73,7 +77,7 @@ def get_archived(name: str, root: Path, url: str | None, archive: Path | None) -
     # Only what this call has brought; a file of the user's stays.
     if fetched:
         path.unlink()
-    print(f'{name}: {target} is complete')
+    print(f'{name}: {root / source.folder} is complete')
 
 
 def get_imagenet(root: Path, archives: list[Path]) -> None:
@@ -91,12 +95,13 @@ def get_imagenet(root: Path, archives: list[Path]) -> None:
     if VAL.filename in given and DEVKIT.filename not in given:
         raise InputError(f'{VAL.filename} has no labels: give {DEVKIT.filename}, which has them, '
                          f'with --archive too ({IMAGENET_PAGE})')
-    if TRAIN.filename in given and not is_there(root / 'train'):
-        path = checked(given, TRAIN)
-        print(f'imagenet: {root / "train"} has {download.unpack_train(path, root)} images')
-    if VAL.filename in given and not is_there(root / 'val'):
-        path, devkit = checked(given, VAL), checked(given, DEVKIT)
-        print(f'imagenet: {root / "val"} has {download.unpack_val(path, devkit, root)} images')
+    with file_lock(root):
+        if TRAIN.filename in given and not is_there(root / 'train'):
+            path = checked(given, TRAIN)
+            print(f'imagenet: {root / "train"} has {download.unpack_train(path, root)} images')
+        if VAL.filename in given and not is_there(root / 'val'):
+            path, devkit = checked(given, VAL), checked(given, DEVKIT)
+            print(f'imagenet: {root / "val"} has {download.unpack_val(path, devkit, root)} images')
 
 
 def is_there(target: Path) -> bool:
