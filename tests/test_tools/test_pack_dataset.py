@@ -46,10 +46,10 @@ def test_folder_and_config(run, folder):
     assert status == 0 and '3 images' in text
     assert dataset_fingerprint(PackedImages(str(out))) == source
     status, text = run(folder, out)
-    assert status == 2 and '--overwrite' in text
+    assert status == 2 and '--force' in text
     config.write_text(f'train_dataloader = dict(dataset=dict(type="amt_mm.ImageFolder", '
                       f'data_root={str(folder)!r}, pipeline=[dict(type="amt_mm.LoadImage")]))')
-    assert run(out, '--config', config, '--overwrite')[0] == 0
+    assert run(out, '--config', config, '--force')[0] == 0
     assert dataset_fingerprint(PackedImages(str(out))) == source
 
 

@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', nargs='?', help='a folder of images')
     parser.add_argument('out', type=Path, help='the file to write')
     parser.add_argument('--config', help='take the training set of this config, not a folder')
-    parser.add_argument('--overwrite', action='store_true', help='replace OUT if it is there')
+    parser.add_argument('--force', action='store_true', help='replace OUT if it is there')
     args = parser.parse_args()
     if bool(args.source) == bool(args.config):
         parser.error('give either a folder or --config')
@@ -83,8 +83,8 @@ def main() -> None:
     """Pack, open the result, and say what it holds."""
     args = parse_args()
     with launch.one_line_errors():
-        if args.out.exists() and not args.overwrite:
-            raise InputError(f'{args.out} exists; --overwrite replaces it')
+        if args.out.exists() and not args.force:
+            raise InputError(f'{args.out} exists; --force replaces it')
         source = training_set(args.config) if args.config else images_of(args.source)
         samples, size = pack(source, args.out, partial(tqdm, desc='packing', unit='image',
                                                        disable=None))
