@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 # By orientation, the steps through rows and columns, after which 5 to 8 are transposed.
 _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
-# A tag, kinds of its photometric interpretation, and tifffile's kinds of series of pages that no
-# microscope wrote.
-_ORIENTATION = 274
+# Tags (GDAL's for the value of missing pixels), kinds of the photometric interpretation, and
+# tifffile's kinds of series of pages that no microscope wrote.
+_ORIENTATION, _NODATA = 274, 42113
 _MIN_IS_WHITE, _PALETTE = 0, 3
 _PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 # Letters of tifffile for samples of a pixel and for channels.
@@ -147,7 +147,7 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
     """Apply what a TIFF says of showing its values, as Pillow does.
 
     The colour maps of microscopes, such as ImageJ's, only tint what was measured: they are left
-    out.
+    out. Missing pixels become NaN, for which integers become floating point numbers.
 
     Args:
         array: ``(pages, H, W, C)``.
@@ -158,6 +158,7 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
         ValueError: Pages have different orientations or colour maps.
     """
     page = series.keyframe
+    missing = _missing(array, page)
     if page.photometric == _PALETTE:
         if series.kind in _PLAIN_SERIES:
             array = _coloured(array, series)
@@ -170,12 +171,27 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
         # Other samples of a pixel are not grey.
         grey = np.s_[..., ::page.samplesperpixel]
         array[grey] = inverted(array[grey], max(page.bitspersample, 8))
+    # 8 bits have no NaN, and remain photographs.
+    if missing is not None and array.dtype != np.uint8:
+        array = array.astype(np.result_type(array.dtype, np.float32))
+        array[missing] = np.nan
     # Writers of stacks may tell it in the first page alone.
     first = page.tags.valueof(_ORIENTATION, 1)
     turned = {page.aspage().tags.valueof(_ORIENTATION, first) for page in pages if page is not None}
     if len(turned) > 1:
         raise ValueError('its pages have different orientations')
     return oriented(array, *turned or (first,))
+
+
+def _missing(array: np.ndarray, page: TiffPage) -> np.ndarray | None:
+    """Where the values are that mark missing pixels; None if the page names no such value."""
+    try:
+        # tifffile's own `nodata` refuses the lowest float32 as GDAL writes it.
+        value = float(page.tags.valueof(_NODATA, ''))
+    except (TypeError, ValueError):
+        return None
+    with np.errstate(over='ignore'):
+        return array == value
 
 
 def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:

@@ -84,6 +84,14 @@ def test_missing_values_decide_nothing(tmp_path):
     np.testing.assert_allclose([low, high], np.percentile(image[10:], [.5, 99.5]), atol=.01)
 
 
+def test_a_window_leaves_out_the_missing_pixels_of_a_raster(tmp_path):
+    image = values((30, 40), 'int16', 400)
+    image[:10] = -9999
+    tifffile.imwrite(tmp_path / 'a.tif', image, extratags=[(42113, 's', 0, '-9999', True)])
+    (low, high), = image_statistics(tmp_path).window
+    np.testing.assert_allclose([low, high], np.percentile(image[10:], [.5, 99.5]), atol=2)
+
+
 @pytest.mark.parametrize('value', [7, np.nan])
 def test_a_channel_of_one_value(tmp_path, value):
     np.save(tmp_path / 'a.npy', np.full((9, 11), value, np.float32))

@@ -139,6 +139,31 @@ def test_few_bits_use_the_range_of_eight(bits):
             Image.open(io.BytesIO(content)).convert('L')))
 
 
+@pytest.mark.parametrize(('dtype', 'text', 'missing', 'found_dtype'), [
+    ('float32', '-3.4028234663852886e+38', np.finfo('float32').min, 'float32'),
+    ('float64', '-9999', -9999, 'float64'), ('int16', '-9999', -9999, 'float32'),
+    ('uint16', '65535', 65535, 'float32'), ('int32', '-2147483648 ', -2**31, 'float64')])
+def test_missing_pixels_of_a_raster_are_nan(tmp_path, dtype, text, missing, found_dtype):
+    stack = values((2, 3, 5, 7), dtype, 400)
+    stack[:, 1, 2, :4] = missing
+    tifffile.imwrite(tmp_path / 'a.tif', stack, photometric='minisblack', planarconfig='separate',
+                     metadata={'axes': 'QSYX'}, extratags=[(42113, 's', 0, text, True)])
+    wanted = stack[1].transpose(1, 2, 0).astype(found_dtype)
+    wanted[2, :4, 1] = np.nan
+    for found in (read(tmp_path / 'a.tif', pages=1), read_frame(str(tmp_path / 'a.tif'), 1)):
+        assert found.dtype == found_dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(('dtype', 'text'), [('uint8', '0'), ('int16', 'none')])
+def test_a_raster_of_8_bits_or_without_a_number_for_missing_pixels_is_as_stored(dtype, text):
+    image, file = values((5, 7), dtype, 9), io.BytesIO()
+    tifffile.imwrite(file, image, extratags=[(42113, 's', 0, text, True)])
+    found = read_pixels(file.getvalue(), 'a.tif')
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found[:, :, 0], image)
+
+
 def test_tints_of_a_microscope_are_no_colours_and_palettes_of_pages_must_agree():
     stack, colours = values((2, 5, 7), 'uint8', 256), values((3, 256), 'uint16', 65536)
     file = io.BytesIO()
