@@ -51,7 +51,7 @@ def read_tiff(content: bytes) -> np.ndarray:
 
 def count_tiff_frames(path: str) -> int:
     """Number of frames over all axes but rows, columns and channels."""
-    with _open_tiff(path, _multifile=False) as file:
+    with _open_tiff(path) as file:
         shapes = {entry.shape for entry in file.series}
         if len(shapes) > 1:
             raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
@@ -60,7 +60,7 @@ def count_tiff_frames(path: str) -> int:
 
 def read_tiff_frame(path: str, index: int) -> np.ndarray | None:
     """Read one frame, ``(H, W, C)``; None if there is no such frame."""
-    with _open_tiff(path, _multifile=False) as file:
+    with _open_tiff(path) as file:
         for series in file.series:
             shape, frames = _outer(series)
             count = math.prod(shape)
@@ -84,9 +84,9 @@ def read_tiff_frame(path: str, index: int) -> np.ndarray | None:
                           [series.keyframe] if pages is None else pages.ravel())[0]
 
 
-def _open_tiff(file: str | BinaryIO, **options) -> TiffFile:
-    """Open a TIFF; with ``_multifile=False``, each file of an OME data set has its own frames."""
-    opened = optional('tifffile', 'TIFF files with these pixels').TiffFile(file, **options)
+def _open_tiff(file: str | BinaryIO) -> TiffFile:
+    """Open a TIFF; each file of an OME data set has its own frames."""
+    opened = optional('tifffile', 'TIFF files with these pixels').TiffFile(file, _multifile=False)
     refuse_claims(opened)
     return opened
 

@@ -65,6 +65,21 @@ def test_channels_of_a_microscope_are_no_pages(tmp_path):
     np.testing.assert_array_equal(found, image.reshape(6, 5, 7).transpose(1, 2, 0))
 
 
+def test_a_file_of_a_data_set_of_several_has_no_planes_of_others(tmp_path):
+    channels = values((2, 5, 7), 'uint16', 4096)
+    data = ''.join(f'<TiffData FirstC="{i}" IFD="0" PlaneCount="1">'
+                   f'<UUID FileName="{i}.ome.tif">urn:uuid:{i}</UUID></TiffData>' for i in (0, 1))
+    for index, channel in enumerate(channels):
+        xml = ('<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+               f'UUID="urn:uuid:{index}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+               'DimensionOrder="XYCZT" Type="uint16" SizeX="7" SizeY="5" SizeC="2" SizeZ="1" '
+               f'SizeT="1">{data}</Pixels></Image></OME>')
+        tifffile.imwrite(tmp_path / f'{index}.ome.tif', channel, description=xml, metadata=None)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / '1.ome.tif'), channels)
+    for index, channel in enumerate(channels):
+        np.testing.assert_array_equal(read(tmp_path / f'{index}.ome.tif'), channel[:, :, None])
+
+
 def test_pages_of_different_sizes_are_no_image(tmp_path):
     with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
         file.write(values((5, 7), 'uint16', 9), contiguous=False)
