@@ -358,6 +358,45 @@ def test_bright_is_high_in_every_x_ray(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / 'a.dcm')[:, :, 0], 4095.0 - stored)
 
 
+@pytest.mark.parametrize(('dtype', 'first'), [('uint16', 0), ('int16', -2048)])
+def test_a_table_of_an_x_ray_is_of_its_stored_values(tmp_path, dtype, first):
+    places = np.array([[0, 65, 2080, 4095]])
+    stored = (places + first).astype(dtype)
+    table = (100 * np.sqrt(np.arange(4096)) + 7).astype(np.uint16)
+    write_dicom(tmp_path / 'a.dcm', stored, photometric='MONOCHROME1')
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    item = pydicom.Dataset()
+    item.add_new('LUTDescriptor', 'SS', [len(table), first, 16])
+    item.add_new('ModalityLUTType', 'LO', 'US')
+    item.add_new('LUTData', 'OW', table.tobytes())
+    file.ModalityLUTSequence = [item]
+    file.save_as(tmp_path / 'a.dcm')
+    for found in (read(tmp_path / 'a.dcm'), read_frame(str(tmp_path / 'a.dcm'), 0)):
+        np.testing.assert_array_equal(
+            found[:, :, 0], table.max() + table.min() - table[places])
+
+
+def test_frames_of_an_enhanced_ct_are_in_its_own_units(tmp_path):
+    def group(slope, intercept):
+        item, transformation = pydicom.Dataset(), pydicom.Dataset()
+        transformation.RescaleSlope, transformation.RescaleIntercept = slope, intercept
+        item.PixelValueTransformationSequence = [transformation]
+        return item
+
+    stored = values((3, 5, 7), 'uint16', 4096)
+    write_dicom(tmp_path / 'a.dcm', stored)
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    del file.RescaleSlope, file.RescaleIntercept
+    file.SharedFunctionalGroupsSequence = [group(2, -1024)]
+    file.PerFrameFunctionalGroupsSequence = [pydicom.Dataset(), group(.5, 3), pydicom.Dataset()]
+    file.save_as(tmp_path / 'a.dcm')
+    for index, wanted in enumerate([stored[0] * 2. - 1024, stored[1] * .5 + 3,
+                                    stored[2] * 2. - 1024]):
+        for found in (read(tmp_path / 'a.dcm', pages=index),
+                      read_frame(str(tmp_path / 'a.dcm'), index)):
+            np.testing.assert_array_equal(found[:, :, 0], wanted)
+
+
 def test_a_deflated_dicom_does_not_fill_the_memory(tmp_path, monkeypatch):
     write_dicom(tmp_path / 'a.dcm', np.zeros((1000, 500), np.uint16))
     file = pydicom.dcmread(tmp_path / 'a.dcm')
