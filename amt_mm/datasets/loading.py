@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.printable import one_line
@@ -36,8 +36,8 @@ _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 # OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
 REDUCED_JPEG = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
                 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
-# The tag of a TIFF for the bits of each sample.
-_BITS = 258
+# Tags of a TIFF: bits of each sample, and whether its lowest value is white (0).
+_BITS, _PHOTOMETRIC = 258, 262
 # Deep images whose high bytes stay below use 14 bits at most.
 _DARK = 64
 # What reads such files.
@@ -197,6 +197,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         file_format = image.format
         deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
+        white_is_low = file_format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC, 0) == 0
         if turned:
             image = upright(image)
         if image.mode == 'F':
@@ -207,6 +208,9 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         if deep and (most := int(np.asarray(rgb.convert('RGB')).max())) < _DARK:
             raise UnclearPixelsError(f'has 16 bits, but its values stay below {256 * (most + 1)}, '
                                      'so that nearly nothing would remain in 8')
+        # Pillow does so to 8 bits alone.
+        if rgb is not image and white_is_low:
+            rgb = ImageOps.invert(rgb)
         if rgb.mode in _ALPHA_MODES or 'transparency' in rgb.info:
             # Pillow converts 'La' through 'LA' only.
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')

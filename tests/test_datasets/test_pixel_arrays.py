@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 import zipfile
 from importlib.util import find_spec
+from itertools import product
 
 import cv2
 import numpy as np
@@ -89,21 +90,25 @@ def test_pages_of_different_sizes_are_no_image(tmp_path):
 
 
 @pytest.mark.parametrize('orientation', [1, 2, 3, 4, 5, 6, 7, 8])
-@pytest.mark.parametrize('photometric', ['minisblack', 'miniswhite', 'rgb', 'palette'])
-@pytest.mark.parametrize('byteorder', ['<', '>'])
-def test_a_tiff_looks_as_other_libraries_show_it(orientation, photometric, byteorder):
-    image = values((5, 7, 3)[:2 + (photometric == 'rgb')], 'uint8', 256)
+@pytest.mark.parametrize(('photometric', 'bits', 'byteorder'), [
+    *product(['minisblack', 'miniswhite', 'rgb', 'palette'], [8], '<>'),
+    # Of 16 bits, Pillow reads no palettes and no `miniswhite` whose high byte comes first.
+    *product(['minisblack', 'rgb'], [16], '<>'), ('miniswhite', 16, '<')])
+def test_a_tiff_looks_as_other_libraries_show_it(orientation, photometric, bits, byteorder):
+    image = values((5, 7, 3)[:2 + (photometric == 'rgb')], f'uint{bits}', 2**bits)
     colours = values((3, 256), 'uint16', 65536) if photometric == 'palette' else None
     file = io.BytesIO()
     tifffile.imwrite(file, image, photometric=photometric, colormap=colours, byteorder=byteorder,
                      extratags=[(274, 'H', 1, orientation, True)])
     found = read_pixels(file.getvalue(), 'a.tif')
-    assert found.dtype == np.uint8 and found.shape[2] == (
+    assert found.dtype == image.dtype and found.shape[2] == (
         1 if photometric.startswith('minis') else 3)
-    shown = np.broadcast_to(found, (*found.shape[:2], 3))
+    shown = np.broadcast_to(found >> bits - 8, (*found.shape[:2], 3))
     np.testing.assert_array_equal(shown, decode_image(file.getvalue())[:, :, ::-1])
-    np.testing.assert_array_equal(
-        shown, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB))
+    # OpenCV rounds colours of 16 bits.
+    np.testing.assert_allclose(
+        shown, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB),
+        rtol=0, atol=(bits, photometric) == (16, 'rgb'))
 
 
 @pytest.mark.parametrize('dtype', ['uint16', 'int16', 'uint32'])
