@@ -220,14 +220,16 @@ def config_fragment(statistics: Statistics, pages: str | int | None = None,
         :func:`amt_mm.config.pixels.set_pixels`.
 
     Raises:
-        InputError: Images differ in their number of channels.
+        InputError: Images differ in their number of channels, or some have 8 bits and others more.
     """
     photographs = statistics.photographs and pages is None
-    if not statistics.channels and not photographs:
+    # In the window of deep values, images of 8 bits would be black.
+    mixed = statistics.window is not None and any(kind == 'uint8' for kind, _ in statistics.kinds)
+    if mixed or not statistics.channels and not photographs:
         kinds = ', '.join(f'{count} of {kind} with {channels} channel(s)'
                           for (kind, channels), count in statistics.kinds.items())
-        raise InputError(f'images differ in their channels ({kinds}), so they cannot be read '
-                         'alike: sort them into folders')
+        raise InputError(f'images differ in their channels or bits ({kinds}), so they cannot be '
+                         'read alike: sort them into folders')
     mean = [round(channel.mean, 3) for channel in statistics.channels]
     # Of a channel with one value alone, any.
     std = [round(channel.std, 3) or 1.0 for channel in statistics.channels]

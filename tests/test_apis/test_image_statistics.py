@@ -120,6 +120,14 @@ def test_images_that_differ_have_no_statistics_in_common(tmp_path):
         config_fragment(found)
 
 
+def test_8_bits_and_more_have_no_window_in_common(tmp_path):
+    for index, (dtype, high) in enumerate([('uint8', 256), ('uint16', 4096)]):
+        tifffile.imwrite(tmp_path / f'{index}.tif', values((8, 9), dtype, high))
+    found = image_statistics(tmp_path)
+    with pytest.raises(InputError, match='or bits .*1 of uint8 .*1 of uint16 .*sort them into'):
+        config_fragment(found)
+
+
 def test_grey_and_coloured_photographs_need_nothing(tmp_path):
     Image.fromarray(values((8, 9), 'uint8', 99)).save(tmp_path / 'a.png')
     Image.fromarray(values((8, 9, 3), 'uint8', 99)).save(tmp_path / 'b.png')
