@@ -19,6 +19,7 @@ from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
 from amt_mm.datasets.loading import unreadable_reason
 from amt_mm.datasets.optional_packages import MissingPackage
 from amt_mm.datasets.pixel_arrays import read_pixels
+from amt_mm.datasets.unreadable import is_shortage
 from amt_mm.datasets.windows import apply_window
 from amt_mm.errors import InputError
 
@@ -156,9 +157,9 @@ def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: i
             values = read_pixels(content, file, None if pages == 'frames' else pages, channel_axis)
     except MissingPackage as error:
         raise InputError(f'{path}: {error}') from error
-    except (InputError, MemoryError):
-        raise
     except Exception as error:  # decoders raise anything on broken bytes
+        if isinstance(error, InputError) or is_shortage(error):
+            raise
         return unreadable_reason(error)
     height, width, channels = values.shape
     step = math.ceil(math.sqrt(height * width / most))

@@ -27,6 +27,7 @@ from .unclear_pixels import (
     unknown_tiff,
     value_range,
 )
+from .unreadable import is_shortage
 
 _TIFF = (b'II*\x00', b'MM\x00*')
 # PNG chunks that some versions of OpenCV ignore.
@@ -126,11 +127,13 @@ class LoadImage(LoadImageFromFile):
             return image
         except MissingPackage as error:
             raise InputError(f'{one_line(path)}: {error}') from error
-        except (MemoryError, InputError):  # not caused by the file
+        except InputError:  # not caused by the file
             raise
         except UnclearPixelsError as error:
             raise InputError(f'{one_line(path)}: {error}; {_HOW}') from error
         except Exception as error:
+            if is_shortage(error):
+                raise
             if self.ignore_empty:
                 return None
             raise UnreadableImage(f'{one_line(path)}: unreadable image: '

@@ -1,5 +1,8 @@
 """Statistics of a folder against numpy on all of its pixels."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -109,6 +112,20 @@ def test_broken_files_and_copies_are_named(tmp_path):
     assert found.duplicates == (('a.png', 'b.png'), )
     assert set(found.broken) == {'d.png'} and found.images == 3
     assert found.to_json()['kinds'] == [['uint8', 3, 3]]
+
+
+def test_a_file_is_not_broken_when_the_system_lacks_handles(tmp_path, monkeypatch):
+    for name in 'ab':
+        Image.fromarray(values((8, 9), 'uint8', 99)).save(tmp_path / f'{name}.png')
+
+    def read(path):
+        if path.name == 'b.png':
+            raise OSError(errno.EMFILE, 'Too many open files')
+        return path.open('rb').read()
+
+    monkeypatch.setattr(Path, 'read_bytes', read)
+    with pytest.raises(OSError, match='Too many open files'):
+        image_statistics(tmp_path)
 
 
 def test_images_that_differ_have_no_statistics_in_common(tmp_path):
