@@ -53,6 +53,10 @@ def read_dicom_frame(path: str, index: int) -> np.ndarray | None:
     from pydicom.pixels import pixel_array
     if index >= int(dataset.get('NumberOfFrames') or 1):
         return None
+    if _is_deflated(dataset.file_meta):
+        # pydicom looks for single frames in the file as it is.
+        with open(path, 'rb') as file:
+            return read_dicom(file.read())[index]
     refuse_bomb(dataset.Rows, dataset.Columns)
     return _dicom_values(pixel_array(path, index=index), dataset, [index])[0]
 
@@ -69,10 +73,15 @@ def _open_dicom(file: IO[bytes], **options) -> Dataset:
     read_preamble(file, force=False)
     # The group of the format itself is never deflated.
     kind = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
-    if kind.get('TransferSyntaxUID') == pydicom.uid.DeflatedExplicitVRLittleEndian:
+    if _is_deflated(kind):
         _refuse_inflated(file)
     file.seek(0)
     return pydicom.dcmread(file, **options)
+
+
+def _is_deflated(kind: Dataset) -> bool:
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+    return kind.get('TransferSyntaxUID') == DeflatedExplicitVRLittleEndian
 
 
 def _refuse_inflated(file: IO[bytes]) -> None:

@@ -105,6 +105,14 @@ def test_frames_of_a_dicom(tmp_path, photometric):
     assert frame_names(str(tmp_path / 'a'), 'a.dcm') == [f'a.dcm#{i}' for i in range(5)]
 
 
+def test_frames_of_a_deflated_dicom(tmp_path):
+    write_dicom(tmp_path / 'a.dcm', STACK[:, 0])
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(tmp_path / 'a.dcm')
+    assert np.array_equal(frames(tmp_path / 'a.dcm'), STACK[:, 0, :, :, None])
+
+
 @pytest.mark.parametrize(('array', 'wanted'), [
     (STACK[:, 0], STACK[:, 0, :, :, None]),
     (np.asfortranarray(STACK[:, 0]), STACK[:, 0, :, :, None]),
