@@ -22,7 +22,9 @@ _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1
 # Tags (GDAL's for the value of missing pixels), kinds of the photometric interpretation, and
 # tifffile's kinds of series of pages that no microscope wrote.
 _ORIENTATION, _NODATA = 274, 42113
-_MIN_IS_WHITE, _PALETTE = 0, 3
+_MIN_IS_WHITE, _PALETTE, _YCBCR, _LAB = 0, 3, 6, (8, 9, 10)
+# Compressions whose decoder returns luma and chroma as RGB.
+_JPEG = (6, 7, 33007, 34892)
 _PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 # Letters of tifffile for samples of a pixel and for channels.
 _CHANNEL_AXES = 'SC'
@@ -155,9 +157,12 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
         pages: Those of the series that the values are of; None is a missing one.
 
     Raises:
-        ValueError: Pages have different orientations or colour maps.
+        ValueError: Pages have different orientations or colour maps, or colours are not RGB.
     """
     page = series.keyframe
+    if page.photometric in _LAB or page.photometric == _YCBCR and page.compression not in _JPEG:
+        raise ValueError(f'a TIFF of {page.photometric.name} colours, which are not converted: '
+                         'save it as RGB')
     missing = _missing(array, page)
     if page.photometric == _PALETTE:
         if series.kind in _PLAIN_SERIES:

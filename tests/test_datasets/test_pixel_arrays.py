@@ -135,6 +135,21 @@ def test_only_grey_is_inverted_and_unknown_black_is_refused():
         read_pixels(file.getvalue(), 'a.tif')
 
 
+@pytest.mark.parametrize('photometric', ['ycbcr', 'cielab', 'icclab'])
+def test_other_colours_are_not_taken_for_rgb(tmp_path, photometric):
+    tifffile.imwrite(tmp_path / 'a.tif', values((5, 7, 3), 'uint8', 256), photometric=photometric)
+    for how in (read, lambda path: read_frame(str(path), 0)):
+        with pytest.raises(ValueError, match=f'{photometric.upper()} colours.*save it as RGB'):
+            how(tmp_path / 'a.tif')
+
+
+def test_luma_and_chroma_of_a_jpeg_are_rgb(tmp_path):
+    pytest.importorskip('imagecodecs')
+    image = np.broadcast_to(np.uint8([200, 30, 60]), (16, 16, 3))
+    Image.fromarray(image).convert('YCbCr').save(tmp_path / 'a.tif', compression='jpeg')
+    assert np.abs(read(tmp_path / 'a.tif') - image.astype(int)).max() < 5
+
+
 @pytest.mark.parametrize('bits', [1, 4])
 def test_few_bits_use_the_range_of_eight(bits):
     if bits > 1:
