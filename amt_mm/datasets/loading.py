@@ -17,7 +17,7 @@ from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
-from .open_picture import open_picture, upright
+from .open_picture import as_stored, open_picture, upright
 from .optional_packages import MissingPackage
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
@@ -201,8 +201,7 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
         white_is_low = file_format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC, 0) == 0
-        if turned:
-            image = upright(image)
+        image = upright(image) if turned else as_stored(image)
         if image.mode == 'F':
             raise UnclearPixelsError(f'{value_range(image)}, not of 8 bits')
         rgb = image
