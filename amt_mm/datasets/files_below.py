@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import os.path as osp
 from collections import Counter
@@ -40,7 +41,15 @@ def files_below(folder: str) -> Iterator[tuple[str, ...]]:
                              'so the search might never end: remove some')
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_dir():
+                try:
+                    is_folder = entry.is_dir()
+                except OSError as error:
+                    # A link to itself leads nowhere, too.
+                    if error.errno != errno.ELOOP:
+                        raise
+                    yield (*parts, entry.name)
+                    continue
+                if is_folder:
                     if entry.name.startswith('.'):
                         continue
                     real = (_target(entry.path, way) if entry.is_symlink() else
