@@ -25,8 +25,9 @@ def files_below(folder: str) -> Iterator[tuple[str, ...]]:
         folder: The folder.
 
     Raises:
-        InputError: A link leads to a folder that it lies in, or through other links to one: its
-            files would be found again and again; or links lead to a folder in very many ways.
+        InputError: A folder may not be read; a link leads to a folder that it lies in, or through
+            other links to one: its files would be found again and again; or links lead to a folder
+            in very many ways.
     """
     ways: Counter[str] = Counter()
     # Path, its parts below the folder, its real path after those of the folders that led to it. No
@@ -39,7 +40,12 @@ def files_below(folder: str) -> Iterator[tuple[str, ...]]:
         if ways[way[-1]] > _MOST_WAYS:
             raise InputError(f'{path}: links lead to {way[-1]} in more than {_MOST_WAYS} ways, '
                              'so the search might never end: remove some')
-        with os.scandir(path) as entries:
+        try:
+            entries = os.scandir(path)
+        except PermissionError as error:
+            raise InputError(f'{path}: may not be read, so images in it would be missed: get the '
+                             'right to read it, or give a folder without it') from error
+        with entries:
             for entry in entries:
                 try:
                     is_folder = entry.is_dir()
