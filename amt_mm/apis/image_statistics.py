@@ -19,6 +19,7 @@ from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
 from amt_mm.datasets.loading import unreadable_reason
 from amt_mm.datasets.optional_packages import MissingPackage
 from amt_mm.datasets.pixel_arrays import read_pixels
+from amt_mm.datasets.unreadable import is_shortage
 from amt_mm.datasets.windows import apply_window
 from amt_mm.errors import InputError
 
@@ -162,9 +163,9 @@ def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: i
             values = read_pixels(content, file, None if pages == 'frames' else pages, channel_axis)
     except MissingPackage as error:
         raise InputError(f'{path}: {error}') from error
-    except (InputError, MemoryError):
-        raise
     except Exception as error:  # decoders raise anything on broken bytes
+        if isinstance(error, InputError) or is_shortage(error):
+            raise
         return unreadable_reason(error)
     height, width, channels = values.shape
     step = math.ceil(math.sqrt(height * width / most))
@@ -226,14 +227,16 @@ def config_fragment(statistics: Statistics, pages: str | int | None = None,
         :func:`amt_mm.config.pixels.set_pixels`.
 
     Raises:
-        InputError: Images differ in their number of channels.
+        InputError: Images differ in their number of channels, or some have 8 bits and others more.
     """
     photographs = statistics.photographs and pages is None
-    if not statistics.channels and not photographs:
+    # In the window of deep values, images of 8 bits would be black.
+    mixed = statistics.window is not None and any(kind == 'uint8' for kind, _ in statistics.kinds)
+    if mixed or not statistics.channels and not photographs:
         kinds = ', '.join(f'{count} of {kind} with {channels} channel(s)'
                           for (kind, channels), count in statistics.kinds.items())
-        raise InputError(f'images differ in their channels ({kinds}), so they cannot be read '
-                         'alike: sort them into folders')
+        raise InputError(f'images differ in their channels or bits ({kinds}), so they cannot be '
+                         'read alike: sort them into folders')
     mean = [round(channel.mean, 3) for channel in statistics.channels]
     # Of a channel with one value alone, any.
     std = [round(channel.std, 3) or 1.0 for channel in statistics.channels]

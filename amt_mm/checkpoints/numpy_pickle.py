@@ -8,17 +8,14 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.core.multiarray import _reconstruct, scalar
-
 from amt_mm.errors import InputError
+
+from .safe_loading import NUMPY
 
 # All that arrays and numbers need, in protocol 2 also for their bytes (`bytes` if there are none).
 _ALLOWED = {('collections', 'OrderedDict'): OrderedDict, ('_codecs', 'encode'): codecs.encode,
             ('__builtin__', 'bytes'): bytes,
-            ('numpy', 'dtype'): np.dtype, ('numpy', 'ndarray'): np.ndarray,
-            **{(f'numpy.{core}.multiarray', function.__name__): function
-               for core in ('core', '_core') for function in (_reconstruct, scalar)}}
+            **{tuple(name.rsplit('.', 1)): thing for thing, name in NUMPY}}
 
 
 class _Data(pickle.Unpickler):

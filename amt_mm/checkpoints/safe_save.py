@@ -13,6 +13,8 @@ from amt_mm.saliency.map_file import replace_durably
 
 # Hidden from patterns for checkpoints.
 _PREFIX, _SUFFIX = '.', '.saving'
+# What training saves.
+_CHECKPOINTS = ('*.pth', 'last_checkpoint')
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
     The block writes to a temporary name in the same folder; then file and folder are flushed
     (fsync) and the file is renamed. If the block fails, the temporary file is removed and the old
-    file stays; if the process is killed, :func:`remove_leftovers` cleans up at the next start.
+    file stays; of a killed training, :func:`remove_leftovers` removes it at the next start.
     A symbolic link under the name is replaced: nothing is written where it leads.
 
     Args:
@@ -63,11 +65,13 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
-    """Remove and return temporary files of killed processes.
+    """Remove and return temporary files of checkpoints that killed processes were saving.
 
-    Only for the one process that saves to the folder, while it does not.
+    Only for the one process that saves checkpoints to the folder, while it does not. Files of other
+    kinds, such as those of ``amt embed``, another process may be writing at this moment.
     """
-    found = sorted(Path(folder).glob(f'{_PREFIX}*{_SUFFIX}'))
+    found = sorted(file for name in _CHECKPOINTS
+                   for file in Path(folder).glob(f'{_PREFIX}{name}{_SUFFIX}'))
     for file in found:
         file.unlink()
     return found

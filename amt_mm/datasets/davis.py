@@ -48,7 +48,8 @@ class DavisVideos(BaseDataset):
             raise InputError(f'{names}: does not exist; '
                              + (f'get it by: {command}' if command else 'set data_root to the '
                                 'folder of the images (JPEGImages/), Annotations/ and ImageSets/'))
-        videos = dict.fromkeys(filter(None, map(str.strip, names.read_text().splitlines())))
+        with open(names, encoding='utf-8-sig', errors='surrogateescape') as file:
+            videos = dict.fromkeys(filter(None, map(str.strip, file)))
         samples = [sample for video in videos for sample in self._frames(root, video)]
         if not samples:
             raise InputError(f'{names}: names no video')

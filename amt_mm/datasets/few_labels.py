@@ -73,7 +73,8 @@ def _named(infos: Sequence[dict], folder: str, file: str) -> list[int]:
         for name in {path, osp.basename(path)}:
             places[name].append(index)
     try:
-        with open(osp.expanduser(file), encoding='utf-8') as lines:
+        # Windows marks UTF-8 by three bytes; names of files may be any bytes.
+        with open(osp.expanduser(file), encoding='utf-8-sig', errors='surrogateescape') as lines:
             wanted = list(filter(None, map(str.strip, lines)))
     except OSError as error:
         raise InputError(f'{file}: cannot be read ({error.strerror}): set few_labels.names to the '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import os.path as osp
 from collections import Counter
@@ -24,8 +25,9 @@ def files_below(folder: str) -> Iterator[tuple[str, ...]]:
         folder: The folder.
 
     Raises:
-        InputError: A link leads to a folder that it lies in, or through other links to one: its
-            files would be found again and again; or links lead to a folder in very many ways.
+        InputError: A folder may not be read; a link leads to a folder that it lies in, or through
+            other links to one: its files would be found again and again; or links lead to a folder
+            in very many ways.
     """
     ways: Counter[str] = Counter()
     # Path, its parts below the folder, its real path after those of the folders that led to it. No
@@ -38,9 +40,22 @@ def files_below(folder: str) -> Iterator[tuple[str, ...]]:
         if ways[way[-1]] > _MOST_WAYS:
             raise InputError(f'{path}: links lead to {way[-1]} in more than {_MOST_WAYS} ways, '
                              'so the search might never end: remove some')
-        with os.scandir(path) as entries:
+        try:
+            entries = os.scandir(path)
+        except PermissionError as error:
+            raise InputError(f'{path}: may not be read, so images in it would be missed: get the '
+                             'right to read it, or give a folder without it') from error
+        with entries:
             for entry in entries:
-                if entry.is_dir():
+                try:
+                    is_folder = entry.is_dir()
+                except OSError as error:
+                    # A link to itself leads nowhere, too.
+                    if error.errno != errno.ELOOP:
+                        raise
+                    yield (*parts, entry.name)
+                    continue
+                if is_folder:
                     if entry.name.startswith('.'):
                         continue
                     real = (_target(entry.path, way) if entry.is_symlink() else

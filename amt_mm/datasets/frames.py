@@ -16,6 +16,7 @@ from .loading import refuse_many_values
 from .open_picture import open_picture
 from .pixel_arrays import NUMPY, array_values, frame_values
 from .tiff import TIFF, count_tiff_frames, read_tiff_frame
+from .unreadable import is_shortage
 
 _NAME = re.compile(r'(.+\.\w+)#(\d+)', re.DOTALL)
 # Number of frames of a file: several data sets of a process list the same files.
@@ -48,9 +49,9 @@ def frame_names(path: str, name: str) -> list[str]:
                 count = _count(local)
                 # A header may say any number; a frame takes a byte at least.
                 _COUNTS[key] = count if count and count <= os.path.getsize(local) else None
-        except (InputError, MemoryError):
-            raise
-        except Exception:  # decoders raise anything on broken bytes
+        except Exception as error:  # decoders raise anything on broken bytes
+            if isinstance(error, InputError) or is_shortage(error):
+                raise
             _COUNTS[key] = None
     count = _COUNTS[key]
     return [f'{name}#{index}' for index in range(count)] if count else [name]

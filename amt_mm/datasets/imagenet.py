@@ -101,7 +101,7 @@ class ImageNet(_ImageNet):
         """Read and check paths and labels in one pass; mmpretrain does not check."""
         backend = get_file_backend(self.img_prefix, enable_singleton=True)
         samples, classes = [], len(self.CLASSES)
-        with open(self.ann_file, encoding='utf-8') as file:
+        with open(self.ann_file, encoding='utf-8-sig', errors='surrogateescape') as file:
             for number, line in enumerate(file, 1):
                 name, _, label = line.strip().rpartition(' ')
                 if not name or not is_index(label) or int(label) >= classes:

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.printable import one_line
 from amt_mm.registry import TRANSFORMS
 
 from .jpeg_header import read_jpeg_header
-from .open_picture import open_picture, upright
+from .open_picture import as_stored, open_picture, upright
 from .optional_packages import MissingPackage
 from .png_texts import PNG, without_texts
 from .unclear_pixels import (
@@ -27,6 +27,7 @@ from .unclear_pixels import (
     unknown_tiff,
     value_range,
 )
+from .unreadable import is_shortage
 
 _TIFF = (b'II*\x00', b'MM\x00*')
 # PNG chunks that some versions of OpenCV ignore.
@@ -36,8 +37,8 @@ _INT16_MODES = ('I;16', 'I;16L', 'I;16B', 'I;16N')
 # OpenCV decodes a JPEG at one part in so many; the smallest image comes first.
 REDUCED_JPEG = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4,
                 2: cv2.IMREAD_REDUCED_COLOR_2, 1: cv2.IMREAD_COLOR}
-# The tag of a TIFF for the bits of each sample.
-_BITS = 258
+# Tags of a TIFF: bits of each sample, and whether its lowest value is white (0).
+_BITS, _PHOTOMETRIC = 258, 262
 # Deep images whose high bytes stay below use 14 bits at most.
 _DARK = 64
 # What reads such files.
@@ -126,11 +127,13 @@ class LoadImage(LoadImageFromFile):
             return image
         except MissingPackage as error:
             raise InputError(f'{one_line(path)}: {error}') from error
-        except (MemoryError, InputError):  # not caused by the file
+        except InputError:  # not caused by the file
             raise
         except UnclearPixelsError as error:
             raise InputError(f'{one_line(path)}: {error}; {_HOW}') from error
         except Exception as error:
+            if is_shortage(error):
+                raise
             if self.ignore_empty:
                 return None
             raise UnreadableImage(f'{one_line(path)}: unreadable image: '
@@ -197,8 +200,8 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         file_format = image.format
         deep = (content.startswith(PNG) and content[24] == 16
                 or file_format == 'TIFF' and max(image.tag_v2.get(_BITS, (8, ))) == 16)
-        if turned:
-            image = upright(image)
+        white_is_low = file_format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC, 0) == 0
+        image = upright(image) if turned else as_stored(image)
         if image.mode == 'F':
             raise UnclearPixelsError(f'{value_range(image)}, not of 8 bits')
         rgb = image
@@ -207,6 +210,9 @@ def decode_image(content: bytes, turned: bool = True, least: int | None = None) 
         if deep and (most := int(np.asarray(rgb.convert('RGB')).max())) < _DARK:
             raise UnclearPixelsError(f'has 16 bits, but its values stay below {256 * (most + 1)}, '
                                      'so that nearly nothing would remain in 8')
+        # Pillow does so to 8 bits alone.
+        if rgb is not image and white_is_low:
+            rgb = ImageOps.invert(rgb)
         if rgb.mode in _ALPHA_MODES or 'transparency' in rgb.info:
             # Pillow converts 'La' through 'LA' only.
             rgba = (rgb.convert('LA') if rgb.mode == 'La' else rgb).convert('RGBA')

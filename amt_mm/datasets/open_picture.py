@@ -63,6 +63,16 @@ def upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
+def as_stored(image: Image.Image) -> Image.Image:
+    """Load an image without its EXIF orientation, which Pillow applies to TIFFs by itself."""
+    orientation = exif_orientation(image)
+    image.load()
+    if image.format != 'TIFF' or orientation not in _TURNS:
+        return image
+    # The two quarter turns undo each other, the others themselves.
+    return image.transpose(_TURNS[{6: 8, 8: 6}.get(orientation, orientation)])
+
+
 def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) where the EXIF cannot be read: the pixels can."""
     try:

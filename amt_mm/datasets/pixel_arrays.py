@@ -39,7 +39,8 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
     - TIFF by tifffile. Samples of a pixel and axes named C are channels; whatever else there is
       other than rows and columns (pages, slices, times) are pages. The orientation is applied and
       colour maps are converted to RGB, except those of microscopes. High values are bright: if the
-      lowest is white, all are inverted.
+      lowest is white, all are inverted. Missing pixels, of the value that GDAL's tag names, are NaN
+      (in 8 bits, that value).
     - ``.npy`` and ``.npz`` (with one array) of ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)``.
     - DICOM by pydicom, its rescale slope and intercept (or table) applied, frames as pages.
       MONOCHROME1 is turned into MONOCHROME2: high values are bright. Palettes are converted to RGB.
@@ -56,7 +57,8 @@ def read_pixels(content: bytes, path: str, pages: str | int | None = None,
             the two.
 
     Returns:
-        ``(H, W, C)`` of the type that the file has; colours in the order RGB.
+        ``(H, W, C)`` of the type that the file has (floating point if it marks missing pixels);
+        colours in the order RGB.
 
     Raises:
         InputError: A package is missing, or it is unclear what the pages are.

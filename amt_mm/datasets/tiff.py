@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 TIFF = (b'II*\x00', b'MM\x00*', b'II+\x00', b'MM\x00+')
 # By orientation, the steps through rows and columns, after which 5 to 8 are transposed.
 _STEPS = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (-1, 1), 7: (-1, -1), 8: (1, -1)}
-# A tag, kinds of its photometric interpretation, and tifffile's kinds of series of pages that no
-# microscope wrote.
-_ORIENTATION = 274
-_MIN_IS_WHITE, _PALETTE = 0, 3
+# Tags (GDAL's for the value of missing pixels), kinds of the photometric interpretation, and
+# tifffile's kinds of series of pages that no microscope wrote.
+_ORIENTATION, _NODATA = 274, 42113
+_MIN_IS_WHITE, _PALETTE, _YCBCR, _LAB = 0, 3, 6, (8, 9, 10)
+# Compressions whose decoder returns luma and chroma as RGB.
+_JPEG = (6, 7, 33007, 34892)
 _PLAIN_SERIES = ('generic', 'shaped', 'uniform')
 # Letters of tifffile for samples of a pixel and for channels.
 _CHANNEL_AXES = 'SC'
@@ -51,7 +53,7 @@ def read_tiff(content: bytes) -> np.ndarray:
 
 def count_tiff_frames(path: str) -> int:
     """Number of frames over all axes but rows, columns and channels."""
-    with _open_tiff(path, _multifile=False) as file:
+    with _open_tiff(path) as file:
         shapes = {entry.shape for entry in file.series}
         if len(shapes) > 1:
             raise ValueError(f'its pages have different shapes: {sorted(shapes)}')
@@ -60,7 +62,7 @@ def count_tiff_frames(path: str) -> int:
 
 def read_tiff_frame(path: str, index: int) -> np.ndarray | None:
     """Read one frame, ``(H, W, C)``; None if there is no such frame."""
-    with _open_tiff(path, _multifile=False) as file:
+    with _open_tiff(path) as file:
         for series in file.series:
             shape, frames = _outer(series)
             count = math.prod(shape)
@@ -84,9 +86,9 @@ def read_tiff_frame(path: str, index: int) -> np.ndarray | None:
                           [series.keyframe] if pages is None else pages.ravel())[0]
 
 
-def _open_tiff(file: str | BinaryIO, **options) -> TiffFile:
-    """Open a TIFF; with ``_multifile=False``, each file of an OME data set has its own frames."""
-    opened = optional('tifffile', 'TIFF files with these pixels').TiffFile(file, **options)
+def _open_tiff(file: str | BinaryIO) -> TiffFile:
+    """Open a TIFF; each file of an OME data set has its own frames."""
+    opened = optional('tifffile', 'TIFF files with these pixels').TiffFile(file, _multifile=False)
     refuse_claims(opened)
     return opened
 
@@ -147,7 +149,7 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
     """Apply what a TIFF says of showing its values, as Pillow does.
 
     The colour maps of microscopes, such as ImageJ's, only tint what was measured: they are left
-    out.
+    out. Missing pixels become NaN, for which integers become floating point numbers.
 
     Args:
         array: ``(pages, H, W, C)``.
@@ -155,9 +157,13 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
         pages: Those of the series that the values are of; None is a missing one.
 
     Raises:
-        ValueError: Pages have different orientations or colour maps.
+        ValueError: Pages have different orientations or colour maps, or colours are not RGB.
     """
     page = series.keyframe
+    if page.photometric in _LAB or page.photometric == _YCBCR and page.compression not in _JPEG:
+        raise ValueError(f'a TIFF of {page.photometric.name} colours, which are not converted: '
+                         'save it as RGB')
+    missing = _missing(array, page)
     if page.photometric == _PALETTE:
         if series.kind in _PLAIN_SERIES:
             array = _coloured(array, series)
@@ -170,12 +176,27 @@ def _displayed(array: np.ndarray, series: TiffPageSeries, pages: Iterable[TiffPa
         # Other samples of a pixel are not grey.
         grey = np.s_[..., ::page.samplesperpixel]
         array[grey] = inverted(array[grey], max(page.bitspersample, 8))
+    # 8 bits have no NaN, and remain photographs.
+    if missing is not None and array.dtype != np.uint8:
+        array = array.astype(np.result_type(array.dtype, np.float32))
+        array[missing] = np.nan
     # Writers of stacks may tell it in the first page alone.
     first = page.tags.valueof(_ORIENTATION, 1)
     turned = {page.aspage().tags.valueof(_ORIENTATION, first) for page in pages if page is not None}
     if len(turned) > 1:
         raise ValueError('its pages have different orientations')
     return oriented(array, *turned or (first,))
+
+
+def _missing(array: np.ndarray, page: TiffPage) -> np.ndarray | None:
+    """Where the values are that mark missing pixels; None if the page names no such value."""
+    try:
+        # tifffile's own `nodata` refuses the lowest float32 as GDAL writes it.
+        value = float(page.tags.valueof(_NODATA, ''))
+    except (TypeError, ValueError):
+        return None
+    with np.errstate(over='ignore'):
+        return array == value
 
 
 def _coloured(array: np.ndarray, series: TiffPageSeries) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import traceback
 import zlib
@@ -17,6 +18,15 @@ from amt_mm.errors import InputError, UnreadableImage
 FILE_ERRORS = (OSError, EOFError, ValueError, AssertionError, RuntimeError, SyntaxError,
                zlib.error, struct.error, cv2.error, Image.DecompressionBombError)
 
+# What the system lacks, whatever the file: handles of this process or of all, or memory.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether a file could not be read for want of memory or file handles: another time, it can."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in _SHORTAGES)
+
 
 def is_unreadable_image(error: BaseException) -> bool:
     """Whether a caught error, with its traceback, means that an image cannot be read.
@@ -28,6 +38,6 @@ def is_unreadable_image(error: BaseException) -> bool:
     """
     if isinstance(error, InputError):
         return isinstance(error, UnreadableImage)
-    return isinstance(error, FILE_ERRORS) and any(
+    return not is_shortage(error) and isinstance(error, FILE_ERRORS) and any(
         isinstance(frame.f_locals.get('self'), LoadImageFromFile)
         for frame, _ in traceback.walk_tb(error.__traceback__))

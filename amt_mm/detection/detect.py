@@ -24,7 +24,7 @@ from amt_mm.checkpoints.check_filled import check_filled
 from amt_mm.checkpoints.safe_loading import load_as_data
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import ImageFolder, LoadImage
-from amt_mm.errors import InputError, UnreadableImage
+from amt_mm.errors import InputError
 from amt_mm.messages import warn
 
 # Of the visualizer, about masks that touch the edge.
@@ -39,7 +39,7 @@ class Detected(NamedTuple):
     Attributes:
         images: Number of images.
         objects: Number of objects in them.
-        left_out: Number of unreadable images.
+        left_out: Number of images that were not looked at.
     """
 
     images: int
@@ -59,8 +59,8 @@ def detect(cfg: Config, checkpoint: Path, folder: Path, out: Path, threshold: fl
     Args:
         cfg: A detection config.
         checkpoint: A trained detector.
-        folder: Of images, with subfolders or not; unreadable ones are named in a warning
-            and left out.
+        folder: Of images, with subfolders or not; those that are unreadable or no photographs of 8
+            bits are named in a warning and left out.
         out: Folder to write.
         threshold: Smallest score, 0 to 1.
         device: Where to compute.
@@ -82,7 +82,8 @@ def detect(cfg: Config, checkpoint: Path, folder: Path, out: Path, threshold: fl
         path = Path(images.get_data_info(index)['img_path'])
         try:
             image = load({'img_path': str(path)})['img']
-        except UnreadableImage as error:
+        except InputError as error:
+            # Unreadable, or no photograph of 8 bits: no reason to lose what was found.
             warn(f'left out: {error}')
             left_out += 1
             continue

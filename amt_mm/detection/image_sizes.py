@@ -17,6 +17,8 @@ from .annotation_faults import Findings, format_ids
 
 # EXIF orientations that exchange height and width.
 _QUARTER_TURNS = (5, 6, 7, 8)
+# Tags of a TIFF.
+_WIDTH, _LENGTH = 256, 257
 # Waiting for a disk, not computing.
 _THREADS = 16
 
@@ -65,7 +67,9 @@ def _read_sizes(path: str) -> tuple[tuple[int, int], tuple[int, int]] | None:
     try:
         refuse_pipe(path)
         with open(path, 'rb') as file, open_picture(file) as image:
-            stored = image.height, image.width
+            # Pillow turns TIFFs, and in some versions their size.
+            stored = ((image.tag_v2[_LENGTH], image.tag_v2[_WIDTH]) if image.format == 'TIFF' else
+                      (image.height, image.width))
             turned = exif_orientation(image) in _QUARTER_TURNS
     except Exception:  # decoders raise anything on broken files
         return None

@@ -1,5 +1,8 @@
 """Statistics of a folder against numpy on all of its pixels."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
@@ -84,6 +87,14 @@ def test_missing_values_decide_nothing(tmp_path):
     np.testing.assert_allclose([low, high], np.percentile(image[10:], [.5, 99.5]), atol=.01)
 
 
+def test_a_window_leaves_out_the_missing_pixels_of_a_raster(tmp_path):
+    image = values((30, 40), 'int16', 400)
+    image[:10] = -9999
+    tifffile.imwrite(tmp_path / 'a.tif', image, extratags=[(42113, 's', 0, '-9999', True)])
+    (low, high), = image_statistics(tmp_path).window
+    np.testing.assert_allclose([low, high], np.percentile(image[10:], [.5, 99.5]), atol=2)
+
+
 @pytest.mark.parametrize('value', [7, np.nan])
 def test_a_channel_of_one_value(tmp_path, value):
     np.save(tmp_path / 'a.npy', np.full((9, 11), value, np.float32))
@@ -103,12 +114,34 @@ def test_broken_files_and_copies_are_named(tmp_path):
     assert found.to_json()['kinds'] == [['uint8', 3, 3]]
 
 
+def test_a_file_is_not_broken_when_the_system_lacks_handles(tmp_path, monkeypatch):
+    for name in 'ab':
+        Image.fromarray(values((8, 9), 'uint8', 99)).save(tmp_path / f'{name}.png')
+
+    def read(path):
+        if path.name == 'b.png':
+            raise OSError(errno.EMFILE, 'Too many open files')
+        return path.open('rb').read()
+
+    monkeypatch.setattr(Path, 'read_bytes', read)
+    with pytest.raises(OSError, match='Too many open files'):
+        image_statistics(tmp_path)
+
+
 def test_images_that_differ_have_no_statistics_in_common(tmp_path):
     write_bands(tmp_path / 'a.tif', values((6, 8, 9), 'uint16', 99))
     write_16_bit_png(tmp_path / 'b.png', values((8, 9), 'uint16', 99))
     found = image_statistics(tmp_path)
     assert found.channels == ()
     with pytest.raises(InputError, match='differ in their channels .*1 of uint16 with 6'):
+        config_fragment(found)
+
+
+def test_8_bits_and_more_have_no_window_in_common(tmp_path):
+    for index, (dtype, high) in enumerate([('uint8', 256), ('uint16', 4096)]):
+        tifffile.imwrite(tmp_path / f'{index}.tif', values((8, 9), dtype, high))
+    found = image_statistics(tmp_path)
+    with pytest.raises(InputError, match='or bits .*1 of uint8 .*1 of uint16 .*sort them into'):
         config_fragment(found)
 
 

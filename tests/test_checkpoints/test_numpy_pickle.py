@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import sys
 from collections import OrderedDict
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -36,6 +38,12 @@ def test_anything_else_is_one_line(tmp_path, monkeypatch, content, message):
     with pytest.raises(InputError, match=message) as info:
         read_numpy_pickle(tmp_path / 'a.pkl')
     assert '\n' not in str(info.value) and not (tmp_path / 'harmed').exists()
+
+
+def test_it_needs_no_module_that_numpy_may_remove(monkeypatch):
+    monkeypatch.delitem(sys.modules, read_numpy_pickle.__module__)
+    monkeypatch.setitem(sys.modules, 'numpy.core.multiarray', None)
+    import_module(read_numpy_pickle.__module__)
 
 
 def test_a_file_that_is_missing_is_one_line(tmp_path):

@@ -1,5 +1,7 @@
 """DavisVideos: frames of the listed videos in order, and what is missing in one line."""
 
+import os
+
 import numpy as np
 import pytest
 from video_toys import moving, write_video
@@ -34,6 +36,15 @@ def test_frames_follow_each_other_with_their_masks(root):
     np.testing.assert_array_equal(sample['data_samples'].gt_seg_map,
                                   moving(35, 53, 4, [(2, 3, 5)], 11, 4)[3])
     assert len(DavisVideos(data_root=str(root), split='train')) == 3
+
+
+def test_a_list_from_windows_and_names_of_any_bytes(root):
+    odd = os.fsdecode(b'\xe9')
+    for folder in ('JPEGImages', 'Annotations'):
+        (root / folder / '480p/bear').rename(root / folder / '480p' / odd)
+    (root / 'ImageSets/2017/val.txt').write_bytes(b'\xef\xbb\xbfswan\r\n\xe9\r\n')
+    dataset = DavisVideos(data_root=str(root))
+    assert {dataset.get_data_info(i)['video'] for i in range(len(dataset))} == {'swan', odd}
 
 
 def test_what_is_missing_is_named(root):

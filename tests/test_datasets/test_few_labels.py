@@ -1,5 +1,6 @@
 """few_labels: counts by class, nested shares, lists of names, faults in one line."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -58,6 +59,14 @@ def test_a_list_names_files_with_or_without_their_folder(config, tmp_path):
     names.write_text('b3.png\n\na/a12.png\nb3.png\n')
     assert paths(few_labels(config, names=str(names))) == [
         str(tmp_path / 'a' / 'a12.png'), str(tmp_path / 'b' / 'b3.png')]
+
+
+def test_a_list_from_windows_and_names_of_any_bytes(config, tmp_path):
+    odd = os.fsencode(tmp_path / 'b') + b'/\xe9.png'
+    os.rename(tmp_path / 'b' / 'b3.png', odd)
+    (tmp_path / 'few.txt').write_bytes(b'\xef\xbb\xbfa12.png\r\n\xe9.png\r\n')
+    assert paths(few_labels(config, names=str(tmp_path / 'few.txt'))) == [
+        str(tmp_path / 'a' / 'a12.png'), os.fsdecode(odd)]
 
 
 @pytest.mark.parametrize(('text', 'message'), [

@@ -1,5 +1,6 @@
 """files_below: links are followed, never in circles, and never lost."""
 
+import errno
 import os
 import subprocess
 
@@ -47,9 +48,23 @@ def test_links_to_each_other_are_named(folder):
         found(folder)
 
 
-def test_a_link_to_itself_is_refused_by_the_system(folder):
+def test_a_link_to_itself_is_a_file_too(folder):
     (folder / 'own').symlink_to('own')
-    with pytest.raises(OSError, match='Too many levels of symbolic links'):
+    (folder / 'a/there').symlink_to('back')
+    (folder / 'a/back').symlink_to('there')
+    assert found(folder) == ['a/0', 'a/back', 'a/there', 'b/0', 'own']
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    # Modes do not keep an administrator out.
+    def scandir(path, plain=os.scandir):
+        if path.endswith('lost+found'):
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return plain(path)
+
+    (folder / 'lost+found').mkdir()
+    monkeypatch.setattr(os, 'scandir', scandir)
+    with pytest.raises(InputError, match=r'lost\+found: may not be read, .*a folder without it'):
         found(folder)
 
 

@@ -1,7 +1,9 @@
 """Frames of one file as images of their own, against the values written and each library."""
 
+import errno
 import struct
 import zlib
+from unittest.mock import Mock
 
 import numpy as np
 import pydicom
@@ -19,6 +21,7 @@ from amt_mm.datasets import (
     dataset_fingerprint,
     pack,
 )
+from amt_mm.datasets import frames as frames_module
 from amt_mm.datasets.frames import frame_names, read_frame, split_frame
 from amt_mm.datasets.train_and_test import check_train_and_test, files_of_images
 from amt_mm.errors import InputError, UnreadableImage
@@ -102,6 +105,14 @@ def test_frames_of_a_dicom(tmp_path, photometric):
     assert frame_names(str(tmp_path / 'a'), 'a.dcm') == [f'a.dcm#{i}' for i in range(5)]
 
 
+def test_frames_of_a_deflated_dicom(tmp_path):
+    write_dicom(tmp_path / 'a.dcm', STACK[:, 0])
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    file.save_as(tmp_path / 'a.dcm')
+    assert np.array_equal(frames(tmp_path / 'a.dcm'), STACK[:, 0, :, :, None])
+
+
 @pytest.mark.parametrize(('array', 'wanted'), [
     (STACK[:, 0], STACK[:, 0, :, :, None]),
     (np.asfortranarray(STACK[:, 0]), STACK[:, 0, :, :, None]),
@@ -112,6 +123,15 @@ def test_frames_of_a_dicom(tmp_path, photometric):
 def test_frames_of_an_array(tmp_path, array, wanted):
     np.save(tmp_path / 'a.npy', array)
     assert np.array_equal(frames(tmp_path / 'a.npy'), wanted)
+
+
+def test_frames_are_counted_again_when_the_system_lacked_something(tmp_path, monkeypatch):
+    np.save(tmp_path / 'a.npy', STACK[:, 0])
+    with monkeypatch.context() as short:
+        short.setattr(frames_module, '_kind', Mock(side_effect=OSError(errno.EMFILE, 'too many')))
+        with pytest.raises(OSError, match='too many'):
+            frame_names(str(tmp_path / 'a.npy'), 'a.npy')
+    assert len(frame_names(str(tmp_path / 'a.npy'), 'a.npy')) == 5
 
 
 def test_a_single_picture_keeps_its_name(tmp_path):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from amt_mm.datasets import ImageNet
@@ -29,11 +31,13 @@ def test_class_folders(tmp_path):
 
 
 def test_a_list_of_labels(tmp_path):
-    touch(tmp_path, ['val/b.JPEG', 'val/a.JPEG'])
+    other = os.fsdecode(b'\xe9.JPEG')
+    touch(tmp_path, ['val/b.JPEG', f'val/{other}'])
     (tmp_path / 'meta').mkdir()
-    (tmp_path / 'meta' / 'val.txt').write_text('b.JPEG 999\na.JPEG 7\n')
-    dataset = ImageNet(data_root=str(tmp_path), split='val')
-    assert found(dataset) == [('b.JPEG', 999), ('a.JPEG', 7)]
+    for mark in (b'', b'\xef\xbb\xbf'):  # of UTF-8, by editors of Windows
+        (tmp_path / 'meta' / 'val.txt').write_bytes(mark + b'b.JPEG 999\n\xe9.JPEG 7\n')
+        dataset = ImageNet(data_root=str(tmp_path), split='val')
+        assert found(dataset) == [('b.JPEG', 999), (other, 7)]
     assert len(dataset.CLASSES) == 1000
 
 

@@ -158,6 +158,13 @@ def test_12_bits_in_16_are_not_reduced_to_16_levels(tmp_path, name, channels):
         load(tmp_path / name)
 
 
+def test_12_bits_whose_lowest_value_is_white_are_not_reduced_either(tmp_path):
+    tifffile.imwrite(tmp_path / 'a.tif', np.arange(4096, dtype=np.uint16).reshape(64, 64),
+                     photometric='miniswhite')
+    with pytest.raises(InputError, match='has 16 bits, but its values stay below 4096'):
+        load(tmp_path / 'a.tif')
+
+
 @pytest.mark.parametrize('top', [1.0, 255.0, -0.5, 300, np.nan])
 @pytest.mark.parametrize('channels', [1, 3])
 def test_floating_point_values_have_no_known_range(tmp_path, top, channels):

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 import zipfile
 from importlib.util import find_spec
+from itertools import product
 
 import cv2
 import numpy as np
@@ -65,6 +66,21 @@ def test_channels_of_a_microscope_are_no_pages(tmp_path):
     np.testing.assert_array_equal(found, image.reshape(6, 5, 7).transpose(1, 2, 0))
 
 
+def test_a_file_of_a_data_set_of_several_has_no_planes_of_others(tmp_path):
+    channels = values((2, 5, 7), 'uint16', 4096)
+    data = ''.join(f'<TiffData FirstC="{i}" IFD="0" PlaneCount="1">'
+                   f'<UUID FileName="{i}.ome.tif">urn:uuid:{i}</UUID></TiffData>' for i in (0, 1))
+    for index, channel in enumerate(channels):
+        xml = ('<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+               f'UUID="urn:uuid:{index}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+               'DimensionOrder="XYCZT" Type="uint16" SizeX="7" SizeY="5" SizeC="2" SizeZ="1" '
+               f'SizeT="1">{data}</Pixels></Image></OME>')
+        tifffile.imwrite(tmp_path / f'{index}.ome.tif', channel, description=xml, metadata=None)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / '1.ome.tif'), channels)
+    for index, channel in enumerate(channels):
+        np.testing.assert_array_equal(read(tmp_path / f'{index}.ome.tif'), channel[:, :, None])
+
+
 def test_pages_of_different_sizes_are_no_image(tmp_path):
     with tifffile.TiffWriter(tmp_path / 'a.tif') as file:
         file.write(values((5, 7), 'uint16', 9), contiguous=False)
@@ -74,21 +90,25 @@ def test_pages_of_different_sizes_are_no_image(tmp_path):
 
 
 @pytest.mark.parametrize('orientation', [1, 2, 3, 4, 5, 6, 7, 8])
-@pytest.mark.parametrize('photometric', ['minisblack', 'miniswhite', 'rgb', 'palette'])
-@pytest.mark.parametrize('byteorder', ['<', '>'])
-def test_a_tiff_looks_as_other_libraries_show_it(orientation, photometric, byteorder):
-    image = values((5, 7, 3)[:2 + (photometric == 'rgb')], 'uint8', 256)
+@pytest.mark.parametrize(('photometric', 'bits', 'byteorder'), [
+    *product(['minisblack', 'miniswhite', 'rgb', 'palette'], [8], '<>'),
+    # Of 16 bits, Pillow reads no palettes and no `miniswhite` whose high byte comes first.
+    *product(['minisblack', 'rgb'], [16], '<>'), ('miniswhite', 16, '<')])
+def test_a_tiff_looks_as_other_libraries_show_it(orientation, photometric, bits, byteorder):
+    image = values((5, 7, 3)[:2 + (photometric == 'rgb')], f'uint{bits}', 2**bits)
     colours = values((3, 256), 'uint16', 65536) if photometric == 'palette' else None
     file = io.BytesIO()
     tifffile.imwrite(file, image, photometric=photometric, colormap=colours, byteorder=byteorder,
                      extratags=[(274, 'H', 1, orientation, True)])
     found = read_pixels(file.getvalue(), 'a.tif')
-    assert found.dtype == np.uint8 and found.shape[2] == (
+    assert found.dtype == image.dtype and found.shape[2] == (
         1 if photometric.startswith('minis') else 3)
-    shown = np.broadcast_to(found, (*found.shape[:2], 3))
+    shown = np.broadcast_to(found >> bits - 8, (*found.shape[:2], 3))
     np.testing.assert_array_equal(shown, decode_image(file.getvalue())[:, :, ::-1])
-    np.testing.assert_array_equal(
-        shown, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB))
+    # OpenCV rounds colours of 16 bits.
+    np.testing.assert_allclose(
+        shown, cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB),
+        rtol=0, atol=(bits, photometric) == (16, 'rgb'))
 
 
 @pytest.mark.parametrize('dtype', ['uint16', 'int16', 'uint32'])
@@ -115,6 +135,21 @@ def test_only_grey_is_inverted_and_unknown_black_is_refused():
         read_pixels(file.getvalue(), 'a.tif')
 
 
+@pytest.mark.parametrize('photometric', ['ycbcr', 'cielab', 'icclab'])
+def test_other_colours_are_not_taken_for_rgb(tmp_path, photometric):
+    tifffile.imwrite(tmp_path / 'a.tif', values((5, 7, 3), 'uint8', 256), photometric=photometric)
+    for how in (read, lambda path: read_frame(str(path), 0)):
+        with pytest.raises(ValueError, match=f'{photometric.upper()} colours.*save it as RGB'):
+            how(tmp_path / 'a.tif')
+
+
+def test_luma_and_chroma_of_a_jpeg_are_rgb(tmp_path):
+    pytest.importorskip('imagecodecs')
+    image = np.broadcast_to(np.uint8([200, 30, 60]), (16, 16, 3))
+    Image.fromarray(image).convert('YCbCr').save(tmp_path / 'a.tif', compression='jpeg')
+    assert np.abs(read(tmp_path / 'a.tif') - image.astype(int)).max() < 5
+
+
 @pytest.mark.parametrize('bits', [1, 4])
 def test_few_bits_use_the_range_of_eight(bits):
     if bits > 1:
@@ -137,6 +172,31 @@ def test_few_bits_use_the_range_of_eight(bits):
         np.testing.assert_array_equal(found[:, :, 0], scaled if photometric else 255 - scaled)
         np.testing.assert_array_equal(found[:, :, 0], np.asarray(
             Image.open(io.BytesIO(content)).convert('L')))
+
+
+@pytest.mark.parametrize(('dtype', 'text', 'missing', 'found_dtype'), [
+    ('float32', '-3.4028234663852886e+38', np.finfo('float32').min, 'float32'),
+    ('float64', '-9999', -9999, 'float64'), ('int16', '-9999', -9999, 'float32'),
+    ('uint16', '65535', 65535, 'float32'), ('int32', '-2147483648 ', -2**31, 'float64')])
+def test_missing_pixels_of_a_raster_are_nan(tmp_path, dtype, text, missing, found_dtype):
+    stack = values((2, 3, 5, 7), dtype, 400)
+    stack[:, 1, 2, :4] = missing
+    tifffile.imwrite(tmp_path / 'a.tif', stack, photometric='minisblack', planarconfig='separate',
+                     metadata={'axes': 'QSYX'}, extratags=[(42113, 's', 0, text, True)])
+    wanted = stack[1].transpose(1, 2, 0).astype(found_dtype)
+    wanted[2, :4, 1] = np.nan
+    for found in (read(tmp_path / 'a.tif', pages=1), read_frame(str(tmp_path / 'a.tif'), 1)):
+        assert found.dtype == found_dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize(('dtype', 'text'), [('uint8', '0'), ('int16', 'none')])
+def test_a_raster_of_8_bits_or_without_a_number_for_missing_pixels_is_as_stored(dtype, text):
+    image, file = values((5, 7), dtype, 9), io.BytesIO()
+    tifffile.imwrite(file, image, extratags=[(42113, 's', 0, text, True)])
+    found = read_pixels(file.getvalue(), 'a.tif')
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found[:, :, 0], image)
 
 
 def test_tints_of_a_microscope_are_no_colours_and_palettes_of_pages_must_agree():
@@ -316,6 +376,45 @@ def test_bright_is_high_in_every_x_ray(tmp_path):
     stored = values((5, 7), 'uint16', 4096)
     write_dicom(tmp_path / 'a.dcm', stored, photometric='MONOCHROME1')
     np.testing.assert_array_equal(read(tmp_path / 'a.dcm')[:, :, 0], 4095.0 - stored)
+
+
+@pytest.mark.parametrize(('dtype', 'first'), [('uint16', 0), ('int16', -2048)])
+def test_a_table_of_an_x_ray_is_of_its_stored_values(tmp_path, dtype, first):
+    places = np.array([[0, 65, 2080, 4095]])
+    stored = (places + first).astype(dtype)
+    table = (100 * np.sqrt(np.arange(4096)) + 7).astype(np.uint16)
+    write_dicom(tmp_path / 'a.dcm', stored, photometric='MONOCHROME1')
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    item = pydicom.Dataset()
+    item.add_new('LUTDescriptor', 'SS', [len(table), first, 16])
+    item.add_new('ModalityLUTType', 'LO', 'US')
+    item.add_new('LUTData', 'OW', table.tobytes())
+    file.ModalityLUTSequence = [item]
+    file.save_as(tmp_path / 'a.dcm')
+    for found in (read(tmp_path / 'a.dcm'), read_frame(str(tmp_path / 'a.dcm'), 0)):
+        np.testing.assert_array_equal(
+            found[:, :, 0], table.max() + table.min() - table[places])
+
+
+def test_frames_of_an_enhanced_ct_are_in_its_own_units(tmp_path):
+    def group(slope, intercept):
+        item, transformation = pydicom.Dataset(), pydicom.Dataset()
+        transformation.RescaleSlope, transformation.RescaleIntercept = slope, intercept
+        item.PixelValueTransformationSequence = [transformation]
+        return item
+
+    stored = values((3, 5, 7), 'uint16', 4096)
+    write_dicom(tmp_path / 'a.dcm', stored)
+    file = pydicom.dcmread(tmp_path / 'a.dcm')
+    del file.RescaleSlope, file.RescaleIntercept
+    file.SharedFunctionalGroupsSequence = [group(2, -1024)]
+    file.PerFrameFunctionalGroupsSequence = [pydicom.Dataset(), group(.5, 3), pydicom.Dataset()]
+    file.save_as(tmp_path / 'a.dcm')
+    for index, wanted in enumerate([stored[0] * 2. - 1024, stored[1] * .5 + 3,
+                                    stored[2] * 2. - 1024]):
+        for found in (read(tmp_path / 'a.dcm', pages=index),
+                      read_frame(str(tmp_path / 'a.dcm'), index)):
+            np.testing.assert_array_equal(found[:, :, 0], wanted)
 
 
 def test_a_deflated_dicom_does_not_fill_the_memory(tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """Unreadable images are replaced and counted; faults of the program are not."""
 
+import errno
+import os
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
 from bad_files import BAD, ODD, write_bad, write_folder
+from mmengine import fileio
 from mmengine.dataset import RepeatDataset, pseudo_collate
 from torch.utils.data import DataLoader
 
@@ -86,6 +89,20 @@ def test_a_file_that_is_deleted_while_training(tmp_path):
     (folder / 'good_2.jpg').unlink()
     assert made[2]['data_samples'].sample_idx != 2 and made[1]['data_samples'].sample_idx == 1
     assert 'the file does not exist' in made.bad.path.read_text()
+
+
+@pytest.mark.parametrize('loader', ['fast', 'mmcv'])
+@pytest.mark.parametrize('number', [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_the_system_lacks_is_no_fault_of_the_image(tmp_path, monkeypatch, loader, number):
+    made = replacing(images_of(write_folder(tmp_path / 'images'), loader), tmp_path / 'run')
+
+    def get(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fileio, 'get', get)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        made[2]
+    assert not made.bad.names()
 
 
 def test_readable_samples_are_unchanged(tmp_path):

@@ -15,6 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.visualization import Visualizer
+from PIL import Image
 from pycocotools import mask as rle
 
 import amt_mm.registry  # noqa: F401
@@ -78,13 +79,15 @@ def toy(tmp_path):
 
 @pytest.fixture
 def photographs(tmp_path):
-    """Images of two sizes, two of one name, and a file that is none."""
+    """Images of two sizes, two of one name, one of two pages, and a file that is none."""
     chance = np.random.RandomState(0)
     for name, size in (('a.png', (40, 60)), ('more/a.png', (70, 50))):
         path = tmp_path / 'photographs' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), chance.randint(0, 255, (*size, 3), np.uint8))
     (tmp_path / 'photographs/b.jpg').write_bytes(b'no image')
+    page = Image.new('L', (30, 20))
+    page.save(tmp_path / 'photographs/c.tif', save_all=True, append_images=[page])
     return tmp_path / 'photographs'
 
 
@@ -98,8 +101,8 @@ def test_pictures_and_a_list_of_objects(toy, photographs, tmp_path, capsys):
     run(*toy, photographs, '--out', out, '--threshold', '0')
     said = capsys.readouterr()
     found = json.loads((out / 'detections.json').read_text())
-    assert f'{out}: {len(found)} objects in 2 images (1 left out)' in said.out
-    assert 'b.jpg: unreadable image' in said.err
+    assert f'{out}: {len(found)} objects in 2 images (2 left out)' in said.out
+    assert 'b.jpg: unreadable image' in said.err and 'c.tif: has 2 pages' in said.err
     assert {entry['image'] for entry in found} == {'a.png', 'more/a.png'}
     assert {entry['category'] for entry in found} <= {'cat', 'dog', 'emu'}
     for entry in found:
