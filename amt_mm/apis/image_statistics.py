@@ -82,6 +82,15 @@ class Statistics:
         """Whether all images are grey or colours of 8 bits, with or without alpha."""
         return all(kind == 'uint8' and count <= 4 for kind, count in self.kinds)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether images differ in their number of channels, or some have 8 bits and others more.
+
+        In the window of deep values, images of 8 bits would be black.
+        """
+        return not self.channels or (
+            self.window is not None and any(kind == 'uint8' for kind, _ in self.kinds))
+
     def to_json(self) -> dict:
         """Return the same for ``json.dumps``."""
         return {**asdict(self),
@@ -230,9 +239,7 @@ def config_fragment(statistics: Statistics, pages: str | int | None = None,
         InputError: Images differ in their number of channels, or some have 8 bits and others more.
     """
     photographs = statistics.photographs and pages is None
-    # In the window of deep values, images of 8 bits would be black.
-    mixed = statistics.window is not None and any(kind == 'uint8' for kind, _ in statistics.kinds)
-    if mixed or not statistics.channels and not photographs:
+    if statistics.mixed and not photographs:
         kinds = ', '.join(f'{count} of {kind} with {channels} channel(s)'
                           for (kind, channels), count in statistics.kinds.items())
         raise InputError(f'images differ in their channels or bits ({kinds}), so they cannot be '

@@ -80,6 +80,14 @@ def test_files_of_other_kinds_are_named(tool, tmp_path, capsys):
     assert found['others'] == [['uint16', 1, [f'deep{index}.tif' for index in range(6)]]]
 
 
+def test_deep_files_among_others_are_not_sent_to_one_window(tool, tmp_path, capsys):
+    for index, kind in enumerate((np.uint8, np.uint8, np.uint16)):
+        tifffile.imwrite(tmp_path / f'{index}.tif', np.full((8, 9), 90, kind))
+    tool.main([str(tmp_path)])
+    said = capsys.readouterr().out
+    assert 'others      uint16 with 1 channel(s): 2.tif' in said and '--out' not in said
+
+
 @pytest.mark.slow
 def test_pages_are_asked_for(tool, tmp_path, capsys):
     pages = [Image.new('L', (9, 8), value) for value in range(3)]

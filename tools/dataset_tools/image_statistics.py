@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> None:
         folder = shlex.quote(str(args.folder))
         if found.photographs and not args.out:
             print(f'\nnext: amt pretrain {folder}, which reads them as photographs')
-        elif not found.photographs and not found.channels:
+        elif found.mixed and not found.photographs:
             print('\nnext: move the files of other kinds, which `others` lists, into folders of '
                   'their own, since a folder is read in one way; grey, coloured and 16-bit '
                   f'photographs may stay together: amt pretrain {folder}')
