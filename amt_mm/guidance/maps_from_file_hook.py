@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from amt_mm.datasets import base_dataset, dataset_fingerprint, whole_image_view
+from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.datasets.whole_image import sample_names
 from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
@@ -79,7 +79,6 @@ class MapsFromFileHook(MapHook):
         """Check and copy the maps; on resume, restore the copy."""
         self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
-        whole_image_view(dataset)  # raises if crops do not record their boxes
         fingerprint = dataset_fingerprint(dataset)
         if runner.iter > 0 and self._reference:
             self._store = restore_maps(runner, self._reference, fingerprint)
