@@ -61,7 +61,7 @@ def rank_by_sampling(weights: Tensor, generator: torch.Generator | None = None,
 
 
 def rank_by_weight(weights: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Sort tokens by descending weight.
+    """Sort tokens by descending weight, equal ones in random order.
 
     Args:
         weights: ``(B, N)``. Samples whose weights are unusable (see :func:`usable_rows`) are ranked
@@ -71,6 +71,7 @@ def rank_by_weight(weights: Tensor, generator: torch.Generator | None = None) ->
     Returns:
         ``(B, N)`` int64.
     """
-    noise = torch.rand(weights.shape, device=weights.device, generator=generator)
-    weights = torch.where(usable_rows(weights).unsqueeze(1), weights.float(), noise)
-    return weights.argsort(dim=1, descending=True)
+    order = rank_uniform(*weights.shape, weights.device, generator)
+    usable = usable_rows(weights).unsqueeze(1)
+    shuffled = torch.where(usable, weights.float(), 0).gather(1, order)
+    return order.gather(1, shuffled.argsort(dim=1, descending=True, stable=True))
