@@ -74,7 +74,7 @@ class MapHook(ScheduledHook):
         """Warn of crops masked at random since they were last counted."""
         if fallbacks := pop_fallbacks(runner):
             runner.logger.warning(f'{fallbacks} crops were masked at random since the last '
-                                  'refresh: their maps are flat or not finite')
+                                  'refresh: their part of the map is flat or not finite')
 
 
 def pop_fallbacks(runner: Runner) -> int:
