@@ -24,7 +24,7 @@ from amt_mm.saliency import SaliencyStore, SaliencyWriter
 
 from .given_maps import GivenMaps
 from .map_hook import MapHook
-from .map_reference import maps_folder, open_maps, restore_maps
+from .map_reference import map_record, maps_folder, open_maps, restore_maps
 
 # Maps that processes read between two exchanges.
 _ROWS = 1024
@@ -92,6 +92,10 @@ class MapsFromFileHook(MapHook):
         """Use the maps from ``begin`` on."""
         preprocessor = unwrapped(runner).data_preprocessor
         preprocessor.store = self._store if self.is_due(self.steps_done(runner)) else None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save a reference to the copy, which a run resumed before ``begin`` needs, too."""
+        checkpoint[self.checkpoint_key] = map_record(self._store)
 
     def _copy(self, runner: Runner, dataset: Dataset, fingerprint: str) -> SaliencyStore:
         """Check the maps and copy them; all processes read, one writes."""
