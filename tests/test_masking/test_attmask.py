@@ -80,6 +80,29 @@ def test_generator_masks_the_top_or_bottom_by_saliency(strategy, grid, host):
         assert ids == row[:len(ids)]
 
 
+def test_every_hint_is_visible():
+    """Where fewer tokens stay visible, some hints would be thrown."""
+    weights = torch.rand(50, 64)
+    top = weights.argsort(dim=1, descending=True)[:, :6]
+
+    def shown(throw_ratio):
+        plan = AttMaskGenerator('hint', .75, throw_ratio)(50, (8, 8), weights)
+        return (plan.visible[:, :, None] == top[:, None]).sum(dim=(1, 2))
+
+    assert (shown(.2) == 4).all()
+    with pytest.raises(InputError, match='reveals 4 tokens, but only 2 of 64'):
+        shown(.22)
+    AttMaskGenerator('high', .75, .22)(50, (8, 8), weights)
+
+
+def test_the_shares_of_hints_are_exact_decimals():
+    # .29 of 100 in floating point: 28.999...
+    weights = torch.arange(100.).expand(400, -1)
+    plan = AttMaskGenerator('hint', .5, show=.29)(400, (10, 10), weights)
+    assert ((plan.visible >= 71).sum(dim=1) == 14).all()
+    assert (plan.visible == 71).any()  # the last of the pool
+
+
 def test_masks_at_random_without_saliency():
     plan = AttMaskGenerator('high', mask_ratio=.5)(2, (5, 7))
     assert plan.masked.shape == (2, 26)
