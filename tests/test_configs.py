@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
-from mmengine.registry import init_default_scope
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
 from mmpretrain.registry import HOOKS, MODELS, TRANSFORMS
 
 import amt_mm.registry  # noqa: F401, I001  (before mmpretrain: makes torchvision importable)
@@ -104,3 +104,20 @@ def test_the_authors_code_differs_in_what_its_config_says():
     assert found == matrices  # as timm's add_weight_decay, which their code calls
     matrices, found = decayed(paper)
     assert found == matrices - {'backbone.cls_token', 'neck.mask_token'} != matrices
+
+
+@pytest.mark.parametrize('batch', [2048, 96, 8])
+def test_simmims_rate_falls_to_a_twentieth_whatever_the_batch(batch):
+    """The lowest rate follows the rate that --auto-scale-lr sets."""
+    cfg = Config.fromfile(CONFIGS / '_base_' / 'schedules' / 'simmim_adamw-coslr-200e.py')
+    rate = cfg.optim_wrapper.optimizer.lr * batch / cfg.auto_scale_lr.base_batch_size
+    wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate))
+    schedulers = [PARAM_SCHEDULERS.build({**stage, 'optimizer': wrapper, 'epoch_length': 3})
+                  for stage in cfg.param_scheduler]
+    seen = []
+    for _ in range(cfg.train_cfg.max_epochs * 3):
+        seen.append(wrapper.get_lr()['lr'][0])
+        for scheduler in schedulers:
+            scheduler.step()
+    assert max(seen) == pytest.approx(rate)
+    assert seen[-1] == pytest.approx(.05 * rate, rel=1e-2)

@@ -8,7 +8,8 @@ from amt_mm import shipped
 import amt_mm.registry  # noqa: F401  isort: skip  before mmpretrain
 
 from amt_mm.apis import comparison
-from amt_mm.masking import AMTMaskGenerator, AnnealedMaskGenerator, Weighting
+from amt_mm.masking import AnnealedMaskGenerator, Weighting
+from amt_mm.names import THROWS
 from amt_mm.registry import TASK_UTILS
 from amt_mm.saliency import SaliencySource
 from lab.cost.refresh_cost import refresh_hook
@@ -34,6 +35,6 @@ def test_the_page_lists_every_setting():
         assert f'`weighting.{name}`' in PAGE
     for name in (*SaliencySource.__dataclass_fields__, 'hint_ratio', 'schedule', 'begin'):
         assert f'`{name}`' in PAGE
-    for name in AMTMaskGenerator.THROWS:
+    for name in THROWS:
         assert f"`'{name}'`" in PAGE
     assert AnnealedMaskGenerator.__name__ in PAGE

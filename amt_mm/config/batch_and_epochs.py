@@ -43,6 +43,8 @@ def recommended_options(num_images: int, crops: int | None = None) -> dict:
     batch = 2 ** math.floor(math.log2(max(1, crops / _STEPS)))
     batch = min(max(batch, _SMALLEST_BATCH), _LARGEST_BATCH)
     warm_up = min(max(1, round(_WARM_UP * epochs)), epochs - 1)
+    if warm_up * math.ceil(num_images / batch) < 2:
+        warm_up = 0  # a LinearLR of one step never leaves its start
     stage = dict(by_epoch=True, convert_to_iter_based=True)
     schedule = [dict(type='CosineAnnealingLR', T_max=epochs - warm_up, begin=warm_up, end=epochs,
                      **stage)]

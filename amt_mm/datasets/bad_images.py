@@ -46,6 +46,7 @@ class BadImages:
         if not 0 <= max_bad <= 1:
             raise InputError(f'max_bad={max_bad}: must be a fraction of the data set, in [0, 1]')
         self.folder, self.samples, self.max_bad = Path(folder), samples, max_bad
+        self.rank = rank
         self.path = self.folder / f'bad_images_rank{rank}.txt'
         self._names = names
         self._known: dict[int, str] = {}

@@ -84,10 +84,7 @@ class ReplaceBadImages(DatasetWrapper):
 
     def name_of(self, index: int) -> str | None:
         """Return the path or another name of a sample, None if there is no such sample."""
-        if not 0 <= index < len(self):
-            return None
-        info = getattr(self.dataset, 'get_data_info', lambda _: {})(index)
-        return str(info.get('img_path') or f'sample {index}')
+        return name_of(self.dataset, index)
 
     def _is_bad(self, key: int) -> bool:
         """Read a sample alone, and record it if it is unreadable."""
@@ -119,3 +116,21 @@ class ReplaceBadImages(DatasetWrapper):
         while hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
         return len(dataset)
+
+
+def name_of(dataset: Dataset, index: int) -> str | None:
+    """Return the path or another name of a sample, None if there is no such sample."""
+    if not 0 <= index < len(dataset):
+        return None
+    info = getattr(dataset, 'get_data_info', lambda _: {})(index)
+    return str(info.get('img_path') or f'sample {index}')
+
+
+def bad_image_wrapper(dataset: Dataset) -> ReplaceBadImages | None:
+    """Return which of the wrappers of a training set replaces unreadable images, if any does."""
+    while not (dataset is None or isinstance(dataset, ReplaceBadImages)):
+        # MMEngine's wrapper for `num_batch_per_epoch` calls it `_dataset`. Wrappers pass on what
+        # they do not have, so asking them for attributes would skip some.
+        own = getattr(dataset, '__dict__', {})
+        dataset = own.get('_dataset', own.get('dataset'))
+    return dataset

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch.utils.data import Dataset
 
 from amt_mm.errors import InputError
 
 from .bad_images import BadImages
-from .replace_bad_images import ReplaceBadImages
+from .replace_bad_images import bad_image_wrapper, name_of
 from .unreadable import is_unreadable_image
 from .worker_watch import WorkerWatch
 
@@ -20,7 +22,7 @@ class StandIns(Dataset):
 
     Args:
         view: Of :func:`whole_image_view`.
-        bad: List of unreadable images of the run, which is extended.
+        bad: List of unreadable images by the indices of the view, which is extended.
         watch: For the loader workers.
     """
 
@@ -62,8 +64,11 @@ def with_stand_ins(view: Dataset, training: Dataset, workers: int) -> Dataset:
     Returns:
         The view itself if training stops at unreadable images.
     """
-    while not isinstance(training, ReplaceBadImages):
-        if not hasattr(training, 'dataset'):
-            return view
-        training = training.dataset
-    return StandIns(view, training.bad, WorkerWatch(workers, training.name_of))
+    wrapper = bad_image_wrapper(training)
+    if wrapper is None:
+        return view
+    # Not the list of training: below a wrapper that repeats or selects samples, its indices are
+    # others. They share the files, in which each ignores lines that do not fit its indices.
+    names, known = partial(name_of, view), wrapper.bad
+    bad = BadImages(known.folder, names, len(view), known.max_bad, known.rank)
+    return StandIns(view, bad, WorkerWatch(workers, names))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 from mmcv.transforms import Compose
@@ -21,11 +21,25 @@ from .crop import RandomResizedCropWithBox
 from .packed import PackedImages
 from .repeated import RepeatedCrops
 
+# Transforms of mmcv and mmpretrain that draw random numbers without declaring it.
+_UNDECLARED_RANDOM = {
+    'Albu', 'Albumentations', 'RandomResizedCropAndInterpolationWithTwoPic', 'RandomTranslatePad'
+}
 # Transforms of mmcv and mmpretrain that change which part of the image a pixel shows.
-_MOVE_PIXELS = {
+_MOVE_PIXELS = _UNDECLARED_RANDOM | {
     'Resize', 'ResizeEdge', 'RandomResize', 'RandomChoiceResize', 'Pad', 'CenterCrop', 'RandomCrop',
     'RandomResizedCrop', 'RandomResizedCropWithBox', 'DecodeRandomResizedCrop',
-    'EfficientNetRandomCrop', 'Rotate', 'Shear', 'Translate', 'AutoAugment', 'RandAugment'
+    'EfficientNetRandomCrop', 'EfficientNetCenterCrop', 'Rotate', 'Shear', 'Translate', 'Transpose',
+    'AutoAugment', 'RandAugment'
+}
+# Torchvision's transforms declare nothing, so those are listed that are known to be safe.
+_PIXELWISE = {
+    'ConvertImageDtype', 'Grayscale', 'Normalize', 'PILToTensor', 'ToPILImage', 'ToTensor'
+}
+_DETERMINISTIC = _PIXELWISE | {'CenterCrop', 'Pad', 'Resize'}
+_PIXELS_STAY = _PIXELWISE | {
+    'ColorJitter', 'GaussianBlur', 'RandomAdjustSharpness', 'RandomAutocontrast', 'RandomEqualize',
+    'RandomErasing', 'RandomGrayscale', 'RandomInvert', 'RandomPosterize', 'RandomSolarize'
 }
 # Of a data set in use: number of samples, fingerprint.
 _FINGERPRINTS: WeakKeyDictionary[Dataset, tuple[int, str]] = WeakKeyDictionary()
@@ -93,24 +107,33 @@ def _flatten_repeats(transforms: list) -> list:
 
 
 def _check_deterministic(transforms: list) -> None:
-    for transform in transforms:
-        if getattr(transform, '_methods_with_randomness', None):
-            raise InputError(f'{type(transform).__name__} comes before RandomResizedCropWithBox '
+    for transform in _flatten(transforms):
+        name, of_torchvision = _name(transform)
+        if (name not in _DETERMINISTIC if of_torchvision
+                else name in _UNDECLARED_RANDOM
+                or getattr(transform, '_methods_with_randomness', None)):
+            raise InputError(f'{name} comes before RandomResizedCropWithBox '
                              'in the training pipeline: saliency is computed on the original '
                              'image, so move random transforms behind the crop')
 
 
 def _check_pixels_stay(transforms: list) -> None:
-    names = [type(transform).__name__ for transform in _flatten(transforms)]
-    for name in names:
-        if name in _MOVE_PIXELS:
+    names = [_name(transform) for transform in _flatten(transforms)]
+    for name, of_torchvision in names:
+        if name not in _PIXELS_STAY if of_torchvision else name in _MOVE_PIXELS:
             raise InputError(f'{name} comes after RandomResizedCropWithBox in the training '
                              'pipeline and moves pixels, which the crop box does not record: '
                              'remove it (only RandomFlip is supported)')
-    if names.count('RandomFlip') > 1:
+    if names.count(('RandomFlip', False)) > 1:
         raise InputError('the training pipeline flips twice, but samples record their last '
                          "flip only: use one RandomFlip with prob=[.25, .25, .25] and direction="
                          "['horizontal', 'vertical', 'diagonal']")
+
+
+def _name(transform: Callable) -> tuple[str, bool]:
+    """Return the class of a transform, and whether mmpretrain wraps it from torchvision."""
+    of_torchvision = hasattr(transform, 't')
+    return type(transform.t if of_torchvision else transform).__name__, of_torchvision
 
 
 def _flatten(transforms: Iterable) -> Iterator:

@@ -6,6 +6,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.runner import Runner
 
+from amt_mm.datasets import whole_image_view
 from amt_mm.errors import InputError
 from amt_mm.models import AMTDataPreprocessor
 from amt_mm.models.unwrapped import unwrapped
@@ -39,7 +40,8 @@ class MapHook(ScheduledHook):
 
         Raises:
             InputError: Its data preprocessor or mask generator uses no maps, another hook provides
-                them, or its loop counts iterations and the hook does not.
+                them, its loop counts iterations and the hook does not, or its crops do not record
+                where their pixels come from (see :func:`~amt_mm.datasets.whole_image_view`).
         """
         name, preprocessor = type(self).__name__, unwrapped(runner).data_preprocessor
         if not isinstance(preprocessor, AMTDataPreprocessor):
@@ -55,6 +57,7 @@ class MapHook(ScheduledHook):
         if others:
             raise InputError(f'{name} and {others[0]} would both guide the masks: leave one out')
         self.check_loop(runner)
+        whole_image_view(runner.train_dataloader.dataset)  # raises for such crops
         return preprocessor
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -71,7 +74,7 @@ class MapHook(ScheduledHook):
         """Warn of crops masked at random since they were last counted."""
         if fallbacks := pop_fallbacks(runner):
             runner.logger.warning(f'{fallbacks} crops were masked at random since the last '
-                                  'refresh: their maps are flat or not finite')
+                                  'refresh: their part of the map is flat or not finite')
 
 
 def pop_fallbacks(runner: Runner) -> int:

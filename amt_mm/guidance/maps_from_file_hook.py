@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from amt_mm.datasets import base_dataset, dataset_fingerprint, whole_image_view
+from amt_mm.datasets import base_dataset, dataset_fingerprint
 from amt_mm.datasets.whole_image import sample_names
 from amt_mm.distributed import run_on_all_ranks
 from amt_mm.errors import InputError
@@ -24,7 +24,7 @@ from amt_mm.saliency import SaliencyStore, SaliencyWriter
 
 from .given_maps import GivenMaps
 from .map_hook import MapHook
-from .map_reference import maps_folder, open_maps, restore_maps
+from .map_reference import map_record, maps_folder, open_maps, restore_maps
 
 # Maps that processes read between two exchanges.
 _ROWS = 1024
@@ -79,7 +79,6 @@ class MapsFromFileHook(MapHook):
         """Check and copy the maps; on resume, restore the copy."""
         self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
-        whole_image_view(dataset)  # raises if crops do not record their boxes
         fingerprint = dataset_fingerprint(dataset)
         if runner.iter > 0 and self._reference:
             self._store = restore_maps(runner, self._reference, fingerprint)
@@ -93,6 +92,10 @@ class MapsFromFileHook(MapHook):
         """Use the maps from ``begin`` on."""
         preprocessor = unwrapped(runner).data_preprocessor
         preprocessor.store = self._store if self.is_due(self.steps_done(runner)) else None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Save a reference to the copy, which a run resumed before ``begin`` needs, too."""
+        checkpoint[self.checkpoint_key] = map_record(self._store)
 
     def _copy(self, runner: Runner, dataset: Dataset, fingerprint: str) -> SaliencyStore:
         """Check the maps and copy them; all processes read, one writes."""

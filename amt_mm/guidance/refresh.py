@@ -128,7 +128,7 @@ class Refresh:
             model: A host; its ``data_preprocessor`` moves the batch to the device.
             batch: Collated items of :meth:`view`.
             training: Autocast of training, used if ``precision`` is None.
-            means: See :meth:`means`; needed if ``source.needs`` has any.
+            means: See :meth:`means`; needed if ``source.required_means`` has any.
 
         Returns:
             ``(B, N)`` fp32 in [0, 1], on the device, without gradient.

@@ -110,7 +110,6 @@ class SaliencyUpdateHook(MapHook):
         preprocessor = self.check_guided(runner)
         dataset = runner.train_dataloader.dataset
         self.check_settings(runner)
-        self.settings.view(dataset)  # raises if the pipeline is not suitable
         self._fingerprint = dataset_fingerprint(dataset)
         self._start = time.perf_counter()
         last = runner.max_epochs if self.by_epoch else runner.max_iters

@@ -49,16 +49,14 @@ class AMTMaskGenerator(MaskGenerator):
             setting would disable another.
     """
 
-    THROWS, MASKS, VISIBLES = names.THROWS, names.MASKS, names.VISIBLES
-
     def __init__(self, mask_ratio: float = 0.45, throw_ratio: float = 0.40, throw: str = 'middle',
                  mask: str = 'high', visible: str = 'ranked', warmup_mask_ratio: float = 0.75,
                  weighting: Weighting | dict | None = None, hint_ratio: float = 0.0,
                  **kwargs) -> None:
         super().__init__(mask_ratio, throw_ratio, warmup_mask_ratio, **kwargs)
-        check_choice('throw', throw, self.THROWS)
-        check_choice('mask', mask, self.MASKS)
-        check_choice('visible', visible, self.VISIBLES)
+        check_choice('throw', throw, names.THROWS)
+        check_choice('mask', mask, names.MASKS)
+        check_choice('visible', visible, names.VISIBLES)
         if mask == 'random' and (throw != 'low' or hint_ratio):
             raise InputError("mask='random' masks any tokens that are not thrown: it needs "
                              "throw='low' and excludes hint_ratio")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from amt_mm.checks import check_choice
+from amt_mm.errors import InputError
 
 from .generators import MaskGenerator
 from .hint import check_hint_pool
 from .plan import MaskPlan
 from .ranking import rank_by_weight, rank_uniform
+from .ratios import floor_share
 
 STRATEGIES = ('high', 'hint', 'low')
 
@@ -62,8 +62,8 @@ class AttMaskGenerator(MaskGenerator):
         **kwargs: See :class:`~amt_mm.masking.generators.MaskGenerator`.
 
     Raises:
-        InputError: ``strategy`` is unknown, ``show`` exceeds ``mask_ratio``, or the ratios are
-            impossible.
+        InputError: ``strategy`` is unknown, ``show`` exceeds ``mask_ratio``, the ratios are
+            impossible, or, when a plan is made, leave fewer visible tokens than there are hints.
     """
 
     def __init__(self, strategy: str = 'high', mask_ratio: float = 0.75, throw_ratio: float = 0.0,
@@ -78,7 +78,11 @@ class AttMaskGenerator(MaskGenerator):
                     generator: torch.Generator | None) -> MaskPlan:
         """Rank by weight, then cut."""
         num_units = units[0] * units[1]
-        pool_size = math.floor(num_units * self.show)
-        num_hints = math.floor(num_units * self.show * self.mask_ratio)
+        num_visible = num_units - sum(self.counts(units))
+        pool_size = floor_share(num_units, self.show)
+        num_hints = floor_share(num_units, self.show, self.mask_ratio)
+        if self.strategy == 'hint' and num_hints > num_visible:
+            raise InputError(f'show={self.show} reveals {num_hints} tokens, but only '
+                             f'{num_visible} of {num_units} stay visible; lower it, or throw_ratio')
         order = rank_attmask(weights, self.strategy, pool_size, num_hints, generator)
         return self.cut(order, units)

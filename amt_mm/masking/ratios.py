@@ -76,9 +76,9 @@ def split_counts(num_tokens: int, mask_ratio: float, throw_ratio: float = 0.0,
     return num_masked, num_thrown
 
 
-def floor_share(number: int, ratio: float) -> int:
-    """Compute ``floor(number * ratio)``, with the ratio read as in :func:`split_counts`."""
-    return math.floor(number * _exact(ratio))
+def floor_share(number: int, *ratios: float) -> int:
+    """Compute ``floor(number * ratio * ...)``, with ratios read as in :func:`split_counts`."""
+    return math.floor(number * math.prod(map(_exact, ratios)))
 
 
 def _exact(ratio: float) -> Fraction:

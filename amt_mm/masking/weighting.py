@@ -90,7 +90,7 @@ class Weighting:
         # Normalised, because the sum of large numbers would overflow.
         weights = given / given.amax(dim=1, keepdim=True)
         if self.by_rank:
-            weights = _mean_ranks(-given if self.invert else given) / given.shape[1]
+            weights = mean_ranks(-given if self.invert else given) / given.shape[1]
         elif self.invert:
             weights = 1 + weights.amin(dim=1, keepdim=True) - weights
         if self.cap is not None:
@@ -104,7 +104,7 @@ class Weighting:
         return torch.where(usable_rows(given).unsqueeze(1), weights, given)
 
 
-def _mean_ranks(values: Tensor) -> Tensor:
+def mean_ranks(values: Tensor) -> Tensor:
     """Rank the values of each row from 1, with ties sharing their mean rank, ``(B, N)`` fp32."""
     rows = values.sort(dim=1).values
     values = values.contiguous()

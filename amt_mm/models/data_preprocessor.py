@@ -39,8 +39,8 @@ class AMTDataPreprocessor(ChannelsDataPreprocessor):
             :class:`~amt_mm.guidance.TokenLossHook`. Not a buffer, so that checkpoints, DDP and EMA
             do not copy it.
         patch_size: Side of a patch in pixels; set by the model.
-        fallbacks: Number of samples masked at random because their map was constant or not finite,
-            ``()`` int64.
+        fallbacks: Number of samples masked at random because their part of the map was constant or
+            not finite, ``()`` int64.
     """
 
     def __init__(self, mask_generator: MaskGenerator | dict, non_blocking: bool = True,

@@ -24,5 +24,7 @@ def tokens_per_image(model: nn.Module) -> dict[str, int]:
     visible = 1 + plan.visible.shape[1]
     both = visible + plan.masked.shape[1]
     if hasattr(model.neck, 'decoder_blocks'):
-        return {'encoder_tokens': visible, 'decoder_tokens': both}
+        # With cross-attention, its blocks update masked tokens alone.
+        crossed = getattr(model.neck, 'cross_attention', False)
+        return {'encoder_tokens': visible, 'decoder_tokens': both - visible if crossed else both}
     return {'encoder_tokens': both, 'decoder_tokens': 0}  # mask tokens are encoded

@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from amt_mm.datasets import BadImages, ReplaceBadImages
+from amt_mm.datasets.replace_bad_images import bad_image_wrapper
 from amt_mm.errors import InputError
 from amt_mm.registry import HOOKS
 
@@ -91,5 +92,5 @@ class BadImagesHook(Hook):
 
 
 def _bad_images(runner: Runner) -> BadImages | None:
-    dataset = runner.train_dataloader.dataset
-    return dataset.bad if isinstance(dataset, ReplaceBadImages) else None
+    wrapper = bad_image_wrapper(runner.train_dataloader.dataset)
+    return None if wrapper is None else wrapper.bad

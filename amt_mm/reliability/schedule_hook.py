@@ -84,8 +84,18 @@ class ScheduleHook(Hook):
             _keep_finished(checkpoint, meta[counter] == before)
 
     def before_train(self, runner: Runner) -> None:
-        """Warn if the learning rate reaches its final value before training ends."""
+        """Warn if the learning rate never rises, or is at its final value before training ends."""
         schedulers = _flat(runner.param_schedulers)
+        for i, scheduler in enumerate(schedulers):
+            # MMEngine's LinearLR multiplies by its start at its first step, and the factors of the
+            # steps after that, of which there are none, would lead from there to its end.
+            if (getattr(scheduler, 'total_iters', None) == 0
+                    and getattr(scheduler, 'start_factor', 1) < 1):
+                runner.logger.warning(
+                    f'param_scheduler.{i} lasts one step, in which the learning rate does not '
+                    f'rise: it stays at {scheduler.start_factor:g} of its value to the end of '
+                    f'training; lengthen it, with --cfg-options param_scheduler.{i}.end=..., or '
+                    'remove it')
         length = len(runner.train_dataloader)
         ends = {i: scheduler.end * (length if scheduler.by_epoch else 1)
                 for i, scheduler in enumerate(schedulers) if scheduler.param_name == 'lr'}

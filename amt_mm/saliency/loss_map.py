@@ -70,7 +70,8 @@ class LossMap:
 
         A cell of which masked patches cover the share c moves by ``(1 - momentum) * c`` of the
         difference towards the mean hardness of these patches. Losses that are not finite are
-        ignored. Updates by several crops of a sample in the same batch are added.
+        ignored. For several crops of a sample in the same batch, shares are added, and the cell
+        moves at most all the way.
 
         Args:
             sample_idx: ``(B,)`` int64.
@@ -99,9 +100,10 @@ class LossMap:
         share, total = down.transpose(1, 2) @ on_crop.unflatten(2, crop_grid) @ across  # (B, h, w)
         samples, place = sample_idx.unique(return_inverse=True)
         old = self._maps[samples].float()
-        moves = (1 - self.momentum) * (total - share * old[place])
-        new = old.index_add(0, place, moves).clamp(0, 1)
-        self._maps[samples] = new.half()
+        share, total = (torch.zeros_like(old).index_add_(0, place, each) for each in (share, total))
+        # Of several crops, at most all the way to their mean.
+        steps = share.reciprocal().clamp_max(1 - self.momentum)
+        self._maps[samples] = (old + steps * (total - share * old)).clamp(0, 1).half()
         self.step += 1
 
     def save(self, path: str | os.PathLike, fingerprint: str) -> SaliencyStore:

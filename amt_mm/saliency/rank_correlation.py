@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from amt_mm.masking.weighting import mean_ranks
 
 
 def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
@@ -18,14 +19,7 @@ def rank_correlation(maps: Tensor, others: Tensor) -> Tensor:
     Returns:
         ``(B,)`` fp64 from -1 to 1; NaN where one of the maps is constant.
     """
-    first, second = (_ranks(each.flatten(1)) for each in (maps, others))
+    ranks = [mean_ranks(each.flatten(1)).double() for each in (maps, others)]
+    first, second = (each - each.mean(dim=1, keepdim=True) for each in ranks)
     scale = (first.square().sum(1) * second.square().sum(1)).sqrt()
     return (first * second).sum(1) / scale
-
-
-def _ranks(maps: Tensor) -> Tensor:
-    """Centred ranks, ``(B, N)`` fp64."""
-    ordered = maps.sort(dim=1).values
-    below = torch.searchsorted(ordered, maps)
-    up_to = torch.searchsorted(ordered, maps, right=True)
-    return (below + up_to).double() / 2 - maps.shape[1] / 2

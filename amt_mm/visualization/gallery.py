@@ -47,7 +47,8 @@ def gallery(model: nn.Module, cfg: Config, maps: Sequence[Path], count: int = 6,
     grid = model.backbone.grid
     whole = torch.tensor([[0., 0., 1., 1.]]).expand(len(chosen), -1)
     generator = torch.Generator().manual_seed(seed)
-    weights = resample(saliency[-1], whole, grid) if saliency else None
+    window = model.data_preprocessor.window
+    weights = resample(*window(saliency[-1], whole), grid) if saliency else None
     mask_generator = model.data_preprocessor.mask_generator
     mask_generator.finish()
     plan = mask_generator(len(chosen), grid, weights, generator=generator)

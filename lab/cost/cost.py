@@ -81,7 +81,8 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
 
     decoder = getattr(model.neck, 'decoder_blocks', None)
     encoder_tokens = 1 + visible + (0 if decoder else masked)
-    decoder_tokens = 1 + visible + masked if decoder else 0
+    crossed = getattr(model.neck, 'cross_attention', False)
+    decoder_tokens = masked + (0 if crossed else 1 + visible) if decoder else 0
     # What is left after the last block that predicts: a Host drops there what no loss reads.
     wanted = masked if isinstance(model, Host) else None
     images = torch.zeros(1, 3, *backbone.img_size, device='meta')
@@ -96,7 +97,7 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
             passes.append((1, 1 + masked))  # from [CLS] alone
         for entering, tokens in passes:
             formula += entering * model.neck.decoder_embed.weight.numel()
-            if getattr(model.neck, 'cross_attention', False):
+            if crossed:
                 formula += len(decoder) * block_cost(decoder[0], masked, entering)
             else:
                 formula += blocks_cost(decoder, tokens, wanted)

@@ -40,10 +40,12 @@ def test_steps_and_crops(images, crops):
         assert wanted / batch < 10_000 if batch == 16 else wanted / batch >= 5000
 
 
-@pytest.mark.parametrize('crops', [1000, 2000, 3000, 14_000, 48_000])
-def test_the_rate_warms_up_and_ends_near_zero(crops):
-    found = recommended_options(1000, crops)
-    rate, steps = found['optim_wrapper.optimizer.lr'], 7
+@pytest.mark.parametrize(('images', 'crops'), [
+    (1000, 1000), (1000, 2000), (1000, 3000), (1000, 14_000), (1000, 48_000), (12, 120), (12, 360)])
+def test_the_rate_warms_up_and_ends_near_zero(images, crops):
+    found = recommended_options(images, crops)
+    rate = found['optim_wrapper.optimizer.lr']
+    steps = min(7, math.ceil(images / found['train_dataloader.batch_size']))
     wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate))
     stages = [dict(stage, epoch_length=steps) for stage in found['param_scheduler']]
     for stage in stages:

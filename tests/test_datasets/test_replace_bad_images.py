@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from bad_files import BAD, ODD, write_bad, write_folder
 from mmengine import fileio
-from mmengine.dataset import RepeatDataset, pseudo_collate
+from mmengine.dataset import ClassBalancedDataset, RepeatDataset, pseudo_collate
+from mmengine.runner.runner import _SlicedDataset
+from mmpretrain.datasets import KFoldDataset
 from torch.utils.data import DataLoader
 
 import amt_mm.registry  # noqa: F401  before mmpretrain
@@ -23,6 +25,7 @@ from amt_mm.datasets import (
     whole_image_view,
 )
 from amt_mm.datasets.bad_images import BadImages
+from amt_mm.datasets.replace_bad_images import bad_image_wrapper
 from amt_mm.datasets.stand_ins import StandIns, with_stand_ins
 from amt_mm.datasets.worker_watch import WorkerWatch
 from amt_mm.errors import InputError, UnreadableImage
@@ -308,7 +311,34 @@ def test_stand_ins_of_whole_images_are_marked(tmp_path):
         assert sample.sample_idx == index
         assert sample.get('unreadable', False) == ('good' not in made.name_of(index))
         assert view[index]['inputs'].shape == (3, 24, 24)
+    made.bad.read_new()
     assert len(made.bad) == 3
+
+
+@pytest.mark.parametrize('wrap', [
+    lambda images: images,
+    lambda images: ClassBalancedDataset(images, oversample_thr=.9),
+    # It takes configs alone.
+    lambda images: KFoldDataset(dict(type='amt_mm.ImageFolder', data_root=images.data_root,
+                                     pipeline=PIPELINES['fast']), 0, 2, seed=0)])
+@pytest.mark.parametrize('sliced', [False, True])
+def test_the_unreadable_image_is_the_same_under_wrappers(tmp_path, wrap, sliced):
+    """They have indices of their own, and MMEngine's for shorter epochs hides what it wraps."""
+    write_folder(tmp_path / 'images/few', good=1)
+    write_folder(tmp_path / 'images/many', good=5, bad=['empty.jpg'])
+    made = replacing(wrap(images_of(tmp_path / 'images')), tmp_path / 'run')
+    for index in range(len(made)):  # as training does, by the indices of the wrapper
+        made[index]
+    training = _SlicedDataset(made, 2) if sliced else made
+    view = with_stand_ins(whole_image_view(training), training, workers=0)
+    marked = [bool(view[index]['data_samples'].get('unreadable')) for index in range(len(view))]
+    assert sum(marked) == 1 and marked == [
+        view.view.get_data_info(index)['img_path'].endswith('empty.jpg')
+        for index in range(len(view))]
+    assert view.bad.names() == [str(tmp_path / 'images/many/empty.jpg')]
+    assert bad_image_wrapper(training) is made
+    made.bad.read_new()
+    assert set(made.bad.names()) <= set(view.bad.names())
 
 
 def test_without_replacement_there_are_no_stand_ins(tmp_path):

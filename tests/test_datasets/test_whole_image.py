@@ -116,6 +116,34 @@ def test_finds_transforms_in_wrappers(tmp_path, late):
         whole_image_view(dataset)
 
 
+TO_PIL, TO_NUMPY = dict(type='NumpyToPIL', to_rgb=True), dict(type='PILToNumpy', to_bgr=True)
+
+
+@pytest.mark.parametrize('late', [
+    dict(type='torchvision/RandomHorizontalFlip', p=1.),
+    dict(type='torchvision/RandomRotation', degrees=90),
+    dict(type='torchvision/TrivialAugmentWide')])
+def test_torchvision_transforms_that_move_pixels_are_refused(tmp_path, late):
+    """Their flips and turns are recorded nowhere, so map and crop would not match."""
+    dataset = custom(paint(tmp_path, [1]), [PIPELINE[0], CROP, FLIP, TO_PIL, late, TO_NUMPY, PACK])
+    with pytest.raises(InputError, match=f'{late["type"].split("/")[1]} comes after'):
+        whole_image_view(dataset)
+
+
+def test_transforms_that_do_not_declare_their_randomness_are_refused_before_the_crop(tmp_path):
+    early = dict(type='torchvision/RandomCrop', size=8)
+    dataset = custom(paint(tmp_path, [1]), [PIPELINE[0], TO_PIL, early, TO_NUMPY, *PIPELINE[1:]])
+    with pytest.raises(InputError, match='RandomCrop comes before RandomResizedCropWithBox'):
+        whole_image_view(dataset)
+
+
+def test_torchvision_transforms_that_fit_their_place_are_used(tmp_path):
+    early = [TO_PIL, dict(type='torchvision/CenterCrop', size=8), TO_NUMPY]
+    late = [TO_PIL, dict(type='torchvision/ColorJitter', brightness=.4), TO_NUMPY]
+    dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], *early, CROP, FLIP, *late, PACK])
+    assert grey(whole_image_view(dataset)[0]) == 9
+
+
 def test_a_second_flip_is_refused(tmp_path):
     """Samples record their last flip only."""
     colours = dict(type='RandomApply', transforms=[dict(type='ColorTransform', magnitude=.1)])
@@ -290,7 +318,7 @@ def test_samples_without_a_path_have_a_view():
 
 @pytest.mark.parametrize('transform', [
     dict(type='ColorJitter', brightness=.4), dict(type='RandomGrayscale'), FLIP,
-    dict(type='RandomCrop', crop_size=8)])
+    dict(type='RandomCrop', crop_size=8), dict(type='RandomTranslatePad')])
 def test_random_transforms_before_the_crop_are_refused(tmp_path, transform):
     dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], transform, CROP, PACK])
     with pytest.raises(InputError, match=f'{transform["type"]} comes before'):
@@ -298,7 +326,9 @@ def test_random_transforms_before_the_crop_are_refused(tmp_path, transform):
 
 
 @pytest.mark.parametrize('transform', [
-    dict(type='Resize', scale=8), dict(type='Rotate', magnitude_range=(0, 9)), CROP])
+    dict(type='Resize', scale=8), dict(type='Rotate', magnitude_range=(0, 9)), CROP,
+    dict(type='EfficientNetCenterCrop', crop_size=8), dict(type='RandomTranslatePad'),
+    dict(type='Transpose', keys=['img'], order=(1, 0, 2))])
 def test_transforms_that_move_pixels_after_the_crop_are_refused(tmp_path, transform):
     dataset = custom(paint(tmp_path, [9]), [PIPELINE[0], CROP, transform, FLIP, PACK])
     with pytest.raises(InputError, match='comes after'):

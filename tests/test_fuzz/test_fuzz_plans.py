@@ -19,6 +19,7 @@ from amt_mm.masking import (
     rank_by_sampling,
     split_counts,
 )
+from amt_mm.names import THROWS
 
 GUIDED = [AMTMaskGenerator, LowAttendedMaskGenerator, AnnealedMaskGenerator]
 BLIND = [RandomMaskGenerator, BlockMaskGenerator]
@@ -125,7 +126,7 @@ def some_grid(rows, columns, unit, fits):
 
 @pytest.mark.slow
 @fuzz(2000, kind=st.sampled_from(GUIDED), mask=THOUSANDTHS, throw=st.integers(0, 600),
-      throws=st.sampled_from(AMTMaskGenerator.THROWS), progress=st.floats(0, 1),
+      throws=st.sampled_from(THROWS), progress=st.floats(0, 1),
       weighting=st.sampled_from(WEIGHTINGS),
       kinds=st.lists(st.sampled_from(list(ROWS)), min_size=4, max_size=4), **COMMON)
 def test_guided_plans(kind, mask, throw, throws, progress, weighting, kinds, rows, columns, batch,

@@ -202,6 +202,15 @@ def test_an_unsuitable_set_up_is_named(toy_runner, toy_mae, preprocessor, extra,
         toy_runner(hooks=[TokenLossHook(), *extra], model=model).train()
 
 
+def test_a_pipeline_whose_flips_are_not_all_recorded_is_refused(toy_runner, toy_images):
+    """The second flip would put losses where their patches are not."""
+    flip = dict(type='RandomFlip', prob=.5)
+    pipeline = [dict(type='amt_mm.RandomResizedCropWithBox', scale=(40, 56)), flip, flip,
+                dict(type='amt_mm.PackInputsWithBox')]
+    with pytest.raises(InputError, match='flips twice'):
+        toy_runner(hooks=[TokenLossHook()], dataset=toy_images(7, pipeline)).train()
+
+
 @pytest.mark.parametrize('settings', [
     dict(begin=-1), dict(begin=.5), dict(begin=None), dict(by_epoch='no'), dict(momentum=1.0),
     dict(momentum=-.1), dict(momentum='.9')])

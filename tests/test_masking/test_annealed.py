@@ -9,6 +9,7 @@ from scipy import stats
 
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator, AnnealedMaskGenerator
+from amt_mm.names import THROWS
 
 WEIGHTS = (0.5, 2, 3, 7)
 
@@ -54,7 +55,7 @@ def test_first_token_is_drawn_by_weight_with_probability_progress():
     assert share == pytest.approx(.7 / 4 + .3 * 7 / 12.5, abs=5 * (.25 / 40_000)**.5)
 
 
-@pytest.mark.parametrize('throw', AMTMaskGenerator.THROWS)
+@pytest.mark.parametrize('throw', THROWS)
 def test_plan_equals_amt_at_the_end_of_training(throw):
     weights = torch.rand(4, 35, generator=torch.Generator().manual_seed(2))
     weights[0, :30], weights[1] = 0, 0

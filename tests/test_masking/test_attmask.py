@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from partitions import assert_partition
+from scipy import stats
 
 from amt_mm.errors import InputError
 from amt_mm.masking import AttMaskGenerator, RandomMaskGenerator, rank_attmask, rank_by_weight
@@ -28,6 +29,19 @@ def test_unusable_weights_are_ranked_at_random():
     weights[300:, 3] = math.nan
     first = rank_by_weight(weights)[:, 0].bincount(minlength=5)
     assert (first - 120).abs().max() < 4.5 * math.sqrt(600 * .2 * .8)
+
+
+@pytest.mark.parametrize('strategy', ['high', 'low'])
+def test_ties_are_cut_at_random(strategy):
+    """Among tokens of an object mask, every one is as likely among those that are masked."""
+    objects = torch.tensor([0., 1, 1, 0, 0, 1, 1, 1, 0, 0, 1, 0]).expand(3000, -1)
+    order = rank_attmask(objects, strategy, generator=torch.Generator().manual_seed(0))
+    tied = objects[0] == (strategy == 'high')
+    assert tied[order[:, :6]].all()
+    masked = torch.zeros(order.shape).scatter_(1, order[:, :2], 1).sum(dim=0)[tied]
+    # 2 of 6 tokens: their counts sum to a constant, hence the factor 5 / 6.
+    statistic = ((masked - 1000)**2).sum() / (1000 * 2 / 3) * 5 / 6
+    assert stats.chi2.sf(float(statistic), 5) > 1e-3
 
 
 def test_hints_come_from_the_top_of_the_ranking_and_the_rest_keeps_its_order():
@@ -64,6 +78,29 @@ def test_generator_masks_the_top_or_bottom_by_saliency(strategy, grid, host):
     for row, ids in zip(by_hand(weights), plan.masked.tolist(), strict=True):
         row = row[::-1] if strategy == 'low' else row
         assert ids == row[:len(ids)]
+
+
+def test_every_hint_is_visible():
+    """Where fewer tokens stay visible, some hints would be thrown."""
+    weights = torch.rand(50, 64)
+    top = weights.argsort(dim=1, descending=True)[:, :6]
+
+    def shown(throw_ratio):
+        plan = AttMaskGenerator('hint', .75, throw_ratio)(50, (8, 8), weights)
+        return (plan.visible[:, :, None] == top[:, None]).sum(dim=(1, 2))
+
+    assert (shown(.2) == 4).all()
+    with pytest.raises(InputError, match='reveals 4 tokens, but only 2 of 64'):
+        shown(.22)
+    AttMaskGenerator('high', .75, .22)(50, (8, 8), weights)
+
+
+def test_the_shares_of_hints_are_exact_decimals():
+    # .29 of 100 in floating point: 28.999...
+    weights = torch.arange(100.).expand(400, -1)
+    plan = AttMaskGenerator('hint', .5, show=.29)(400, (10, 10), weights)
+    assert ((plan.visible >= 71).sum(dim=1) == 14).all()
+    assert (plan.visible == 71).any()  # the last of the pool
 
 
 def test_masks_at_random_without_saliency():

@@ -6,6 +6,7 @@ from partitions import assert_partition
 
 from amt_mm.errors import InputError
 from amt_mm.masking import AMTMaskGenerator, reveal_hints
+from amt_mm.names import THROWS
 
 
 def seeded(seed=0):
@@ -46,7 +47,7 @@ def test_both_sides_are_drawn_uniformly_and_independently():
     assert joint == pytest.approx(1 / 3 * 1 / 2, abs=4.5 * (.14 / draws)**.5)
 
 
-@pytest.mark.parametrize('throw', AMTMaskGenerator.THROWS)
+@pytest.mark.parametrize('throw', THROWS)
 @pytest.mark.parametrize(('grid', 'host'), [((5, 7), dict()), ((14, 14), dict()),
                                             ((6, 10), dict(unit=2, rounding='ceil'))])
 def test_generator_keeps_counts_and_reveals_masked_tokens(throw, grid, host):

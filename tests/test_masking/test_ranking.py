@@ -5,6 +5,7 @@ import torch
 from scipy import stats
 
 from amt_mm.masking import rank_by_sampling, rank_uniform, usable_rows
+from amt_mm.saliency import resample
 
 DRAWS = 40_000
 # Seeds are fixed, so p-values are constants: below this the distribution is wrong.
@@ -134,6 +135,19 @@ def test_only_the_unusable_row_is_uniform(name):
     assert p_value(count_orders(order[1::3]), plackett_luce([1] * 5)) > SMALL
     for first in (0, 2):
         assert p_value(count_orders(order[first::3]), plackett_luce(good)) > SMALL
+
+
+def test_the_inside_of_a_plateau_is_unusable_despite_rounding():
+    """A ranking of such weights, as `by_rank` makes, would be one of rounding errors."""
+    side = torch.linspace(.05, 1, 500)[:, None]
+    start = torch.rand(500, 2, generator=seeded()) * (1 - side)
+    plateau = torch.full((500, 14, 14), .7)
+    weights = resample(plateau, torch.cat([start, start + side], dim=1), (14, 14))
+    assert (weights.amax(dim=1) > weights.amin(dim=1)).any()
+    assert not usable_rows(weights).any()
+    plateau[:, 0, 0] -= 2**-11  # the next value in half precision
+    assert usable_rows(resample(plateau, torch.tensor([[0., 0, 1, 1]]).expand(500, -1),
+                                (14, 14))).all()
 
 
 def test_weights_are_not_modified():

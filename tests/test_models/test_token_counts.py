@@ -7,9 +7,10 @@ from three_hosts import GRID, SIZE, build_host
 from amt_mm.models.token_counts import tokens_per_image
 
 
-@pytest.mark.parametrize('host', ['mae', 'simmim', 'maskfeat'])
-def test_they_are_those_that_the_blocks_see(host):
-    model, seen = build_host(host), {}
+@pytest.mark.parametrize(('host', 'neck'), [
+    ('mae', {}), ('mae', dict(cross_attention=True)), ('simmim', {}), ('maskfeat', {})])
+def test_they_are_those_that_the_blocks_see(host, neck):
+    model, seen = build_host(host, neck=neck), {}
     for name, blocks in (('encoder', model.backbone.layers),
                          ('decoder', getattr(model.neck, 'decoder_blocks', ()))):
         for block in blocks[:1]:

@@ -251,6 +251,16 @@ def test_a_schedule_that_ends_before_training_is_said_to(train):
     assert not train('warm', 4, chain(4)[:1]).said
 
 
+def test_a_warm_up_of_one_step_is_warned_of(train):
+    """MMEngine's LinearLR would leave the run at the rate of its first step."""
+    warm_up = dict(type='LinearLR', start_factor=1e-4, begin=0, end=1)
+    run = train('run', 2, [warm_up])
+    assert run.settings.seen[5][1]['lr'] == pytest.approx(1e-7)
+    line, = run.said
+    assert 'param_scheduler.0 lasts one step' in line and 'stays at 0.0001 of its value' in line
+    assert not train('longer', 2, [dict(warm_up, convert_to_iter_based=True)]).said
+
+
 def test_a_checkpoint_without_the_state_of_the_optimizer(train):
     short = train('short', 4, chain(4), checkpoint=dict(save_optimizer=False))
     resumed = train('resumed', 4, chain(4), resume=True, load_from=f'{short.work_dir}/epoch_2.pth')

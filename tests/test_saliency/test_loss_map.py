@@ -53,6 +53,13 @@ def test_cells_move_by_the_share_that_masked_patches_cover():
                                rtol=0, atol=HALF)
 
 
+def test_several_crops_of_an_image_do_not_overshoot_their_mean():
+    maps = LossMap(2, (1, 1), momentum=.5)
+    # Mean loss 2: hardness 1 / (1 + 2).
+    update(maps, [0] * 5 + [1], [WHOLE] * 6, (1, 1), [[0]] * 6, [[1.]] * 5 + [[7.]])
+    assert float(read(maps, 0)) == pytest.approx(1 / 3, abs=HALF)
+
+
 def slow_update(old, box, crop_grid, hardness, keep, fine=20):
     """Sample a raster of points and look up the patch of each."""
     height, width = old.shape

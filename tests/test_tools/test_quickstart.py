@@ -43,7 +43,7 @@ def test_a_folder_without_labels(tmp_path):
     assert [row['recipe'] for row in rows] == ['no training', 'MAE', 'recommended', 'MAE + AMT']
     assert 'knn' not in rows[0]  # no labels, no accuracy
     assert [(row['encoder_tokens'], row['decoder_tokens']) for row in rows[1:]] == [
-        (17, 65), (17, 33), (11, 39)]
+        (17, 65), (17, 16), (11, 39)]
     page = (out / 'report.html').read_text()
     assert page.count('<img') >= 4 * 4 and 'after epoch 6' in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)  # asks for nothing

@@ -52,6 +52,22 @@ def test_one_row_per_image_with_the_last_plan(maps, masks):
         assert painted[row * side:(row + 1) * side, column * side:(column + 1) * side].any()
 
 
+@pytest.mark.slow
+def test_plans_of_released_weights_follow_what_the_run_reads_of_the_maps(tmp_path):
+    """The first 2 x 2 cells of each; here only the others differ."""
+    maps = torch.rand(2, 7, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps[1, :, :2, :2] = maps[0, :, :2, :2]
+    cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), {
+        **OPTIONS, 'overlay.data_preprocessor.type': 'amt_mm.ReleasedWeights'})
+    model, plans = judging.build_model(cfg), []
+    for step, values in enumerate(maps):
+        writer = SaliencyWriter(tmp_path / f'epoch_{step}.amtmap', 7, (8, 8), 'x', step)
+        writer.write(torch.arange(7), values.flatten(1))
+        row, = gallery(model, cfg, [writer.commit()], count=1)
+        plans.append(row.plan)
+    np.testing.assert_array_equal(*plans)
+
+
 def test_without_maps_the_plan_is_random(maps):
     cfg = comparison.resolved(str(shipped.configs_folder() / CONFIG), OPTIONS)
     row, = gallery(judging.build_model(cfg), cfg, [], count=1)

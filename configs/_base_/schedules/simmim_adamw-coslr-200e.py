@@ -15,7 +15,7 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='LinearLR', start_factor=5e-7 / 1e-4, by_epoch=True, begin=0, end=10,
          convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=190, eta_min=5e-6 * 2048 / 512, by_epoch=True, begin=10,
+    dict(type='CosineAnnealingLR', T_max=190, eta_min_ratio=5e-6 / 1e-4, by_epoch=True, begin=10,
          end=200, convert_to_iter_based=True)
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=200)

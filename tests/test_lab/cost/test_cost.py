@@ -65,6 +65,7 @@ def test_cross_attention_leaves_out_what_the_encoder_tokens_cost():
     wanted = (30 * 768 * 768 + blocks(31, 768, 12) + 31 * 768 * 512 + 8 * block
               + 88 * 512 * 768)
     assert found.formula == found.counted == wanted
+    assert found.decoder_tokens == 88
 
 
 def test_the_ratio_is_that_of_the_multiply_adds():
