@@ -16,7 +16,7 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
-from amt_mm.config.options import knows
+from amt_mm.config.options import knows, reads
 from amt_mm.config.reading import read_config, require_file
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
@@ -178,7 +178,7 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
     if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items()
-                    if key in _FOR_ALL or knows(own, key)})
+                    if key in _FOR_ALL or reads(own, key, options)})
     if videos and 'overlay.image_size' in entries:
         raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
                          'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '
@@ -210,11 +210,11 @@ def check_images(cfg: Config) -> None:
             DATASETS.build(dataset)  # raises with the data set's own instructions
 
 
-def check_known(options: Iterable[str], configs: Iterable[Path | str]) -> None:
-    """Raise InputError for an option that none of the configs has."""
+def check_known(options: Mapping, configs: Iterable[Path | str]) -> None:
+    """Raise InputError for an option that none of the configs, nor a class in them, has."""
     read = [read_config(config) for config in configs]
     for key in options:
-        if not any(knows(cfg, key) for cfg in read):
+        if not any(reads(cfg, key, options) for cfg in read):
             raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
 
 

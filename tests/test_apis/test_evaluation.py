@@ -1,7 +1,9 @@
 """evaluate: what is run, what is taken for its result, and when it is not repeated."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -11,6 +13,8 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.errors import InputError
 from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @pytest.fixture
@@ -241,3 +245,38 @@ def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
     (tmp_path / 'a.py').write_text(text)
     with pytest.raises(InputError, match='is not one of knn, .*finetune, .*; inherit from'):
         evaluation.protocol_of(tmp_path / 'a.py')
+
+
+DOCS = (CONFIGS.parent / 'docs/evaluation.md').read_text()
+# The option of each row in the table of protocols, with the config that its first link names.
+VARIANTS = re.findall(r'^\| \[\w+\]\(\.\./configs/(\S+?)\).*\| `([\w.]+)=[^`]*` \|$', DOCS, re.M)
+
+
+@pytest.mark.parametrize(('config', 'option'), [
+    *VARIANTS,
+    ('_base_/protocols/attentive.py', 'test_cfg.cache'),
+    ('_base_/protocols/linear.py', 'train_dataloader.drop_last'),
+    ('_base_/protocols/finetune_1percent.py', 'train_dataloader.dataset.few_labels.seed'),
+    ('_base_/protocols/finetune_10percent.py', 'train_dataloader.dataset.few_labels.seed'),
+    ('benchmarks/segmentation/vit-base-p16_segmentation_folder.py',
+     'overlay.labelled.dataset.reduce_zero_label')])
+def test_options_of_the_pages_and_of_messages_are_known(config, option):
+    evaluation.check_known({option: 1}, [CONFIGS / config])
+    wrong = f'{option}s'
+    with pytest.raises(InputError, match=f'--cfg-options {wrong}: none of the chosen'):
+        evaluation.check_known({wrong: 1}, [CONFIGS / config])
+
+
+@pytest.mark.slow
+def test_an_argument_of_a_class_reaches_the_configs_with_this_class():
+    options = {'test_cfg.classifier': 'linear', 'train_dataloader.drop_last': True}
+    none = Pretraining(None, None, {}, None)
+    lowshot, knn, linear = (evaluation.adapt_config(
+        evaluation.find_config(protocol, 'cifar10', none)[0], none, options)
+        for protocol in ('lowshot', 'knn', 'linear'))
+    assert lowshot.test_cfg.classifier == 'linear' and linear.train_dataloader.drop_last
+    assert 'classifier' not in knn.test_cfg and 'train_dataloader' not in knn
+
+
+def test_the_table_of_protocols_has_options():
+    assert len(VARIANTS) > 10
