@@ -18,6 +18,7 @@ from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.options import knows, reads
 from amt_mm.config.reading import read_config, require_file
+from amt_mm.config_parts import LOADING_SPEED
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
@@ -25,6 +26,7 @@ from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 from amt_mm.json_files import read_figures
 from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
@@ -269,7 +271,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         cfg.test_cfg.guide = str(Path(guide).resolve())
         cfg.evaluated.guide = checkpoint_digest(Path(guide))
-    settings = claim(work_dir, cfg, _identity)
+    settings = _claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return read_figures(result_file)
@@ -288,24 +290,38 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     return read_figures(result_file)
 
 
+def _claim(work_dir: Path, cfg: Config) -> Path:
+    if (work_dir / 'result.json').is_file() or has_begun(work_dir):
+        return claim(work_dir, cfg, _identity)
+    # What failed before it computed anything left its claim alone; what runs holds the lock.
+    with file_lock(work_dir):
+        return claim(work_dir, cfg, lambda settings: {})
+
+
 def _identity(settings: dict) -> dict:
-    """What identifies a run: its settings, whichever way the paths of its files are written."""
-    same = _with_absolute_folders(settings)
-    # Known by the hash of its bytes.
+    """What identifies a run: its settings, less those that its result does not depend on."""
+    same = _without_speed(settings)
+    evaluated, loop = same.get('evaluated', {}), same.get('test_cfg') or {}
+    loop.pop('cache', None)
+    # Known by the hashes of their bytes.
     hook = (same.get('default_hooks') or {}).get('pretrained') or {}
     hook.pop('checkpoint', None)
+    if 'guide' in evaluated:
+        loop.pop('guide', None)
     # Processes that train share a batch norm; others only share the work.
     if not same.get('train_cfg'):
-        same.get('evaluated', {}).pop('processes', None)
+        evaluated.pop('processes', None)
     return same
 
 
-def _with_absolute_folders(value: Any) -> Any:
+def _without_speed(value: Any) -> Any:
+    """Make paths of folders absolute, and leave out how fast images are loaded."""
     if isinstance(value, dict):
         return {key: _absolute(each) if key == 'data_root' and isinstance(each, str)
-                else _with_absolute_folders(each) for key, each in value.items()}
+                else _without_speed(each) for key, each in value.items()
+                if key not in LOADING_SPEED}
     if isinstance(value, (list, tuple)):
-        return [_with_absolute_folders(each) for each in value]
+        return [_without_speed(each) for each in value]
     return value
 
 

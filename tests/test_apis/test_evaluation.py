@@ -10,7 +10,8 @@ from mmengine.config import Config
 
 from amt_mm.apis import evaluation, image_identity
 from amt_mm.checkpoints.describe import Pretraining
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, RunError
+from amt_mm.file_lock import file_lock
 from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
 
@@ -107,6 +108,61 @@ def test_a_result_is_not_taken_for_that_of_another_guide(tools, checkpoint, tmp_
     guide.write_bytes(b'GUIDE')
     with pytest.raises(InputError, match='run of other settings'):
         evaluate(guide=str(guide))
+
+
+def test_a_result_stays_that_of_a_guide_that_was_moved(tools, checkpoint, tmp_path):
+    guide = tmp_path / 'guide.pth'
+    guide.write_bytes(b'guide')
+    for path in (guide, tmp_path / 'moved.pth'):
+        guide = guide.rename(path)
+        evaluation.evaluate(config(test_cfg=dict(guide=str(guide))), checkpoint, tmp_path / 'run')
+    assert len(tools.calls) == 1
+
+
+@pytest.mark.parametrize(('section', 'name'), [
+    *((f'{part}_dataloader', name) for part in ('train', 'val', 'test')
+      for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor',
+                   'timeout')),
+    ('test_cfg', 'cache')])
+def test_an_interrupted_run_goes_on_with_other_settings_of_speed(tools, checkpoint, tmp_path,
+                                                                 monkeypatch, section, name):
+    monkeypatch.setattr(evaluation, 'image_identity', lambda images: 'the same')
+
+    def evaluate(value):
+        loader = dict(dataset=None)
+        return evaluation.evaluate(config(**{section: {**loader, name: value}}), checkpoint,
+                                   tmp_path / 'run')
+
+    evaluate(8)
+    (tmp_path / 'run/result.json').unlink()
+    evaluate(1)
+    assert tools.calls[1][2] == ['--resume', '--auto-scale-lr']
+    # The tool reads it.
+    settings = Config.fromfile(tmp_path / 'run/settings/config.py')
+    assert settings[section][name] == 1
+
+
+def test_a_run_that_computed_nothing_takes_other_settings(tools, checkpoint, tmp_path,
+                                                          monkeypatch):
+    def evaluate(rate):
+        return evaluation.evaluate(config(optim_wrapper=dict(lr=rate)), checkpoint,
+                                   tmp_path / 'run')
+
+    def out_of_memory(*args):
+        raise RunError('failed')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, 'run_tool', out_of_memory)
+        with pytest.raises(RunError):
+            evaluate(1)
+    # It runs elsewhere, and reads its settings.
+    with file_lock(tmp_path / 'run'), pytest.raises(InputError, match='another process'):
+        evaluate(2)
+    assert Config.fromfile(tmp_path / 'run/settings/config.py').optim_wrapper.lr == 1
+    evaluate(2)
+    assert len(tools.calls) == 1
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate(3)
 
 
 @pytest.mark.slow
