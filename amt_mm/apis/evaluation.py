@@ -181,6 +181,11 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
         entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items()
                     if key in _FOR_ALL or reads(own, key, options)})
+    if any(key.startswith('overlay.image_size.') for key in entries):
+        # Of a number, no part can be set.
+        size = entries.pop('overlay.image_size', None)
+        if size is not None:
+            entries.setdefault('overlay.image_size.size', size)
     if videos and 'overlay.image_size' in entries:
         raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
                          'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '

@@ -269,6 +269,20 @@ def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(t
     assert not cfg.get('train_cfg')
 
 
+@pytest.mark.parametrize(('given', 'shown'), [
+    # As docs/evaluation.md has it, with --image-size, and with the size of pre-training.
+    ({'overlay.image_size.size': 32, 'overlay.image_size.edge': 32}, 32),
+    ({'overlay.image_size': 32, 'overlay.image_size.edge': 32}, 32),
+    ({'overlay.image_size.edge': 96}, 64)])
+def test_parts_of_the_image_size_complete_that_of_the_checkpoint(given, shown):
+    encoder = Pretraining('MAE', None, dict(arch='base', patch_size=16), 64)
+    path, _ = evaluation.find_config('knn', 'cifar10', encoder)
+    cfg = evaluation.adapt_config(path, encoder, given)
+    _, resize, crop, *_ = cfg.test_dataloader.dataset.pipeline
+    assert (resize.scale, crop.crop_size) == (given['overlay.image_size.edge'], shown)
+    assert cfg.model.backbone.img_size == shown
+
+
 def test_unknown_data_is_refused():
     for protocol, data, how in (('knn', 'cifar11', 'in1k, flowers102 or a folder, see'),
                                 ('knn', 'ade20k', 'flowers102 or a folder, see'),
