@@ -16,6 +16,7 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
+from amt_mm.config.batch_and_epochs import scaled_stages
 from amt_mm.config.options import knows, reads
 from amt_mm.config.reading import read_config, require_file
 from amt_mm.config_parts import LOADING_SPEED
@@ -148,7 +149,7 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
             itself sets takes precedence.
         options: As for ``--cfg-options``; they take precedence over everything. Options that this
             config does not have are skipped, see :func:`check_known`, but for the size of images
-            and how their pixels are read.
+            and how their pixels are read. The learning rate's schedule follows the epochs.
 
     Raises:
         InputError: The config is not a protocol's, the patch does not divide the image, frames of
@@ -196,6 +197,10 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
                          'images are read: give amt evaluate --pixels FILE, which amt statistics '
                          'FOLDER --out FILE writes')
     cfg = resolved(str(config), entries)
+    if 'train_cfg.max_epochs' in entries and isinstance(cfg.get('param_scheduler'), list) and (
+            not any(key.startswith('param_scheduler') for key in entries)):
+        cfg.param_scheduler = scaled_stages(
+            cfg.param_scheduler, cfg.train_cfg.max_epochs, own.train_cfg.max_epochs)
     cfg.pop('protocol', None)  # the tools that run it do not need the name
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         require_file(guide, 'test_cfg.guide')

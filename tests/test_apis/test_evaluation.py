@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from amt_mm.apis import evaluation, image_identity
 from amt_mm.checkpoints.describe import Pretraining
@@ -16,6 +18,8 @@ from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
+# Of random weights.
+NOTHING = Pretraining(None, None, {}, None)
 
 
 @pytest.fixture
@@ -250,7 +254,7 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('model = dict(backbone=dict())\n')
     with pytest.raises(InputError, match='has no default_hooks.pretrained, so it is not a'):
-        evaluation.adapt_config(path, Pretraining(None, None, {}, None), {})
+        evaluation.adapt_config(path, NOTHING, {})
 
 
 def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(tmp_path):
@@ -258,7 +262,7 @@ def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(t
     path.write_text("_base_ = 'amt_mm::_base_/protocols/knn.py'\ntest_cfg = dict(train_dataloader="
                     "dict(dataset=dict(type='amt_mm.ImageFolder', data_root='a')))\n")
     pixels = dict(channels=[2], mean=[100.], std=[50.])
-    cfg = evaluation.adapt_config(path, Pretraining(None, None, {}, None), {
+    cfg = evaluation.adapt_config(path, NOTHING, {
         'overlay.image_size': 64, 'overlay.pixels': pixels, 'train_cfg.max_epochs': 2})
     for pipeline in (cfg.test_dataloader.dataset.pipeline,
                      cfg.test_cfg.train_dataloader.dataset.pipeline):
@@ -281,6 +285,39 @@ def test_parts_of_the_image_size_complete_that_of_the_checkpoint(given, shown):
     _, resize, crop, *_ = cfg.test_dataloader.dataset.pipeline
     assert (resize.scale, crop.crop_size) == (given['overlay.image_size.edge'], shown)
     assert cfg.model.backbone.img_size == shown
+
+
+def last_rate(stages, epochs, steps=20):
+    """Of the last step, as a share of the peak rate."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
+    built = [PARAM_SCHEDULERS.build(dict(stage, optimizer=optimizer, **(
+        dict(epoch_length=steps) if stage.get('convert_to_iter_based') else {})))
+        for stage in stages]
+    per_epoch = steps if stages[-1].get('convert_to_iter_based') else 1
+    for _ in range(epochs * per_epoch - 1):
+        optimizer.step()
+        for stage in built:
+            stage.step()
+    return optimizer.param_groups[0]['lr']
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 30, 300])
+@pytest.mark.parametrize('protocol', ['linear', 'linear4', 'finetune'])
+def test_the_schedule_follows_the_epochs(protocol, epochs):
+    path, _ = evaluation.find_config(protocol, 'cifar10', NOTHING)
+    cfg = evaluation.adapt_config(path, NOTHING, {'train_cfg.max_epochs': epochs})
+    stages = cfg.param_scheduler
+    assert (stages[0].get('begin', 0), stages[-1].end) == (0, epochs)
+    assert all(one.end == other.begin for one, other in zip(stages, stages[1:], strict=False))
+    # A cosine by epochs ends with the rate of the last one.
+    assert last_rate(stages, epochs) < .01 or (protocol == 'linear4' and epochs < 3)
+
+
+def test_a_schedule_of_ones_own_stays():
+    path, _ = evaluation.find_config('linear', 'cifar10', NOTHING)
+    cfg = evaluation.adapt_config(path, NOTHING, {'train_cfg.max_epochs': 30,
+                                                  'param_scheduler.1.end': 31})
+    assert [stage.end for stage in cfg.param_scheduler] == [10, 31]
 
 
 def test_unknown_data_is_refused():
@@ -340,9 +377,8 @@ def test_options_of_the_pages_and_of_messages_are_known(config, option):
 @pytest.mark.slow
 def test_an_argument_of_a_class_reaches_the_configs_with_this_class():
     options = {'test_cfg.classifier': 'linear', 'train_dataloader.drop_last': True}
-    none = Pretraining(None, None, {}, None)
     lowshot, knn, linear = (evaluation.adapt_config(
-        evaluation.find_config(protocol, 'cifar10', none)[0], none, options)
+        evaluation.find_config(protocol, 'cifar10', NOTHING)[0], NOTHING, options)
         for protocol in ('lowshot', 'knn', 'linear'))
     assert lowshot.test_cfg.classifier == 'linear' and linear.train_dataloader.drop_last
     assert 'classifier' not in knn.test_cfg and 'train_dataloader' not in knn
