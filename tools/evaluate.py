@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -105,11 +105,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from tqdm import tqdm
-
 from amt_mm.apis import evaluation, launch
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
+from amt_mm.apis.pool import run_together
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.safe_save import write_text
@@ -218,8 +217,7 @@ def main() -> None:
             results.append({**run, 'metrics': metrics})
 
         try:
-            with ThreadPoolExecutor(args.jobs) as pool:
-                list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
+            run_together({str(run['folder']): partial(one, run) for run in runs}, args.jobs)
         finally:
             # Finished runs are shown even if others failed.
             if results:
