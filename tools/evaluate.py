@@ -41,6 +41,10 @@ _IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint', 'folder')
 # Default protocols: folders are encoded once; data sets of the papers have figures for `linear`,
 # which trains for 90 epochs.
 _OF_FOLDERS, _OF_DATA_SETS = ('knn', 'linear-sweep'), ('knn', 'linear')
+# Data sets of other labels than classes -> the one protocol on them.
+_OF_OTHER_LABELS = {**dict.fromkeys(MASKED_DATA, ('segmentation', )),
+                    **dict.fromkeys(BACKGROUND_DATA, ('backgrounds', )),
+                    **dict.fromkeys(VIDEO_DATA, ('video-segmentation', ))}
 # Log lines that are shown on the terminal; the folder of the run has all of them.
 SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
 
@@ -62,7 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         f'{", ".join(VIDEO_DATA)}, or folders of its layout')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS, metavar='PROTOCOL',
                         help=f'{", ".join(PROTOCOLS)} (default: {" ".join(_OF_FOLDERS)} for '
-                        f'folders, {" ".join(_OF_DATA_SETS)} for data sets with a name)')
+                        f'folders, {" ".join(_OF_DATA_SETS)} for data sets with a name, the one '
+                        f'that fits for {", ".join(_OF_OTHER_LABELS)})')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
                         help='config files instead of --data and --protocols; the table takes '
                         'the name of the data set from the file name, after its last _')
@@ -189,8 +194,9 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
                 for config in args.configs]
     chosen = []
     for data in args.data:
-        is_folder = data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
-        for protocol in args.protocols or (_OF_FOLDERS if is_folder else _OF_DATA_SETS):
+        is_folder = data not in (*DATA, *MORE_DATA, *_OF_OTHER_LABELS)
+        unasked = _OF_FOLDERS if is_folder else _OF_OTHER_LABELS.get(data, _OF_DATA_SETS)
+        for protocol in args.protocols or unasked:
             name, shown, images = data, data, {}
             if is_folder:
                 launch.require_outside(args.work_dir, Path(data).expanduser())

@@ -1,6 +1,7 @@
 """tools/evaluate.py: from a checkpoint to its row."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -282,6 +283,14 @@ def test_unasked_a_folder_is_encoded_once(tool, checkpoint, folder, tmp_path, im
     runs = plan(tool, checkpoint, '--data', folder, 'cifar10', '--work-dir', tmp_path)
     assert [(run['data'], run['protocol']) for run in runs] == [
         ('images/', 'knn'), ('images/', 'linear-sweep'), ('cifar10', 'knn'), ('cifar10', 'linear')]
+
+
+def test_unasked_a_data_set_of_other_labels_gets_the_protocol_on_them(tool):
+    args = tool.parse_args(['none', '--data', 'ade20k', 'davis2017', 'in9', 'stl10'])
+    chosen = tool.choose_configs(args, tool.describe(Path('none')))
+    assert [(data, protocol) for data, protocol, *_ in chosen] == [
+        ('ade20k', 'segmentation'), ('davis2017', 'video-segmentation'), ('in9', 'backgrounds'),
+        ('stl10', 'knn'), ('stl10', 'linear')]
 
 
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):
