@@ -20,6 +20,16 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
                          f'{", ".join(map(repr, choices))}')
 
 
+def check_numbers(name: str, values: object) -> None:
+    """Reject what is not a list or tuple of numbers, such as one number alone.
+
+    Raises:
+        InputError: Names the field.
+    """
+    if not isinstance(values, (list, tuple)) or not all(map(is_number, values)):
+        raise InputError(f'{name}={values!r}: give a list of numbers, such as [.1,.2]')
+
+
 def is_index(text: str) -> bool:
     """Whether a text is a whole number from 0 on; Python refuses those of thousands of digits."""
     return text.isdecimal() and len(text) < 19

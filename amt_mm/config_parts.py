@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 # Sections that load images.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Settings of loaders that decide how fast images come, and never which.
+LOADING_SPEED = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'timeout')
 
 
 def section(value: object) -> Mapping:

@@ -73,12 +73,13 @@ def test_config_builds(cfg):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('processes', [8, 1])
-@pytest.mark.parametrize('name', ['coslr-100e_in1k', 'released-coslr-100e_in1k',
-                                  '1percent-coslr-100e_folder'])
+@pytest.mark.parametrize('name', ['xb128-coslr-100e_in1k', 'xb128-released-coslr-100e_in1k',
+                                  'xb128-1percent-coslr-100e_folder',
+                                  'xb256-simmim-coslr-100e_in1k'])
 def test_fine_tuning_ends_at_the_lowest_rate_of_mae_for_each_layer(name, processes):
     """1e-6 by the layer's scale, in MAE's adjust_learning_rate; in proportion to the batch."""
     init_default_scope('mmpretrain')
-    cfg = apply_overlay(Config.fromfile(CONFIGS / f'finetune/vit-base-p16_8xb128-{name}.py'))
+    cfg = apply_overlay(Config.fromfile(CONFIGS / f'finetune/vit-base-p16_8{name}.py'))
     cfg.model.backbone.arch = 'deit-tiny'
     model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
     peak, decay = (cfg.optim_wrapper.optimizer.lr,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -44,10 +44,9 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from tqdm import tqdm
-
 from amt_mm.apis import comparison, launch
 from amt_mm.apis.jobs import stopping_children
+from amt_mm.apis.pool import run_together
 from amt_mm.errors import InputError
 from amt_mm.visualization import write_table
 
@@ -62,14 +61,15 @@ def main() -> None:
             comparison.check_comparable(config, comparison.resolved(config, args.cfg_options))
         launch.require_writable(args.work_dir / 'table.md')
 
-        def one(job: tuple[str, int]) -> dict:
-            return comparison.run(*job, folder_of(args, *job), args.cfg_options,
-                                  threads=1 if args.jobs > 1 else None,
-                                  show=() if args.jobs > 1 else None, encoder=args.encoder)
+        results = {}
 
-        with ThreadPoolExecutor(args.jobs) as pool:
-            results = dict(zip(jobs, tqdm(pool.map(one, jobs), total=len(jobs), unit='run',
-                                          disable=None), strict=True))
+        def one(job: tuple[str, int]) -> None:
+            results[job] = comparison.run(
+                *job, folder_of(args, *job), args.cfg_options,
+                threads=1 if args.jobs > 1 else None, show=() if args.jobs > 1 else None,
+                encoder=args.encoder)
+
+        run_together({str(folder_of(args, *job)): partial(one, job) for job in jobs}, args.jobs)
         first = args.configs[0]
         untrained = [comparison.untrained(
             comparison.resolved(first, {**args.cfg_options, 'randomness.seed': seed}),

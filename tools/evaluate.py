@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -41,6 +41,10 @@ _IDENTITY = ('pretraining', 'data', 'protocol', 'seed', 'checkpoint', 'folder')
 # Default protocols: folders are encoded once; data sets of the papers have figures for `linear`,
 # which trains for 90 epochs.
 _OF_FOLDERS, _OF_DATA_SETS = ('knn', 'linear-sweep'), ('knn', 'linear')
+# Data sets of other labels than classes -> the one protocol on them.
+_OF_OTHER_LABELS = {**dict.fromkeys(MASKED_DATA, ('segmentation', )),
+                    **dict.fromkeys(BACKGROUND_DATA, ('backgrounds', )),
+                    **dict.fromkeys(VIDEO_DATA, ('video-segmentation', ))}
 # Log lines that are shown on the terminal; the folder of the run has all of them.
 SHOWN = ('entries of the backbone', 'Epoch(val)', 'Epoch(test)')
 
@@ -62,7 +66,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         f'{", ".join(VIDEO_DATA)}, or folders of its layout')
     parser.add_argument('--protocols', nargs='+', choices=PROTOCOLS, metavar='PROTOCOL',
                         help=f'{", ".join(PROTOCOLS)} (default: {" ".join(_OF_FOLDERS)} for '
-                        f'folders, {" ".join(_OF_DATA_SETS)} for data sets with a name)')
+                        f'folders, {" ".join(_OF_DATA_SETS)} for data sets with a name, the one '
+                        f'that fits for {", ".join(_OF_OTHER_LABELS)})')
     parser.add_argument('--configs', nargs='+', default=[], metavar='CONFIG',
                         help='config files instead of --data and --protocols; the table takes '
                         'the name of the data set from the file name, after its last _')
@@ -105,11 +110,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 if __name__ == '__main__':
     parse_first(parse_args)
 
-from tqdm import tqdm
-
 from amt_mm.apis import evaluation, launch
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
+from amt_mm.apis.pool import run_together
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.safe_save import write_text
@@ -190,8 +194,9 @@ def choose_configs(args: argparse.Namespace, pretraining: Pretraining
                 for config in args.configs]
     chosen = []
     for data in args.data:
-        is_folder = data not in (*DATA, *MORE_DATA, *MASKED_DATA, *BACKGROUND_DATA, *VIDEO_DATA)
-        for protocol in args.protocols or (_OF_FOLDERS if is_folder else _OF_DATA_SETS):
+        is_folder = data not in (*DATA, *MORE_DATA, *_OF_OTHER_LABELS)
+        unasked = _OF_FOLDERS if is_folder else _OF_OTHER_LABELS.get(data, _OF_DATA_SETS)
+        for protocol in args.protocols or unasked:
             name, shown, images = data, data, {}
             if is_folder:
                 launch.require_outside(args.work_dir, Path(data).expanduser())
@@ -218,8 +223,7 @@ def main() -> None:
             results.append({**run, 'metrics': metrics})
 
         try:
-            with ThreadPoolExecutor(args.jobs) as pool:
-                list(tqdm(pool.map(one, runs), total=len(runs), unit='run', disable=None))
+            run_together({str(run['folder']): partial(one, run) for run in runs}, args.jobs)
         finally:
             # Finished runs are shown even if others failed.
             if results:

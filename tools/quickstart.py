@@ -15,7 +15,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from amt_mm.cli import arguments, parse_first
@@ -71,6 +71,7 @@ from mmengine.config import Config
 
 import amt_mm
 from amt_mm.apis import comparison, jobs, judging, launch, pretraining
+from amt_mm.apis.pool import run_together
 from amt_mm.apis.progress import following
 from amt_mm.apis.step_times import step_times
 from amt_mm.apis.verdict import verdict
@@ -112,13 +113,10 @@ def quickstart(args: argparse.Namespace) -> None:
     say(f'2/5  training {", ".join(configs)}, {count} at a time: {cfg.train_cfg.max_epochs} epochs '
         f'in batches of {cfg.train_dataloader.batch_size}; logs and results in {work_dir}')
     threads = 1 if count > 1 else None
-    with (ThreadPoolExecutor(count) as pool,
-          following([work_dir / folder for folder in NAMES.values()], sum(steps.values()))):
-        running = [pool.submit(
+    with following([work_dir / folder for folder in NAMES.values()], sum(steps.values())):
+        run_together({name: partial(
             comparison.train_resolved, configs[name], work_dir / NAMES[name], threads,
-            show=('Saliency refreshed', 'ERROR')) for name in configs]
-        for each in running:
-            each.result()
+            show=('Saliency refreshed', 'ERROR')) for name in configs}, count)
 
     say('3/5  evaluating the encoders')
     results = {UNTRAINED: comparison.untrained(cfg, work_dir / 'random_init')}

@@ -21,7 +21,7 @@ from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import merge_options, read_config
-from amt_mm.config_parts import class_name
+from amt_mm.config_parts import LOADING_SPEED, class_name
 from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.json_files import read_figures
@@ -147,7 +147,7 @@ def check_claim_with_images(cfg: Config, work_dir: Path) -> bool:
 
 
 def without_places(cfg: Config, part: Any) -> Any:
-    """Leave out where a run has its files, which are known by what they are.
+    """Leave out where a run has its files, which are known by what they are, and how it loads.
 
     Args:
         cfg: The resolved config of the run.
@@ -158,7 +158,7 @@ def without_places(cfg: Config, part: Any) -> Any:
     if not isinstance(part, Mapping):
         return part
     return {key: without_places(cfg, value) for key, value in part.items()
-            if not _is_place(cfg, part, key)}
+            if key not in LOADING_SPEED and not _is_place(cfg, part, key)}
 
 
 def _is_place(cfg: Config, part: Mapping, key: str) -> bool:

@@ -16,8 +16,10 @@ from amt_mm.checkpoints.describe import Pretraining
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
-from amt_mm.config.options import knows
+from amt_mm.config.batch_and_epochs import scaled_stages
+from amt_mm.config.options import knows, reads
 from amt_mm.config.reading import read_config, require_file
+from amt_mm.config_parts import LOADING_SPEED
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
@@ -25,6 +27,7 @@ from amt_mm.datasets.landmarks import lists_of_queries
 from amt_mm.datasets.segmentation_folder import are_images_and_masks
 from amt_mm.did_you_mean import did_you_mean
 from amt_mm.errors import InputError
+from amt_mm.file_lock import file_lock
 from amt_mm.json_files import read_figures
 from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DATA
 from amt_mm.protocols import PROTOCOLS
@@ -146,7 +149,7 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
             itself sets takes precedence.
         options: As for ``--cfg-options``; they take precedence over everything. Options that this
             config does not have are skipped, see :func:`check_known`, but for the size of images
-            and how their pixels are read.
+            and how their pixels are read. The learning rate's schedule follows the epochs.
 
     Raises:
         InputError: The config is not a protocol's, the patch does not divide the image, frames of
@@ -178,7 +181,12 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
     if pretraining.pixels is not None and not pixels:
         entries['overlay.pixels'] = pretraining.pixels
     entries.update({key: value for key, value in options.items()
-                    if key in _FOR_ALL or knows(own, key)})
+                    if key in _FOR_ALL or reads(own, key, options)})
+    if any(key.startswith('overlay.image_size.') for key in entries):
+        # Of a number, no part can be set.
+        size = entries.pop('overlay.image_size', None)
+        if size is not None:
+            entries.setdefault('overlay.image_size.size', size)
     if videos and 'overlay.image_size' in entries:
         raise InputError(f'--image-size {entries["overlay.image_size"]}: frames of videos keep '
                          'their ratio of sides: give --cfg-options test_cfg.size=480, the shorter '
@@ -189,6 +197,10 @@ def adapt_config(config: Path | str, pretraining: Pretraining, options: Mapping)
                          'images are read: give amt evaluate --pixels FILE, which amt statistics '
                          'FOLDER --out FILE writes')
     cfg = resolved(str(config), entries)
+    if 'train_cfg.max_epochs' in entries and isinstance(cfg.get('param_scheduler'), list) and (
+            not any(key.startswith('param_scheduler') for key in entries)):
+        cfg.param_scheduler = scaled_stages(
+            cfg.param_scheduler, cfg.train_cfg.max_epochs, own.train_cfg.max_epochs)
     cfg.pop('protocol', None)  # the tools that run it do not need the name
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         require_file(guide, 'test_cfg.guide')
@@ -210,11 +222,11 @@ def check_images(cfg: Config) -> None:
             DATASETS.build(dataset)  # raises with the data set's own instructions
 
 
-def check_known(options: Iterable[str], configs: Iterable[Path | str]) -> None:
-    """Raise InputError for an option that none of the configs has."""
+def check_known(options: Mapping, configs: Iterable[Path | str]) -> None:
+    """Raise InputError for an option that none of the configs, nor a class in them, has."""
     read = [read_config(config) for config in configs]
     for key in options:
-        if not any(knows(cfg, key) for cfg in read):
+        if not any(reads(cfg, key, options) for cfg in read):
             raise InputError(f'--cfg-options {key}: none of the chosen configs has this setting')
 
 
@@ -268,7 +280,7 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     if guide := (cfg.get('test_cfg') or {}).get('guide'):
         cfg.test_cfg.guide = str(Path(guide).resolve())
         cfg.evaluated.guide = checkpoint_digest(Path(guide))
-    settings = claim(work_dir, cfg, _identity)
+    settings = _claim(work_dir, cfg)
     result_file = work_dir / 'result.json'
     if result_file.is_file():
         return read_figures(result_file)
@@ -287,24 +299,38 @@ def evaluate(cfg: Config, checkpoint: Path, work_dir: Path, processes: int = 1,
     return read_figures(result_file)
 
 
+def _claim(work_dir: Path, cfg: Config) -> Path:
+    if (work_dir / 'result.json').is_file() or has_begun(work_dir):
+        return claim(work_dir, cfg, _identity)
+    # What failed before it computed anything left its claim alone; what runs holds the lock.
+    with file_lock(work_dir):
+        return claim(work_dir, cfg, lambda settings: {})
+
+
 def _identity(settings: dict) -> dict:
-    """What identifies a run: its settings, whichever way the paths of its files are written."""
-    same = _with_absolute_folders(settings)
-    # Known by the hash of its bytes.
+    """What identifies a run: its settings, less those that its result does not depend on."""
+    same = _without_speed(settings)
+    evaluated, loop = same.get('evaluated', {}), same.get('test_cfg') or {}
+    loop.pop('cache', None)
+    # Known by the hashes of their bytes.
     hook = (same.get('default_hooks') or {}).get('pretrained') or {}
     hook.pop('checkpoint', None)
+    if 'guide' in evaluated:
+        loop.pop('guide', None)
     # Processes that train share a batch norm; others only share the work.
     if not same.get('train_cfg'):
-        same.get('evaluated', {}).pop('processes', None)
+        evaluated.pop('processes', None)
     return same
 
 
-def _with_absolute_folders(value: Any) -> Any:
+def _without_speed(value: Any) -> Any:
+    """Make paths of folders absolute, and leave out how fast images are loaded."""
     if isinstance(value, dict):
         return {key: _absolute(each) if key == 'data_root' and isinstance(each, str)
-                else _with_absolute_folders(each) for key, each in value.items()}
+                else _without_speed(each) for key, each in value.items()
+                if key not in LOADING_SPEED}
     if isinstance(value, (list, tuple)):
-        return [_with_absolute_folders(each) for each in value]
+        return [_without_speed(each) for each in value]
     return value
 
 

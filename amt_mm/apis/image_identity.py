@@ -29,7 +29,8 @@ def image_identity(config: ConfigDict) -> str:
     Returns:
         A hash, the same wherever the data set lies.
     """
-    key = repr({name: value for name, value in config.items() if name != 'pipeline'})
+    # How images are loaded decides which files, and whether their frames, are samples.
+    key = repr({**config, 'pipeline': (config.get('pipeline') or [])[:1]})
     if key not in _KNOWN:
         _KNOWN[key] = identity_of(DATASETS.build(config))
     return _KNOWN[key]

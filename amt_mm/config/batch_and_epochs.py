@@ -1,8 +1,9 @@
-"""Recommended batch size, learning rate and epochs for a number of images."""
+"""Recommended batch size, learning rate and epochs for a number of images; other epochs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from amt_mm.errors import InputError
 
@@ -59,3 +60,35 @@ def recommended_options(num_images: int, crops: int | None = None) -> dict:
         'auto_scale_lr.base_batch_size': batch,
         'default_hooks.checkpoint.interval': max(1, epochs // 10),
     }
+
+
+def scaled_stages(stages: Sequence[Mapping], epochs: int, old: int) -> list[dict]:
+    """Scale the stages of a learning rate from an old number of epochs to another.
+
+    Stages of iterations stay, and those for which no epoch is left are dropped.
+
+    Args:
+        stages: Of ``param_scheduler``, whose ``begin``, ``end`` and ``T_max`` are scaled.
+        epochs: The new number.
+        old: The number that they are for.
+    """
+    def scale(value: float) -> float:
+        if not 0 < value < old:
+            return value if math.isinf(value) else value * epochs // old
+        return min(max(1, round(value * epochs / old)), epochs - 1)
+
+    scaled = []
+    for stage in stages:
+        stage = dict(stage)
+        if stage.get('by_epoch', True):
+            begin, end = stage.get('begin', 0), stage.get('end', math.inf)
+            fills = stage.get('T_max') == end - begin
+            stage.update({key: scale(stage[key]) for key in ('begin', 'end', 'T_max')
+                          if key in stage})
+            if fills:
+                # Rounded by itself, it could miss the end of its stage by an epoch.
+                stage['T_max'] = scale(end) - scale(begin)
+            if scale(begin) == scale(end):
+                continue
+        scaled.append(stage)
+    return scaled

@@ -63,9 +63,7 @@ def check_options(cfg: Config, options: Mapping[str, object], where: str) -> lis
             path, part, nodes = first, rest[0], []
             if path not in _TAKEN:
                 continue
-        taken = {argument for node in nodes for kind in _kinds(node, options.get(f'{path}.type'))
-                 for argument in _arguments(kind, cfg.get('default_scope', 'mmpretrain'))}
-        taken.update(_TAKEN.get(path, ()))
+        taken = _taken(cfg, path, nodes, options)
         if part in taken or part == '_delete_':
             continue
         there = {key for node in nodes if isinstance(node, Mapping) for key in node}
@@ -87,6 +85,27 @@ def knows(cfg: Config, key: str) -> bool:
         return 'overlay' in cfg
     parts = key.split('.')
     return any(depth == len(parts) for depth, _ in _walks(cfg, parts))
+
+
+def reads(cfg: Config, key: str, options: Mapping[str, object]) -> bool:
+    """Whether a config has a setting, or a section whose class or loader takes it as an argument.
+
+    Args:
+        cfg: The config.
+        key: Dotted name of the setting.
+        options: All options, which may choose the class.
+    """
+    if knows(cfg, key):
+        return True
+    path, part, nodes = _end(cfg, key.split('.'))
+    return bool(path) and part in _taken(cfg, path, nodes, options)
+
+
+def _taken(cfg: Config, path: str, nodes: list, options: Mapping[str, object]) -> set[str]:
+    """What a section accepts besides what it has."""
+    return {*_TAKEN.get(path, ()), *(
+        argument for node in nodes for kind in _kinds(node, options.get(f'{path}.type'))
+        for argument in _arguments(kind, cfg.get('default_scope', 'mmpretrain')))}
 
 
 def _walks(cfg: Config, parts: list[str]) -> list[tuple[int, object]]:

@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.checks import check_numbers
 from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
@@ -69,6 +70,8 @@ class AttentiveTestLoop(FrozenTestLoop):
                  batch_size: int = 256, seed: int = 0, cache: str | None = None, **kwargs) -> None:
         if not kinds or not set(kinds) <= set(KINDS):
             raise InputError(f'test_cfg.kinds={kinds!r}: give a list of {", ".join(KINDS)}')
+        check_numbers('test_cfg.lrs', lrs)
+        check_numbers('test_cfg.weight_decays', weight_decays)
         if not lrs or min(lrs) <= 0 or not weight_decays or min(weight_decays) < 0:
             raise InputError(f'test_cfg.lrs={lrs}, weight_decays={weight_decays}: give at least '
                              'one of each, rates above 0 and decays of 0 or more')

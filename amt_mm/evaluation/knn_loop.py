@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from mmengine.dist import is_main_process
 
+from amt_mm.checks import check_numbers
 from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
 
@@ -43,6 +44,7 @@ class KNNTestLoop(FeatureTestLoop):
 
     def __init__(self, *args, ks: Sequence[int] = (10, 20, 100, 200), temperature: float = 0.07,
                  **kwargs) -> None:
+        check_numbers('test_cfg.ks', ks)
         if not ks or min(ks) < 1:
             raise InputError(f'test_cfg.ks={ks}: give at least one number, each 1 or more')
         if not temperature > 0:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.checks import check_numbers
 from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
@@ -53,6 +54,7 @@ class LinearSweepTestLoop(FrozenTestLoop):
 
     def __init__(self, *args, l2: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0), **kwargs
                  ) -> None:
+        check_numbers('test_cfg.l2', l2)
         if len(l2) < 2 or min(l2) <= 0:
             raise InputError(f'test_cfg.l2={l2}: give two penalties or more, each above 0')
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from torch import Tensor
 from tqdm import tqdm
 
-from amt_mm.checks import check_choice
+from amt_mm.checks import check_choice, check_numbers
 from amt_mm.datasets.train_and_test import class_names
 from amt_mm.errors import InputError
 from amt_mm.registry import LOOPS
@@ -53,6 +53,7 @@ class LowShotTestLoop(FeatureTestLoop):
 
     def __init__(self, *args, shots: Sequence[int] = (1, 5, 10, 20), draws: int = 5,
                  classifier: str = 'knn', seed: int = 0, **kwargs) -> None:
+        check_numbers('test_cfg.shots', shots)
         if not shots or min(shots) < 1 or draws < 1:
             raise InputError(f'test_cfg.shots={shots}, draws={draws}: all must be 1 or more')
         check_choice('test_cfg.classifier', classifier, ('knn', 'linear'))

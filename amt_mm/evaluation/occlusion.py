@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from amt_mm.checks import check_numbers
 from amt_mm.errors import InputError
 
 
@@ -20,6 +21,7 @@ def check_ratios(name: str, ratios: Sequence[float]) -> None:
         name: Their name in the message.
         ratios: The shares.
     """
+    check_numbers(name, ratios)
     if not ratios or min(ratios) < 0 or max(ratios) > 1:
         raise InputError(f'{name}={list(ratios)}: give at least one share of patches, each from 0 '
                          'to 1')

@@ -10,6 +10,7 @@ from mmengine.dist import all_reduce, get_dist_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from amt_mm.checks import check_numbers
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
@@ -52,6 +53,7 @@ class RetrievalTestLoop(FeatureTestLoop):
     prefix = 'retrieval'
 
     def __init__(self, *args, ks: Sequence[int] = (1, 5, 10), **kwargs) -> None:
+        check_numbers('test_cfg.ks', ks)
         if ks and min(ks) < 1:
             raise InputError(f'test_cfg.ks={list(ks)}: all must be 1 or more')
         super().__init__(*args, **kwargs)

@@ -10,6 +10,7 @@ import torch
 from mmengine.runner.amp import autocast
 from torch import Tensor
 
+from amt_mm.checks import check_numbers
 from amt_mm.errors import InputError
 from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
@@ -71,6 +72,7 @@ class RobustnessTestLoop(FeatureTestLoop):
                  grids: Sequence[int] = (2, 4, 8), k: int = 20, seed: int = 0,
                  guide: str | None = None, **kwargs) -> None:
         check_ratios('test_cfg.ratios', ratios)
+        check_numbers('test_cfg.grids', grids)
         if min([k, *grids]) < 1:
             raise InputError(f'test_cfg.grids={list(grids)}, k={k}: all must be 1 or more')
         super().__init__(*args, **kwargs)

@@ -40,7 +40,9 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
                     spread = runs[0][f'{metric}_std']
                     row[f'{name}:{metric}'] = f'{values[0]:.1f} ± {spread:.1f}'
                 elif values:
-                    row[f'{name}:{metric}'] = _mean(values)
+                    # Measures that are no percentages, such as alignment, may be small.
+                    row[f'{name}:{metric}'] = _mean(values, *(
+                        (3, 3) if metric in protocol.numbers else (2, 1)))
                 others = PUBLISHED.get(metric, {}).get(published[pretraining, data], {})
                 if data in others:
                     row[f'{name}:{metric}:published'] = others[data]
@@ -59,7 +61,9 @@ def table_rows(results: Iterable[Mapping]) -> tuple[list[dict], dict[str, str]]:
     return rows, {name: head for name, head in columns.items() if name in filled}
 
 
-def _mean(values: Sequence[float]) -> str | float:
+def _mean(values: Sequence[float], digits: int, mean_digits: int) -> str | float:
+    """Return a single value, or the mean and the standard deviation of several."""
     if len(values) == 1:
-        return round(values[0], 2)
-    return f'{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}'
+        return round(values[0], digits)
+    return (f'{statistics.mean(values):.{mean_digits}f} '
+            f'± {statistics.stdev(values):.{mean_digits}f}')

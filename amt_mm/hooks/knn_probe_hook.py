@@ -8,6 +8,7 @@ import torch
 from mmengine.runner import Runner
 from torch.utils.data import Dataset, Subset
 
+from amt_mm.checks import check_numbers
 from amt_mm.datasets.train_and_test import check_train_and_test
 from amt_mm.errors import InputError
 from amt_mm.evaluation import accuracy, fit_linear_probe
@@ -63,6 +64,7 @@ class KNNProbeHook(ProbeHook):
                  linear: bool = False, max_train: int | None = 10000,
                  max_test: int | None = 5000, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        check_numbers('KNNProbeHook: ks', ks)
         if not ks or min(ks) < 1:
             raise InputError(f'KNNProbeHook: ks={ks}: give at least one number, each 1 or more')
         for name, count in (('max_train', max_train), ('max_test', max_test)):

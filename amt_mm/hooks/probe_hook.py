@@ -13,11 +13,11 @@ from torch.utils.data import Dataset
 from amt_mm.checkpoints import check_encoder
 from amt_mm.errors import InputError
 from amt_mm.evaluation.dataset_features import has_cls, loader_in_order
+from amt_mm.evaluation.features import POOLINGS
 from amt_mm.models.unwrapped import unwrapped, whole_model
 from amt_mm.random_streams import kept_random_streams
 from amt_mm.scheduled_hook import ScheduledHook
 
-POOLINGS = ('cls', 'mean')
 _T = TypeVar('_T')
 
 
@@ -144,7 +144,7 @@ class ProbeHook(ScheduledHook):
             training.num_workers if self.num_workers is None else self.num_workers,
             training.pin_memory)
         with whole_model(runner) as model, runner.optim_wrapper.optim_context(runner.model):
-            return function(model, loader, POOLINGS if has_cls(model) else ('mean', ),
+            return function(model, loader, tuple(POOLINGS) if has_cls(model) else ('mean', ),
                             f'{self.title} probe',
                             self._encoder_name(runner), **kwargs)
 

@@ -72,6 +72,7 @@ import torch
 
 from amt_mm.apis import launch
 from amt_mm.apis.jobs import stopping_children
+from amt_mm.apis.pool import run_pool
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.errors import InputError
 from amt_mm.json_files import plain_values
@@ -80,7 +81,6 @@ from amt_mm.visualization.figures import save_figure
 from lab.race.plot import over_minutes
 from lab.race.running import Race, enter_images, finished_result, run_one
 from lab.race.thresholds import MEASURES, as_markdown, compare
-from lab.study.pool import run_pool
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from amt_mm.apis.comparison import seconds_per_step, train
 from amt_mm.apis.jobs import check_claim, claim, run_tool
+from amt_mm.apis.pool import run_pool
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.json_files import read_json
-from lab.study.pool import run_pool
 
 from .planning import Run
 from .records import describe

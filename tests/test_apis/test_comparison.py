@@ -112,6 +112,14 @@ def test_differences_are_paired_by_seed():
     assert comparison.paired_differences(ours[:1], theirs[:1]) == {}
 
 
+def test_a_run_is_known_whatever_the_speed_of_its_loaders():
+    def known(workers):
+        cfg = Config(dict(train_dataloader=dict(batch_size=4, num_workers=workers, dataset={})))
+        return comparison.without_places(cfg, cfg.to_dict())
+
+    assert known(8) == known(1) == dict(train_dataloader=dict(batch_size=4, dataset={}))
+
+
 def test_before_training_an_encoder_is_that_of_the_given_file(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(comparison, 'claim_with_images', lambda cfg, folder: folder / 'config.py')

@@ -1,16 +1,25 @@
 """evaluate: what is run, what is taken for its result, and when it is not repeated."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from amt_mm.apis import evaluation, image_identity
 from amt_mm.checkpoints.describe import Pretraining
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, RunError
+from amt_mm.file_lock import file_lock
 from amt_mm.names import DATA
 from amt_mm.protocols import PROTOCOLS
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+# Of random weights.
+NOTHING = Pretraining(None, None, {}, None)
 
 
 @pytest.fixture
@@ -106,6 +115,61 @@ def test_a_result_is_not_taken_for_that_of_another_guide(tools, checkpoint, tmp_
         evaluate(guide=str(guide))
 
 
+def test_a_result_stays_that_of_a_guide_that_was_moved(tools, checkpoint, tmp_path):
+    guide = tmp_path / 'guide.pth'
+    guide.write_bytes(b'guide')
+    for path in (guide, tmp_path / 'moved.pth'):
+        guide = guide.rename(path)
+        evaluation.evaluate(config(test_cfg=dict(guide=str(guide))), checkpoint, tmp_path / 'run')
+    assert len(tools.calls) == 1
+
+
+@pytest.mark.parametrize(('section', 'name'), [
+    *((f'{part}_dataloader', name) for part in ('train', 'val', 'test')
+      for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor',
+                   'timeout')),
+    ('test_cfg', 'cache')])
+def test_an_interrupted_run_goes_on_with_other_settings_of_speed(tools, checkpoint, tmp_path,
+                                                                 monkeypatch, section, name):
+    monkeypatch.setattr(evaluation, 'image_identity', lambda images: 'the same')
+
+    def evaluate(value):
+        loader = dict(dataset=None)
+        return evaluation.evaluate(config(**{section: {**loader, name: value}}), checkpoint,
+                                   tmp_path / 'run')
+
+    evaluate(8)
+    (tmp_path / 'run/result.json').unlink()
+    evaluate(1)
+    assert tools.calls[1][2] == ['--resume', '--auto-scale-lr']
+    # The tool reads it.
+    settings = Config.fromfile(tmp_path / 'run/settings/config.py')
+    assert settings[section][name] == 1
+
+
+def test_a_run_that_computed_nothing_takes_other_settings(tools, checkpoint, tmp_path,
+                                                          monkeypatch):
+    def evaluate(rate):
+        return evaluation.evaluate(config(optim_wrapper=dict(lr=rate)), checkpoint,
+                                   tmp_path / 'run')
+
+    def out_of_memory(*args):
+        raise RunError('failed')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, 'run_tool', out_of_memory)
+        with pytest.raises(RunError):
+            evaluate(1)
+    # It runs elsewhere, and reads its settings.
+    with file_lock(tmp_path / 'run'), pytest.raises(InputError, match='another process'):
+        evaluate(2)
+    assert Config.fromfile(tmp_path / 'run/settings/config.py').optim_wrapper.lr == 1
+    evaluate(2)
+    assert len(tools.calls) == 1
+    with pytest.raises(InputError, match='run of other settings'):
+        evaluate(3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('part', ['train', 'test', 'bank'])
 def test_a_result_is_not_taken_for_that_of_other_images(tools, checkpoint, tmp_path, monkeypatch,
@@ -191,7 +255,7 @@ def test_a_config_that_is_no_protocol_is_refused(tmp_path):
     path = tmp_path / 'a.py'
     path.write_text('model = dict(backbone=dict())\n')
     with pytest.raises(InputError, match='has no default_hooks.pretrained, so it is not a'):
-        evaluation.adapt_config(path, Pretraining(None, None, {}, None), {})
+        evaluation.adapt_config(path, NOTHING, {})
 
 
 def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(tmp_path):
@@ -199,7 +263,7 @@ def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(t
     path.write_text("_base_ = 'amt_mm::_base_/protocols/knn.py'\ntest_cfg = dict(train_dataloader="
                     "dict(dataset=dict(type='amt_mm.ImageFolder', data_root='a')))\n")
     pixels = dict(channels=[2], mean=[100.], std=[50.])
-    cfg = evaluation.adapt_config(path, Pretraining(None, None, {}, None), {
+    cfg = evaluation.adapt_config(path, NOTHING, {
         'overlay.image_size': 64, 'overlay.pixels': pixels, 'train_cfg.max_epochs': 2})
     for pipeline in (cfg.test_dataloader.dataset.pipeline,
                      cfg.test_cfg.train_dataloader.dataset.pipeline):
@@ -208,6 +272,53 @@ def test_a_protocol_without_an_overlay_takes_the_size_and_the_pixels_of_images(t
     assert (cfg.model.backbone.img_size, cfg.model.backbone.patch_cfg.in_channels) == (64, 1)
     # Options are for the configs that have them.
     assert not cfg.get('train_cfg')
+
+
+@pytest.mark.parametrize(('given', 'shown'), [
+    # As docs/evaluation.md has it, with --image-size, and with the size of pre-training.
+    ({'overlay.image_size.size': 32, 'overlay.image_size.edge': 32}, 32),
+    ({'overlay.image_size': 32, 'overlay.image_size.edge': 32}, 32),
+    ({'overlay.image_size.edge': 96}, 64)])
+def test_parts_of_the_image_size_complete_that_of_the_checkpoint(given, shown):
+    encoder = Pretraining('MAE', None, dict(arch='base', patch_size=16), 64)
+    path, _ = evaluation.find_config('knn', 'cifar10', encoder)
+    cfg = evaluation.adapt_config(path, encoder, given)
+    _, resize, crop, *_ = cfg.test_dataloader.dataset.pipeline
+    assert (resize.scale, crop.crop_size) == (given['overlay.image_size.edge'], shown)
+    assert cfg.model.backbone.img_size == shown
+
+
+def last_rate(stages, epochs, steps=20):
+    """Of the last step, as a share of the peak rate."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.)
+    built = [PARAM_SCHEDULERS.build(dict(stage, optimizer=optimizer, **(
+        dict(epoch_length=steps) if stage.get('convert_to_iter_based') else {})))
+        for stage in stages]
+    per_epoch = steps if stages[-1].get('convert_to_iter_based') else 1
+    for _ in range(epochs * per_epoch - 1):
+        optimizer.step()
+        for stage in built:
+            stage.step()
+    return optimizer.param_groups[0]['lr']
+
+
+@pytest.mark.parametrize('epochs', [1, 2, 30, 300])
+@pytest.mark.parametrize('protocol', ['linear', 'linear4', 'finetune'])
+def test_the_schedule_follows_the_epochs(protocol, epochs):
+    path, _ = evaluation.find_config(protocol, 'cifar10', NOTHING)
+    cfg = evaluation.adapt_config(path, NOTHING, {'train_cfg.max_epochs': epochs})
+    stages = cfg.param_scheduler
+    assert (stages[0].get('begin', 0), stages[-1].end) == (0, epochs)
+    assert all(one.end == other.begin for one, other in zip(stages, stages[1:], strict=False))
+    # A cosine by epochs ends with the rate of the last one.
+    assert last_rate(stages, epochs) < .01 or (protocol == 'linear4' and epochs < 3)
+
+
+def test_a_schedule_of_ones_own_stays():
+    path, _ = evaluation.find_config('linear', 'cifar10', NOTHING)
+    cfg = evaluation.adapt_config(path, NOTHING, {'train_cfg.max_epochs': 30,
+                                                  'param_scheduler.1.end': 31})
+    assert [stage.end for stage in cfg.param_scheduler] == [10, 31]
 
 
 def test_unknown_data_is_refused():
@@ -242,3 +353,37 @@ def test_a_config_without_a_known_protocol_is_refused(tmp_path, text):
     (tmp_path / 'a.py').write_text(text)
     with pytest.raises(InputError, match='is not one of knn, .*finetune, .*; inherit from'):
         evaluation.protocol_of(tmp_path / 'a.py')
+
+
+DOCS = (CONFIGS.parent / 'docs/evaluation.md').read_text()
+# The option of each row in the table of protocols, with the config that its first link names.
+VARIANTS = re.findall(r'^\| \[\w+\]\(\.\./configs/(\S+?)\).*\| `([\w.]+)=[^`]*` \|$', DOCS, re.M)
+
+
+@pytest.mark.parametrize(('config', 'option'), [
+    *VARIANTS,
+    ('_base_/protocols/attentive.py', 'test_cfg.cache'),
+    ('_base_/protocols/linear.py', 'train_dataloader.drop_last'),
+    ('_base_/protocols/finetune_1percent.py', 'train_dataloader.dataset.few_labels.seed'),
+    ('_base_/protocols/finetune_10percent.py', 'train_dataloader.dataset.few_labels.seed'),
+    ('benchmarks/segmentation/vit-base-p16_segmentation_folder.py',
+     'overlay.labelled.dataset.reduce_zero_label')])
+def test_options_of_the_pages_and_of_messages_are_known(config, option):
+    evaluation.check_known({option: 1}, [CONFIGS / config])
+    wrong = f'{option}s'
+    with pytest.raises(InputError, match=f'--cfg-options {wrong}: none of the chosen'):
+        evaluation.check_known({wrong: 1}, [CONFIGS / config])
+
+
+@pytest.mark.slow
+def test_an_argument_of_a_class_reaches_the_configs_with_this_class():
+    options = {'test_cfg.classifier': 'linear', 'train_dataloader.drop_last': True}
+    lowshot, knn, linear = (evaluation.adapt_config(
+        evaluation.find_config(protocol, 'cifar10', NOTHING)[0], NOTHING, options)
+        for protocol in ('lowshot', 'knn', 'linear'))
+    assert lowshot.test_cfg.classifier == 'linear' and linear.train_dataloader.drop_last
+    assert 'classifier' not in knn.test_cfg and 'train_dataloader' not in knn
+
+
+def test_the_table_of_protocols_has_options():
+    assert len(VARIANTS) > 10

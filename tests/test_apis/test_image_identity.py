@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from landmark_toys import LISTS, write_landmarks
 from mmengine.config import ConfigDict
+from PIL import Image
 
 from amt_mm.apis import image_identity as module
 from amt_mm.apis.image_identity import identity_of, image_identity
@@ -40,13 +41,28 @@ def test_names_and_sizes_identify_images_and_places_do_not(tmp_path):
     assert len(found) == 4
 
 
-def test_the_pipeline_does_not_matter(tmp_path, monkeypatch):
+LOAD = dict(type='amt_mm.LoadImage')
+
+
+def test_what_follows_loading_does_not_matter(tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / '1.png'), np.zeros((9, 7, 3), np.uint8))
-    first = identity(tmp_path)
+    first = identity(tmp_path, pipeline=[LOAD])
     monkeypatch.setattr(module, 'identity_of', lambda dataset: 'listed again')
     config = ConfigDict(type='amt_mm.ImageFolder', data_root=str(tmp_path),
-                        pipeline=[dict(type='amt_mm.LoadImage')])
+                        pipeline=[LOAD, dict(type='PackInputs')])
     assert image_identity(config) == first
+
+
+def test_frames_are_not_taken_for_their_files(tmp_path):
+    page = Image.new('L', (7, 9))
+    for name in ('a.tif', 'b.tif'):
+        page.save(tmp_path / name, save_all=True, append_images=[page])
+    files = identity(tmp_path, pipeline=[LOAD])
+    frames = dict(type='amt_mm.LoadPixels', channels=1, window=(0, 255), pages='frames')
+    assert identity(tmp_path, pipeline=[frames]) != files
+    # In the same process, as of two protocols on one folder.
+    assert image_identity(ConfigDict(type='amt_mm.ImageFolder', data_root=str(tmp_path),
+                                     pipeline=[LOAD])) == files
 
 
 @pytest.mark.slow

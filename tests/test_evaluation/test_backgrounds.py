@@ -1,18 +1,22 @@
 """ImageNet-9: from the folders of the archive and the authors' mapping to the gap."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 
+from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.registry import METRICS
 
+CONFIG = next((Path(__file__).parents[2] / 'configs/benchmarks/linear').glob('*_in9.py'))
 PIPELINE = [dict(type='amt_mm.LoadImage'), dict(type='PackInputs')]
 # 6 classes of the classifier, of which 2 and 4 are dogs, 5 is a fish, 0 and 1 are in no class.
 MAPPING = {'0': -1, '1': -1, '2': 0, '3': 1, '4': 0, '5': 8}
@@ -38,7 +42,6 @@ def root(tmp_path):
     return tmp_path
 
 
-
 def build(root, **kwargs):
     return DATASETS.build(dict(type='amt_mm.BackgroundsFolder', data_root=str(root),
                                pipeline=PIPELINE, **kwargs))
@@ -59,6 +62,16 @@ def evaluate(root, classes=6):
 
 def test_predictions_are_mapped_and_other_classes_are_wrong(root):
     assert evaluate(root) == {f'backgrounds/{name}': value for name, value in WANTED.items()}
+
+
+@pytest.mark.parametrize('loader', ['val_dataloader', 'test_dataloader'])
+def test_the_published_images_are_seen_as_a_whole(root, loader):
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    for file in root.rglob('*.JPEG'):
+        file.write_bytes(cv2.imencode('.png', picture)[1])
+    images = apply_overlay(Config.fromfile(CONFIG))[loader].dataset
+    sample = DATASETS.build({**images, 'data_root': str(root)})[0]
+    np.testing.assert_array_equal(sample['inputs'].permute(1, 2, 0), picture)
 
 
 def test_a_split_of_the_training_data_does_not_reach_it(root):

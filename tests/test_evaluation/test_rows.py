@@ -53,3 +53,12 @@ def test_low_shot_has_a_column_per_number_of_images(shots):
                                     f'lowshot__top1_{shots}shot_std': 2.0})])
     assert list(columns.values())[2:] == [f'{shots} per class, %']
     assert rows[0][f'lowshot:lowshot/top1_{shots}shot'] == '30.0 ± 2.0'
+
+
+def test_measures_that_are_no_percentages_keep_three_decimals():
+    both = [run('a', 'b', 'unsupervised', unsupervised__nmi=nmi, unsupervised__alignment=alignment)
+            for nmi, alignment in ((9.04, .0204), (10.04, .0356))]
+    shown = [{name.partition('/')[2]: cell for name, cell in table_rows(runs)[0][0].items()}
+             for runs in (both, both[:1])]
+    assert (shown[0]['alignment'], shown[0]['nmi']) == ('0.028 ± 0.011', '9.5 ± 0.7')
+    assert (shown[1]['alignment'], shown[1]['nmi']) == (.02, 9.04)

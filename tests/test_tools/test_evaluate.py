@@ -1,6 +1,7 @@
 """tools/evaluate.py: from a checkpoint to its row."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from landmark_toys import write_landmarks
 from load_script import load_script
 from mmengine.config import Config
 from mmpretrain.models import VisionTransformer
+from said_soon import said_soon
 from video_toys import moving, write_video
 
 from amt_mm.apis.jobs import claim
@@ -89,6 +91,29 @@ def test_a_row_from_a_folder_and_none_of_it_twice(checkpoint, folder, tmp_path):
     assert run_script(*command).returncode == 0
     row, = json.loads((tmp_path / 'out/table.json').read_text())['rows']
     assert row['knn:knn/top1_k20'] == 12.5
+
+
+def test_a_failure_is_said_while_other_runs_go_on(tool, monkeypatch, capsys, tmp_path):
+    said = []
+
+    def evaluate(config, checkpoint, folder, *args, **kwargs):
+        if folder.name == '0':
+            raise InputError('no such image')
+        said.append(said != [] or said_soon(
+            capsys, f'failed: {tmp_path}/0: no such image'))
+        return {'knn/top1_k20': 50.}
+
+    monkeypatch.setattr(tool, 'plan', lambda args: [dict(
+        pretraining='a', data='b', protocol='knn', seed=seed, config=None, checkpoint='none',
+        folder=tmp_path / str(seed), paper=None) for seed in range(3)])
+    monkeypatch.setattr(tool.evaluation, 'evaluate', evaluate)
+    monkeypatch.setattr('sys.argv', ['evaluate.py', 'none', '--data', 'stl10', '--work-dir',
+                                     str(tmp_path)])
+    with pytest.raises(SystemExit, match='2'):
+        tool.main()
+    assert said == [True, True]
+    # What finished is in the table.
+    assert '50.0' in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -258,6 +283,14 @@ def test_unasked_a_folder_is_encoded_once(tool, checkpoint, folder, tmp_path, im
     runs = plan(tool, checkpoint, '--data', folder, 'cifar10', '--work-dir', tmp_path)
     assert [(run['data'], run['protocol']) for run in runs] == [
         ('images/', 'knn'), ('images/', 'linear-sweep'), ('cifar10', 'knn'), ('cifar10', 'linear')]
+
+
+def test_unasked_a_data_set_of_other_labels_gets_the_protocol_on_them(tool):
+    args = tool.parse_args(['none', '--data', 'ade20k', 'davis2017', 'in9', 'stl10'])
+    chosen = tool.choose_configs(args, tool.describe(Path('none')))
+    assert [(data, protocol) for data, protocol, *_ in chosen] == [
+        ('ade20k', 'segmentation'), ('davis2017', 'video-segmentation'), ('in9', 'backgrounds'),
+        ('stl10', 'knn'), ('stl10', 'linear')]
 
 
 def test_a_folder_that_holds_one_class_is_refused(tool, checkpoint, folder):

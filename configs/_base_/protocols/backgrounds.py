@@ -5,5 +5,13 @@
 _base_ = './linear.py'
 protocol = 'backgrounds'
 
+test_pipeline = [
+    dict(type='amt_mm.LoadImage'),
+    # Published with 224 pixels: a centre crop would cut background off.
+    dict(type='Resize', scale=(224, 224), backend='pillow', interpolation='bicubic'),
+    dict(type='PackInputs')
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = test_dataloader
 val_evaluator = dict(_delete_=True, type='amt_mm.BackgroundsAccuracy')
 test_evaluator = val_evaluator

@@ -2,4 +2,4 @@
 _base_ = './finetune.py'
 protocol = 'finetune-10percent'
 
-train_dataloader = dict(dataset=dict(few_labels=dict(share=0.1, names=None)))
+train_dataloader = dict(dataset=dict(few_labels=dict(share=0.1, names=None, seed=0)))

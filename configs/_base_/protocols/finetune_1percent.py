@@ -4,4 +4,4 @@
 _base_ = './finetune.py'
 protocol = 'finetune-1percent'
 
-train_dataloader = dict(dataset=dict(few_labels=dict(share=0.01, names=None)))
+train_dataloader = dict(dataset=dict(few_labels=dict(share=0.01, names=None, seed=0)))

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from tqdm import tqdm
 
-from amt_mm.apis.jobs import RunError
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, RunError
 
 
 def run_pool(tasks: Mapping[str, Callable[[object], None]], places: Sequence[object],
@@ -56,3 +55,28 @@ def run_pool(tasks: Mapping[str, Callable[[object], None]], places: Sequence[obj
         # Stopped: start nothing more.
         pool.shutdown(cancel_futures=True)
     return {name: failed[name] for name in tasks if name in failed}
+
+
+def run_together(tasks: Mapping[str, Callable[[], None]], jobs: int) -> None:
+    """Run tasks as :func:`run_pool` does, which reports each failure when it happens.
+
+    Args:
+        tasks: Name -> what is called.
+        jobs: Tasks at a time.
+
+    Raises:
+        Exception: The first that a task raised, when all have ended.
+    """
+    errors = []
+
+    def noting(task: Callable[[], None]) -> None:
+        try:
+            task()
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    run_pool({name: lambda _, task=task: noting(task) for name, task in tasks.items()},
+             range(jobs))
+    for error in errors:
+        raise error

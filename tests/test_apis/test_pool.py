@@ -2,8 +2,11 @@
 
 import threading
 
-from amt_mm.errors import InputError
-from lab.study.pool import run_pool
+import pytest
+from said_soon import said_soon
+
+from amt_mm.apis.pool import run_pool, run_together
+from amt_mm.errors import InputError, RunError
 
 
 def test_tasks_start_in_order_and_failures_are_named_in_it(capsys):
@@ -35,3 +38,16 @@ def test_places_are_used_at_the_same_time():
 
     assert run_pool({'a': run, 'b': run}, [0, 1]) == {}
     assert sorted(places) == [0, 1]
+
+
+def test_the_first_failure_is_said_at_once_and_raised_at_the_end(capsys):
+    said = []
+
+    def fail(error):
+        raise error
+
+    tasks = {'a': lambda: fail(InputError('no such image')), 'b': lambda: fail(RunError('later')),
+             'c': lambda: said.append(said_soon(capsys, 'failed: a: no such image'))}
+    with pytest.raises(InputError, match='no such image'):
+        run_together(tasks, 1)
+    assert said == [True]
