@@ -1,4 +1,4 @@
-"""Evaluate pre-trained checkpoints: a row of the paper's Table 1 with one command.
+"""Evaluate pre-trained checkpoints on folders of classes and on public data sets.
 
 Each run (checkpoint x data set x protocol x seed) has its own folder. The same command continues
 where it stopped: it skips finished runs and resumes interrupted ones. The result is a table in
@@ -20,11 +20,11 @@ from amt_mm.protocols import PROTOCOLS
 
 EXAMPLES = """
 examples:
-  the row of a checkpoint, on 8 GPUs:
-    amt evaluate work_dirs/NAME/epoch_400.pth --data cifar10 cifar100 \\
-      tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
   k-NN and linear accuracy on your own class folders:
     amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER
+  a row of the paper's Table 1, on 8 GPUs:
+    amt evaluate work_dirs/NAME/epoch_400.pth --data cifar10 cifar100 \\
+      tiny-imagenet stl10 in1k --protocols linear finetune --processes 8
   semantic segmentation of a folder of images/ and masks/ (PNG) on frozen features:
     amt evaluate work_dirs/NAME/epoch_400.pth --data FOLDER --protocols segmentation
   two checkpoints with curves, confused classes and pictures on one page:
@@ -83,7 +83,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'config of `amt statistics FOLDER --out FILE` (default: as for '
                         'the pre-training)')
     parser.add_argument('--out', '--work-dir', dest='work_dir', type=Path,
-                        default=Path('work_dirs/evaluate'), help='default: %(default)s')
+                        default=Path('work_dirs/evaluate'),
+                        help='folder of the results (default: %(default)s)')
     parser.add_argument('--processes', type=int, default=1,
                         help='processes per run, one per GPU (default: 1)')
     parser.add_argument('--jobs', type=int, default=1,

@@ -38,8 +38,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'the page to read, from 0')
     parser.add_argument('--channel-axis', type=int, choices=(0, -1), help='axis of the channels '
                         'in .npy and .npz (default: the shorter one)')
-    parser.add_argument('--out', type=Path, help='config file to write')
-    parser.add_argument('--json', type=Path, help='file for all findings')
+    parser.add_argument('--out', type=Path, metavar='FILE.py', help='config file to write')
+    parser.add_argument('--json', type=Path, metavar='FILE.json', help='file for all findings')
     parser.add_argument('--force', action='store_true', help='replace existing files')
     return parser.parse_args(argv)
 
