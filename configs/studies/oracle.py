@@ -1,6 +1,6 @@
 # What would perfect maps do? Masks of the objects guide AMT from the first epoch on, on photographs
 # of clothes and on generated scenes; beside them, random masks and AMT by its own attention. Table:
-# docs/study.md.
+# docs/appendix/study.md.
 #
 #   python -m lab.study configs/studies/oracle.py --jobs 2
 #

@@ -148,12 +148,15 @@ def test_maps_of_scenes_are_held_against_their_masks(tool, tmp_path, monkeypatch
     rows = json.loads((tmp_path / 'statistics.json').read_text())['rows']
     found = [row['object'] for row in rows]
     # roc_auc_score with shares of cells: each cell counts as object and as background in part.
-    wanted = [np.mean([roc_auc_score([1] * 35 + [0] * 35, [*cells, *cells],
-                                     sample_weight=[*share, *(1 - share)])
-                       for cells, share in zip(maps.half().flatten(1).double().numpy(),
-                                               inside.flatten(1).double().numpy(), strict=True)])
-              for maps in kinds.values()]
-    assert found == pytest.approx(wanted, abs=1e-6)
+    def auroc(maps):
+        return np.mean([roc_auc_score([1] * 35 + [0] * 35, [*cells, *cells],
+                                      sample_weight=[*share, *(1 - share)])
+                        for cells, share in zip(maps.flatten(1).double().numpy(),
+                                                inside.flatten(1).double().numpy(), strict=True)])
+
+    assert found == pytest.approx([auroc(maps.half()) for maps in kinds.values()], abs=1e-6)
+    means = [maps.half().float().mean(dim=0).expand(6, 5, 7) for maps in kinds.values()]
+    assert [row['by_position'] for row in rows] == pytest.approx(list(map(auroc, means)), abs=1e-6)
     assert found[0] > .9 and found[1] < .1
     config.write_text(SCENES.replace('num_samples=6', 'num_samples=7'))
     with pytest.raises(InputError, match=r'epoch_1\.amtmap'):

@@ -202,7 +202,9 @@ def main() -> None:
             'never': float((seen < 0.01).float().mean()),
             'often': float((seen > 0.5).float().mean())})
         if masks is not None:
-            rows[-1]['object'] = attention_on_object(maps, masks).summary()['auroc']
+            mean = maps.mean(dim=0, keepdim=True).expand_as(maps)
+            rows[-1]['object'], rows[-1]['by_position'] = (
+                attention_on_object(each, masks).summary()['auroc'] for each in (maps, mean))
         before, means[store.step] = maps, maps.mean(dim=0)
     columns = {'step': 'refresh at', 'entropy': 'entropy, of uniform',
                'border': 'mass on border (of uniform)', 'position': 'explained by position',
@@ -213,7 +215,8 @@ def main() -> None:
                'never': '.1%', 'often': '.1%'}
     if masks is not None:
         columns['object'] = 'object above background (AUROC, by chance 0.50)'
-        formats['object'] = '.2f'
+        columns['by_position'] = 'the same by the mean map alone'
+        formats.update(object='.2f', by_position='.2f')
     markdown, _ = write_table(out, rows, columns, formats)
     print(f'{markdown.read_text()}\nAlso drawn: {save_figure(mean_maps_figure(means), out)}')
 
