@@ -50,6 +50,7 @@ def test_one_folder_of_images_is_no_class(folder):
     assert found.classes is None
 
 
+@pytest.mark.slow
 def test_unlabelled_takes_all_images_whatever_their_folders(folder):
     shutil.copy(folder / 'train/cat/0.png', folder / 'loose.png')
     base = pretraining.base_config(folder, unlabelled=True)
