@@ -21,13 +21,13 @@ from amt_mm.config.check_settings import check_settings
 from amt_mm.config.options import check_options
 from amt_mm.config.overlay import apply_overlay
 from amt_mm.config.reading import merge_options, read_config
-from amt_mm.config_parts import LOADING_SPEED, class_name
+from amt_mm.config_parts import class_name
 from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.json_files import read_figures
 
 from .image_identity import image_identity
-from .jobs import check_claim, claim, run_tool, scalars
+from .jobs import check_claim, claim, run_tool, scalars, without_speed
 from .judging import MEASURES_FILE, judge_in_a_process, judge_into
 
 # Measures that differ between seeds, in the order of the table, with their headings.
@@ -153,12 +153,8 @@ def without_places(cfg: Config, part: Any) -> Any:
         cfg: The resolved config of the run.
         part: Its settings, or those of an earlier run that may be the same.
     """
-    if isinstance(part, (list, tuple)):
-        return [without_places(cfg, each) for each in part]
-    if not isinstance(part, Mapping):
-        return part
-    return {key: without_places(cfg, value) for key, value in part.items()
-            if key not in LOADING_SPEED and not _is_place(cfg, part, key)}
+    return without_speed(part, lambda section: {
+        key: value for key, value in section.items() if not _is_place(cfg, section, key)})
 
 
 def _is_place(cfg: Config, part: Mapping, key: str) -> bool:

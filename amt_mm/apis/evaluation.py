@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS
@@ -19,7 +18,6 @@ from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.config.batch_and_epochs import scaled_stages
 from amt_mm.config.options import knows, reads
 from amt_mm.config.reading import read_config, require_file
-from amt_mm.config_parts import LOADING_SPEED
 from amt_mm.datasets import DavisVideos, ImageFolder, SegmentationFolder
 from amt_mm.datasets.download import clone_command
 from amt_mm.datasets.image_folder import ALL_EXTENSIONS
@@ -35,7 +33,7 @@ from amt_mm.shipped import configs_folder
 
 from .comparison import resolved
 from .image_identity import image_identity
-from .jobs import claim, claimed_settings, run_tool, scalars
+from .jobs import claim, claimed_settings, run_tool, scalars, without_speed
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),
@@ -309,7 +307,7 @@ def _claim(work_dir: Path, cfg: Config) -> Path:
 
 def _identity(settings: dict) -> dict:
     """What identifies a run: its settings, less those that its result does not depend on."""
-    same = _without_speed(settings)
+    same = without_speed(settings, _with_absolute_root)
     evaluated, loop = same.get('evaluated', {}), same.get('test_cfg') or {}
     loop.pop('cache', None)
     # Known by the hashes of their bytes.
@@ -323,15 +321,9 @@ def _identity(settings: dict) -> dict:
     return same
 
 
-def _without_speed(value: Any) -> Any:
-    """Make paths of folders absolute, and leave out how fast images are loaded."""
-    if isinstance(value, dict):
-        return {key: _absolute(each) if key == 'data_root' and isinstance(each, str)
-                else _without_speed(each) for key, each in value.items()
-                if key not in LOADING_SPEED}
-    if isinstance(value, (list, tuple)):
-        return [_without_speed(each) for each in value]
-    return value
+def _with_absolute_root(section: Mapping) -> Mapping:
+    root = section.get('data_root')
+    return {**section, 'data_root': _absolute(root)} if isinstance(root, str) else section
 
 
 def _metrics_of_epoch(records: Sequence[Mapping], epoch: int) -> dict[str, float]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from amt_mm.checkpoints.config_text import read_config_text
 from amt_mm.checkpoints.newest import has_begun
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.checks import is_number
+from amt_mm.config_parts import LOADING_SPEED
 from amt_mm.errors import INTERRUPTED_STATUS, REQUEUE_STATUS, InputError, RunError
 from amt_mm.file_lock import file_lock
 from amt_mm.json_files import parse_json
@@ -97,6 +99,24 @@ def _is_claimed(work_dir: Path, text: str, identity: Callable[[dict], dict] | No
                          f'{settings_file(work_dir)}): use another folder for results, or remove '
                          'this one')
     return False
+
+
+def without_speed(part: Any, change: Callable[[Mapping], Mapping]) -> Any:
+    """Prepare settings that identify a run, for :func:`claim`.
+
+    Args:
+        part: Settings, or a value in them.
+        change: Returns a section as it identifies the run; called from the outside inwards.
+
+    Returns:
+        The same without how fast images are loaded, with lists for tuples.
+    """
+    if isinstance(part, (list, tuple)):
+        return [without_speed(each, change) for each in part]
+    if not isinstance(part, Mapping):
+        return part
+    return {key: without_speed(value, change) for key, value in change(part).items()
+            if key not in LOADING_SPEED}
 
 
 @contextmanager
