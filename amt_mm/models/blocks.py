@@ -10,6 +10,8 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from amt_mm.errors import InputError
+
 
 class Attention(MultiheadAttention):
     """mmpretrain's attention, split into queries, keys and values at once.
@@ -88,9 +90,18 @@ def use_fast_blocks(blocks: Iterable[nn.Module]) -> None:
 
     Args:
         blocks: Blocks; those of any class but mmpretrain's own are left unchanged.
+
+    Raises:
+        InputError: The width is not a multiple of the heads, which mmpretrain would not notice
+            before the first batch.
     """
     for block in blocks:
         if type(block) is TransformerEncoderLayer and type(block.attn) is MultiheadAttention:
+            width, heads = block.attn.embed_dims, block.attn.num_heads
+            if width % heads:
+                raise InputError(f'a transformer of width {width} cannot have {heads} heads: set a '
+                                 'width (embed_dims, decoder_embed_dim) that is a multiple of the '
+                                 'number of heads (num_heads, decoder_num_heads)')
             block.__class__ = Block
             block.attn.__class__ = Attention
         for module in block.modules():

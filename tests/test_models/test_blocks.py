@@ -8,6 +8,7 @@ from mmpretrain.models.backbones.vision_transformer import TransformerEncoderLay
 from mmpretrain.models.utils import MultiheadAttention
 from torch.profiler import ProfilerActivity, profile
 
+from amt_mm.errors import InputError
 from amt_mm.models.blocks import Attention, Block, use_fast_blocks
 
 
@@ -42,6 +43,11 @@ def test_output_and_gradients_equal_mmpretrains(num_outputs, changes):
     torch.testing.assert_close(*outputs, rtol=1e-12, atol=1e-12)
     for want, found in zip(*gradients, strict=True):
         torch.testing.assert_close(found, want, rtol=1e-11, atol=1e-11)
+
+
+def test_a_width_that_the_heads_do_not_divide_is_refused():
+    with pytest.raises(InputError, match='width 25 cannot have 3 heads'):
+        use_fast_blocks([TransformerEncoderLayer(25, 3, 40)])
 
 
 def test_zero_outputs():
