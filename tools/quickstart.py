@@ -73,6 +73,7 @@ import amt_mm
 from amt_mm.apis import comparison, jobs, judging, launch, pretraining
 from amt_mm.apis.pool import run_together
 from amt_mm.apis.progress import following
+from amt_mm.apis.scalars import scalars
 from amt_mm.apis.step_times import step_times
 from amt_mm.apis.verdict import verdict
 from amt_mm.checkpoints.safe_save import write_text
@@ -221,7 +222,7 @@ def write_page(args: argparse.Namespace, work_dir: Path, configs: Mapping[str, C
                                     map_location='cpu', strict=True)
     curves = []
     for name, folder in NAMES.items():
-        records = [r for r in jobs.scalars(work_dir / folder) if 'loss' in r]
+        records = [r for r in scalars(work_dir / folder) if 'loss' in r]
         curves.append(Curve(name, [r['step'] for r in records], [r['loss'] for r in records]))
     report = Report(
         title='amt_mm quickstart: what pre-training has taught the encoder',

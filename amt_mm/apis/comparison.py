@@ -26,9 +26,11 @@ from amt_mm.errors import InputError
 from amt_mm.hooks.model_card import CARD, add_figures
 from amt_mm.json_files import read_figures
 
+from .claims import check_claim, claim, without_speed
 from .image_identity import image_identity
-from .jobs import check_claim, claim, run_tool, scalars, without_speed
+from .jobs import run_tool
 from .judging import MEASURES_FILE, judge_in_a_process, judge_into
+from .scalars import scalars
 
 # Measures that differ between seeds, in the order of the table, with their headings.
 MEASURES = {
@@ -134,7 +136,7 @@ def untrained(cfg: Config, work_dir: Path, checkpoint: Path | str = 'none') -> d
 
 
 def claim_with_images(cfg: Config, work_dir: Path) -> Path:
-    """As :func:`~amt_mm.apis.jobs.claim`, for a config on the images that it has now.
+    """As :func:`~amt_mm.apis.claims.claim`, for a config on the images that it has now.
 
     The folder stays claimed if it, the images or the checkpoint to start from are moved.
     """
@@ -142,7 +144,7 @@ def claim_with_images(cfg: Config, work_dir: Path) -> Path:
 
 
 def check_claim_with_images(cfg: Config, work_dir: Path) -> bool:
-    """As :func:`~amt_mm.apis.jobs.check_claim`, of what :func:`claim_with_images` claims."""
+    """As :func:`~amt_mm.apis.claims.check_claim`, of what :func:`claim_with_images` claims."""
     return check_claim(work_dir, _with_images(cfg), partial(without_places, cfg))
 
 
@@ -180,7 +182,7 @@ def train(cfg: Config, settings: Path, work_dir: Path, **how) -> Path:
 
     Args:
         cfg: The resolved config.
-        settings: Its file, from :func:`~amt_mm.apis.jobs.claim`.
+        settings: Its file, from :func:`~amt_mm.apis.claims.claim`.
         work_dir: Folder of the run.
         **how: Of :func:`~amt_mm.apis.jobs.run_tool`, which says what is raised.
 

@@ -31,9 +31,11 @@ from amt_mm.names import BACKGROUND_DATA, DATA, MASKED_DATA, MORE_DATA, VIDEO_DA
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.shipped import configs_folder
 
+from .claims import claim, claimed_settings, without_speed
 from .comparison import resolved
 from .image_identity import image_identity
-from .jobs import claim, claimed_settings, run_tool, scalars, without_speed
+from .jobs import run_tool
+from .scalars import scalars
 
 # Labels of a protocol -> public data sets, and the folders that it also takes.
 _SOURCES = {'masks': (MASKED_DATA, ' or a folder of images/ and masks/'),

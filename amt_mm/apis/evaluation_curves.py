@@ -11,7 +11,7 @@ from amt_mm.evaluation.robustness_loop import OCCLUSIONS
 from amt_mm.protocols import PROTOCOLS
 from amt_mm.visualization import Curve, CurvePlot
 
-from .jobs import scalars
+from .scalars import scalars
 
 _Points = Mapping[float, float]
 

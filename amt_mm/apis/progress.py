@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .jobs import scalars
+from .scalars import scalars
 
 _SECONDS = 2
 

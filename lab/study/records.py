@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmpretrain.registry import DATASETS
 
 from amt_mm import __version__
-from amt_mm.apis.jobs import scalars
+from amt_mm.apis.scalars import scalars
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.datasets import base_dataset
 

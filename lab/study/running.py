@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from amt_mm.apis.claims import check_claim, claim
 from amt_mm.apis.comparison import seconds_per_step, train
-from amt_mm.apis.jobs import check_claim, claim, run_tool
+from amt_mm.apis.jobs import run_tool
 from amt_mm.apis.pool import run_pool
 from amt_mm.checkpoints.safe_save import write_text
 from amt_mm.json_files import read_json

@@ -7,12 +7,10 @@ import sys
 import textwrap
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from forked_script import started
-from mmengine.config import Config
 
 from amt_mm.apis import jobs
 from amt_mm.errors import InputError
@@ -138,75 +136,6 @@ with jobs.stopping_children():
             break
         time.sleep(.05)
     assert not os.path.exists(f'/proc/{child}')
-
-
-@pytest.mark.parametrize(('line', 'why'), [
-    ('{"step": 1', 'is not JSON'), ('[' * 5000, 'is not JSON'), ('\udcff', 'is not JSON'),
-    ('[1]', 'is no record of numbers'), ('{"step": "1"}', 'is no record of numbers')])
-def test_a_damaged_line_of_scalars_is_named(tmp_path, line, why):
-    file = tmp_path / 'run' / 'vis_data' / 'scalars.json'
-    file.parent.mkdir(parents=True)
-    file.write_text(f'{{"step": 1}}\n{line}\n{{"step": 2}}\n', errors='surrogateescape')
-    with pytest.raises(InputError, match=rf'scalars\.json:2 {why}.*: remove the line'):
-        jobs.scalars(tmp_path)
-
-
-@pytest.mark.parametrize('cut', ['', '{"accura', '\0\0\0'])
-def test_scalars_end_before_a_line_that_was_cut_off(tmp_path, cut):
-    for run, text in (('1', f'{{"step": 1}}\n{cut}'), ('2', '{"step": 2}\n')):
-        (tmp_path / run / 'vis_data').mkdir(parents=True)
-        (tmp_path / run / 'vis_data/scalars.json').write_text(text)
-    assert jobs.scalars(tmp_path) == [{'step': 1}, {'step': 2}]
-
-
-def test_checkpoints_of_unknown_settings_are_no_begun_run(tmp_path):
-    (tmp_path / 'epoch_3.pth').write_bytes(b'another run')
-    with pytest.raises(InputError, match='holds checkpoints, but not the settings'):
-        jobs.claim(tmp_path, Config(dict(a=1)))
-    assert not (tmp_path / 'settings/config.py').exists()
-
-
-def test_a_folder_serves_one_config(tmp_path):
-    file = jobs.claim(tmp_path / 'run', Config(dict(lr=1)))
-    assert Config.fromfile(file).lr == 1
-    assert jobs.claim(tmp_path / 'run', Config(dict(lr=1))) == file
-    with pytest.raises(InputError, match='run of other settings'):
-        jobs.claim(tmp_path / 'run', Config(dict(lr=2)))
-
-
-@pytest.mark.parametrize('settings', [
-    dict(model={"a': exit(), 'b": 1}),
-    # MMEngine's substitution takes a backslash away, which ends the first text at the second's
-    # beginning.
-    dict(model=dict(a='{{$NOT_SET:.*\\}}', b=', c=exit()) #')),
-])
-def test_a_config_whose_text_says_something_else_is_not_written(tmp_path, settings):
-    """The texts of these, executed as configs, would call exit()."""
-    cfg = Config(settings)
-    file = tmp_path / 'attack.py'
-    file.write_text(cfg.pretty_text)
-    with pytest.raises(SystemExit):
-        Config.fromfile(file)
-    with pytest.raises(InputError, match='holds more than constants'):
-        jobs.claim(tmp_path / 'run', cfg)
-    assert not (tmp_path / 'run').exists()
-
-
-def test_commands_that_start_at_once_share_a_folder_if_their_config_is_the_same(tmp_path):
-    for number in range(5):
-        folder = tmp_path / str(number)
-        with ThreadPoolExecutor(8) as pool:
-            waiting = threading.Barrier(8)
-
-            def claim(rate, folder=folder, waiting=waiting):
-                waiting.wait()
-                return jobs.claim(folder, Config(dict(lr=rate)))
-
-            one, other = ([pool.submit(claim, rate) for _ in range(4)] for rate in (1, 2))
-        failed = [[future.exception() for future in futures] for futures in (one, other)]
-        failed.sort(key=any)
-        assert failed[0] == [None] * 4
-        assert all('run of other settings' in str(error) for error in failed[1])
 
 
 def series(folder, code):

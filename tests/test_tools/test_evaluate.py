@@ -16,7 +16,7 @@ from mmpretrain.models import VisionTransformer
 from said_soon import said_soon
 from video_toys import moving, write_video
 
-from amt_mm.apis.jobs import claim
+from amt_mm.apis.claims import claim
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.errors import InputError
 from amt_mm.shipped import tools_folder
