@@ -10,6 +10,13 @@ import tifffile
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from amt_mm.datasets.pixel_arrays import read_pixels
+
+
+def read(path, **kwargs):
+    """Read a file as the package does."""
+    return read_pixels(path.read_bytes(), str(path), **kwargs)
+
 
 def values(shape, dtype, high, low=0, seed=0):
     return np.random.default_rng(seed).integers(low, high, shape).astype(dtype)
