@@ -3,7 +3,7 @@
 #   python -m lab.study configs/studies/continued.py --jobs 2
 #
 # The encoder, data/dinov2_vit-small-p14.safetensors, is any ViT-S/14 that amt evaluate reads;
-# docs/recipes.md says where ours comes from. The format: configs/studies/attention.py.
+# docs/appendix/recipes.md says where ours comes from. The format: configs/studies/attention.py.
 
 baseline = 'as loaded'
 seeds = [0, 1]
@@ -11,10 +11,18 @@ datasets = dict(clothing='_base_/mae_vit-small-p14_clothing_4e.py')
 
 _start = {'overlay.hooks.pretrained': dict(
     type='amt_mm.PretrainedBackboneHook', checkpoint='data/dinov2_vit-small-p14.safetensors')}
-# The recommended recipe as it was when the table was made.
-_self_attention = {'model.neck.cross_attention': False}
 _random = '../_base_/amt/mae-random.py'
 _recommended = '../_base_/recommended/mae.py'
+# The recommended recipe with masks guided by the encoder as loaded, at the same ratios.
+_masks = 'data_preprocessor.mask_generator.'
+_guided = {
+    'model.hog_loss_weight': 0.5,
+    'model.backbone.skip_layers': [0, 2],
+    'model.neck.cross_attention': True,
+    'overlay.hooks.saliency.checkpoint': 'data/dinov2_vit-small-p14.safetensors',
+    'overlay.hooks.saliency.image_size': 224,
+    _masks + 'mask_ratio': 0.25,
+    _masks + 'throw_ratio': 0.50}
 
 
 def _with(overlay, rate, **options):
@@ -36,13 +44,13 @@ recipes = {
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
     'MAE, 1e-5': _with(_random, 1e-5),
     'MAE, 1e-4': _with(_random, 1e-4),
-    'recommended, 1e-5': _with(_recommended, 1e-5, **_self_attention),
-    'recommended, 1e-4': _with(_recommended, 1e-4, **_self_attention),
+    'recommended, 1e-5': _with(_recommended, 1e-5),
+    'recommended, 1e-4': _with(_recommended, 1e-4),
     # Nearly the last blocks alone.
     'recommended, 1e-4, decay .3': _with(
-        _recommended, 1e-4, **_self_attention,
-        **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
+        _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
     # As `amt pretrain --pretrained` trains, half an hour on one core.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
-    'MAE, 5e-4, 12 epochs': _with(_random, 5e-4, **_longer),
+    'AMT by the encoder as loaded, 1e-4': _with(
+        '../_base_/amt/mae-amt-encoder.py', 1e-4, **_guided),
 }
