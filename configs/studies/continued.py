@@ -45,11 +45,12 @@ recipes = {
     'MAE, 1e-5': _with(_random, 1e-5),
     'MAE, 1e-4': _with(_random, 1e-4),
     'recommended, 1e-5': _with(_recommended, 1e-5),
+    'recommended, 3e-5': _with(_recommended, 3e-5),
     'recommended, 1e-4': _with(_recommended, 1e-4),
     # Nearly the last blocks alone.
     'recommended, 1e-4, decay .3': _with(
         _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
-    # As `amt pretrain --pretrained` trains, half an hour on one core.
+    # Long and fast.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
     'AMT by the encoder as loaded, 1e-4': _with(
         '../_base_/amt/mae-amt-encoder.py', 1e-4, **_guided),
