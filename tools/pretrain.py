@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'without)')
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help='passes over the images (default: as many as '
-                        'make 100,000 crops, at least 20, at most 400; with --pretrained 12,000 '
+                        'make 100,000 crops, at least 20, at most 400; with --pretrained 40,000 '
                         'crops)')
     length.add_argument('--minutes', type=float, help='approximate training time')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')

@@ -37,10 +37,8 @@ _FEW_IMAGES = 500
 _FEW_PER_CLASS = 5
 # What a host can have of an encoder; registers and rotary positions, for one, it cannot.
 _OF_HOSTS = {'arch', 'patch_size', 'layer_scale_init_value', 'patch_cfg'}
-# Crops to train on from a given encoder on, and the part of the learning rate of random weights:
-# docs/recipes.md has what they bring. Higher rates undo what a good encoder has learnt.
-CONTINUED_CROPS = 12_000
-_CONTINUED_RATE = 0.02
+# Crops to train on from a given encoder on: docs/recipes.md has what they bring.
+CONTINUED_CROPS = 40_000
 # Folder of reduced copies within the results.
 REDUCED = 'reduced_images'
 _DATA_SETS = ('train_dataloader.dataset', 'probe.train', 'probe.test')
@@ -195,8 +193,6 @@ def put_recipe(base: Config, recipe: str, images: int, options: Mapping | None =
         quarter = max(1, round(sized['train_cfg.max_epochs'] / 4))
         sized.update({'overlay.hooks.saliency.begin': quarter,
                       'overlay.hooks.saliency.interval': quarter})
-    if recipe == 'continue':
-        sized['optim_wrapper.optimizer.lr'] *= _CONTINUED_RATE
     for line in check_options(cfg, options, 'option'):
         warn(line)
     merge_options(cfg, {**sized, **options})

@@ -139,17 +139,6 @@ def test_minutes_become_crops_once(folder, tmp_path, monkeypatch):
     assert pretraining.crops_in(2, cfg, tmp_path / 'out') == 120 / 5 * 16
 
 
-def test_a_given_encoder_is_trained_slowly(folder, tmp_path):
-    with torch.device('meta'):
-        state = VisionTransformer('deit-tiny', img_size=64, patch_size=8).state_dict()
-    torch.save({f'backbone.{name}': torch.zeros(value.shape) for name, value in state.items()},
-               tmp_path / 'start.pth')
-    base = pretraining.base_config(folder, pretrained=tmp_path / 'start.pth')
-    cfg = pretraining.put_recipe(base, 'continue', 3000, crops=pretraining.CONTINUED_CROPS)
-    assert cfg.train_cfg.max_epochs == 4 and cfg.train_dataloader.batch_size == 16
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(1e-5)
-
-
 @pytest.mark.slow
 def test_results_images_and_checkpoint_may_move(folder, tmp_path, monkeypatch):
     def save(path, number):
