@@ -13,16 +13,6 @@ _start = {'overlay.hooks.pretrained': dict(
     type='amt_mm.PretrainedBackboneHook', checkpoint='data/dinov2_vit-small-p14.safetensors')}
 _random = '../_base_/amt/mae-random.py'
 _recommended = '../_base_/recommended/mae.py'
-# The recommended recipe with masks guided by the encoder as loaded, at the same ratios.
-_masks = 'data_preprocessor.mask_generator.'
-_guided = {
-    'model.hog_loss_weight': 0.5,
-    'model.backbone.skip_layers': [0, 2],
-    'model.neck.cross_attention': True,
-    'overlay.hooks.saliency.checkpoint': 'data/dinov2_vit-small-p14.safetensors',
-    'overlay.hooks.saliency.image_size': 224,
-    _masks + 'mask_ratio': 0.25,
-    _masks + 'throw_ratio': 0.50}
 
 
 def _with(overlay, rate, **options):
@@ -52,6 +42,4 @@ recipes = {
         _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
     # As `amt pretrain --pretrained` trains, half an hour on one core.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
-    'AMT by the encoder as loaded, 1e-4': _with(
-        '../_base_/amt/mae-amt-encoder.py', 1e-4, **_guided),
 }

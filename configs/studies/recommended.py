@@ -37,13 +37,6 @@ recipes = {
         overlay=_recommended, options={**_16, _masks + 'throw_ratio': .6}, budget=1 / 3),
     '1/3: recommended, decoder of 1 block': dict(overlay=_recommended, budget=1 / 3, options={
         **_16, 'model.neck.decoder_depth': 1}),
-    '1/3: recommended, beta2 .999': dict(overlay=_recommended, budget=1 / 3, options={
-        **_16, 'optim_wrapper.optimizer.betas': [.9, .999]}),
-    '1/3: recommended, weight decay .2': dict(overlay=_recommended, budget=1 / 3, options={
-        **_16, 'optim_wrapper.optimizer.weight_decay': .2}),
-    # The encoder that is saved and evaluated is the average.
-    '1/3: recommended, averaged weights': dict(overlay=_recommended, budget=1 / 3, options={
-        **_16, 'overlay.hooks.average': dict(type='EMAHook', momentum=.002)}),
     # A third of the wall-clock time on one core, and all of it: a multiply-add of small batches
     # takes longer (docs/recipes.md).
     '1/3 of the time: recommended': dict(overlay=_recommended, options=_16, budget=.26),
