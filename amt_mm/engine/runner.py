@@ -26,6 +26,7 @@ from amt_mm.datasets.repeated import crops_per_sample
 from amt_mm.distributed import from_rank0, run_on_all_ranks
 from amt_mm.errors import InputError
 from amt_mm.hooks.sharded_state_hook import ShardedStateHook
+from amt_mm.hooks.start_average_hook import StartAverageHook
 from amt_mm.hooks.teacher_update_hook import check_teacher
 from amt_mm.messages import lost_connection, warn
 from amt_mm.models import Host
@@ -99,9 +100,11 @@ class OverlayRunner(Runner):
         """Register the config's hooks and those of :mod:`amt_mm.config.default_hooks`."""
         super().register_hooks(with_default_hooks(default_hooks, custom_hooks), custom_hooks)
         if isinstance(self.model, ShardedModel):
-            if any(isinstance(hook, EMAHook) for hook in self.hooks):
-                raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel does not support '
-                                 'EMAHook, which copies the model: leave one of them out')
+            for hook in self.hooks:
+                if isinstance(hook, (EMAHook, StartAverageHook)):
+                    raise InputError('model_wrapper_cfg.type=amt_mm.ShardedModel does not support '
+                                     f'{type(hook).__name__}, which copies weights: leave one of '
+                                     'them out')
             self.register_hook(ShardedStateHook())
 
     def setup_env(self, env_cfg: dict) -> None:

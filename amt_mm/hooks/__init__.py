@@ -15,6 +15,7 @@ from .progress_bar_hook import ProgressBarHook
 from .rank_result_hook import RankResultHook
 from .run_summary_hook import RunSummaryHook
 from .sharded_state_hook import ShardedStateHook
+from .start_average_hook import StartAverageHook
 from .teacher_temperature_hook import TeacherTemperatureHook
 from .teacher_update_hook import TeacherUpdateHook
 
@@ -22,5 +23,5 @@ __all__ = [
     'CheckpointKeysHook', 'ClassCountHook', 'ClipEachHook', 'FrozenLastLayerHook', 'KNNProbeHook',
     'LabelFreeProbeHook', 'LastBatchHook', 'ModelCardHook', 'PixelRangeHook', 'PredictionsHook',
     'PretrainedBackboneHook', 'ProgressBarHook', 'RankResultHook', 'RunSummaryHook',
-    'ShardedStateHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
+    'ShardedStateHook', 'StartAverageHook', 'TeacherTemperatureHook', 'TeacherUpdateHook'
 ]

@@ -29,6 +29,23 @@ _longer = {
         dict(type='CosineAnnealingLR', T_max=11, by_epoch=True, begin=1, end=12,
              convert_to_iter_based=True)
     ]}
+_average = {'overlay.hooks.average': dict(type='amt_mm.StartAverageHook', share=0.25)}
+
+
+def _amt(rate, **options):
+    # The recommended recipe with masks by the encoder's own attention, from the start on.
+    return dict(
+        overlay='../_base_/amt/mae-amt.py',
+        options={
+            **_start, 'optim_wrapper.optimizer.lr': rate,
+            'model.hog_loss_weight': 0.5, 'model.backbone.skip_layers': [0, 2],
+            'model.neck.cross_attention': True,
+            'data_preprocessor.mask_generator.mask_ratio': 0.25,
+            'data_preprocessor.mask_generator.throw_ratio': 0.50,
+            'overlay.hooks.saliency.begin': 0, 'overlay.hooks.saliency.interval': 4,
+            **options})
+
+
 recipes = {
     # A rate of 0 trains nothing.
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
@@ -40,6 +57,10 @@ recipes = {
     # Nearly the last blocks alone.
     'recommended, 1e-4, decay .3': _with(
         _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
-    # As `amt pretrain --pretrained` trains, half an hour on one core.
+    # The schedule of `amt pretrain --pretrained`, half an hour on one core.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
+    # Averaged with the encoder as loaded: what `amt pretrain --pretrained` does.
+    'continue': _with('../_base_/recommended/continue.py', 5e-4, **_longer),
+    'MAE, 5e-4, 12 epochs, averaged': _with(_random, 5e-4, **_longer, **_average),
+    'AMT 25/50, 5e-4, 12 epochs, averaged': _amt(5e-4, **_longer, **_average),
 }

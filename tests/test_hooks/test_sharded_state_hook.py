@@ -114,7 +114,9 @@ def test_a_step_that_may_be_skipped_is_skipped(tmp_path):
     (dict(optimizer=dict(ADAMW, type='amt_mm.ShardedOptimizer', optimizer_type='AdamW')),
      "already shards the optimiser state"),
     (dict(default_hooks=dict(ema=dict(type='EMAHook'))), 'does not support EMAHook'),
-], ids=['accumulation', 'compile', 'optimizer', 'ema'])
+    (dict(default_hooks=dict(average=dict(type='amt_mm.StartAverageHook'))),
+     'does not support StartAverageHook'),
+], ids=['accumulation', 'compile', 'optimizer', 'ema', 'start average'])
 def test_unsupported_options_are_refused(tmp_path, changes, line):
     def work(rank):
         with pytest.raises(InputError, match=line):
