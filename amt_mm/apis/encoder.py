@@ -28,7 +28,7 @@ class LoadedEncoder:
         model: A classifier without a head whose backbone returns all tokens, on a GPU if there is
             one.
         cfg: Config of k-NN for folders with this encoder; it has the pipeline of test images.
-        content: What is in the file.
+        content: What is in the file; of trained and averaged weights, the trained.
         pretraining: See :func:`amt_mm.checkpoints.describe.describe`.
         report: What was loaded.
     """
@@ -74,7 +74,8 @@ def load_encoder(checkpoint: Path, image_size: int | None = None, encoder: str |
         InputError: No such checkpoint, no encoder in it, or the patch does not divide the image.
     """
     pretraining = describe(checkpoint, encoder)
-    content = read_checkpoint(checkpoint)
+    # A decoder fits the trained weights, not their average.
+    content = read_checkpoint(checkpoint, 'student')
     config, _ = find_config('knn', 'folder', pretraining)
     cfg = adapt_config(config, pretraining,
                        {} if image_size is None else {'overlay.image_size': image_size})

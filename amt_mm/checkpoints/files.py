@@ -27,6 +27,8 @@ ENDINGS = ('.pth', '.pt', '.safetensors')
 WRAPPERS = ('state_dict', 'model', 'module')
 # Keys of the averaged weights that timm, DeiT and ConvNeXt store in addition to those of WRAPPERS.
 AVERAGED = ('state_dict_ema', 'model_ema')
+# What StartAverageHook stores beside the averaged encoder: `start` and `trained`, a dict each.
+START_AVERAGE = 'amt_start_average'
 # Prefixes of training wrappers: of torch, and of lightly-train.
 PREFIX = re.compile(r'^(?:module\.|_orig_mod\.|wrapped_model\.|_model\.)+')
 # A vision transformer of 7 billion parameters has under a thousand; each takes up to 0.3 ms to be
@@ -53,8 +55,8 @@ class Checkpoint(NamedTuple):
 def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Checkpoint:
     """Read the weights of a checkpoint without running code from it.
 
-    Where timm stored the moving average of the weights, too, the average is taken, as timm
-    does: it is what was evaluated.
+    Of trained and averaged weights, the average is taken: that of timm, which evaluates it, and
+    that of :class:`~amt_mm.hooks.StartAverageHook`.
 
     Args:
         path: A ``.safetensors`` file, or one of ``torch.save``: a state dict, plain or under
@@ -95,9 +97,16 @@ def read_checkpoint(path: str | os.PathLike, encoder: str | None = None) -> Chec
                  .format('trained' if encoder == 'student' else 'averaged'), )
         if encoder != 'student':
             content = content[average]
+    trained = section(section(content.get(START_AVERAGE)).get('trained'))
     for key in WRAPPERS:
         if isinstance(content.get(key), Mapping):
             content = content[key]
+    # With a teacher, both networks are averaged, and `encoder` chooses between them.
+    if trained and not any(str(key).startswith('teacher.') for key in trained):
+        student = encoder == 'student'
+        notes = (f'the {"trained weights" if student else "average with the start"} of an encoder '
+                 'that went on from another one', )
+        content = {**content, **trained} if student else content
     state = {PREFIX.sub('', key): value for key, value in content.items()
              if isinstance(key, str) and isinstance(value, Tensor)}
     if not state:

@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from amt_mm.checkpoints.files import START_AVERAGE
 from amt_mm.checks import is_number
 from amt_mm.config_parts import section
 from amt_mm.errors import InputError
@@ -14,8 +15,6 @@ from amt_mm.registry import HOOKS
 
 # A teacher that follows the encoder starts from it, and evaluation prefers it.
 _AVERAGED = ('backbone.', 'teacher.backbone.')
-# What a checkpoint keeps to go on from.
-_KEPT = 'amt_start_average'
 
 
 @HOOKS.register_module()
@@ -25,8 +24,8 @@ class StartAverageHook(Hook):
     The average is linear, weight by weight, as in WiSE-FT (Wortsman et al., CVPR 2022). For an
     encoder that goes on from good weights, it keeps what further training loses and most of what
     training gains (docs/recipes.md). Training itself, and what is measured during it, are of the
-    trained encoder, which a checkpoint has beside the average, so that a resumed run equals an
-    uninterrupted one. The encoder of a teacher is averaged, too, and the decoder is not.
+    trained encoder. A checkpoint has it beside the average, for resumed runs, for the decoder,
+    which fits it alone, and for ``--encoder student``. The encoder of a teacher is averaged, too.
 
     Args:
         share: Weight of the trained encoder, in (0, 1]. Defaults to 0.25, chosen on photographs
@@ -56,7 +55,7 @@ class StartAverageHook(Hook):
         """Replace the encoder by the average, and keep both parts of it."""
         state = checkpoint['state_dict']
         trained = {name: state[name] for name in self._start}
-        checkpoint[_KEPT] = dict(start=self._start, trained=trained)
+        checkpoint[START_AVERAGE] = dict(start=self._start, trained=trained)
         for name, start in self._start.items():
             state[name] = start.lerp(trained[name], self.share)
 
@@ -64,7 +63,7 @@ class StartAverageHook(Hook):
         """Go on from the trained encoder when a run resumes."""
         if not runner._resume:
             return
-        kept = section(checkpoint.get(_KEPT))
+        kept = section(checkpoint.get(START_AVERAGE))
         own = {name: value.shape for name, value in _encoder(runner).items()}
         parts = [section(kept.get(name)) for name in ('start', 'trained')]
         if any({name: getattr(value, 'shape', None) for name, value in part.items()} != own

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from amt_mm.checkpoints import read_checkpoint
 from amt_mm.errors import InputError
 from amt_mm.hooks import StartAverageHook
 
@@ -58,6 +59,17 @@ def test_the_average_written_slowly(train, start):
         assert torch.equal(got['optimizer']['state'][index]['exp_avg'], state['exp_avg'])
 
 
+def test_evaluation_reads_the_average_unless_told_otherwise(train):
+    path = train('run', .25, epochs=1) / 'epoch_1.pth'
+    content = load(path)
+    average, trained = read_checkpoint(path), read_checkpoint(path, 'student')
+    for name, value in content['state_dict'].items():
+        assert torch.equal(average.state[name], value)
+        assert torch.equal(trained.state[name], content[OURS]['trained'].get(name, value))
+    assert 'average with the start' in average.notes[0]
+    assert 'trained weights' in trained.notes[0]
+
+
 def test_a_share_of_1_saves_the_trained_encoder(train):
     plain = load(train('plain', epochs=1) / 'epoch_1.pth')['state_dict']
     got = load(train('averaged', 1, epochs=1) / 'epoch_1.pth')['state_dict']
@@ -98,7 +110,7 @@ def test_a_checkpoint_without_the_start(train, damage):
         train('run', .25, epochs=2, resume=True)
 
 
-def test_the_encoder_of_a_teacher_is_averaged_too():
+def test_the_encoder_of_a_teacher_is_averaged_too(tmp_path):
     model = torch.nn.ModuleDict({
         'backbone': torch.nn.Linear(3, 2), 'head': torch.nn.Linear(2, 5),
         'teacher': torch.nn.ModuleDict({'backbone': torch.nn.Linear(3, 2),
@@ -110,6 +122,12 @@ def test_the_encoder_of_a_teacher_is_averaged_too():
     hook.before_save_checkpoint(runner, checkpoint)
     for name, value in checkpoint['state_dict'].items():
         torch.testing.assert_close(value, begun[name] + (1 if 'backbone' in name else 2))
+    # Student and teacher are both averages.
+    torch.save(checkpoint, tmp_path / 'a.pth')
+    student = read_checkpoint(tmp_path / 'a.pth', 'student')
+    assert student.notes == ()
+    assert torch.equal(student.state['backbone.weight'],
+                       checkpoint['state_dict']['backbone.weight'])
 
 
 def test_a_model_without_an_encoder():
