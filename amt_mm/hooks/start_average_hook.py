@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from amt_mm.checkpoints.files import START_AVERAGE
+from amt_mm.checkpoints.files import START_AVERAGE, is_plain
 from amt_mm.checks import is_number
 from amt_mm.config_parts import section
 from amt_mm.errors import InputError
@@ -64,16 +66,21 @@ class StartAverageHook(Hook):
         if not runner._resume:
             return
         kept = section(checkpoint.get(START_AVERAGE))
-        own = {name: value.shape for name, value in _encoder(runner).items()}
-        parts = [section(kept.get(name)) for name in ('start', 'trained')]
-        if any({name: getattr(value, 'shape', None) for name, value in part.items()} != own
-               for part in parts):
+        own, parts = _encoder(runner), [section(kept.get(name)) for name in ('start', 'trained')]
+        if not all(_fits(part, own) for part in parts):
             raise InputError(
                 f'{runner._load_from}: it does not tell where the encoder started, which '
                 'StartAverageHook needs to go on: start another run from its encoder (--pretrained '
                 'FILE, another --work-dir)')
         self._start, trained = map(dict, parts)
         checkpoint['state_dict'].update(trained)
+
+
+def _fits(part: Mapping, own: dict[str, Tensor]) -> bool:
+    return part.keys() == own.keys() and all(
+        isinstance(value, Tensor) and is_plain(value)
+        and (value.shape, value.dtype) == (own[name].shape, own[name].dtype)
+        for name, value in part.items())
 
 
 def _encoder(runner: Runner) -> dict[str, Tensor]:

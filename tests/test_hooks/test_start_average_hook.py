@@ -100,7 +100,9 @@ def test_weights_of_load_from_are_the_start(toy_runner, start, tmp_path):
     lambda kept: None, lambda kept: 3, lambda kept: dict(start=kept['start']),
     lambda kept: dict(kept, trained={}),
     lambda kept: dict(kept, start={name: value[..., :1] for name, value in kept['start'].items()}),
-], ids=['none', 'a number', 'a part', 'empty', 'other shapes'])
+    lambda kept: dict(kept, start={name: value.half() for name, value in kept['start'].items()}),
+    lambda kept: dict(kept, trained=dict.fromkeys(kept['start'], 3)),
+], ids=['none', 'a number', 'a part', 'empty', 'other shapes', 'other types', 'no tensors'])
 def test_a_checkpoint_without_the_start(train, damage):
     folder = train('run', .25, epochs=1)
     content = load(folder / 'epoch_1.pth')
