@@ -50,13 +50,9 @@ recipes = {
     # A rate of 0 trains nothing.
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
     'MAE, 1e-5': _with(_random, 1e-5),
-    'MAE, 1e-4': _with(_random, 1e-4),
     'recommended, 1e-5': _with(_recommended, 1e-5),
     'recommended, 3e-5': _with(_recommended, 3e-5),
     'recommended, 1e-4': _with(_recommended, 1e-4),
-    # Nearly the last blocks alone.
-    'recommended, 1e-4, decay .3': _with(
-        _recommended, 1e-4, **{'optim_wrapper.paramwise_cfg.layer_decay_rate': 0.3}),
     # The schedule of `amt pretrain --pretrained`, half an hour on one core.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
     # Averaged with the encoder as loaded: what `amt pretrain --pretrained` does.
