@@ -1,4 +1,5 @@
-# Does further pre-training on your own images improve a public encoder? Table: docs/recipes.md.
+# Does further pre-training on your own images improve a public encoder? Tables: docs/recipes.md and
+# docs/appendix/recipes.md.
 #
 #   python -m lab.study configs/studies/continued.py --jobs 2
 #
