@@ -44,7 +44,9 @@ def test_architecture_and_sizes_are_those_of_the_encoder(folder, tmp_path):
     model = build_model(cfg)
     assert tuple(model.backbone.grid) == (8, 8)
     assert model.neck.decoder_embed.out_features == 96
-    load_backbone(model, cfg.custom_hooks[-1].checkpoint)
+    pretrained, average = cfg.custom_hooks[-2:]
+    assert (average.type, average.share) == ('amt_mm.StartAverageHook', .25)
+    load_backbone(model, pretrained.checkpoint)
     for name in ('layers.3.ffn.gamma2.weight', 'layers.11.attn.qkv.weight'):
         assert torch.equal(model.backbone.state_dict()[name], state[f'backbone.{name}'])
     # Blocks are decayed by .75 each, downwards from the end.
