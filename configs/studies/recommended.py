@@ -35,6 +35,9 @@ recipes = {
     '1/3: recommended': dict(overlay=_recommended, options=_16, budget=1 / 3),
     '1/3: recommended, 15 % visible': dict(
         overlay=_recommended, options={**_16, _masks + 'throw_ratio': .6}, budget=1 / 3),
+    '1/3: recommended, nothing thrown': dict(
+        overlay=_recommended, budget=1 / 3,
+        options={**_16, _masks + 'mask_ratio': .75, _masks + 'throw_ratio': 0.}),
     '1/3: recommended, decoder of 1 block': dict(overlay=_recommended, budget=1 / 3, options={
         **_16, 'model.neck.decoder_depth': 1}),
     # A third of the wall-clock time on one core, and all of it: a multiply-add of small batches
