@@ -58,6 +58,5 @@ recipes = {
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
     # Averaged with the encoder as loaded: what `amt pretrain --pretrained` does.
     'continue': _with('../_base_/recommended/continue.py', 5e-4, **_longer),
-    'MAE, 5e-4, 12 epochs, averaged': _with(_random, 5e-4, **_longer, **_average),
     'AMT 25/50, 5e-4, 12 epochs, averaged': _amt(5e-4, **_longer, **_average),
 }
