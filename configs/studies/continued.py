@@ -30,23 +30,16 @@ _longer = {
         dict(type='CosineAnnealingLR', T_max=11, by_epoch=True, begin=1, end=12,
              convert_to_iter_based=True)
     ]}
-_average = {'overlay.hooks.average': dict(type='amt_mm.StartAverageHook', share=0.25)}
-
-
-def _amt(rate, **options):
-    # The recommended recipe with masks by the encoder's own attention, from the start on.
-    return dict(
-        overlay='../_base_/amt/mae-amt.py',
-        options={
-            **_start, 'optim_wrapper.optimizer.lr': rate,
-            'model.hog_loss_weight': 0.5, 'model.backbone.skip_layers': [0, 2],
-            'model.neck.cross_attention': True,
-            'data_preprocessor.mask_generator.mask_ratio': 0.25,
-            'data_preprocessor.mask_generator.throw_ratio': 0.50,
-            'overlay.hooks.saliency.begin': 0, 'overlay.hooks.saliency.interval': 4,
-            **options})
-
-
+# The recommended recipe with masks by the encoder's own attention, from the start on; averaged.
+_guided = {
+    'model.hog_loss_weight': 0.5,
+    'model.backbone.skip_layers': [0, 2],
+    'model.neck.cross_attention': True,
+    'data_preprocessor.mask_generator.mask_ratio': 0.25,
+    'data_preprocessor.mask_generator.throw_ratio': 0.50,
+    'overlay.hooks.saliency.begin': 0,
+    'overlay.hooks.saliency.interval': 4,
+    'overlay.hooks.average': dict(type='amt_mm.StartAverageHook', share=0.25)}
 recipes = {
     # A rate of 0 trains nothing.
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
@@ -58,5 +51,6 @@ recipes = {
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
     # Averaged with the encoder as loaded: what `amt pretrain --pretrained` does.
     'continue': _with('../_base_/recommended/continue.py', 5e-4, **_longer),
-    'AMT 25/50, 5e-4, 12 epochs, averaged': _amt(5e-4, **_longer, **_average),
+    'AMT 25/50, 5e-4, 12 epochs, averaged': _with(
+        '../_base_/amt/mae-amt.py', 5e-4, **_longer, **_guided),
 }
