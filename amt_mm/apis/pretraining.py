@@ -35,8 +35,6 @@ from .step_times import step_times
 _FEW_IMAGES = 500
 # Fewer test images or more classes than this per class say little about an encoder.
 _FEW_PER_CLASS = 5
-# What a host can have of an encoder; registers and rotary positions, for one, it cannot.
-_OF_HOSTS = {'arch', 'patch_size', 'layer_scale_init_value', 'patch_cfg'}
 # Crops to train on from a given encoder on: docs/recipes.md has what they bring.
 CONTINUED_CROPS = 40_000
 # Folder of reduced copies within the results.
@@ -89,7 +87,7 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
             False: subfolders are splits and classes, and images are held out.
 
     Raises:
-        InputError: No such folder or config, or the encoder is not a plain vision transformer.
+        InputError: No such folder or config, or the encoder is no vision transformer with [CLS].
     """
     kind = 'scenes' if folder is None else 'folder'
     cfg = read_config(configs_folder() / 'pretrain' / f'mae_{SIZES[size]}_{kind}.py')
@@ -113,10 +111,9 @@ def base_config(folder: str | Path | None = None, size: str = 'mini',
 def _take_encoder(cfg: Config, checkpoint: Path) -> None:
     """Give a config the encoder of a checkpoint, in place; the decoder is half as wide."""
     found = describe(checkpoint).backbone
-    odd = sorted(found.keys() - _OF_HOSTS)
-    if odd:
-        raise InputError(f'{checkpoint}: MAE cannot start from an encoder with {", ".join(odd)}; '
-                         'use one without, or evaluate it as it is (amt evaluate)')
+    if not found.get('with_cls_token', True):
+        raise InputError(f'{checkpoint}: MAE cannot start from an encoder without [CLS]; use one '
+                         'with it, or evaluate this one as it is (amt evaluate)')
     arch, patch_size = found['arch'], found['patch_size']
     width = (arch if isinstance(arch, dict) else VisionTransformer.arch_zoo[arch])['embed_dims']
     model = cfg.model

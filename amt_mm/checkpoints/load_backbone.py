@@ -171,8 +171,8 @@ def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
     if sizes[0] != sizes[1]:
         what = f'the checkpoint is {sizes[0]}, the model {sizes[1]}'
     elif (registers := 'backbone.pre_norm.tokens') in more and state[registers].ndim == 3:
-        what = ('it has register tokens: set model.backbone.type=amt_mm.RegisterViT and '
-                f'model.backbone.num_registers={state[registers].shape[1]}')
+        what = (f'it has register tokens: set model.backbone.num_registers='
+                f'{state[registers].shape[1]} (amt_mm.RegisterViT and AMTMAEViT have it)')
     elif any('gamma' in key for key in more):
         what = ('it was trained with LayerScale, as SimMIM is: set '
                 'model.backbone.layer_scale_init_value=0.1')

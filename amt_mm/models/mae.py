@@ -31,6 +31,7 @@ from .blocks import use_fast_blocks
 from .host import Host, HostViT, embed_patches, fill_in_sizes, is_pretrained
 from .image_hog import ImageHOG
 from .recompute import enable_recompute
+from .register_vit import RegisterViT
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -50,7 +51,7 @@ def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
 
 
 @MODELS.register_module()
-class AMTMAEViT(HostViT, MAEViT):
+class AMTMAEViT(HostViT, RegisterViT, MAEViT):
     """MAE's encoder on the visible tokens of a plan, for any grid.
 
     Values of ``arch`` are mmpretrain's: ViT-T ``'deit-tiny'``, ViT-S ``'deit-small'`` (its
@@ -61,8 +62,10 @@ class AMTMAEViT(HostViT, MAEViT):
         skip_layers: Indices of blocks whose outputs the decoder reads besides those of the last,
             so that the last block need not carry what only reconstruction needs (MFF, Liu et al.,
             ICCV 2023). Defaults to (): none, as in MAE.
-        **kwargs: See :class:`~amt_mm.models.HostViT` and :class:`mmpretrain.models.MAEViT`, except
-            ``mask_ratio``, which belongs to the mask generator.
+        **kwargs: See :class:`~amt_mm.models.HostViT`, :class:`~amt_mm.models.RegisterViT`, whose
+            registers and rotary positions continue DINOv2 and DINOv3, and
+            :class:`mmpretrain.models.MAEViT`, except ``mask_ratio``, which belongs to the mask
+            generator.
 
     Raises:
         InputError: The image is not a multiple of the patch, ``mask_ratio`` is set, or there is no
@@ -90,10 +93,15 @@ class AMTMAEViT(HostViT, MAEViT):
         VisionTransformer.init_weights(self)
         if is_pretrained(self):
             return
-        self.pos_embed.data.copy_(sincos_position_embedding(self.grid, self.embed_dims))
+        if self.pos_embed is not None:
+            self.pos_embed.data.copy_(sincos_position_embedding(self.grid, self.embed_dims))
         weight = self.patch_embed.projection.weight.data
         torch.nn.init.xavier_uniform_(weight.flatten(1))
         torch.nn.init.normal_(self.cls_token, std=.02)
+
+    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
+        """Encode whole images, nothing masked, see :class:`~amt_mm.models.HostViT`."""
+        return RegisterViT.forward(self, images)
 
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
         """Embed and encode the visible tokens only.
@@ -103,21 +111,27 @@ class AMTMAEViT(HostViT, MAEViT):
             plan: The plan of the batch.
 
         Returns:
-            [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``; with
-            ``skip_layers``, the outputs of these blocks follow along the last axis,
+            [CLS] and visible tokens in the plan's order, ``(B, 1 + n_visible, D)``, without
+            registers; with ``skip_layers``, the outputs of these blocks follow along the last axis,
             ``(B, 1 + n_visible, encoded_dims)``.
         """
         tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
-        tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
-        cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
+        cls_token, rotation = self.cls_token, ()
+        if self.rotary is None:
+            tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
+            cls_token = cls_token + self.pos_embed[:, :1]
+        else:
+            rotation = (self.rotary(self.grid, self.num_prefix_tokens, plan.visible), )
+        cls_token = cls_token.expand(len(tokens), -1, -1)
         tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))
         skipped = []
         for index, layer in enumerate(self.layers):
-            tokens = layer(tokens)
+            tokens = layer(tokens, *rotation)
             if index in self.skip_layers:
                 skipped.append(tokens)
         tokens = self.ln1(tokens) if self.final_norm else tokens
-        return torch.cat([tokens, *skipped], dim=2) if skipped else tokens
+        tokens = torch.cat([tokens, *skipped], dim=2) if skipped else tokens
+        return self.without_registers(tokens)
 
 
 @MODELS.register_module()

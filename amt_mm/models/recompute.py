@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from amt_mm.errors import InputError
 
 from .blocks import Block
+from .rotary import RotaryBlock
 
 
 class RecomputedBlock(Block):
@@ -21,16 +22,22 @@ class RecomputedBlock(Block):
     draws.
     """
 
-    def forward(self, x: Tensor, num_outputs: int | None = None, context: Tensor | None = None
-                ) -> Tensor:
+    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
         """Run the block, see the parent class."""
         if not torch.is_grad_enabled():
-            return super().forward(x, num_outputs, context)
-        return checkpoint(super().forward, x, num_outputs, context, use_reentrant=False)
+            return super().forward(x, *args, **kwargs)
+        return checkpoint(super().forward, x, *args, use_reentrant=False, **kwargs)
+
+
+class RecomputedRotaryBlock(RecomputedBlock, RotaryBlock):
+    """The same for a block with rotary positions."""
+
+
+_RECOMPUTED = {Block: RecomputedBlock, RotaryBlock: RecomputedRotaryBlock}
 
 
 def enable_recompute(blocks: Iterable[nn.Module]) -> None:
-    """Change the class of blocks to :class:`RecomputedBlock`, in place.
+    """Let blocks be recomputed, by another class, in place.
 
     Args:
         blocks: Blocks after :func:`~amt_mm.models.blocks.use_fast_blocks`.
@@ -39,7 +46,7 @@ def enable_recompute(blocks: Iterable[nn.Module]) -> None:
         InputError: A block of another class.
     """
     for block in blocks:
-        if type(block) is not Block:
+        if type(block) not in _RECOMPUTED:
             raise InputError(f'with_cp=True cannot recompute a {type(block).__name__}, only '
                              "mmpretrain's TransformerEncoderLayer; remove with_cp")
-        block.__class__ = RecomputedBlock
+        block.__class__ = _RECOMPUTED[type(block)]

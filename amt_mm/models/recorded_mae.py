@@ -61,7 +61,8 @@ def build_mae(checkpoint: Checkpoint, backbone: Mapping[str, Any], image_size: i
                   loss=dict(type='PixelReconstructionLoss', criterion='L2'))))
     model.head.norm_pix = head.get('norm_pix')
     own = model.state_dict()
-    for name in ('backbone.pos_embed', 'neck.decoder_pos_embed'):
+    # Rotary positions have no embeddings.
+    for name in own.keys() & state.keys() & {'backbone.pos_embed', 'neck.decoder_pos_embed'}:
         state[name] = fit_positions(state[name], own[name], True, True, checkpoint.grid,
                                     model.backbone.grid)[0]
     unfit = [name for name, value in own.items()

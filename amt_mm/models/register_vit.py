@@ -58,7 +58,7 @@ class RegisterViT(VisionTransformer):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Encode ``(B, C, H, W)`` images, see :class:`mmpretrain.models.VisionTransformer`."""
         if self.rotary is None:
-            return super().forward(images)
+            return VisionTransformer.forward(self, images)
         # The parent adds position embeddings, and its blocks take tokens alone.
         tokens, grid = self.patch_embed(images)  # (B, N, D)
         if self.cls_token is not None:
@@ -88,10 +88,14 @@ class RegisterViT(VisionTransformer):
             param_name = f'{prefix}cls_token'
         return super().get_layer_depth(param_name, prefix)
 
+    def without_registers(self, tokens: Tensor) -> Tensor:
+        """Drop the registers of ``(B, num_prefix_tokens + N, D)`` tokens."""
+        if not self.num_registers:
+            return tokens
+        return torch.cat([tokens[:, :1], tokens[:, 1 + self.num_registers:]], dim=1)
+
     def _format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
-        if self.num_registers:
-            x = torch.cat([x[:, :1], x[:, 1 + self.num_registers:]], dim=1)
-        return super()._format_output(x, hw)
+        return super()._format_output(self.without_registers(x), hw)
 
 
 class InsertRegisters(nn.Module):

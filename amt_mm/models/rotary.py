@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from amt_mm.checkpoints.dinov3 import rotary_periods
 from amt_mm.errors import InputError
@@ -41,15 +42,17 @@ class RotaryPositions(nn.Module):
                              f'{head_width}: set another model.backbone.arch')
         self.register_buffer('periods', rotary_periods(head_width))
 
-    def forward(self, grid: tuple[int, int], others: int) -> Tensor:
+    def forward(self, grid: tuple[int, int], others: int, visible: Tensor | None = None) -> Tensor:
         """Compute the rotation of all tokens.
 
         Args:
             grid: Rows and columns of patches ``(h, w)``.
             others: Number of tokens before the patches, which are not turned.
+            visible: Indices of the patches that there are, ``(B, n)``. Defaults to None: all.
 
         Returns:
-            Cosines and sines, ``(2, others + h * w, head_width)`` fp32.
+            Cosines and sines, ``(2, others + h * w, head_width)`` fp32; with ``visible``, those of
+            each image, ``(2, B, 1, others + n, head_width)``.
         """
         axes = [(2 * torch.arange(count, device=self.periods.device) + 1) / count - 1
                 for count in grid]
@@ -57,7 +60,26 @@ class RotaryPositions(nn.Module):
         angles = 2 * math.pi * centres[:, :, None] / self.periods.float()  # (h * w, 2, head / 4)
         angles = angles.flatten(1).repeat(1, 2)  # (h * w, head)
         angles = torch.cat([angles.new_zeros(others, angles.shape[1]), angles])
-        return torch.stack([angles.cos(), angles.sin()])
+        rotation = torch.stack([angles.cos(), angles.sin()])
+        if visible is None:
+            return rotation
+        first = torch.arange(others, device=visible.device).expand(len(visible), -1)
+        return rotation[:, torch.cat([first, others + visible], dim=1)].unsqueeze(2)
+
+
+class FixedKeyBias(nn.Linear):
+    """Joined projection to queries, keys and values whose bias of keys is not trained.
+
+    DINOv3 has none, so its files have no place for one that rotated keys would learn. A plain
+    softmax does not depend on it.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(..., D)`` to ``(..., 3 * D)``."""
+        if self.bias is None:
+            return super().forward(x)
+        query, key, value = self.bias.chunk(3)
+        return F.linear(x, self.weight, torch.cat([query, key.detach(), value]))
 
 
 class RotaryAttention(Attention):
@@ -68,7 +90,7 @@ class RotaryAttention(Attention):
 
         Args:
             x: ``(B, N, D)``.
-            rotation: Of :class:`RotaryPositions`, ``(2, N, D / heads)``.
+            rotation: Of :class:`RotaryPositions`.
 
         Returns:
             ``(B, N, D)``.
@@ -95,10 +117,11 @@ class RotaryBlock(Block):
 
 
 def use_rotary_blocks(blocks: Iterable[nn.Module]) -> None:
-    """Change the class of mmpretrain's blocks to :class:`RotaryBlock`, in place.
+    """Change the classes of mmpretrain's blocks to those above, in place.
 
     As for :func:`~amt_mm.models.blocks.use_fast_blocks`, mmpretrain hard-codes their class.
     """
     for block in blocks:
         block.__class__ = RotaryBlock
         block.attn.__class__ = RotaryAttention
+        block.attn.qkv.__class__ = FixedKeyBias

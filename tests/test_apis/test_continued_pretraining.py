@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
 
 from amt_mm.apis import pretraining
 from amt_mm.apis.judging import build_model
@@ -67,7 +68,29 @@ def test_another_file_of_the_same_name_is_another_run(folder, tmp_path):
     assert texts[0] == texts[1] != texts[2]
 
 
-def test_registers_are_refused(folder, tmp_path):
-    write_encoder(tmp_path / 'a.pth', num_registers=4)
-    with pytest.raises(InputError, match='a.pth: MAE cannot start from an encoder with num_reg'):
+@pytest.mark.slow
+@pytest.mark.parametrize('rotary', [False, True], ids=['DINOv2', 'DINOv3'])
+def test_encoders_with_registers(rotary, folder, tmp_path):
+    norm = dict(norm_cfg=dict(type='LN', eps=1e-5)) if rotary else {}
+    write_encoder(tmp_path / 'a.pth', num_registers=4, rotary=rotary,
+                  layer_cfgs=dict(ffn_type='swiglu_fused'), **norm)
+    base = pretraining.base_config(folder, pretrained=tmp_path / 'a.pth')
+    cfg = pretraining.put_recipe(base, 'continue', 3, crops=12)
+    model = build_model(cfg)
+    report = load_backbone(model, cfg.custom_hooks[-2].checkpoint)
+    assert not report.missing and not report.unexpected
+    images = model.data_preprocessor(dict(inputs=torch.randint(0, 256, (2, 3, 112, 112))), True)
+    loss, _ = model.parse_losses(model(**images, mode='loss'))
+    loss.backward()
+    assert model.backbone.pre_norm.tokens.grad.any()
+    groups = build_optim_wrapper(model, cfg.optim_wrapper).param_groups
+    rates = {id(parameter): (group['lr'], group['weight_decay'])
+             for group in groups for parameter in group['params']}
+    assert (rates[id(model.backbone.pre_norm.tokens)] == rates[id(model.backbone.cls_token)]
+            == (pytest.approx(cfg.optim_wrapper.optimizer.lr * .75**13), 0))
+
+
+def test_an_encoder_without_cls_is_refused(folder, tmp_path):
+    write_encoder(tmp_path / 'a.pth', with_cls_token=False, out_type='avg_featmap')
+    with pytest.raises(InputError, match=r'a.pth: MAE cannot start from an encoder without \[CLS'):
         pretraining.base_config(folder, pretrained=tmp_path / 'a.pth')

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from slow_mae import make_plan
 from timm.layers import SwiGLUPacked
 from timm.models import VisionTransformer as TimmViT
 from timm.models.vision_transformer import checkpoint_filter_fn
@@ -11,7 +12,8 @@ from amt_mm.checkpoints import convert, detect_naming, files
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
-from amt_mm.models import RegisterViT, ViTClassifier
+from amt_mm.masking import patchify
+from amt_mm.models import AMTMAEViT, RegisterViT, ViTClassifier
 
 SIZE, PATCH, WIDTH, DEPTH, HEADS = (28, 42), 14, 24, 2, 3
 ARCH = dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=HEADS, feedforward_channels=96)
@@ -106,6 +108,29 @@ def test_features_of_dinov2(registers, gated, names, tmp_path):
     found, = model.backbone(images)
     assert found.shape == (2, 7, WIDTH)
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'giant'])
+@pytest.mark.parametrize('registers', [0, 3])
+@torch.no_grad()
+def test_mae_goes_on_from_it(registers, gated, tmp_path):
+    state, images = official(registers, gated=gated), torch.randn(3, 3, *SIZE)
+    torch.save(state, tmp_path / 'a.pth')
+    host = AMTMAEViT(arch=ARCH, img_size=SIZE, patch_size=PATCH, layer_scale_init_value=1.,
+                     num_registers=registers,
+                     layer_cfgs=dict(ffn_type='swiglu_fused' if gated else 'origin'))
+    load_backbone(nn.ModuleDict(dict(backbone=host)), tmp_path / 'a.pth')
+    host.eval()
+    plan = make_plan(grid=host.grid, masked=1, thrown=2)
+    # What timm's network computes from these patches alone.
+    theirs = timm_model(state, registers)
+    tokens, wanted = theirs._pos_embed(theirs.patch_embed(images)), []
+    for image, visible in zip(tokens, plan.visible, strict=True):
+        image = torch.cat([image[:1 + registers], image[1 + registers + visible]])[None]
+        image = theirs.norm(theirs.blocks(image))[0]
+        wanted.append(torch.cat([image[:1], image[1 + registers:]]))
+    found = host.encode(patchify(images, PATCH), plan)
+    torch.testing.assert_close(found, torch.stack(wanted), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize('registers', [0, 4])

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from slow_mae import make_plan
 from timm.layers import LayerNorm
 from timm.models.eva import Eva, checkpoint_filter_fn
 from torch import nn
@@ -12,7 +13,8 @@ from amt_mm.checkpoints import convert, detect_naming
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
-from amt_mm.models import AMTMAEViT, RegisterViT
+from amt_mm.masking import patchify
+from amt_mm.models import AMTMAEViT, AMTSimMIMViT, RegisterViT
 
 # Two heads of 64 channels, as all heads of DINOv3 but those of 7B are.
 WIDTH, DEPTH, HIDDEN, PATCH, REGISTERS = 128, 2, 40, 16, 4
@@ -187,17 +189,62 @@ def test_what_the_file_tells(tmp_path):
         norm_cfg=dict(type='LN', eps=1e-5), layer_cfgs=dict(ffn_type='swiglu_fused'))
 
 
-def test_a_host_does_not_go_on_from_it(tmp_path):
+@pytest.mark.parametrize('gated', [False, True], ids=['plain', 'plus'])
+@torch.no_grad()
+def test_mae_goes_on_from_it(gated, tmp_path):
+    state = official(gated)
+    torch.save(state, tmp_path / 'a.pth')
+    height, width = size = (48, 80)
+    host = AMTMAEViT(img_size=size, **describe(tmp_path / 'a.pth').backbone)
+    host.init_weights()
+    load_backbone(nn.ModuleDict(dict(backbone=host)), tmp_path / 'a.pth')
+    host.eval()
+    images = torch.randn(3, 3, height, width)
+    plan = make_plan(grid=host.grid, masked=4, thrown=5)
+    # What timm's network computes from these patches alone.
+    theirs = timm_model(state)
+    tokens, rotation = theirs._pos_embed(theirs.patch_embed(images))
+    wanted = []
+    for image, visible in zip(tokens, plan.visible, strict=True):
+        image = torch.cat([image[:1 + REGISTERS], image[1 + REGISTERS + visible]])[None]
+        for block in theirs.blocks:
+            image = block(image, rope=rotation[visible])
+        wanted.append(torch.cat([image[0, :1], image[0, 1 + REGISTERS:]]))
+    wanted = theirs.norm(torch.stack(wanted))
+    found = host.encode(patchify(images, PATCH), plan)
+    assert found.shape == (3, 1 + 6, WIDTH)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(host(images)[0][:, 1:], theirs.forward_features(images)[
+        :, 1 + REGISTERS:], atol=1e-5, rtol=1e-5)
+
+
+def test_training_leaves_keys_without_bias(tmp_path):
+    """DINOv3's files have no place for one."""
     torch.save(official(False), tmp_path / 'a.pth')
-    host = AMTMAEViT(img_size=48, patch_size=PATCH, layer_scale_init_value=1., arch=dict(
+    host = AMTMAEViT(img_size=(32, 48), **describe(tmp_path / 'a.pth').backbone)
+    model = nn.ModuleDict(dict(backbone=host))
+    load_backbone(model, tmp_path / 'a.pth')
+    patches, plan = patchify(torch.randn(2, 3, 32, 48), PATCH), make_plan(2, 2, 1, (2, 3))
+    optimizer = torch.optim.AdamW(host.parameters(), lr=.1)
+    host.encode(patches, plan).square().mean().backward()
+    optimizer.step()
+    query, key, value = host.layers[0].attn.qkv.bias.chunk(3)
+    assert key.eq(0).all() and query.ne(0).all() and value.ne(0).all()
+    assert all(parameter.grad.any() for parameter in (host.pre_norm.tokens, host.cls_token))
+    convert(model.state_dict(), 'transformers-dinov3')
+
+
+def test_a_host_without_rotary_positions(tmp_path):
+    torch.save(official(False), tmp_path / 'a.pth')
+    host = AMTSimMIMViT(img_size=48, patch_size=PATCH, layer_scale_init_value=1., arch=dict(
         embed_dims=WIDTH, num_layers=DEPTH, num_heads=2, feedforward_channels=HIDDEN))
-    with pytest.raises(InputError, match='are rotary, .* no host pre-trains such an') as caught:
+    with pytest.raises(InputError, match='are rotary, .* set model.backbone.rotary') as caught:
         load_backbone(nn.ModuleDict(dict(backbone=host)), tmp_path / 'a.pth')
     assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(('changes', 'said'), [
-    (dict(rotary=False), 'set model.backbone.type=amt_mm.RegisterViT and model.backbone.rotary'),
+    (dict(rotary=False), 'set model.backbone.rotary=True'),
     (dict(arch=dict(embed_dims=WIDTH, num_layers=DEPTH, num_heads=4, feedforward_channels=HIDDEN)),
      'its heads are 64 wide, those of the model 32')])
 def test_another_encoder_is_refused(changes, said, tmp_path):

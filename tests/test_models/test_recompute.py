@@ -55,6 +55,19 @@ def test_gradients_are_identical_bit_for_bit(host, precision):
     assert kept_again < kept / 2
 
 
+def test_gradients_with_registers_and_rotary_positions():
+    def rotary(with_cp):
+        return build_host('mae', neck=dict(with_cp=with_cp), with_cp=with_cp, num_registers=2,
+                          rotary=True, **DROPOUT)
+
+    loss, gradients, kept = step(rotary(False))
+    loss_again, gradients_again, kept_again = step(rotary(True))
+    assert torch.equal(loss, loss_again)
+    for name, gradient in gradients.items():
+        assert gradient is None or torch.equal(gradient, gradients_again[name]), name
+    assert kept_again < kept / 2
+
+
 def test_saliency_and_parameter_names_are_unchanged():
     plain, again = build('mae', False), build('mae', True)
     assert list(plain.state_dict()) == list(again.state_dict())

@@ -44,6 +44,14 @@ def test_it_predicts_as_the_model_that_was_saved(mae, skip_layers):
     assert torch.equal(predictions(found), predictions(model.eval()))
 
 
+@pytest.mark.parametrize('rotary', [False, True])
+def test_registers(rotary, mae):
+    more = dict(num_registers=2, rotary=rotary)
+    model = mae(**more)
+    found = build_mae(Checkpoint(model.state_dict(), (5, 5), config()), {**BACKBONE, **more}, SIZE)
+    assert torch.equal(predictions(found), predictions(model.eval()))
+
+
 def test_cross_attention_is_read_from_the_config(mae):
     model = mae(cross_attention=True)
     cfg = config()
@@ -84,6 +92,9 @@ def test_no_decoder_is_none_and_another_one_is_refused(mae):
     with pytest.raises(InputError, match="decoder is not plain MAE's: neck.ln1.bias is missing"):
         build_mae(Checkpoint({name: value for name, value in state.items()
                               if name != 'neck.ln1.bias'}, (5, 5), config()), BACKBONE, SIZE)
+    del state['backbone.pos_embed']
+    with pytest.raises(InputError, match='backbone.pos_embed is missing'):
+        build_mae(Checkpoint(state, (5, 5), config()), BACKBONE, SIZE)
     # A decoder that reads blocks which the config does not tell.
     wide = mae(skip_layers=(0, )).state_dict()
     with pytest.raises(InputError, match='decoder_embed.weight is missing or has another shape'):

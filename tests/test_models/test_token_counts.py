@@ -7,10 +7,11 @@ from three_hosts import GRID, SIZE, build_host
 from amt_mm.models.token_counts import tokens_per_image
 
 
-@pytest.mark.parametrize(('host', 'neck'), [
-    ('mae', {}), ('mae', dict(cross_attention=True)), ('simmim', {}), ('maskfeat', {})])
-def test_they_are_those_that_the_blocks_see(host, neck):
-    model, seen = build_host(host, neck=neck), {}
+@pytest.mark.parametrize(('host', 'neck', 'backbone'), [
+    ('mae', {}, {}), ('mae', dict(cross_attention=True), {}), ('mae', {}, dict(num_registers=2)),
+    ('simmim', {}, {}), ('maskfeat', {}, {})])
+def test_they_are_those_that_the_blocks_see(host, neck, backbone):
+    model, seen = build_host(host, neck=neck, **backbone), {}
     for name, blocks in (('encoder', model.backbone.layers),
                          ('decoder', getattr(model.neck, 'decoder_blocks', ()))):
         for block in blocks[:1]:

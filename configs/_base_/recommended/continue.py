@@ -7,7 +7,8 @@ _base_ = './mae.py'
 overlay = dict(
     optim_wrapper=dict(
         constructor='LearningRateDecayOptimWrapperConstructor',
-        paramwise_cfg=dict(layer_decay_rate=0.75)),
+        paramwise_cfg=dict(
+            layer_decay_rate=0.75, custom_keys={'.pre_norm.tokens': dict(decay_mult=0.0)})),
     hooks=dict(
         pretrained=dict(type='amt_mm.PretrainedBackboneHook'),
         average=dict(type='amt_mm.StartAverageHook', share=0.25)))
