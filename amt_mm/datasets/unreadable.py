@@ -24,8 +24,14 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 def is_shortage(error: BaseException) -> bool:
     """Whether a file could not be read for want of memory or file handles: another time, it can."""
-    return isinstance(error, MemoryError) or (
+    return is_out_of_memory(error) or (
         isinstance(error, OSError) and error.errno in _SHORTAGES)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be allocated, as decoders say it."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem)
 
 
 def is_unreadable_image(error: BaseException) -> bool:

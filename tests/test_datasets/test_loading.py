@@ -12,7 +12,7 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image, TiffImagePlugin
 
 from amt_mm.datasets import LoadImage
-from amt_mm.errors import InputError
+from amt_mm.errors import InputError, UnreadableImage
 from amt_mm.registry import TRANSFORMS
 
 
@@ -333,7 +333,7 @@ def test_damaged_png_is_refused(tmp_path, photo):
     (b'no image at all', 'an unknown image format'),
     (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'an unknown image format'),
     (b'\xff\xd8\xff', 'an unknown image format'),
-    (b'\x89PNG\r\n\x1a\n', ''),
+    (b'\x89PNG\r\n\x1a\n', 'truncated at the start, or an unknown image format'),
     (b'II*\x00', 'an unsupported kind of TIFF'),
 ])
 def test_other_files_are_refused(tmp_path, content, reason):
@@ -353,6 +353,19 @@ def test_missing_file_and_folder(tmp_path):
 def test_ignore_empty_gives_none(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'')
     assert LoadImage(ignore_empty=True)({'img_path': str(tmp_path / 'a.jpg')}) is None
+
+
+@pytest.mark.parametrize('shortage', [
+    # More than any machine has.
+    lambda *_: cv2.resize(np.zeros((1, 1, 4)), (300_000, 300_000)),
+    lambda *_: np.zeros((300_000, 300_000, 4)),
+], ids=['cv2', 'numpy'])
+def test_a_want_of_memory_is_no_fault_of_the_image(tmp_path, photo, monkeypatch, shortage):
+    Image.fromarray(photo).save(tmp_path / 'a.png')
+    monkeypatch.setattr(cv2, 'imdecode', shortage)
+    with pytest.raises(InputError, match=r'a\.png: not enough memory to decode it') as error:
+        load(tmp_path / 'a.png', ignore_empty=True)
+    assert not isinstance(error.value, UnreadableImage)
 
 
 def test_reads_through_the_file_backend(tmp_path, photo):

@@ -187,8 +187,10 @@ def test_out_of_memory_is_not_an_unreadable_image(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr('amt_mm.datasets.fast_crop.open_jpeg', fail)
-    with pytest.raises(MemoryError):
-        replacing(images_of(write_folder(tmp_path / 'images')), tmp_path / 'run')[0]
+    made = replacing(images_of(write_folder(tmp_path / 'images')), tmp_path / 'run')
+    with pytest.raises(InputError, match='not enough memory'):
+        made[0]
+    assert not made.bad.names()
 
 
 @pytest.mark.parametrize('pipeline', ['fast', 'plain', REPEATED])
