@@ -42,7 +42,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                         'plain MAE, MAE + AMT as in the paper, or `continue`: the recommended '
                         'one, starting from the encoder of --pretrained')
     parser.add_argument('--pretrained', type=Path, metavar='FILE', help='checkpoint to start from, '
-                        'any that `amt evaluate` reads with a plain vision transformer (default: '
+                        'any vision transformer with [CLS] that `amt evaluate` reads (default: '
                         'random weights)')
     parser.add_argument('--unlabelled', action='store_true', help='train on all images below the '
                         'folder: its subfolders are neither classes nor splits, and nothing is '
