@@ -95,7 +95,7 @@ def check_rotary(path: str | os.PathLike, own: Mapping[str, Tensor], state: Mapp
         return
     if ours is None:
         raise InputError(f'{path}: its positions are rotary, as those of DINOv3 are: set '
-                         'model.backbone.rotary=True (amt_mm.RegisterViT and AMTMAEViT have it)')
+                         'model.backbone.rotary=True (amt_mm.RegisterViT and hosts have it)')
     if theirs is None:
         raise InputError(f'{path}: its positions are not rotary: set model.backbone.rotary=False')
     if len(theirs) != len(ours):

@@ -172,7 +172,7 @@ def _refuse_more(path: str | os.PathLike, own: Mapping[str, Tensor],
         what = f'the checkpoint is {sizes[0]}, the model {sizes[1]}'
     elif (registers := 'backbone.pre_norm.tokens') in more and state[registers].ndim == 3:
         what = (f'it has register tokens: set model.backbone.num_registers='
-                f'{state[registers].shape[1]} (amt_mm.RegisterViT and AMTMAEViT have it)')
+                f'{state[registers].shape[1]} (amt_mm.RegisterViT and hosts have it)')
     elif any('gamma' in key for key in more):
         what = ('it was trained with LayerScale, as SimMIM is: set '
                 'model.backbone.layer_scale_init_value=0.1')

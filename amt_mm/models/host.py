@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import torch
 from mmengine.model import BaseModule
-from mmpretrain.models import VisionTransformer
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +17,7 @@ from amt_mm.masking import MaskPlan, patch_grid, patchify, place_tokens, take_to
 
 from .blocks import use_fast_blocks
 from .recompute import enable_recompute
+from .register_vit import RegisterViT
 
 
 class Host(BaseSelfSupervisor):
@@ -193,8 +193,8 @@ class Host(BaseSelfSupervisor):
         return patchify(inputs, self.backbone.patch_size)
 
 
-class HostViT:
-    """Mixin of the encoders of hosts, to be listed before mmpretrain's class among the bases.
+class HostViT(RegisterViT):
+    """Base of the encoders of hosts, to be listed before mmpretrain's class among the bases.
 
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
@@ -204,7 +204,8 @@ class HostViT:
             33 % more time. Defaults to False.
         layer_scale_init_value: Initial LayerScale, which DINOv2 and SimMIM have. Defaults to 0:
             none.
-        **kwargs: Arguments of mmpretrain's class.
+        **kwargs: Arguments of :class:`~amt_mm.models.RegisterViT`, whose registers and rotary
+            positions continue DINOv2 and DINOv3, and of mmpretrain's class.
 
     Attributes:
         grid: Rows and columns of patches.
@@ -256,7 +257,7 @@ class HostViT:
             Outputs by ``out_type`` and ``out_indices``; by default one tensor of all tokens,
             ``(B, 1 + N, D)``.
         """
-        return VisionTransformer.forward(self, images)
+        return super().forward(images)
 
 
 def embed_patches(projection: nn.Conv2d, patches: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ class IBOTViT(HostViT, VisionTransformer):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         for parameter in (self.cls_token, self.pos_embed):
-            nn.init.trunc_normal_(parameter, std=0.02)
+            if parameter is not None:
+                nn.init.trunc_normal_(parameter, std=0.02)
 
     def encode(self, images: Tensor, mask: TokenMask | None = None) -> Tensor:
         """Encode crops of one size.
@@ -83,11 +84,13 @@ class IBOTViT(HostViT, VisionTransformer):
             tokens = torch.where(mask.states().unsqueeze(-1), self.mask_token.to(tokens.dtype),
                                  tokens)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
-        tokens = tokens + self.positions(tuple(grid))
+        if self.pos_embed is not None:
+            tokens = tokens + self.positions(tuple(grid))
         tokens = self.pre_norm(self.drop_after_pos(tokens))
+        rotation = self.rotation(tuple(grid))
         for layer in self.layers:
-            tokens = layer(tokens)
-        return self.ln1(tokens) if self.final_norm else tokens
+            tokens = layer(tokens, *rotation)
+        return self.without_registers(self.ln1(tokens) if self.final_norm else tokens)
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Return the position embeddings of [CLS] and a grid, ``(1, 1 + rows * columns, D)``."""

@@ -31,7 +31,6 @@ from .blocks import use_fast_blocks
 from .host import Host, HostViT, embed_patches, fill_in_sizes, is_pretrained
 from .image_hog import ImageHOG
 from .recompute import enable_recompute
-from .register_vit import RegisterViT
 
 
 def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
@@ -51,7 +50,7 @@ def sincos_position_embedding(grid: tuple[int, int], width: int) -> Tensor:
 
 
 @MODELS.register_module()
-class AMTMAEViT(HostViT, RegisterViT, MAEViT):
+class AMTMAEViT(HostViT, MAEViT):
     """MAE's encoder on the visible tokens of a plan, for any grid.
 
     Values of ``arch`` are mmpretrain's: ViT-T ``'deit-tiny'``, ViT-S ``'deit-small'`` (its
@@ -62,10 +61,8 @@ class AMTMAEViT(HostViT, RegisterViT, MAEViT):
         skip_layers: Indices of blocks whose outputs the decoder reads besides those of the last,
             so that the last block need not carry what only reconstruction needs (MFF, Liu et al.,
             ICCV 2023). Defaults to (): none, as in MAE.
-        **kwargs: See :class:`~amt_mm.models.HostViT`, :class:`~amt_mm.models.RegisterViT`, whose
-            registers and rotary positions continue DINOv2 and DINOv3, and
-            :class:`mmpretrain.models.MAEViT`, except ``mask_ratio``, which belongs to the mask
-            generator.
+        **kwargs: See :class:`~amt_mm.models.HostViT` and :class:`mmpretrain.models.MAEViT`, except
+            ``mask_ratio``, which belongs to the mask generator.
 
     Raises:
         InputError: The image is not a multiple of the patch, ``mask_ratio`` is set, or there is no
@@ -99,10 +96,6 @@ class AMTMAEViT(HostViT, RegisterViT, MAEViT):
         torch.nn.init.xavier_uniform_(weight.flatten(1))
         torch.nn.init.normal_(self.cls_token, std=.02)
 
-    def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
-        """Encode whole images, nothing masked, see :class:`~amt_mm.models.HostViT`."""
-        return RegisterViT.forward(self, images)
-
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
         """Embed and encode the visible tokens only.
 
@@ -116,14 +109,13 @@ class AMTMAEViT(HostViT, RegisterViT, MAEViT):
             ``(B, 1 + n_visible, encoded_dims)``.
         """
         tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
-        cls_token, rotation = self.cls_token, ()
-        if self.rotary is None:
+        cls_token = self.cls_token
+        if self.pos_embed is not None:
             tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
             cls_token = cls_token + self.pos_embed[:, :1]
-        else:
-            rotation = (self.rotary(self.grid, self.num_prefix_tokens, plan.visible), )
         cls_token = cls_token.expand(len(tokens), -1, -1)
         tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))
+        rotation = self.rotation(self.grid, plan.visible)
         skipped = []
         for index, layer in enumerate(self.layers):
             tokens = layer(tokens, *rotation)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from mmpretrain.models import HOGGenerator, MaskFeatViT
+from mmpretrain.models import HOGGenerator, MaskFeatViT, VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +18,8 @@ from amt_mm.errors import InputError
 from amt_mm.masking import MaskPlan, take_tokens
 from amt_mm.registry import MODELS
 
-from .host import Host, HostViT, embed_patches, fill_in_sizes
+from .blocks import last_tokens
+from .host import Host, HostViT, embed_patches, fill_in_sizes, is_pretrained
 
 
 @MODELS.register_module()
@@ -35,6 +36,18 @@ class AMTMaskFeatViT(HostViT, MaskFeatViT):
         InputError: The image is not a multiple of the patch.
     """
 
+    def init_weights(self) -> None:
+        """Initialise as MaskFeat does."""
+        if self.pos_embed is not None:
+            super().init_weights()
+            return
+        # The parent's method needs position embeddings.
+        VisionTransformer.init_weights(self)
+        if not is_pretrained(self):
+            for token in (self.cls_token, self.mask_token):
+                torch.nn.init.trunc_normal_(token, std=.02)
+            self.apply(self._init_weights)
+
     def encode(self, patches: Tensor, plan: MaskPlan) -> Tensor:
         """Encode visible tokens together with mask tokens at the masked positions.
 
@@ -48,15 +61,18 @@ class AMTMaskFeatViT(HostViT, MaskFeatViT):
         visible = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         masked = self.mask_token.expand(*plan.masked.shape, -1)
         cls_token = self.cls_token.expand(len(visible), -1, -1)
-        positions = torch.cat([torch.zeros_like(plan.visible[:, :1]),
-                               plan.visible + 1, plan.masked + 1], dim=1)
-        tokens = torch.cat([cls_token, visible, masked], dim=1) + F.embedding(
-            positions, self.pos_embed[0])
-        tokens = self.drop_after_pos(tokens)  # (B, 1 + n_visible + n_masked, D)
+        tokens = torch.cat([cls_token, visible, masked], dim=1)  # (B, 1 + n_visible + n_masked, D)
+        kept = torch.cat([plan.visible, plan.masked], dim=1)
+        if self.pos_embed is not None:
+            # [CLS] has position 0.
+            tokens = tokens + F.embedding(F.pad(kept + 1, (1, 0)), self.pos_embed[0])
+        tokens = self.pre_norm(self.drop_after_pos(tokens))
+        rotation = self.rotation(self.grid, kept)
         *layers, last = self.layers
         for layer in layers:
-            tokens = layer(tokens)
-        tokens = last(tokens, plan.masked.shape[1])
+            tokens = layer(tokens, *rotation)
+        count = plan.masked.shape[1]
+        tokens = last_tokens(last(tokens, *rotation), count) if rotation else last(tokens, count)
         return self.ln1(tokens) if self.final_norm else tokens
 
 

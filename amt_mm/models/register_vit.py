@@ -64,15 +64,29 @@ class RegisterViT(VisionTransformer):
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         tokens = self.pre_norm(self.drop_after_pos(tokens))  # (B, num_prefix_tokens + N, D)
-        rotation = self.rotary(grid, self.num_prefix_tokens)
+        rotation = self.rotation(grid)
         outputs = []
         for index, layer in enumerate(self.layers):
-            tokens = layer(tokens, rotation)
+            tokens = layer(tokens, *rotation)
             if index == len(self.layers) - 1 and self.final_norm:
                 tokens = self.ln1(tokens)
             if index in self.out_indices:
                 outputs.append(self._format_output(tokens, grid))
         return tuple(outputs)
+
+    def rotation(self, grid: tuple[int, int], kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return what blocks take besides the tokens.
+
+        Args:
+            grid: Rows and columns of patches.
+            kept: See :class:`~amt_mm.models.rotary.RotaryPositions`.
+
+        Returns:
+            The rotation with rotary positions, otherwise nothing.
+        """
+        if self.rotary is None:
+            return ()
+        return (self.rotary(grid, self.num_prefix_tokens, kept), )
 
     def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
         """Depth of a parameter for layer decay; registers enter with [CLS], at depth 0.

@@ -42,16 +42,16 @@ class RotaryPositions(nn.Module):
                              f'{head_width}: set another model.backbone.arch')
         self.register_buffer('periods', rotary_periods(head_width))
 
-    def forward(self, grid: tuple[int, int], others: int, visible: Tensor | None = None) -> Tensor:
+    def forward(self, grid: tuple[int, int], others: int, kept: Tensor | None = None) -> Tensor:
         """Compute the rotation of all tokens.
 
         Args:
             grid: Rows and columns of patches ``(h, w)``.
             others: Number of tokens before the patches, which are not turned.
-            visible: Indices of the patches that there are, ``(B, n)``. Defaults to None: all.
+            kept: Indices of the patches that there are, ``(B, n)``. Defaults to None: all.
 
         Returns:
-            Cosines and sines, ``(2, others + h * w, head_width)`` fp32; with ``visible``, those of
+            Cosines and sines, ``(2, others + h * w, head_width)`` fp32; with ``kept``, those of
             each image, ``(2, B, 1, others + n, head_width)``.
         """
         axes = [(2 * torch.arange(count, device=self.periods.device) + 1) / count - 1
@@ -61,10 +61,10 @@ class RotaryPositions(nn.Module):
         angles = angles.flatten(1).repeat(1, 2)  # (h * w, head)
         angles = torch.cat([angles.new_zeros(others, angles.shape[1]), angles])
         rotation = torch.stack([angles.cos(), angles.sin()])
-        if visible is None:
+        if kept is None:
             return rotation
-        first = torch.arange(others, device=visible.device).expand(len(visible), -1)
-        return rotation[:, torch.cat([first, others + visible], dim=1)].unsqueeze(2)
+        first = torch.arange(others, device=kept.device).expand(len(kept), -1)
+        return rotation[:, torch.cat([first, others + kept], dim=1)].unsqueeze(2)
 
 
 class FixedKeyBias(nn.Linear):

@@ -39,7 +39,9 @@ class AMTSimMIMViT(AMTMaskFeatViT):
         torch.nn.init.zeros_(self.patch_embed.projection.bias)
         # BEiT's rule, adopted by SimMIM: the branches of block l are scaled by 1 / sqrt(2 l).
         for depth, layer in enumerate(self.layers, start=1):
-            for output in (layer.attn.proj, layer.ffn.layers[1]):
+            # A gated MLP names its layers.
+            last = getattr(layer.ffn, 'w3', None) or layer.ffn.layers[1]
+            for output in (layer.attn.proj, last):
                 output.weight.data.div_((2 * depth)**0.5)
 
 

@@ -13,11 +13,12 @@ from amt_mm.checkpoints import convert, detect_naming
 from amt_mm.checkpoints.describe import describe
 from amt_mm.checkpoints.load_backbone import load_backbone
 from amt_mm.errors import InputError
-from amt_mm.masking import patchify
-from amt_mm.models import AMTMAEViT, AMTSimMIMViT, RegisterViT
+from amt_mm.masking import TokenMask, patchify
+from amt_mm.models import AMTMAEViT, AMTMaskFeatViT, AMTSimMIMViT, IBOTViT, RegisterViT
 
 # Two heads of 64 channels, as all heads of DINOv3 but those of 7B are.
 WIDTH, DEPTH, HIDDEN, PATCH, REGISTERS = 128, 2, 40, 16, 4
+CLOSE = dict(atol=1e-5, rtol=1e-5)
 # Of several shapes, with odd grids: 2 x 3, 3 x 2, 5 x 1, 7 x 7.
 SIZES = [(32, 48), (48, 32), (80, 16), (112, 112)]
 
@@ -189,6 +190,21 @@ def test_what_the_file_tells(tmp_path):
         norm_cfg=dict(type='LN', eps=1e-5), layer_cfgs=dict(ffn_type='swiglu_fused'))
 
 
+def timm_tokens(theirs, images, kept, masked=None, mask_token=None):
+    """What timm's network computes from some patches alone, the masked ones replaced."""
+    tokens, rotation = theirs._pos_embed(theirs.patch_embed(images))
+    outputs = []
+    for number, image in enumerate(tokens):
+        patches = image[1 + REGISTERS:].clone()
+        if masked is not None:
+            patches[masked[number]] = mask_token[0, 0]
+        image = torch.cat([image[:1 + REGISTERS], patches[kept[number]]])[None]
+        for block in theirs.blocks:
+            image = block(image, rope=rotation[kept[number]])
+        outputs.append(torch.cat([image[0, :1], image[0, 1 + REGISTERS:]]))
+    return theirs.norm(torch.stack(outputs))
+
+
 @pytest.mark.parametrize('gated', [False, True], ids=['plain', 'plus'])
 @torch.no_grad()
 def test_mae_goes_on_from_it(gated, tmp_path):
@@ -201,21 +217,44 @@ def test_mae_goes_on_from_it(gated, tmp_path):
     host.eval()
     images = torch.randn(3, 3, height, width)
     plan = make_plan(grid=host.grid, masked=4, thrown=5)
-    # What timm's network computes from these patches alone.
     theirs = timm_model(state)
-    tokens, rotation = theirs._pos_embed(theirs.patch_embed(images))
-    wanted = []
-    for image, visible in zip(tokens, plan.visible, strict=True):
-        image = torch.cat([image[:1 + REGISTERS], image[1 + REGISTERS + visible]])[None]
-        for block in theirs.blocks:
-            image = block(image, rope=rotation[visible])
-        wanted.append(torch.cat([image[0, :1], image[0, 1 + REGISTERS:]]))
-    wanted = theirs.norm(torch.stack(wanted))
     found = host.encode(patchify(images, PATCH), plan)
     assert found.shape == (3, 1 + 6, WIDTH)
-    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, timm_tokens(theirs, images, plan.visible), **CLOSE)
     torch.testing.assert_close(host(images)[0][:, 1:], theirs.forward_features(images)[
-        :, 1 + REGISTERS:], atol=1e-5, rtol=1e-5)
+        :, 1 + REGISTERS:], **CLOSE)
+
+
+@pytest.mark.parametrize('kind', [AMTSimMIMViT, AMTMaskFeatViT])
+@torch.no_grad()
+def test_hosts_with_mask_tokens_go_on_from_it(kind, tmp_path):
+    state = official(True)
+    torch.save(state, tmp_path / 'a.pth')
+    host = kind(img_size=(48, 80), **describe(tmp_path / 'a.pth').backbone)
+    host.init_weights()
+    load_backbone(nn.ModuleDict(dict(backbone=host)), tmp_path / 'a.pth')
+    host.eval()
+    images, plan = torch.randn(3, 3, 48, 80), make_plan(grid=host.grid, masked=4, thrown=5)
+    kept = torch.cat([plan.visible, plan.masked], dim=1)
+    wanted = timm_tokens(timm_model(state), images, kept, plan.masked, host.mask_token)
+    torch.testing.assert_close(host.encode(patchify(images, PATCH), plan), wanted[:, -4:], **CLOSE)
+
+
+@torch.no_grad()
+def test_ibot_goes_on_from_it(tmp_path):
+    state = official(False)
+    torch.save(state, tmp_path / 'a.pth')
+    host = IBOTViT(img_size=48, **describe(tmp_path / 'a.pth').backbone)
+    host.init_weights()
+    load_backbone(nn.ModuleDict(dict(backbone=host)), tmp_path / 'a.pth')
+    host.mask_token.normal_()
+    host.eval()
+    # A crop of another size than the encoder's.
+    images, masked = torch.randn(2, 3, 32, 80), torch.tensor([[1, 7], [3, 0]])
+    mask = TokenMask(torch.tensor([0, 0, 1, 1]), masked.flatten(), torch.tensor([2, 2]), (2, 5))
+    everything = torch.arange(10).expand(2, -1)
+    wanted = timm_tokens(timm_model(state), images, everything, masked, host.mask_token)
+    torch.testing.assert_close(host.encode(images, mask), wanted, **CLOSE)
 
 
 def test_training_leaves_keys_without_bias(tmp_path):
