@@ -80,7 +80,9 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
             model.loss(images, None)
 
     decoder = getattr(model.neck, 'decoder_blocks', None)
-    encoder_tokens = 1 + visible + (0 if decoder else masked)
+    # mmpretrain's MAE has neither registers nor rotary positions.
+    prefix = getattr(backbone, 'num_prefix_tokens', 1)
+    encoder_tokens = prefix + visible + (0 if decoder else masked)
     crossed = getattr(model.neck, 'cross_attention', False)
     decoder_tokens = masked + (0 if crossed else 1 + visible) if decoder else 0
     # What is left after the last block that predicts: a Host drops there what no loss reads.
@@ -90,9 +92,10 @@ def cost(cfg: Config, guided: bool = True) -> Cost:
 
     projection = backbone.patch_embed.projection
     formula = embedded * projection.weight.numel()
-    formula += blocks_cost(backbone.layers, encoder_tokens, None if decoder else wanted)
+    whole = decoder or getattr(backbone, 'rotary', None) is not None
+    formula += blocks_cost(backbone.layers, encoder_tokens, None if whole else wanted)
     if decoder:
-        passes = [(encoder_tokens, decoder_tokens)]
+        passes = [(1 + visible, decoder_tokens)]
         if 'cls_loss' in getattr(model, 'loss_weights', {}):
             passes.append((1, 1 + masked))  # from [CLS] alone
         for entering, tokens in passes:
@@ -132,6 +135,7 @@ def block_cost(block: nn.Module, queries: int, keys: int) -> int:
         queries: Tokens m that attend and are output.
         keys: Tokens n that they attend to.
     """
-    width, hidden = block.embed_dims, block.ffn.feedforward_channels
-    return (queries * (2 * width**2 + 2 * width * hidden) + keys * 2 * width**2
+    width = block.embed_dims
+    mlp = sum(weight.numel() for weight in block.ffn.parameters() if weight.dim() > 1)
+    return (queries * (2 * width**2 + mlp) + keys * 2 * width**2
             + 2 * queries * keys * width)

@@ -68,6 +68,21 @@ def test_cross_attention_leaves_out_what_the_encoder_tokens_cost():
     assert found.decoder_tokens == 88
 
 
+@pytest.mark.parametrize('name', [MAE.format('mae-amt'), (
+    'simmim/simmim-amt_vit-base-p16_8xb256-amp-coslr-200e_in1k.py')])
+@pytest.mark.parametrize('rotary', [False, True])
+def test_registers_and_gated_mlps(rotary, name):
+    """The networks of DINOv2 and DINOv3: the formula equals what torch counts."""
+    cfg = comparison.resolved(str(shipped.configs_folder() / name))
+    plain = cost(cfg)
+    cfg.model.backbone.update(num_registers=4, rotary=rotary, layer_cfgs=dict(
+        ffn_type='swiglu_fused'))
+    found = cost(cfg)
+    assert found.formula == found.counted > plain.formula
+    assert found.encoder_tokens == plain.encoder_tokens + 4
+    assert found.decoder_tokens == plain.decoder_tokens
+
+
 def test_the_ratio_is_that_of_the_multiply_adds():
     assert BY_HAND['mae-amt'][1] / BY_HAND['mae'][1] == pytest.approx(.587, abs=5e-4)
 
