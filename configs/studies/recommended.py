@@ -40,6 +40,12 @@ recipes = {
         options={**_16, _masks + 'mask_ratio': .75, _masks + 'throw_ratio': 0.}),
     '1/3: recommended, decoder of 1 block': dict(overlay=_recommended, budget=1 / 3, options={
         **_16, 'model.neck.decoder_depth': 1}),
+    '1/3: recommended, beta2 .999': dict(overlay=_recommended, budget=1 / 3, options={
+        **_16, 'optim_wrapper.optimizer.betas': (0.9, 0.999)}),
+    '1/3: recommended, weight decay .2': dict(overlay=_recommended, budget=1 / 3, options={
+        **_16, 'optim_wrapper.optimizer.weight_decay': 0.2}),
+    '1/3: recommended, EMA of weights': dict(overlay=_recommended, budget=1 / 3, options={
+        **_16, 'overlay.hooks.average': dict(type='EMAHook', momentum=0.002)}),
     # A third of the wall-clock time on one core, and all of it: a multiply-add of small batches
     # takes longer (docs/recipes.md).
     '1/3 of the time: recommended': dict(overlay=_recommended, options=_16, budget=.26),
