@@ -19,7 +19,7 @@ from amt_mm.datasets.image_folder import ALL_EXTENSIONS, ImageFolder
 from amt_mm.datasets.loading import unreadable_reason
 from amt_mm.datasets.optional_packages import MissingPackage
 from amt_mm.datasets.pixel_arrays import read_pixels
-from amt_mm.datasets.unreadable import is_shortage
+from amt_mm.datasets.unreadable import is_shortage, want_of_memory
 from amt_mm.datasets.windows import apply_window
 from amt_mm.errors import InputError
 
@@ -164,12 +164,14 @@ def _look(path: Path, pages: str | int | None, channel_axis: int | None, most: i
     """Read an image, or say why it cannot be read."""
     file, frame = split_frame(str(path)) if pages == 'frames' else (str(path), None)
     try:
-        if frame is not None:
-            values = np.ascontiguousarray(read_frame(file, frame))
-            content = values.data
-        else:
-            content = path.read_bytes()
-            values = read_pixels(content, file, None if pages == 'frames' else pages, channel_axis)
+        with want_of_memory(path):
+            if frame is not None:
+                values = np.ascontiguousarray(read_frame(file, frame))
+                content = values.data
+            else:
+                content = path.read_bytes()
+                values = read_pixels(content, file, None if pages == 'frames' else pages,
+                                     channel_axis)
     except MissingPackage as error:
         raise InputError(f'{path}: {error}') from error
     except Exception as error:  # decoders raise anything on broken bytes

@@ -11,6 +11,7 @@ from amt_mm.printable import one_line
 from .jpeg_header import JpegHeader, read_jpeg_header
 from .libturbojpeg import decode_part
 from .loading import REDUCED_JPEG, refuse_bomb
+from .unreadable import want_of_memory
 
 
 class EncodedImage:
@@ -37,7 +38,8 @@ class EncodedImage:
         Raises:
             UnreadableImage: The file is damaged.
         """
-        return self._decode_all(1)
+        with want_of_memory(self._name):
+            return self._decode_all(1)
 
     def part(self, top: int, left: int, height: int, width: int, reduce: int = 1) -> np.ndarray:
         """Decode a part of the image, optionally reduced.
@@ -57,9 +59,10 @@ class EncodedImage:
         """
         rows = slice(round(top / reduce), max(round((top + height) / reduce), 1))
         columns = slice(round(left / reduce), max(round((left + width) / reduce), 1))
-        image = decode_part(self._content, self._header, rows.start, columns.start,
-                            rows.stop - rows.start, columns.stop - columns.start, reduce)
-        return self._decode_all(reduce)[rows, columns] if image is None else image
+        with want_of_memory(self._name):
+            image = decode_part(self._content, self._header, rows.start, columns.start,
+                                rows.stop - rows.start, columns.stop - columns.start, reduce)
+            return self._decode_all(reduce)[rows, columns] if image is None else image
 
     def _decode_all(self, reduce: int) -> np.ndarray:
         image = cv2.imdecode(self._content, REDUCED_JPEG[reduce])

@@ -27,7 +27,7 @@ from .unclear_pixels import (
     unknown_tiff,
     value_range,
 )
-from .unreadable import is_out_of_memory, is_shortage
+from .unreadable import is_shortage, want_of_memory
 
 _TIFF = (b'II*\x00', b'MM\x00*')
 # PNG chunks that some versions of OpenCV ignore.
@@ -104,7 +104,8 @@ class LoadImage(LoadImageFromFile):
         """Load the image; None if it is unreadable and ``ignore_empty`` is set."""
         image = results.get('img')
         if image is None:
-            image = self._read(results)
+            with want_of_memory(results['img_path']):
+                image = self._read(results)
             if image is None:
                 return None
         if self.to_float32:
@@ -132,10 +133,6 @@ class LoadImage(LoadImageFromFile):
         except UnclearPixelsError as error:
             raise InputError(f'{one_line(path)}: {error}; {_HOW}') from error
         except Exception as error:
-            if is_out_of_memory(error):
-                raise InputError(f'{one_line(path)}: not enough memory to decode it: use fewer '
-                                 'workers (train_dataloader.num_workers=1) or a smaller copy of '
-                                 'the image') from error
             if is_shortage(error):
                 raise
             if self.ignore_empty:

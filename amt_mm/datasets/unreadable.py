@@ -6,12 +6,16 @@ import errno
 import struct
 import traceback
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
 from amt_mm.errors import InputError, UnreadableImage
+from amt_mm.printable import one_line
 
 # Raised by decoders, such as those of mmcv's loading, on missing and damaged files. Missing keys,
 # wrong arguments and wrong types are faults of the program or the config.
@@ -30,8 +34,21 @@ def is_shortage(error: BaseException) -> bool:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory could not be allocated, as decoders say it."""
+    # The code of cv2.error is that of the last error, whichever it was.
     return isinstance(error, MemoryError) or (
-        isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem)
+        isinstance(error, cv2.error) and f'({cv2.Error.StsNoMem}:' in str(error))
+
+
+@contextmanager
+def want_of_memory(path: str | Path) -> Iterator[None]:
+    """Raise :class:`amt_mm.errors.InputError` where memory does not suffice to decode a file."""
+    try:
+        yield
+    except (MemoryError, cv2.error) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f'{one_line(str(path))}: not enough memory to decode it: use fewer workers or '
+                         'a smaller copy of the image') from error
 
 
 def is_unreadable_image(error: BaseException) -> bool:

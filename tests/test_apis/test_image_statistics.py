@@ -128,6 +128,17 @@ def test_a_file_is_not_broken_when_the_system_lacks_handles(tmp_path, monkeypatc
         image_statistics(tmp_path)
 
 
+def test_want_of_memory_names_the_file(tmp_path, monkeypatch):
+    Image.fromarray(values((8, 9), 'uint8', 99)).save(tmp_path / 'a.png')
+
+    def read(*_):
+        raise MemoryError
+
+    monkeypatch.setattr('amt_mm.apis.image_statistics.read_pixels', read)
+    with pytest.raises(InputError, match=r'a\.png: not enough memory'):
+        image_statistics(tmp_path)
+
+
 def test_images_that_differ_have_no_statistics_in_common(tmp_path):
     write_bands(tmp_path / 'a.tif', values((6, 8, 9), 'uint16', 99))
     write_16_bit_png(tmp_path / 'b.png', values((8, 9), 'uint16', 99))

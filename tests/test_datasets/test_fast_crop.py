@@ -188,6 +188,20 @@ def test_truncated_and_missing_files_are_named(tmp_path):
         assert ReadImage(ignore_empty=True)({'img_path': str(name)}) is None
 
 
+@pytest.mark.parametrize('name', ['decode_part', 'cv2.imdecode'])
+def test_want_of_memory_names_the_file(tmp_path, monkeypatch, name):
+    save(tmp_path / 'a.jpg', photograph(40, 50))
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(encoded_module, 'decode_part', lambda *_: None)
+    monkeypatch.setattr(f'amt_mm.datasets.encoded.{name}', fail)
+    image = ReadImage()({'img_path': str(tmp_path / 'a.jpg')})
+    with pytest.raises(InputError, match=r'a\.jpg: not enough memory to decode it'):
+        DecodeRandomResizedCrop(scale=16)(image)
+
+
 @pytest.mark.parametrize('wrong', [dict(backend='cv2'), dict(interpolation='area')])
 def test_another_resizing_is_refused(wrong):
     with pytest.raises(InputError, match='RandomResizedCropWithBox'):

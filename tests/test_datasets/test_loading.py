@@ -356,9 +356,9 @@ def test_ignore_empty_gives_none(tmp_path):
 
 
 @pytest.mark.parametrize('shortage', [
-    # More than any machine has.
-    lambda *_: cv2.resize(np.zeros((1, 1, 4)), (300_000, 300_000)),
-    lambda *_: np.zeros((300_000, 300_000, 4)),
+    # More than the address space.
+    lambda *_: cv2.resize(np.zeros((1, 1, 4)), (4_000_000, 4_000_000)),
+    lambda *_: np.zeros((4_000_000, 4_000_000, 4)),
 ], ids=['cv2', 'numpy'])
 def test_a_want_of_memory_is_no_fault_of_the_image(tmp_path, photo, monkeypatch, shortage):
     Image.fromarray(photo).save(tmp_path / 'a.png')
@@ -366,6 +366,10 @@ def test_a_want_of_memory_is_no_fault_of_the_image(tmp_path, photo, monkeypatch,
     with pytest.raises(InputError, match=r'a\.png: not enough memory to decode it') as error:
         load(tmp_path / 'a.png', ignore_empty=True)
     assert not isinstance(error.value, UnreadableImage)
+    # An error of OpenCV after it is another one.
+    monkeypatch.setattr(cv2, 'imdecode', lambda *_: cv2.cvtColor(np.zeros((2, 2)), 999_999))
+    with pytest.raises(UnreadableImage, match=r'a\.png: unreadable'):
+        load(tmp_path / 'a.png')
 
 
 def test_reads_through_the_file_backend(tmp_path, photo):
