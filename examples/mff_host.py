@@ -5,7 +5,6 @@ from amt_mm.registry import MODELS  # before mmpretrain: makes torchvision impor
 # isort: split
 import torch
 from mmpretrain.models import MFFViT
-from torch.nn import functional as F
 
 from amt_mm.masking import AMTMaskGenerator, take_tokens
 from amt_mm.models import AMTMAE, AMTMAEViT, embed_patches
@@ -18,16 +17,16 @@ class MFFHostViT(AMTMAEViT, MFFViT):
     def encode(self, patches, plan):
         """Embed and encode the visible patches alone, then fuse: (B, 1 + n_visible, D)."""
         tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
-        tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
-        cls_token = (self.cls_token + self.pos_embed[:, :1]).expand(len(tokens), -1, -1)
-        tokens, levels = torch.cat([cls_token, tokens], dim=1), []
+        tokens, rotation = self.enter_blocks(tokens, plan.visible)
+        levels = []
         for index, layer in enumerate(self.layers):
-            tokens = layer(tokens)
+            tokens = layer(tokens, *rotation)
             if index in self.out_indices:
                 levels.append(tokens)
         fitted = [fit(level) for fit, level in zip(self.proj_layers, levels[:-1], strict=True)]
         shares = self.proj_weights.softmax(dim=0)
-        return self.ln1((torch.stack([*fitted, levels[-1]]) * shares).sum(dim=0))
+        tokens = self.ln1((torch.stack([*fitted, levels[-1]]) * shares).sum(dim=0))
+        return self.without_registers(tokens)
 
 
 @MODELS.register_module()

@@ -37,6 +37,8 @@ from .split_attention import join_attention, split_attention, with_prefix
 
 # Those of networks with rotary positions.
 _DINOV3 = ('dinov3', 'timm-dinov3', 'transformers-dinov3')
+# Those whose mask token has two axes.
+_FLAT_MASK_TOKEN = ('dinov2', 'transformers-dinov2', 'dinov3')
 
 
 class Conversion(NamedTuple):
@@ -154,6 +156,9 @@ def convert(state: Mapping[str, Tensor], to: str, encoder_only: bool = False,
     theirs = split_gated(theirs, to)
     if to.startswith('transformers'):
         theirs = split_attention(theirs)
+    if to in _FLAT_MASK_TOKEN:
+        theirs = {name: value.reshape(1, -1) if name.endswith('mask_token') else value
+                  for name, value in theirs.items()}
     if to in LOSSES:
         theirs = reshaped(with_copies(theirs) if to == 'ibot' else theirs, ours=False)
     return Conversion(theirs, naming, left_out + [former[key] for key in lost], notes)
@@ -178,7 +183,7 @@ def _to_ours(state: Mapping[str, Tensor], naming: str, notes: list[str]) -> tupl
     if naming in _DINOV3:
         ours = add_periods(ours, notes)
         former.setdefault(PERIODS, PERIODS)
-    return reshaped(ours, ours=True) if naming in LOSSES else ours, former, unusable + left_out
+    return reshaped(ours, ours=True), former, unusable + left_out
 
 
 def _require_encoder(unknown: list[str]) -> None:

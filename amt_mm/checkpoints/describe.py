@@ -12,6 +12,7 @@ from torch import Tensor
 
 from amt_mm.checkpoints import choose_encoder, convert, read_checkpoint
 from amt_mm.checkpoints.dinov3 import PERIODS
+from amt_mm.checks import is_number
 from amt_mm.config_parts import class_name, mask_config, section, sections
 from amt_mm.errors import InputError
 from amt_mm.json_files import parse_json
@@ -44,10 +45,15 @@ _LARGEST = 4096
 _GATED = 'backbone.layers.0.ffn.w12.weight'
 # Further settings of all rows in the paper: another value makes another recipe.
 _PAPERS = {
-    'AMTMAE': dict(cls_loss_weight=0.0),
+    'AMTMAE': dict(cls_loss_weight=0.0, hog_loss_weight=0.0),
+    'AMTMAEViT': dict(num_registers=0, rotary=False, skip_layers=()),
+    'AMTMAEDecoder': dict(cross_attention=False),
+    'AMTSimMIMViT': dict(num_registers=0, rotary=False),
     'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
                              hint_ratio=0.0, warmup_throw_ratio=0.0),
     'SaliencyUpdateHook': dict(source='cls', layers='last', normalize='map', debias=False)}
+# Of the norms of mmpretrain's transformers.
+_EPSILON = 1e-6
 _SIZES = ('embed_dims', 'num_layers', 'num_heads', 'feedforward_channels')
 _LEARNT_BY = ('model', 'data_preprocessor', 'train_dataloader', 'optim_wrapper',
               'param_scheduler', 'train_cfg', 'custom_hooks')
@@ -64,9 +70,9 @@ class Pretraining:
             not tell.
         backbone: Entries of ``model.backbone``: ``arch``, ``patch_size`` and, with LayerScale,
             ``layer_scale_init_value``, without [CLS], ``with_cls_token``, with registers,
-            ``num_registers``, with gated MLPs, ``layer_cfgs``, with rotary positions, ``rotary``
-            and ``norm_cfg``, with other than 3 channels, ``patch_cfg``; empty if the config
-            decides.
+            ``num_registers``, with gated MLPs, ``layer_cfgs``, with rotary positions, ``rotary``,
+            with norms of another epsilon than mmpretrain's, ``norm_cfg``, with other than 3
+            channels, ``patch_cfg``; empty if the config decides.
         image_size: Side of the square training images; None if the file does not tell.
         settings: Identical for runs of one recipe that differ in their seed; None if the file
             does not tell.
@@ -135,8 +141,12 @@ def describe(path: Path, encoder: str | None = None) -> Pretraining:
     if _GATED in state:
         own['layer_cfgs'] = {'ffn_type': 'swiglu_fused'}
     if PERIODS in state:
-        # The epsilon of DINOv3's norms is not that of other transformers.
-        own.update(rotary=True, norm_cfg={'type': 'LN', 'eps': 1e-5})
+        own['rotary'] = True
+    # DINOv3's norms have another epsilon than other transformers; a config tells its own.
+    epsilon = (section(backbone.get('norm_cfg')).get('eps', _EPSILON) if backbone
+               else 1e-5 if PERIODS in state else _EPSILON)
+    if epsilon != _EPSILON and is_number(epsilon) and 0 < epsilon < 1:
+        own['norm_cfg'] = {'type': 'LN', 'eps': epsilon}
     if 'backbone.cls_token' not in state:
         own['with_cls_token'] = False
     return Pretraining(
@@ -164,7 +174,8 @@ def _recipe(config: Mapping) -> str | None:
     generator = generator or {'type': 'RandomMaskGenerator',
                               'mask_ratio': section(model.get('backbone')).get('mask_ratio', 0.75)}
     hooks = sections(config.get('custom_hooks'))
-    if any(part.get(name, default) != default for part in (model, generator, *hooks)
+    parts = (model, section(model.get('backbone')), section(model.get('neck')), generator, *hooks)
+    if any(part.get(name, default) != default for part in parts
            for name, default in _PAPERS.get(class_name(part), {}).items()):
         return None
     kind = class_name(generator)

@@ -89,7 +89,7 @@ def with_copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def reshaped(state: Mapping[str, Tensor], ours: bool) -> dict[str, Tensor]:
-    """Reshape mask vector and centers to our layout or to theirs."""
+    """Reshape mask token and centers to our layout, or to that of iBOT and DINO."""
     shapes = _OUR_SHAPES if ours else _THEIR_SHAPES
     return {key: value.reshape(shapes[last]) if (last := key.rpartition('.')[2]) in shapes
             and value.ndim else value for key, value in state.items()}

@@ -47,8 +47,8 @@ def want_of_memory(path: str | Path) -> Iterator[None]:
     except (MemoryError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(f'{one_line(str(path))}: not enough memory to decode it: use fewer workers or '
-                         'a smaller copy of the image') from error
+        raise InputError(f'{one_line(str(path))}: not enough memory to decode it: use fewer '
+                         'workers or a smaller copy of the image') from error
 
 
 def is_unreadable_image(error: BaseException) -> bool:

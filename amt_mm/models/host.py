@@ -196,6 +196,8 @@ class Host(BaseSelfSupervisor):
 class HostViT(RegisterViT):
     """Base of the encoders of hosts, to be listed before mmpretrain's class among the bases.
 
+    That class must be a :class:`mmpretrain.models.VisionTransformer`.
+
     Args:
         img_size: Height and width of the crops in pixels, one number for a square.
         patch_size: Side of a patch in pixels.
@@ -245,6 +247,24 @@ class HostViT(RegisterViT):
     def in_channels(self) -> int:
         """Number of channels of the crops."""
         return self.patch_embed.projection.in_channels
+
+    def enter_blocks(self, tokens: Tensor, ids: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Prepare embedded tokens for the blocks: positions, then [CLS] and registers before them.
+
+        Args:
+            tokens: Patches or mask tokens, ``(B, n, D)``.
+            ids: Where they are in the grid, ``(B, n)``.
+
+        Returns:
+            ``(B, num_prefix_tokens + n, D)``, and what blocks take besides, see :meth:`rotation`.
+            :meth:`without_registers` is for their output.
+        """
+        cls_token = self.cls_token
+        if self.pos_embed is not None:
+            tokens = tokens + F.embedding(ids + 1, self.pos_embed[0])
+            cls_token = cls_token + self.pos_embed[:, :1]
+        tokens = torch.cat([cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return self.pre_norm(self.drop_after_pos(tokens)), self.rotation(self.grid, ids)
 
     def forward(self, images: Tensor, mask: None = None) -> tuple[Tensor, ...]:
         """Encode whole images, nothing masked.

@@ -109,13 +109,7 @@ class AMTMAEViT(HostViT, MAEViT):
             ``(B, 1 + n_visible, encoded_dims)``.
         """
         tokens = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
-        cls_token = self.cls_token
-        if self.pos_embed is not None:
-            tokens = tokens + F.embedding(plan.visible + 1, self.pos_embed[0])
-            cls_token = cls_token + self.pos_embed[:, :1]
-        cls_token = cls_token.expand(len(tokens), -1, -1)
-        tokens = self.pre_norm(self.drop_after_pos(torch.cat([cls_token, tokens], dim=1)))
-        rotation = self.rotation(self.grid, plan.visible)
+        tokens, rotation = self.enter_blocks(tokens, plan.visible)
         skipped = []
         for index, layer in enumerate(self.layers):
             tokens = layer(tokens, *rotation)

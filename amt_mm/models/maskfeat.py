@@ -60,14 +60,8 @@ class AMTMaskFeatViT(HostViT, MaskFeatViT):
         """
         visible = embed_patches(self.patch_embed.projection, take_tokens(patches, plan.visible))
         masked = self.mask_token.expand(*plan.masked.shape, -1)
-        cls_token = self.cls_token.expand(len(visible), -1, -1)
-        tokens = torch.cat([cls_token, visible, masked], dim=1)  # (B, 1 + n_visible + n_masked, D)
-        kept = torch.cat([plan.visible, plan.masked], dim=1)
-        if self.pos_embed is not None:
-            # [CLS] has position 0.
-            tokens = tokens + F.embedding(F.pad(kept + 1, (1, 0)), self.pos_embed[0])
-        tokens = self.pre_norm(self.drop_after_pos(tokens))
-        rotation = self.rotation(self.grid, kept)
+        tokens, rotation = self.enter_blocks(
+            torch.cat([visible, masked], dim=1), torch.cat([plan.visible, plan.masked], dim=1))
         *layers, last = self.layers
         for layer in layers:
             tokens = layer(tokens, *rotation)

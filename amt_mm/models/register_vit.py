@@ -108,6 +108,11 @@ class RegisterViT(VisionTransformer):
             return tokens
         return torch.cat([tokens[:, :1], tokens[:, 1 + self.num_registers:]], dim=1)
 
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        # The parent resizes those of the file.
+        if self.pos_embed is not None:
+            super()._prepare_pos_embed(state_dict, prefix, *args, **kwargs)
+
     def _format_output(self, x: Tensor, hw: tuple[int, int]) -> Tensor:
         return super()._format_output(self.without_registers(x), hw)
 

@@ -117,7 +117,7 @@ class RotaryBlock(Block):
 
 
 def use_rotary_blocks(blocks: Iterable[nn.Module]) -> None:
-    """Change the classes of mmpretrain's blocks to those above, in place.
+    """Change the classes of mmpretrain's blocks to those above, in place; keys have no bias.
 
     As for :func:`~amt_mm.models.blocks.use_fast_blocks`, mmpretrain hard-codes their class.
     """
@@ -125,3 +125,5 @@ def use_rotary_blocks(blocks: Iterable[nn.Module]) -> None:
         block.__class__ = RotaryBlock
         block.attn.__class__ = RotaryAttention
         block.attn.qkv.__class__ = FixedKeyBias
+        if block.attn.qkv.bias is not None:
+            block.attn.qkv.bias.data.chunk(3)[1].zero_()

@@ -14,7 +14,7 @@ from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.masking import AMTMaskGenerator
-from amt_mm.models import AMTMAE
+from amt_mm.models import AMTMAE, AMTMAEDecoder, AMTMAEViT, RegisterViT
 from amt_mm.shipped import configs_folder
 
 
@@ -56,14 +56,19 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     ('generator', dict(weighting=dict(invert=True))), ('generator', dict(hint_ratio=.1)),
     ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),
     ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
-    ('model', dict(cls_loss_weight=1.)),
+    ('model', dict(cls_loss_weight=1.)), ('model', dict(hog_loss_weight=.5)),
+    ('encoder', dict(skip_layers=(0, 2))), ('registers', dict(num_registers=4)),
+    ('registers', dict(rotary=True)), ('neck', dict(cross_attention=True)),
     ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
 def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
     cfg = apply_overlay(Config.fromfile(
         configs_folder() / 'mae/mae-amt_vit-base-p16_8xb512-amp-coslr-400e_in1k.py'))
     hook, = cfg.custom_hooks
     changed, kind = {'generator': (cfg.data_preprocessor.mask_generator, AMTMaskGenerator),
-                     'hook': (hook, SaliencyUpdateHook), 'model': (cfg.model, AMTMAE)}[part]
+                     'hook': (hook, SaliencyUpdateHook), 'model': (cfg.model, AMTMAE),
+                     'encoder': (cfg.model.backbone, AMTMAEViT),
+                     'registers': (cfg.model.backbone, RegisterViT),
+                     'neck': (cfg.model.neck, AMTMAEDecoder)}[part]
     parameters = signature(kind)
     own = set(change) - {'warmup_throw_ratio'}
     changed.update({name: parameters.parameters[name].default for name in own})
@@ -106,6 +111,21 @@ def test_the_transformer_is_that_of_the_config(tmp_path):
     found = describe(write(tmp_path / 'a.pth', cfg, arch, patch_size=8, img_size=64))
     assert found.backbone == {'arch': arch, 'patch_size': 8}
     assert (found.image_size, found.recipe) == (64, 'MAE + AMT')
+
+
+@pytest.mark.parametrize(('norm', 'epsilon'), [
+    (None, None), (dict(type='LN', eps=1e-6), None), (dict(type='LN', eps=1e-5), 1e-5),
+    (dict(type='Other', eps=.01), .01), (dict(eps='1'), None), (dict(eps=-1.), None)])
+def test_the_epsilon_is_that_of_the_config(tmp_path, norm, epsilon):
+    cfg = apply_overlay(Config.fromfile(
+        configs_folder() / 'clothing/mae-amt_vit-mini-p8_1xb128-coslr-30e_clothing.py'))
+    arch = cfg.model.backbone.arch.to_dict()
+    if norm:
+        cfg.model.backbone.norm_cfg = norm
+    for periods in ({}, {'rotary.periods': torch.ones(arch['embed_dims'] // arch['num_heads'])}):
+        path = write(tmp_path / 'a.pth', cfg, arch, patch_size=8, img_size=64, **periods)
+        found = describe(path).backbone.get('norm_cfg')
+        assert found == (epsilon and dict(type='LN', eps=epsilon))
 
 
 def test_only_the_sizes_of_a_recorded_architecture_are_taken(tmp_path):

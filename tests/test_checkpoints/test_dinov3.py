@@ -236,7 +236,7 @@ def test_hosts_with_mask_tokens_go_on_from_it(kind, tmp_path):
     host.eval()
     images, plan = torch.randn(3, 3, 48, 80), make_plan(grid=host.grid, masked=4, thrown=5)
     kept = torch.cat([plan.visible, plan.masked], dim=1)
-    wanted = timm_tokens(timm_model(state), images, kept, plan.masked, host.mask_token)
+    wanted = timm_tokens(timm_model(state), images, kept, plan.masked, state['mask_token'][None])
     torch.testing.assert_close(host.encode(patchify(images, PATCH), plan), wanted[:, -4:], **CLOSE)
 
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from slow_mae import make_images, make_plan
 
 from amt_mm.checkpoints import Checkpoint, convert
+from amt_mm.checkpoints.describe import describe
 from amt_mm.errors import InputError
 from amt_mm.masking import patchify
 from amt_mm.models.recorded_mae import build_mae
@@ -45,10 +47,13 @@ def test_it_predicts_as_the_model_that_was_saved(mae, skip_layers):
 
 
 @pytest.mark.parametrize('rotary', [False, True])
-def test_registers(rotary, mae):
-    more = dict(num_registers=2, rotary=rotary)
-    model = mae(**more)
-    found = build_mae(Checkpoint(model.state_dict(), (5, 5), config()), {**BACKBONE, **more}, SIZE)
+def test_registers(rotary, mae, tmp_path):
+    model = mae(num_registers=2, rotary=rotary)
+    cfg = config(arch=ARCH, img_size=SIZE)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=Config(cfg).pretty_text)),
+               tmp_path / 'a.pth')
+    backbone = describe(tmp_path / 'a.pth').backbone
+    found = build_mae(Checkpoint(model.state_dict(), (5, 5), cfg), backbone, SIZE)
     assert torch.equal(predictions(found), predictions(model.eval()))
 
 

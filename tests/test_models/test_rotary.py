@@ -61,6 +61,24 @@ def test_without_cls_and_registers():
     assert tokens.shape == (2, 6, 16)
 
 
+def test_keys_start_without_bias():
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=8)
+    vit = RegisterViT(arch, 16, 8, rotary=True)
+    vit.init_weights()
+    for layer in vit.layers:
+        query, key, value = layer.attn.qkv.bias.chunk(3)
+        assert key.eq(0).all() and query.any() and value.any()
+    # Without biases there is none to leave.
+    RegisterViT(arch, 16, 8, rotary=True, qkv_bias=False)(torch.randn(2, 3, 16, 16))
+
+
+def test_position_embeddings_of_a_state_are_left_alone():
+    arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=8)
+    plain, rotary = (RegisterViT(arch, 16, 8, rotary=rotary) for rotary in (False, True))
+    found = rotary.load_state_dict(plain.state_dict(), strict=False)
+    assert found.unexpected_keys == ['pos_embed'] and found.missing_keys == ['rotary.periods']
+
+
 def test_odd_heads_are_refused():
     arch = dict(embed_dims=18, num_layers=1, num_heads=3, feedforward_channels=8)
     with pytest.raises(InputError, match='a multiple of 4, not 6'):
