@@ -40,6 +40,11 @@ if cuda and not os.path.exists(f"{CUDA_HOME}/bin/nvcc"):
     print("warning: torch is built for CUDA, but there is no nvcc (set CUDA_HOME): the operators "
           "are compiled for CPUs alone, detection will not run on a GPU", file=sys.stderr)
     cuda = None
+if cuda and not torch.cuda.is_available() and not os.environ.get("TORCH_CUDA_ARCH_LIST"):
+    print("warning: there is no GPU here to compile for: the operators are compiled for CPUs alone; "
+          "for another machine, set TORCH_CUDA_ARCH_LIST to its compute capability, such as 9.0",
+          file=sys.stderr)
+    cuda = None
 kind = f"cuda{cuda}" if cuda else "cpu"
 python = "cp%d%d" % sys.version_info[:2]
 print(f"{python}-torch{torch.__version__}-{kind}-{platform.machine()}")
