@@ -1,6 +1,6 @@
 # AttMask-High from a public encoder on, averaged with it at the end: on photographs of clothes, 2
-# epochs of 2 global crops of 84 pixels and 4 local ones of 42. docs/appendix/recipes.md has what it
-# brings, and where the encoder comes from.
+# epochs of 2 global crops of 84 pixels and 4 local ones of 42. docs/recipes.md has what it brings,
+# docs/appendix/recipes.md where the encoder comes from.
 _base_ = './ibot-attmask-high_vit-nano-p8_1xb64-coslr-30e_clothing.py'
 
 model = dict(
