@@ -92,7 +92,7 @@ class LoadImage(LoadImageFromFile):
             an image, or larger than 179 million pixels (Pillow's limit), which would exhaust the
             memory.
         InputError: The image is not an 8-bit photograph, so its values are ambiguous, or has
-            another size than its labels are for.
+            another size than its labels are for, or memory does not suffice to decode it.
     """
 
     def __init__(self, to_float32: bool = False, ignore_empty: bool = False, *,

@@ -12,7 +12,7 @@ from mmcv.transforms import LoadImageFromFile
 from PIL import Image, TiffImagePlugin
 
 from amt_mm.datasets import LoadImage
-from amt_mm.errors import InputError, UnreadableImage
+from amt_mm.errors import InputError
 from amt_mm.registry import TRANSFORMS
 
 
@@ -353,23 +353,6 @@ def test_missing_file_and_folder(tmp_path):
 def test_ignore_empty_gives_none(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'')
     assert LoadImage(ignore_empty=True)({'img_path': str(tmp_path / 'a.jpg')}) is None
-
-
-@pytest.mark.parametrize('shortage', [
-    # More than the address space.
-    lambda *_: cv2.resize(np.zeros((1, 1, 4)), (4_000_000, 4_000_000)),
-    lambda *_: np.zeros((4_000_000, 4_000_000, 4)),
-], ids=['cv2', 'numpy'])
-def test_a_want_of_memory_is_no_fault_of_the_image(tmp_path, photo, monkeypatch, shortage):
-    Image.fromarray(photo).save(tmp_path / 'a.png')
-    monkeypatch.setattr(cv2, 'imdecode', shortage)
-    with pytest.raises(InputError, match=r'a\.png: not enough memory to decode it') as error:
-        load(tmp_path / 'a.png', ignore_empty=True)
-    assert not isinstance(error.value, UnreadableImage)
-    # An error of OpenCV after it is another one.
-    monkeypatch.setattr(cv2, 'imdecode', lambda *_: cv2.cvtColor(np.zeros((2, 2)), 999_999))
-    with pytest.raises(UnreadableImage, match=r'a\.png: unreadable'):
-        load(tmp_path / 'a.png')
 
 
 def test_reads_through_the_file_backend(tmp_path, photo):
