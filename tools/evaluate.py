@@ -115,6 +115,7 @@ from amt_mm.apis import evaluation, launch
 from amt_mm.apis.evaluation_report import write_report
 from amt_mm.apis.jobs import stopping_children
 from amt_mm.apis.pool import run_together
+from amt_mm.apis.shared_encoding import encoding_once
 from amt_mm.checkpoints.describe import Pretraining, describe
 from amt_mm.checkpoints.digest import checkpoint_digest
 from amt_mm.checkpoints.safe_save import write_text
@@ -224,7 +225,8 @@ def main() -> None:
             results.append({**run, 'metrics': metrics})
 
         try:
-            run_together({str(run['folder']): partial(one, run) for run in runs}, args.jobs)
+            with encoding_once(runs, args.work_dir):
+                run_together({str(run['folder']): partial(one, run) for run in runs}, args.jobs)
         finally:
             # Finished runs are shown even if others failed.
             if results:

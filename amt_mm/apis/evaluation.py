@@ -311,7 +311,8 @@ def _identity(settings: dict) -> dict:
     """What identifies a run: its settings, less those that its result does not depend on."""
     same = without_speed(settings, _with_absolute_root)
     evaluated, loop = same.get('evaluated', {}), same.get('test_cfg') or {}
-    loop.pop('cache', None)
+    for place in ('cache', 'features'):
+        loop.pop(place, None)
     # Known by the hashes of their bytes.
     hook = (same.get('default_hooks') or {}).get('pretrained') or {}
     hook.pop('checkpoint', None)

@@ -6,19 +6,17 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from amt_mm.checks import check_numbers
 from amt_mm.datasets.train_and_test import files_of_images
 from amt_mm.errors import InputError
-from amt_mm.models.unwrapped import unwrapped
 from amt_mm.registry import LOOPS
 
 from .accuracy import accuracy
 from .checks import count_classes
-from .dataset_features import LabelledFeatures, dataset_labels, has_cls, labelled_features
+from .dataset_features import LabelledFeatures, dataset_labels
 from .drawing import check_held_out
-from .frozen_loop import FrozenTestLoop
+from .feature_loop import ImageFeatureTestLoop
 from .kept import keep_predictions
 from .linear_probe import fit_linear_probe, select_l2
 from .shared_work import shared_numbers
@@ -28,7 +26,7 @@ _FEATURES = {'cls': ('cls', ), 'mean': ('mean', ), 'both': ('cls', 'mean')}
 
 
 @LOOPS.register_module()
-class LinearSweepTestLoop(FrozenTestLoop):
+class LinearSweepTestLoop(ImageFeatureTestLoop):
     """Classify by [CLS], by the mean of the patch tokens, and by both concatenated.
 
     Features of the training images are standardised, as the batch norm without affine parameters
@@ -42,7 +40,7 @@ class LinearSweepTestLoop(FrozenTestLoop):
     device of the model: for ImageNet-1K, a GPU needs tens of gigabytes.
 
     Args:
-        *args, **kwargs: See :class:`~amt_mm.evaluation.frozen_loop.FrozenTestLoop`.
+        *args, **kwargs: See :class:`~amt_mm.evaluation.feature_loop.ImageFeatureTestLoop`.
         l2: Two penalties or more. The default spans 1e-5 to 1: the best grows as images get fewer.
 
     Raises:
@@ -63,12 +61,6 @@ class LinearSweepTestLoop(FrozenTestLoop):
         labels = dataset_labels(self.train_dataloader.dataset)
         if labels is not None:  # known before anything is encoded
             check_held_out(labels, self.files, 'the penalty of the linear probe')
-
-    def encode(self, loader: DataLoader, progress: str) -> LabelledFeatures:
-        """Return [CLS], if there is one, mean tokens and labels of all images."""
-        model = unwrapped(self.runner)
-        pooling = ('cls', 'mean') if has_cls(model) else ('mean', )
-        return labelled_features(model, loader, pooling, progress)
 
     def measure(self, train: LabelledFeatures, test: LabelledFeatures) -> dict[str, float]:
         """Select a penalty for each kind of features, then return its accuracy."""

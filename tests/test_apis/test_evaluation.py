@@ -128,7 +128,7 @@ def test_a_result_stays_that_of_a_guide_that_was_moved(tools, checkpoint, tmp_pa
     *((f'{part}_dataloader', name) for part in ('train', 'val', 'test')
       for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor',
                    'timeout')),
-    ('test_cfg', 'cache')])
+    ('test_cfg', 'cache'), ('test_cfg', 'features')])
 def test_an_interrupted_run_goes_on_with_other_settings_of_speed(tools, checkpoint, tmp_path,
                                                                  monkeypatch, section, name):
     monkeypatch.setattr(evaluation, 'image_identity', lambda images: 'the same')

@@ -13,6 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from amt_mm.errors import InputError
+from amt_mm.evaluation import feature_loop
+from amt_mm.evaluation.dataset_features import labelled_features
 from amt_mm.evaluation.kept import kept
 from amt_mm.evaluation.knn_loop import KNNTestLoop
 from amt_mm.evaluation.token_cache import labelled_tokens
@@ -233,6 +235,26 @@ def test_a_linear_sweep_of_an_encoder_without_cls_has_the_mean_token_alone(run):
     found = run('LinearSweepTestLoop', [0, 1] * 6, [0, 1, 1], loop=dict(l2=(1e-3, 1e-1)),
                 model=NO_CLS).test()
     assert {name for name in found if name.endswith('top1')} == {'linear_sweep/mean_top1'}
+
+
+@pytest.mark.parametrize('model', [VIT, NO_CLS])
+def test_runs_that_share_features_measure_the_same_and_encode_once(run, model, tmp_path,
+                                                                  monkeypatch):
+    kinds = dict(KNNTestLoop=dict(ks=(3, )), LinearSweepTestLoop=dict(l2=(1e-3, 1e-1)),
+                 RetrievalTestLoop=dict(ks=(1, )), LowShotTestLoop=dict(shots=(1, ), draws=1))
+    classes = [[0, 1, 2] * 6, [2, 0, 1, 1]]
+    alone = {kind: run(kind, *classes, name=f'alone-{kind}', loop=loop, model=model).test()
+             for kind, loop in kinds.items()}
+    (tmp_path / 'features').mkdir()
+    encodings = []
+    monkeypatch.setattr(
+        feature_loop, 'labelled_features',
+        lambda *args: encodings.append(args) or labelled_features(*args))
+    for kind, loop in kinds.items():
+        runner = run(kind, *classes, name=f'shared-{kind}', model=model,
+                     loop=dict(loop, features=str(tmp_path / 'features')))
+        assert runner.test() == alone[kind]
+    assert len(encodings) == 2  # training and test images
 
 
 def test_patch_tokens_of_an_encoder_without_cls_are_all_cached(run, tmp_path):

@@ -104,7 +104,7 @@ def test_a_failure_is_said_while_other_runs_go_on(tool, monkeypatch, capsys, tmp
         return {'knn/top1_k20': 50.}
 
     monkeypatch.setattr(tool, 'plan', lambda args: [dict(
-        pretraining='a', data='b', protocol='knn', seed=seed, config=None, checkpoint='none',
+        pretraining='a', data='b', protocol='knn', seed=seed, config=Config(), checkpoint='none',
         folder=tmp_path / str(seed), paper=None) for seed in range(3)])
     monkeypatch.setattr(tool.evaluation, 'evaluate', evaluate)
     monkeypatch.setattr('sys.argv', ['evaluate.py', 'none', '--data', 'stl10', '--work-dir',

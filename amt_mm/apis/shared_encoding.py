@@ -1,0 +1,54 @@
+"""Let protocols on the same features encode the images once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mmengine.config import Config
+
+from amt_mm.config.options import reads
+
+
+@contextmanager
+def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[None]:
+    """Keep features in a folder, for the time of the block, where several runs measure the same.
+
+    With ImageNet-1K and ViT-B, they take 8 GB. Runs that start at the same time encode for
+    themselves.
+
+    Args:
+        runs: Each with ``checkpoint``, ``config``, which gets ``test_cfg.features``, and
+            ``folder``; finished ones have ``result.json`` there.
+        work_dir: Where to make the folder.
+    """
+    alike = defaultdict(list)
+    for run in runs:
+        cfg = run['config']
+        if (reads(cfg, 'test_cfg.features', {})
+                and not (run['folder'] / 'result.json').is_file()):
+            alike[_features_of(cfg, run['checkpoint'])].append(cfg)
+    shared = [group for group in alike.values() if len(group) > 1]
+    if not shared:
+        yield
+        return
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix='.features-', dir=work_dir) as folder:
+        for place, group in enumerate(shared):
+            own = Path(folder, str(place))
+            own.mkdir()
+            for cfg in group:
+                cfg.test_cfg.features = str(own.resolve())
+        yield
+
+
+def _features_of(cfg: Config, checkpoint: Path) -> str:
+    """Describe all that the features of a run depend on."""
+    loop = cfg.test_cfg
+    return repr([str(checkpoint), cfg.default_hooks.pretrained.get('encoder'), loop.get('fp16'),
+                 *(part.to_dict() for part in (
+                     cfg.model, cfg.data_preprocessor, cfg.test_dataloader.dataset,
+                     loop.train_dataloader.dataset))])
