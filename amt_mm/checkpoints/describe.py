@@ -46,9 +46,9 @@ _GATED = 'backbone.layers.0.ffn.w12.weight'
 # Further settings of all rows in the paper: another value makes another recipe.
 _PAPERS = {
     'AMTMAE': dict(cls_loss_weight=0.0, hog_loss_weight=0.0),
-    'AMTMAEViT': dict(num_registers=0, rotary=False, skip_layers=()),
+    'AMTMAEViT': dict(num_registers=0, rotary=False, skip_layers=(), frozen_stages=0),
     'AMTMAEDecoder': dict(cross_attention=False),
-    'AMTSimMIMViT': dict(num_registers=0, rotary=False),
+    'AMTSimMIMViT': dict(num_registers=0, rotary=False, frozen_stages=0),
     'AMTMaskGenerator': dict(throw='middle', mask='high', visible='ranked', weighting=None,
                              hint_ratio=0.0, warmup_throw_ratio=0.0),
     'SaliencyUpdateHook': dict(source='cls', layers='last', normalize='map', debias=False)}

@@ -206,6 +206,9 @@ class HostViT(RegisterViT):
             33 % more time. Defaults to False.
         layer_scale_init_value: Initial LayerScale, which DINOv2 and SimMIM have. Defaults to 0:
             none.
+        frozen_stages: Number of blocks, from the first on, that keep the weights they start from,
+            as do patch embedding, positions, [CLS] and registers. Without a mask token, which is
+            still trained, they cost no backward pass. Defaults to 0: all blocks are trained.
         **kwargs: Arguments of :class:`~amt_mm.models.RegisterViT`, whose registers and rotary
             positions continue DINOv2 and DINOv3, and of mmpretrain's class.
 
@@ -215,12 +218,13 @@ class HostViT(RegisterViT):
         in_channels: Number of channels of the crops.
 
     Raises:
-        InputError: A size is invalid, or the image is not a multiple of the patch.
+        InputError: A size is invalid, the image is not a multiple of the patch, or no block would
+            be trained.
     """
 
     def __init__(self, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
                  in_channels: int = 3, with_cp: bool = False, layer_scale_init_value: float = 0.,
-                 **kwargs) -> None:
+                 frozen_stages: int = 0, **kwargs) -> None:
         if type(in_channels) is not int or in_channels < 1:
             raise InputError(f'model.backbone.in_channels={in_channels!r} must be a whole number, '
                              'at least 1')
@@ -242,6 +246,12 @@ class HostViT(RegisterViT):
         use_fast_blocks(self.layers)
         if with_cp:
             enable_recompute(self.layers)
+        if type(frozen_stages) is not int or not 0 <= frozen_stages < len(self.layers):
+            raise InputError(f'model.backbone.frozen_stages={frozen_stages!r} must be a whole '
+                             f'number of blocks, fewer than the {len(self.layers)} there are')
+        self.frozen_stages = frozen_stages  # not all of mmpretrain's classes take it
+        if frozen_stages:
+            self._freeze_stages()
 
     @property
     def in_channels(self) -> int:

@@ -14,7 +14,7 @@ from amt_mm.config import apply_overlay
 from amt_mm.errors import InputError
 from amt_mm.guidance import SaliencyUpdateHook
 from amt_mm.masking import AMTMaskGenerator
-from amt_mm.models import AMTMAE, AMTMAEDecoder, AMTMAEViT, RegisterViT
+from amt_mm.models import AMTMAE, AMTMAEDecoder, AMTMAEViT, HostViT, RegisterViT
 from amt_mm.shipped import configs_folder
 
 
@@ -57,7 +57,8 @@ def test_recipes_are_the_rows_of_table_1(tmp_path, config, recipe, host):
     ('generator', dict(mask='random', throw='low')), ('generator', dict(visible='random')),
     ('generator', dict(warmup_throw_ratio=.4)), ('hook', dict(source='all')),
     ('model', dict(cls_loss_weight=1.)), ('model', dict(hog_loss_weight=.5)),
-    ('encoder', dict(skip_layers=(0, 2))), ('registers', dict(num_registers=4)),
+    ('encoder', dict(skip_layers=(0, 2))), ('host', dict(frozen_stages=8)),
+    ('registers', dict(num_registers=4)),
     ('registers', dict(rotary=True)), ('neck', dict(cross_attention=True)),
     ('hook', dict(layers='mean')), ('hook', dict(normalize='head')), ('hook', dict(debias=True))])
 def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
@@ -67,6 +68,7 @@ def test_a_variant_is_not_a_row_of_the_paper(tmp_path, part, change):
     changed, kind = {'generator': (cfg.data_preprocessor.mask_generator, AMTMaskGenerator),
                      'hook': (hook, SaliencyUpdateHook), 'model': (cfg.model, AMTMAE),
                      'encoder': (cfg.model.backbone, AMTMAEViT),
+                     'host': (cfg.model.backbone, HostViT),
                      'registers': (cfg.model.backbone, RegisterViT),
                      'neck': (cfg.model.neck, AMTMAEDecoder)}[part]
     parameters = signature(kind)
