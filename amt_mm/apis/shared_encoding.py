@@ -48,7 +48,7 @@ def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[None]:
 def _features_of(cfg: Config, checkpoint: Path) -> str:
     """Describe all that the features of a run depend on."""
     loop = cfg.test_cfg
+    # Without a checkpoint, the seed decides on the weights.
+    settings = [cfg.get(name) for name in ('randomness', 'model', 'data_preprocessor')]
     return repr([str(checkpoint), cfg.default_hooks.pretrained.get('encoder'), loop.get('fp16'),
-                 *(part.to_dict() for part in (
-                     cfg.model, cfg.data_preprocessor, cfg.test_dataloader.dataset,
-                     loop.train_dataloader.dataset))])
+                 settings, cfg.test_dataloader.dataset, loop.train_dataloader.dataset])

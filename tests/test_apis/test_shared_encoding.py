@@ -41,7 +41,8 @@ def test_protocols_on_the_same_features_share_them(run, tmp_path):
 @pytest.mark.parametrize('options', [
     {'model.backbone.patch_size': 8}, {'data_preprocessor.mean': [1., 2, 3]},
     {'test_dataloader.dataset.split': 'test'}, {'test_cfg.train_dataloader.dataset.split': 'all'},
-    {'test_cfg.fp16': True}, {'default_hooks.pretrained.encoder': 'student'}])
+    {'test_cfg.fp16': True}, {'default_hooks.pretrained.encoder': 'student'},
+    {'randomness.seed': 1}])
 def test_other_features_are_not_shared(run, tmp_path, options):
     assert places([run('knn'), run('linear_sweep', **options)], tmp_path) == [None, None]
     first, other, sweep = places([run('knn', 'b.pth'), run('knn', 'b.pth', **options),
