@@ -225,8 +225,8 @@ def main() -> None:
             results.append({**run, 'metrics': metrics})
 
         try:
-            with encoding_once(runs, args.work_dir):
-                run_together({str(run['folder']): partial(one, run) for run in runs}, args.jobs)
+            with encoding_once(runs, args.work_dir) as ordered:
+                run_together({str(run['folder']): partial(one, run) for run in ordered}, args.jobs)
         finally:
             # Finished runs are shown even if others failed.
             if results:

@@ -14,35 +14,38 @@ from amt_mm.config.options import reads
 
 
 @contextmanager
-def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[None]:
+def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[list[Mapping]]:
     """Keep features in a folder, for the time of the block, where several runs measure the same.
 
-    With ImageNet-1K and ViT-B, they take 8 GB. Runs that start at the same time encode for
-    themselves.
+    With ImageNet-1K and ViT-B, they take 8 GB. Runs on the same features that start at the same
+    time encode for themselves.
 
     Args:
         runs: Each with ``checkpoint``, ``config``, which gets ``test_cfg.features``, and
             ``folder``; finished ones have ``result.json`` there.
         work_dir: Where to make the folder.
+
+    Yields:
+        The runs, those first that encode for others, so that several jobs have them at once.
     """
     alike = defaultdict(list)
     for run in runs:
-        cfg = run['config']
-        if (reads(cfg, 'test_cfg.features', {})
+        if (reads(run['config'], 'test_cfg.features', {})
                 and not (run['folder'] / 'result.json').is_file()):
-            alike[_features_of(cfg, run['checkpoint'])].append(cfg)
+            alike[_features_of(run['config'], run['checkpoint'])].append(run)
     shared = [group for group in alike.values() if len(group) > 1]
     if not shared:
-        yield
+        yield list(runs)
         return
     work_dir.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix='.features-', dir=work_dir) as folder:
         for place, group in enumerate(shared):
             own = Path(folder, str(place))
             own.mkdir()
-            for cfg in group:
-                cfg.test_cfg.features = str(own.resolve())
-        yield
+            for run in group:
+                run['config'].test_cfg.features = str(own.resolve())
+        read = [run['folder'] for group in shared for run in group[1:]]
+        yield sorted(runs, key=lambda run: run['folder'] in read)
 
 
 def _features_of(cfg: Config, checkpoint: Path) -> str:

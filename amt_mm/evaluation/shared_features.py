@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from secrets import token_hex
 
 import torch
 from mmengine.logging import MMLogger
@@ -32,9 +33,12 @@ def shared_features(file: Path, encode: Callable[[], LabelledFeatures]) -> Label
     found = encode()
 
     def write() -> str | None:
+        # Other runs may be writing the same.
+        own = file.with_name(f'{token_hex(8)}.pth')
         try:
-            with atomic_file(file) as temporary:
+            with atomic_file(own) as temporary:
                 torch.save(vars(found), temporary)
+            own.replace(file)
         except InputError as error:
             return str(error)
         return None

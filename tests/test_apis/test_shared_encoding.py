@@ -51,9 +51,17 @@ def test_other_features_are_not_shared(run, tmp_path, options):
 
 
 def test_other_encoders_have_places_of_their_own(run, tmp_path):
-    a, b, *more = places([run(protocol, checkpoint) for protocol in ('knn', 'unsupervised')
-                          for checkpoint in ('a.pth', 'b.pth')], tmp_path)
+    runs = [run(protocol, checkpoint) for protocol in ('knn', 'unsupervised')
+            for checkpoint in ('a.pth', 'b.pth')]
+    a, b, *more = places(runs, tmp_path)
     assert a != b and more == [a, b]
+
+
+def test_runs_that_encode_start_first(run, tmp_path):
+    runs = [run(protocol, checkpoint) for checkpoint in ('a.pth', 'b.pth')
+            for protocol in ('knn', 'lowshot', 'attentive')]
+    with encoding_once(runs, tmp_path) as ordered:
+        assert [runs.index(each) for each in ordered] == [0, 2, 3, 5, 1, 4]
 
 
 def test_finished_runs_and_other_protocols_need_none(run, tmp_path):

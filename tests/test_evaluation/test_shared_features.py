@@ -30,6 +30,23 @@ def test_the_second_run_reads_what_the_first_wrote(tmp_path, names):
     features = LabelledFeatures(FEATURES.features, FEATURES.labels, names)
     assert shared_features(tmp_path / 'test images.pth', lambda: features) is features
     assert_the_same(shared_features(tmp_path / 'test images.pth', unwanted), features)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_runs_at_the_same_time_do_not_write_into_each_others_file(tmp_path, monkeypatch):
+    save, others = torch.save, [lambda: FEATURES]
+
+    def slowly(content, file):
+        save('half', file)
+        if others:  # another run, which encoded at the same time, writes all of its own
+            shared_features(tmp_path / 'x.pth', others.pop())
+        save(content, file)
+
+    monkeypatch.setattr(module.torch, 'save', slowly)
+    assert shared_features(tmp_path / 'x.pth', lambda: FEATURES) is FEATURES
+    assert not others
+    assert_the_same(shared_features(tmp_path / 'x.pth', unwanted))
+    assert [file.name for file in tmp_path.iterdir()] == ['x.pth']
 
 
 def test_nothing_is_written_to_a_folder_that_is_gone(tmp_path):
@@ -48,4 +65,4 @@ def test_a_full_disk_costs_time_and_is_said(tmp_path, monkeypatch):
                         lambda: type('Log', (), dict(warning=staticmethod(said.append))))
     assert shared_features(tmp_path / 'x.pth', lambda: FEATURES) is FEATURES
     assert not any(tmp_path.iterdir())
-    assert 'x.pth could not be saved: No space left' in said[0] and 'once more' in said[0]
+    assert 'could not be saved: No space left' in said[0] and 'once more' in said[0]
