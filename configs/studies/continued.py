@@ -14,6 +14,7 @@ _start = {'overlay.hooks.pretrained': dict(
     type='amt_mm.PretrainedBackboneHook', checkpoint='data/dinov2_vit-small-p14.safetensors')}
 _random = '../_base_/amt/mae-random.py'
 _recommended = '../_base_/recommended/mae.py'
+_continue = '../_base_/recommended/continue.py'
 
 
 def _with(overlay, rate, **options):
@@ -30,16 +31,17 @@ _longer = {
         dict(type='CosineAnnealingLR', T_max=11, by_epoch=True, begin=1, end=12,
              convert_to_iter_based=True)
     ]}
+_averaged = {'overlay.hooks.average': dict(type='amt_mm.StartAverageHook', share=0.25)}
 # The recommended recipe with masks by the encoder's own attention, from the start on; averaged.
 _guided = {
+    **_averaged,
     'model.hog_loss_weight': 0.5,
     'model.backbone.skip_layers': [0, 2],
     'model.neck.cross_attention': True,
     'data_preprocessor.mask_generator.mask_ratio': 0.25,
     'data_preprocessor.mask_generator.throw_ratio': 0.50,
     'overlay.hooks.saliency.begin': 0,
-    'overlay.hooks.saliency.interval': 4,
-    'overlay.hooks.average': dict(type='amt_mm.StartAverageHook', share=0.25)}
+    'overlay.hooks.saliency.interval': 4}
 recipes = {
     # A rate of 0 trains nothing.
     'as loaded': _with(_random, 0.0, **{'train_cfg.max_epochs': 1, 'param_scheduler': []}),
@@ -50,7 +52,12 @@ recipes = {
     # The schedule of `amt pretrain --pretrained`, half an hour on one core.
     'recommended, 5e-4, 12 epochs': _with(_recommended, 5e-4, **_longer),
     # Averaged with the encoder as loaded: what `amt pretrain --pretrained` does.
-    'continue': _with('../_base_/recommended/continue.py', 5e-4, **_longer),
+    'continue': _with(_continue, 5e-4, **_longer),
+    # The last four of its twelve blocks are trained, which takes half the time.
+    'continue, last 4 blocks': _with(
+        _continue, 5e-4, **_longer, **{'model.backbone.frozen_stages': 8}),
+    # Parts the gain of the recipe from that of the average.
+    'MAE, 5e-4, 12 epochs, averaged': _with(_random, 5e-4, **_longer, **_averaged),
     'AMT 25/50, 5e-4, 12 epochs, averaged': _with(
         '../_base_/amt/mae-amt.py', 5e-4, **_longer, **_guided),
 }
