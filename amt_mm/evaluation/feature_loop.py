@@ -21,8 +21,8 @@ class ImageFeatureTestLoop(FrozenTestLoop):
     Args:
         *args, **kwargs: See :class:`~amt_mm.evaluation.frozen_loop.FrozenTestLoop`.
         features: Folder of features that other runs of a command measure, too, of the same encoder
-            and images. Defaults to None: this run encodes the images for itself. ``amt evaluate``
-            sets it.
+            and images, which nothing checks: leave it to ``amt evaluate``. Defaults to None: this
+            run encodes the images for itself.
     """
 
     def __init__(self, *args, features: str | None = None, **kwargs) -> None:
