@@ -15,9 +15,9 @@ from amt_mm.config.options import reads
 
 @contextmanager
 def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[list[Mapping]]:
-    """Keep features in a folder, for the time of the block, where several runs measure the same.
+    """Let runs that measure the same features share them in a folder while the block runs.
 
-    With ImageNet-1K and ViT-B, they take 8 GB. Runs on the same features that start at the same
+    The features of ImageNet-1K by ViT-B take 8 GB. Runs on the same features that start at the same
     time encode for themselves.
 
     Args:
@@ -26,7 +26,7 @@ def encoding_once(runs: Sequence[Mapping], work_dir: Path) -> Iterator[list[Mapp
         work_dir: Where to make the folder.
 
     Yields:
-        The runs, those first that encode for others, so that several jobs have them at once.
+        The runs, first those that encode for others: if they started together, all would encode.
     """
     alike = defaultdict(list)
     for run in runs:

@@ -62,7 +62,7 @@ recipes = {
     'continue, last 4 blocks': _with(_continue, 5e-4, **_longer, **_last_4),
     'continue, last 4 blocks, 24 epochs': _with(
         _continue, 5e-4, **_small_batches(24), **_last_4),
-    # Parts the gain of the recipe from that of the average.
+    # Separates the gain of the recipe from that of the average.
     'MAE, 5e-4, 12 epochs, averaged': _with(_random, 5e-4, **_longer, **_averaged),
     'AMT 25/50, 5e-4, 12 epochs, averaged': _with(
         '../_base_/amt/mae-amt.py', 5e-4, **_longer, **_guided),
